@@ -1,0 +1,195 @@
+"""From task results to the record of a cell: Eq. 1 for every H-bond, geometry, status and provenance. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hbcoop_dist.campaign import Cell
+from hbcoop_dist.engine.cooperativity import EV_TO_KCAL, Cooperativity, cooperativity
+from hbcoop_dist.engine.energies import FragmentEnergies
+from hbcoop_dist.plan import CellTasks, Parts, Plan
+from hbcoop_dist.results import POSITIONS, Record, Status, TaskResult
+from hbcoop_dist.structures import Structure, position_of
+from hbcoop_dist.structures.build import structure_of
+from hbcoop_dist.structures.measure import (
+    NEAR_RING_LIMIT,
+    HBondGeometry,
+    broken,
+    hbond_geometry,
+    head_tail_contact,
+    planarity,
+)
+
+FloatArray = NDArray[np.float64]
+Lookup = Callable[[str], TaskResult]
+
+SADDLE = -2.0e-4
+"""Out-of-plane eigenvalue, eV/A^2, below which a planar stationary point is called a saddle; finite differences
+of forces good to 1e-6 eV/A at 0.005 A carry about this much noise."""
+
+_GRAVITY: tuple[Status, ...] = ("done", "unconverged", "broken-geometry", "quarantined", "failed")
+
+
+@dataclass(frozen=True, slots=True)
+class _Complex:
+    """One complex (or isolated dimer) with what was computed of it."""
+
+    parts: Parts
+    structure: Structure
+    energies: FragmentEnergies
+    minimised: Mapping[str, object]
+
+
+def cell_record(plan: Plan, cell: Cell, results: Lookup) -> Record:
+    """The record of one cell, once all its tasks have results.
+
+    Parameters
+    ----------
+    plan : Plan
+    cell : Cell
+    results : callable
+        Task key -> TaskResult.
+    """
+    tasks = plan.cell_tasks[cell]
+    status, reason = cell_status(tasks, results)
+    values = _provenance(plan, cell, tasks, results)
+    if status not in ("failed", "quarantined"):
+        whole = _complex(plan, tasks.complex, results)
+        dimers = [_complex(plan, parts, results) for parts in tasks.dimers]
+        if cell.geometry != "own" and status == "done" and (why := broken(whole.structure, cell.system.conformers)):
+            status, reason = "broken-geometry", why
+        values |= _whole_values(whole, cell)
+        values |= _hbond_values(whole, dimers, cell.length)
+    return Record(cell.labels, status, reason, values)
+
+
+def dimer_records(plan: Plan, cell: Cell, results: Lookup) -> list[Record]:
+    """Records of the isolated dimers of a cell, one per conformer (the first H-bond that has it)."""
+    records: list[Record] = []
+    seen: set[str] = set()
+    for conformer, parts in zip(cell.system.conformers, plan.cell_tasks[cell].dimers, strict=True):
+        if conformer in seen:
+            continue
+        seen.add(conformer)
+        labels = {name: cell.labels[name] for name in ("model", "geometry", "rotamer")} | {"conformer": conformer}
+        found = [results(key) for key in parts.keys]
+        worst = max(found, key=lambda result: _GRAVITY.index(result.status))
+        values: dict[str, object] = {"dimer_task_key": parts.keys[0]}
+        if worst.status not in ("failed", "quarantined"):
+            values |= _dimer_values(_complex(plan, parts, results))
+        records.append(Record(labels, worst.status, worst.reason, values))
+    return records
+
+
+def cell_status(tasks: CellTasks, results: Lookup) -> tuple[Status, str]:
+    """The gravest status among the tasks of a cell and its reason, which names the dimer when it lies there."""
+    worst: tuple[Status, str] = ("done", "")
+    places = [("", tasks.complex)] + [(f"isolated dimer of H-bond {i + 1}: ", d) for i, d in enumerate(tasks.dimers)]
+    for where, parts in places:
+        for key in parts.keys:
+            result = results(key)
+            if _GRAVITY.index(result.status) > _GRAVITY.index(worst[0]):
+                worst = (result.status, where + result.reason)
+    return worst
+
+
+def _complex(plan: Plan, parts: Parts, results: Lookup) -> _Complex:
+    if parts.minimise is None:
+        given = plan.tasks[parts.energies[0]].given
+        assert given is not None
+        structure, minimised = given, {}
+    else:
+        minimised = dict(results(parts.minimise).data)
+        structure = structure_of(parts.system, np.asarray(minimised["q"]))
+    pieces = [results(key).data for key in parts.energies]
+    members = np.concatenate([np.asarray(piece["members"]) for piece in pieces])
+    atoms = [np.asarray(piece["atom_energies"]) for piece in pieces if "atom_energies" in piece]
+    energies = FragmentEnergies(
+        tuple(tuple(int(m) for m in np.flatnonzero(row)) for row in members),
+        np.concatenate([np.asarray(piece["energies"]) for piece in pieces]),
+        np.concatenate(atoms) if atoms else None,
+    )
+    return _Complex(parts, structure, energies, minimised)
+
+
+def _provenance(plan: Plan, cell: Cell, tasks: CellTasks, results: Lookup) -> dict[str, object]:
+    found = [results(key) for key in tasks.complex.keys]
+    source = plan.sources[cell.model]
+    last = found[-1].provenance
+    names = ("parameter_hash", "versions", "device", "dtype", "host", "computed_at")
+    return {
+        "task_key": tasks.complex.energies[-1],
+        "checkpoint_sha256": source.identity,
+        "seconds": sum(result.seconds for result in found),
+        "unit_rotamers": "; ".join(str(rotamer) for rotamer in cell.system.rotamers),
+    } | {name: last[name] for name in names if name in last}
+
+
+def _whole_values(whole: _Complex, cell: Cell) -> dict[str, object]:
+    names = ("max_force", "rms_force", "steps", "force_calls", "lowest_out_of_plane")
+    values: dict[str, object] = {name: whole.minimised[name] for name in names if name in whole.minimised}
+    contact = head_tail_contact(whole.structure)
+    every = tuple(range(len(whole.structure.kinds)))
+    values |= {
+        "energy": whole.energies.energy(every),
+        "planarity": planarity(whole.structure),
+        "positions": whole.structure.positions,
+        "near_ring": contact < NEAR_RING_LIMIT,
+        "saddle": float(np.asarray(values.get("lowest_out_of_plane", 0.0))) < SADDLE,
+    }
+    if np.isfinite(contact):
+        values["head_tail_contact"] = contact
+    return values
+
+
+def _hbond_values(whole: _Complex, dimers: list[_Complex], length: int) -> dict[str, object]:
+    found = [
+        cooperativity(whole.structure, whole.energies, bond, dimer.structure, dimer.energies)
+        for bond, dimer in enumerate(dimers, 1)
+    ]
+    per_bond = _energy_arrays(found) | _geometry_arrays(hbond_geometry(whole.structure))
+    at = [position_of(position, length) - 1 for position in POSITIONS]
+    values: dict[str, object] = {
+        name: array[at] for name, array in per_bond.items() if name not in ("phi1", "phi2")
+    }
+    values |= {name if name in ("phi1", "phi2") else f"hbond_{name}": array for name, array in per_bond.items()}
+    values["fragment_energy"] = np.array([one.points for one in found])
+    if found[0].atoms is not None:
+        values["atomic_cooperative_energy"] = np.array([one.atoms for one in found])
+    return values
+
+
+def _energy_arrays(found: list[Cooperativity]) -> dict[str, FloatArray]:
+    return {
+        "cooperative_energy": np.array([one.total for one in found]),
+        "cooperative_energy_electronic": np.array([one.electronic for one in found]),
+        "cooperative_energy_geometric": np.array([one.geometric for one in found]),
+        "interaction_energy": np.array([one.interaction for one in found]),
+        "interaction_energy_dimer": np.array([one.interaction_dimer for one in found]),
+    }
+
+
+def _geometry_arrays(geometry: HBondGeometry) -> dict[str, FloatArray]:
+    return {name: getattr(geometry, name) for name in ("distance_on", "distance_oh", "angle", "phi1", "phi2")}
+
+
+def _dimer_values(dimer: _Complex) -> dict[str, object]:
+    energies, geometry = dimer.energies, hbond_geometry(dimer.structure)
+    interaction = energies.energy((0, 1)) - energies.energy((0,)) - energies.energy((1,))
+    values: dict[str, object] = {
+        "dimer_energy": energies.energy((0, 1)),
+        "dimer_interaction_energy": interaction * EV_TO_KCAL,
+        "dimer_distance_on": geometry.distance_on[0],
+        "dimer_distance_oh": geometry.distance_oh[0],
+        "dimer_angle": geometry.angle[0],
+        "dimer_positions": dimer.structure.positions,
+    }
+    for name in ("max_force", "rms_force", "lowest_out_of_plane"):
+        if name in dimer.minimised:
+            values[f"dimer_{name}"] = dimer.minimised[name]
+    lowest = float(np.asarray(dimer.minimised.get("lowest_out_of_plane", 0.0)))
+    return values | {"dimer_saddle": lowest < SADDLE}

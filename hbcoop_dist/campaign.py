@@ -1,0 +1,215 @@
+"""The campaign spec: what a user writes in YAML, checked before anything runs, and the cells it stands for."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+
+from hbcoop_dist.models import registry
+from hbcoop_dist.models.base import ModelCard, ModelError
+from hbcoop_dist.structures import Rotamer, System, conformers_of, rotamers_of
+from hbcoop_dist.structures.system import Capping, Pattern
+
+MAX_LENGTH = 200
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def _expand_lengths(value: Any) -> Any:
+    """Lengths may be a number, a range ``"2..12"`` (both ends included), or a list of either."""
+    items = value if isinstance(value, list) else [value]
+    out: list[Any] = []
+    for item in items:
+        match = re.fullmatch(r"\s*(\d+)\s*\.\.\s*(\d+)\s*", item) if isinstance(item, str) else None
+        if match:
+            first, last = int(match[1]), int(match[2])
+            if first > last:
+                raise ValueError(f'expected a range like "2..12", found {item!r}')
+            out += range(first, last + 1)
+        elif isinstance(item, int) and not isinstance(item, bool):
+            out.append(item)
+        else:
+            raise ValueError(f'expected whole numbers or ranges like "2..12", found {item!r}')
+    if not out or min(out) < 2 or max(out) > MAX_LENGTH:
+        raise ValueError(f"expected lengths from 2 to {MAX_LENGTH}, found {value!r}")
+    return sorted(set(out))
+
+
+Lengths = Annotated[tuple[int, ...], BeforeValidator(_expand_lengths)]
+
+
+class ModelEntry(_Frozen):
+    """One model of a campaign: a registered name, or a new checkpoint of a family."""
+
+    name: str
+    family: str | None = None
+    checkpoint: str | None = None
+
+    @model_validator(mode="after")
+    def _known(self) -> ModelEntry:
+        if self.family is not None and self.checkpoint is None:
+            raise ValueError(f"expected a checkpoint beside family {self.family}, found none")
+        try:
+            self.card()
+        except ModelError as error:
+            raise ValueError(str(error)) from None
+        return self
+
+    def card(self) -> ModelCard:
+        """The model's card; for a new checkpoint, the family's with this name."""
+        if self.family is None or self.checkpoint is None:
+            return registry.card(self.name)
+        return registry.custom_card(self.name, self.family, self.checkpoint)
+
+
+class CappingEntry(_Frozen):
+    """One capping, for all lengths of the campaign or only for some."""
+
+    name: Capping
+    lengths: Lengths | None = None
+
+
+class Minimize(_Frozen):
+    """How geometries are minimised."""
+
+    max_force: float = Field(1.0e-5, gt=0, description="largest force left on an atom, eV/A")
+    rms_force: float | None = Field(None, gt=0, description="RMS over force components, eV/A")
+    constraint: Literal["mirror", "torsions", "none"] = "mirror"
+    max_calls: int = Field(500, ge=1, description="force calls before giving up")
+
+
+def _named(value: Any) -> Any:
+    return {"name": value} if isinstance(value, str) else value
+
+
+def _listed(value: Any) -> Any:
+    return value if isinstance(value, list) else [value]
+
+
+def _rotamer_rule(value: Any) -> dict[str, str]:
+    """``default``, ``"cis-N, trans-C"`` or a mapping by unit type, as one canonical mapping."""
+    if value == "default":
+        return {"all": str(Rotamer())}
+    if isinstance(value, str):
+        return {"all": str(Rotamer.parse(value))}
+    if isinstance(value, Mapping):
+        rule = {str(kind): Rotamer.parse(str(text)) for kind, text in value.items()}
+        rotamers_of(rule, 2)
+        return {kind: str(rotamer) for kind, rotamer in rule.items()}
+    raise ValueError(f'expected default, "cis-N, trans-C" or a mapping by unit type, found {value!r}')
+
+
+ModelItem = Annotated[ModelEntry, BeforeValidator(_named)]
+CappingItem = Annotated[CappingEntry, BeforeValidator(_named)]
+RotamerRule = Annotated[dict[str, str], BeforeValidator(_rotamer_rule)]
+
+
+class CampaignSpec(_Frozen):
+    """A hydrogen-bond campaign, as written in YAML (design, section 7)."""
+
+    campaign: str = Field(min_length=1)
+    kind: Literal["hbond"] = "hbond"
+    models: tuple[ModelItem, ...] = Field(min_length=1)
+    patterns: tuple[Pattern, ...] = Field(("arc",), min_length=1)
+    lengths: Lengths
+    capping: tuple[CappingItem, ...] = Field(min_length=1, default=(CappingEntry(name="none"),))
+    geometry: Annotated[tuple[str, ...], BeforeValidator(_listed)] = Field(("own",), min_length=1)
+    rotamer: Annotated[tuple[RotamerRule, ...], BeforeValidator(_listed)] = Field(({"all": str(Rotamer())},), min_length=1)
+    minimize: Minimize = Minimize()
+
+    @field_validator("models", "capping", mode="after")
+    @classmethod
+    def _unique_names(cls, items: tuple[Any, ...]) -> tuple[Any, ...]:
+        return _unique(items, [item.name for item in items])
+
+    @field_validator("patterns", "geometry", mode="after")
+    @classmethod
+    def _unique_values(cls, items: tuple[str, ...]) -> tuple[str, ...]:
+        return _unique(items, list(items))
+
+    @field_validator("rotamer", mode="after")
+    @classmethod
+    def _unique_rotamers(cls, items: tuple[dict[str, str], ...]) -> tuple[dict[str, str], ...]:
+        return _unique(items, [rotamer_label(item) for item in items])
+
+    @property
+    def protocol(self) -> dict[str, object]:
+        """What decides the meaning of every number of a store: it may not change within one."""
+        return {"kind": self.kind, "minimize": self.minimize.model_dump()}
+
+    @property
+    def rotamer_labels(self) -> tuple[str, ...]:
+        """One label per rotamer rule, as on the store's rotamer axis."""
+        return tuple(rotamer_label(rule) for rule in self.rotamer)
+
+    def entry(self, model: str) -> ModelEntry:
+        """The entry of one model by name."""
+        return next(entry for entry in self.models if entry.name == model)
+
+
+def _unique(items: Any, names: list[str]) -> Any:
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"expected every name once, found {', '.join(twice)} more than once")
+    return items
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One (model, pattern, length, capping, geometry, rotamer) and the system it stands for."""
+
+    model: str
+    pattern: Pattern
+    length: int
+    capping: Capping
+    geometry: str
+    rotamer: str
+    system: System
+
+    @property
+    def labels(self) -> dict[str, str | int]:
+        """Labels in the store, by dim."""
+        return {
+            "model": self.model,
+            "pattern": self.pattern,
+            "length": self.length,
+            "capping": self.capping,
+            "geometry": self.geometry,
+            "rotamer": self.rotamer,
+        }
+
+    def __str__(self) -> str:
+        extra = "" if self.geometry == "own" else f", geometry {self.geometry}"
+        return f"{self.model}, {self.pattern}, n = {self.length}, capping {self.capping}{extra} ({self.rotamer})"
+
+
+def rotamer_label(rule: Mapping[str, str]) -> str:
+    """Label of a rotamer rule: ``cis-N, trans-C``, or ``odd: cis-N, cis-C; all: cis-N, trans-C``."""
+    if set(rule) == {"all"}:
+        return rule["all"]
+    return "; ".join(f"{kind}: {rotamer}" for kind, rotamer in rule.items())
+
+
+def cells_of(spec: CampaignSpec) -> tuple[Cell, ...]:
+    """Every cell a spec asks for, models first; needs no MLFF package."""
+    cells: list[Cell] = []
+    for model in spec.models:
+        for geometry in spec.geometry:
+            for rule, label in zip(spec.rotamer, spec.rotamer_labels, strict=True):
+                parsed = {kind: Rotamer.parse(text) for kind, text in rule.items()}
+                for capping in spec.capping:
+                    for pattern in spec.patterns:
+                        for length in _lengths(spec, capping):
+                            rotamers = rotamers_of(parsed, length)
+                            system = System(conformers_of(pattern, length), rotamers, capping.name)
+                            cells.append(Cell(model.name, pattern, length, capping.name, geometry, label, system))
+    return tuple(cells)
+
+
+def _lengths(spec: CampaignSpec, capping: CappingEntry) -> Sequence[int]:
+    return spec.lengths if capping.lengths is None else capping.lengths

@@ -1,0 +1,55 @@
+"""A plan in words: what would run, what is shared, what is skipped and why."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from hbcoop_dist.structures.build import build
+from hbcoop_dist.structures.fragments import distinct_fragments
+
+if TYPE_CHECKING:
+    from hbcoop_dist.plan import Plan
+
+
+def single_points(plan: Plan) -> dict[str, int]:
+    """Distinct single points of every model: fragments of each distinct geometry, monomers of Hessians left out."""
+    counts: Counter[str] = Counter()
+    for task in plan.tasks.values():
+        if task.kind == "energies":
+            pieces = task.fragments or distinct_fragments(task.given or build(task.system))
+            counts[task.model] += len(pieces)
+    return dict(counts)
+
+
+def asked_points(plan: Plan) -> dict[str, int]:
+    """Single points a loop over H-bonds would do: ten for each (Eq. 1 and its electronic part)."""
+    counts: Counter[str] = Counter()
+    for cell in plan.cell_tasks:
+        counts[cell.model] += 10 * (cell.length - 1)
+    return dict(counts)
+
+
+def describe(plan: Plan) -> str:
+    """Plain text, one line per model."""
+    points, asked = single_points(plan), asked_points(plan)
+    minimisations = Counter(task.model for task in plan.tasks.values() if task.kind == "minimise")
+    batches = Counter(batch.model for batch in plan.batches)
+    running, skipped = Counter(c.model for c in plan.cell_tasks), Counter(c.model for c in plan.skipped)
+    lines = [
+        f"campaign {plan.spec.campaign}: {len(plan.cells)} cells, {len(plan.tasks)} tasks in {len(plan.batches)} batches"
+    ]
+    width = max(len(entry.name) for entry in plan.spec.models)
+    for entry in plan.spec.models:
+        name = entry.name
+        if running[name]:
+            line = (
+                f"{running[name]:4d} cells, {minimisations[name]:4d} minimisations, {points[name]:5d} single points "
+                f"(a loop over H-bonds: {asked[name]}), {batches[name]:3d} batches"
+            )
+            lines.append(f"  {name:<{width}}  {line}")
+        if skipped[name]:
+            for reason in dict.fromkeys(r for c, r in plan.skipped.items() if c.model == name):
+                count = sum(1 for c, r in plan.skipped.items() if c.model == name and r == reason)
+                lines.append(f"  {name:<{width}}  {count:4d} cells skipped: {reason}")
+    return "\n".join(lines)

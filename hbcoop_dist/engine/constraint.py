@@ -1,0 +1,64 @@
+"""Constraints as subspaces of the tree coordinates: what may move, and nothing else.
+
+``mirror`` keeps the Cs plane (22 n - 3 coordinates for n bare units), ``torsions`` freezes phi1 and phi2 of every
+H-bond (the paper's), ``none`` lets everything go.  q = q0 + basis @ y, so a constraint is exact at every step.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hbcoop_dist.structures.tree import Body, Tree
+
+FloatArray = NDArray[np.float64]
+Constraint = Literal["mirror", "torsions", "none"]
+CONSTRAINTS: tuple[str, ...] = get_args(Constraint)
+
+_R, _THETA1, _PHI1, _THETA2, _PHI2, _PHI3 = range(6)
+
+
+def body_basis(body: Body, constraint: Constraint) -> FloatArray:
+    """Free directions of one body's coordinates, (n_dof, n_free), orthonormal."""
+    if constraint != "mirror":
+        return np.eye(body.n_dof)
+    return _symmetric(body.reflection())
+
+
+def free_basis(tree: Tree, constraint: Constraint) -> FloatArray:
+    """Free directions of q, (n_q, n_free), orthonormal columns."""
+    if constraint not in CONSTRAINTS:
+        raise ValueError(f"constraint: expected one of {', '.join(CONSTRAINTS)}, found {constraint!r}")
+    columns: list[FloatArray] = []
+    for index, body in enumerate(tree.bodies):
+        block = body_basis(body, constraint)
+        wide = np.zeros((tree.n_q, block.shape[1]))
+        wide[tree.body_slice(index)] = block
+        columns.append(wide)
+        joint = tree.joints[index]
+        if joint is not None:
+            start = tree.joint_slice(index).start
+            columns.append(np.eye(tree.n_q)[:, [start + k for k in free_joint(joint.hbond, constraint)]])
+    return np.hstack(columns)
+
+
+def free_joint(hbond: bool, constraint: Constraint) -> tuple[int, ...]:
+    """Which of the six joint coordinates are free."""
+    if constraint == "mirror":
+        return (_R, _THETA1, _THETA2)
+    if constraint == "torsions" and hbond:
+        return (_R, _THETA1, _THETA2, _PHI3)
+    return (_R, _THETA1, _PHI1, _THETA2, _PHI2, _PHI3)
+
+
+def _symmetric(reflection: FloatArray) -> FloatArray:
+    """Orthonormal columns that a reflection leaves alone; coordinates stay recognisable (no mixing by an eigensolver)."""
+    columns: list[FloatArray] = []
+    for index in range(len(reflection)):
+        column = np.eye(len(reflection))[:, index] + reflection[:, index]
+        norm = np.linalg.norm(column)
+        if norm > 1e-8 and not any(abs(column @ other) > 1e-8 for other in columns):
+            columns.append(column / norm)
+    return np.array(columns).T

@@ -1,0 +1,92 @@
+"""Energies of every distinct fragment of many complexes, in as few model calls as fit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hbcoop_dist.engine.evaluate import DEFAULT_BATCH_ATOMS, evaluate
+from hbcoop_dist.models.base import Potential
+from hbcoop_dist.structures import Structure
+from hbcoop_dist.structures.fragments import Molecules, distinct_fragments
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class FragmentEnergies:
+    """Energies of the fragments of one complex, at the complex's geometry.
+
+    Attributes
+    ----------
+    fragments : tuple of tuple of int
+        Molecules of every fragment.
+    energies : (m,) array
+        eV.
+    atom_energies : (m, N) array or None
+        eV, atoms of the complex; zero where an atom is not in the fragment.
+    """
+
+    fragments: tuple[Molecules, ...]
+    energies: FloatArray
+    atom_energies: FloatArray | None = None
+
+    def energy(self, molecules: Molecules) -> float:
+        """Energy of one fragment, eV; no molecule at all has none."""
+        return float(self.energies[self.fragments.index(molecules)]) if molecules else 0.0
+
+    def of_atoms(self, molecules: Molecules) -> FloatArray:
+        """Per-atom energies (N,) of one fragment, eV, on the atoms of the complex."""
+        if self.atom_energies is None:
+            raise ValueError("fragment energies: this model gives no per-atom energies")
+        if not molecules:
+            return np.zeros(self.atom_energies.shape[1])
+        return np.asarray(self.atom_energies[self.fragments.index(molecules)])
+
+
+def fragment_energies(
+    potential: Potential,
+    structures: Sequence[Structure],
+    fragments: Sequence[tuple[Molecules, ...] | None] | None = None,
+    *,
+    batch_atoms: int = DEFAULT_BATCH_ATOMS,
+) -> list[FragmentEnergies]:
+    """Energies of fragments of every structure, batched across structures.
+
+    Parameters
+    ----------
+    potential : Potential
+    structures : sequence of Structure
+    fragments : sequence, optional
+        Fragments wanted of each structure; None, for one or for all, stands for every distinct one (`distinct_fragments`).
+    batch_atoms : int
+        Atoms per call of the potential.
+
+    Returns
+    -------
+    list of FragmentEnergies
+        With per-atom energies when the model's card promises them.
+    """
+    asked_for = fragments or [None] * len(structures)
+    wanted = [one or distinct_fragments(structure) for structure, one in zip(structures, asked_for, strict=True)]
+    asked = [
+        structure.subset(molecules)
+        for structure, pieces in zip(structures, wanted, strict=True)
+        for molecules in pieces
+    ]
+    with_atoms = potential.card.atom_energies
+    found = iter(evaluate(potential, asked, forces=False, atom_energies=with_atoms, batch_atoms=batch_atoms))
+    out: list[FragmentEnergies] = []
+    for structure, pieces in zip(structures, wanted, strict=True):
+        energies = np.empty(len(pieces))
+        atoms = np.zeros((len(pieces), len(structure))) if with_atoms else None
+        for row, molecules in enumerate(pieces):
+            evaluation = next(found)
+            energies[row] = evaluation.energy
+            if atoms is not None:
+                atoms[row, np.isin(structure.molecules, molecules)] = evaluation.atom_energies
+        out.append(FragmentEnergies(pieces, energies, atoms))
+    return out

@@ -1,0 +1,95 @@
+"""Hessians by finite differences of forces: of one body for the first guess, out of the plane for the verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hbcoop_dist.engine.constraint import Constraint, body_basis, free_basis
+from hbcoop_dist.engine.evaluate import DEFAULT_BATCH_ATOMS, evaluate
+from hbcoop_dist.engine.quasi_newton import reflect
+from hbcoop_dist.models.base import Potential
+from hbcoop_dist.structures import Structure
+from hbcoop_dist.structures.tree import Body, Tree
+
+FloatArray = NDArray[np.float64]
+
+DISPLACEMENT = 5.0e-3
+"""Finite-difference step, A."""
+
+# Guesses for the joints, eV/A^2 and eV/rad^2: the stretch of an H-bond, its bends, and its soft torsions.
+_JOINT_GUESS = np.array([1.2, 2.0, 0.5, 2.0, 0.5, 0.5])
+
+
+def body_hessian(potential: Potential, body: Body, s: FloatArray, constraint: Constraint) -> FloatArray:
+    """Hessian (n_dof, n_dof), eV/A^2, of one isolated body at body coordinates s; zero outside the constraint.
+
+    Central differences, two force calls per free coordinate (38 for NMA in the mirror plane), in one batch.
+    """
+    basis = body_basis(body, constraint)
+    moves = [sign * DISPLACEMENT * column for column in basis.T for sign in (1.0, -1.0)]
+    structures = [Structure.from_molecules([(body.kind, body.positions(s + move))]) for move in moves]
+    forces = np.array([e.forces for e in evaluate(potential, structures)])
+    gradients = -np.tensordot(forces, body.basis, ([1, 2], [1, 2])) @ basis
+    hessian = (gradients[0::2] - gradients[1::2]) / (2 * DISPLACEMENT)
+    return basis @ (0.5 * (hessian + hessian.T)) @ basis.T
+
+
+def guess_hessian(tree: Tree, blocks: Sequence[FloatArray]) -> FloatArray:
+    """First Hessian (n_q, n_q): the Hessian of every isolated body, in tree order, and joint guesses."""
+    hessian = np.zeros((tree.n_q, tree.n_q))
+    for index, own in enumerate(blocks):
+        block = tree.body_slice(index)
+        hessian[block, block] = positive(own)
+        if index:
+            joint = tree.joint_slice(index)
+            hessian[joint, joint] = np.diag(_JOINT_GUESS)
+    return hessian
+
+
+def positive(hessian: FloatArray, smallest: float = 0.05) -> FloatArray:
+    """The same Hessian with curvatures below `smallest`, negative ones included, turned up to it; zeros stay zero."""
+    values, vectors = np.linalg.eigh(hessian)
+    lifted = np.where(np.abs(values) < 1e-12, 0.0, np.maximum(np.abs(values), smallest))
+    return (vectors * lifted) @ vectors.T
+
+
+def lowest_out_of_plane(
+    potential: Potential, tree: Tree, q: FloatArray, structure: Structure, batch_atoms: int = DEFAULT_BATCH_ATOMS
+) -> tuple[float, int]:
+    """Lowest eigenvalue, eV/A^2, of the out-of-plane (A'') Hessian with phi1 and phi2 of every H-bond held.
+
+    At a planar stationary point a displacement out of the plane changes the A'' forces oddly, so one-sided differences
+    are central ones: 12 n - 1 force calls for n bare units, in batches.
+
+    Returns
+    -------
+    eigenvalue : float
+    force_calls : int
+    """
+    directions = _out_of_plane_directions(tree, q)
+    shape = structure.positions.shape
+    moved = [structure.with_positions(structure.positions + DISPLACEMENT * d.reshape(shape)) for d in directions.T]
+    found = evaluate(potential, moved, batch_atoms=batch_atoms)
+    forces = np.array([np.asarray(e.forces).ravel() for e in found])
+    hessian = -(forces @ directions) / DISPLACEMENT
+    return float(np.linalg.eigvalsh(0.5 * (hessian + hessian.T))[0]), len(moved)
+
+
+def _out_of_plane_directions(tree: Tree, q: FloatArray) -> FloatArray:
+    """Orthonormal Cartesian displacements (3 N, m): antisymmetric, torsions held, rigid motions left out."""
+    columns = tree.jacobian(q) @ free_basis(tree, "torsions")
+    n = len(columns) // 3
+    vectors = columns.T.reshape(-1, n, 3)
+    odd = (0.5 * (vectors - reflect(tree, vectors))).reshape(len(vectors), -1).T
+    x = tree.positions(q)
+    rigid = np.zeros((3, n, 3))
+    rigid[0, :, 2] = 1.0
+    rigid[1, :, 2], rigid[2, :, 2] = x[:, 1], x[:, 0]
+    rigid[1, :, 1], rigid[2, :, 0] = -x[:, 2], -x[:, 2]
+    frame, _ = np.linalg.qr(rigid.reshape(3, -1).T)
+    odd = odd - frame @ (frame.T @ odd)
+    left, values, _ = np.linalg.svd(odd, full_matrices=False)
+    return left[:, values > 1e-8 * values[0]]

@@ -1,0 +1,105 @@
+"""Read a campaign file; every complaint names file, line, field, what was expected and what was found."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from hbcoop_dist.campaign import CampaignSpec
+from hbcoop_dist.data import find_file
+
+
+class CampaignError(ValueError):
+    """A campaign file that cannot be used; the message has one line per problem."""
+
+
+def load_campaign(name: str | Path) -> CampaignSpec:
+    """Load a campaign by path, or by the name of a bundled one (``quickstart``, ``nma``).
+
+    Parameters
+    ----------
+    name : str or Path
+
+    Returns
+    -------
+    CampaignSpec
+
+    Raises
+    ------
+    CampaignError
+        When there is no such file, it is not YAML, or a field is wrong.
+    """
+    try:
+        path = find_file(name, "campaigns")
+    except FileNotFoundError as error:
+        raise CampaignError(str(error)) from None
+    text = path.read_text(encoding="utf-8")
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        content = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f":{mark.line + 1}" if mark else ""
+        raise CampaignError(f"{path}{line}: expected YAML, found {getattr(error, 'problem', error)}") from None
+    if not isinstance(content, dict):
+        raise CampaignError(f"{path}:1: expected a mapping of fields, found {type(content).__name__}")
+    try:
+        spec = CampaignSpec.model_validate(content)
+    except ValidationError as error:
+        # a list whose only item is wrong is reported by pydantic as too short as well: once is enough
+        problems = [p for p in error.errors() if p["type"] != "too_short"] or error.errors()
+        raise CampaignError("\n".join(_message(path, node, content, problem) for problem in problems)) from None
+    return _resolved(spec, path)
+
+
+def _resolved(spec: CampaignSpec, path: Path) -> CampaignSpec:
+    """Paths in a file are relative to the file."""
+    base = path.resolve().parent
+    models = tuple(
+        entry if entry.checkpoint is None else entry.model_copy(update={"checkpoint": str(base / entry.checkpoint)})
+        for entry in spec.models
+    )
+    geometry = tuple(name if name == "own" else str(base / name) for name in spec.geometry)
+    return spec.model_copy(update={"models": models, "geometry": geometry})
+
+
+def _message(path: Path, node: Any, content: Any, problem: Any) -> str:
+    location = [part for part in problem["loc"] if _is_step(part)]
+    line, field, found = _locate(node, content, location)
+    text = problem["msg"].removeprefix("Value error, ")
+    if problem["type"] == "extra_forbidden":
+        known = ", ".join(CampaignSpec.model_fields) if len(location) == 1 else "only the documented fields"
+        text = f"unknown field; expected {known}"
+    elif problem["type"] == "missing":
+        return f"{path}:{line}: field {field}: expected a value, found none"
+    elif "found" not in text:
+        text = f"{text[0].lower()}{text[1:]}, found {found!r}".replace("input should", "should").replace(
+            "should be", "expected"
+        )
+    return f"{path}:{line}: field {field}: {text}"
+
+
+def _is_step(part: object) -> bool:
+    # pydantic adds the names of its own validators to the location of wrapped fields
+    return isinstance(part, int) or (isinstance(part, str) and "[" not in part and "(" not in part)
+
+
+def _locate(node: Any, content: Any, location: list[Any]) -> tuple[int, str, Any]:
+    """Line (1-based), dotted field name and value found at a location, as deep as the file goes."""
+    line, names = node.start_mark.line + 1, []
+    for part in location:
+        names.append(f"[{part}]" if isinstance(part, int) else (f".{part}" if names else str(part)))
+        if isinstance(node, yaml.MappingNode):
+            pair = next(((key, value) for key, value in node.value if key.value == part), None)
+            if pair is None:
+                continue
+            line, node = pair[0].start_mark.line + 1, pair[1]
+            content = content.get(part) if isinstance(content, dict) else content
+        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+            node = node.value[part]
+            line = node.start_mark.line + 1
+            content = content[part] if isinstance(content, list) else content
+    return line, "".join(names), content

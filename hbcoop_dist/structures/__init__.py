@@ -1,0 +1,33 @@
+"""Structures: NMA monomers, dimers, chains and caps; tree coordinates; torsions and fragments. Pure, torch-free."""
+
+from hbcoop_dist.structures.structure import NMA_ATOMS, WATER_ATOMS, Structure
+from hbcoop_dist.structures.system import (
+    CAPPINGS,
+    CONFORMERS,
+    DEFAULT_ROTAMER,
+    PATTERNS,
+    Rotamer,
+    System,
+    chain_system,
+    conformers_of,
+    position_of,
+    rotamers_of,
+)
+from hbcoop_dist.structures.templates import monomer
+
+__all__ = [
+    "CAPPINGS",
+    "CONFORMERS",
+    "DEFAULT_ROTAMER",
+    "NMA_ATOMS",
+    "PATTERNS",
+    "WATER_ATOMS",
+    "Rotamer",
+    "Structure",
+    "System",
+    "chain_system",
+    "conformers_of",
+    "monomer",
+    "position_of",
+    "rotamers_of",
+]

@@ -1,0 +1,211 @@
+"""What a worker does with one batch: load the model once, minimise, compute fragment energies, hand back small results.
+
+Everything that arrives and leaves is plain data (`tasks`, `results`), so a worker may live in another Python.
+A task that fails is a result with a reason; its neighbours in the batch go on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hbcoop_dist.campaign import Minimize
+from hbcoop_dist.engine.energies import fragment_energies
+from hbcoop_dist.engine.hessian import body_hessian, guess_hessian, lowest_out_of_plane
+from hbcoop_dist.engine.minimise import Minimised, Start, minimise, monomer_start
+from hbcoop_dist.engine.quasi_newton import Goal
+from hbcoop_dist.models import registry
+from hbcoop_dist.models.base import ModelCard, Potential
+from hbcoop_dist.results import Status, TaskResult
+from hbcoop_dist.structures import Structure, templates
+from hbcoop_dist.structures.bodies import acceptor_body, donor_body, nma_body
+from hbcoop_dist.structures.build import crude_start, structure_of, tree_of
+from hbcoop_dist.structures.measure import broken
+from hbcoop_dist.tasks import Batch, ModelSource, Task
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One batch with all a worker needs to do it.
+
+    Attributes
+    ----------
+    batch : Batch
+    source : ModelSource
+    minimize : Minimize
+    inputs : mapping of str to TaskResult
+        Results of tasks outside the batch, by key.
+    device : str
+    """
+
+    batch: Batch
+    source: ModelSource
+    minimize: Minimize
+    inputs: Mapping[str, TaskResult]
+    device: str = "cpu"
+
+
+def do_work(work: Work) -> list[TaskResult]:
+    """Do every task of a batch; the results stand in the order of its tasks.
+
+    Raises
+    ------
+    Exception
+        Whatever loading the model, or evaluating a whole batch, raises: the caller splits the batch or gives up.
+    """
+    potential = load_once(work.source.card, work.source.path, work.device)
+    provenance = _provenance(potential)
+    known = dict(work.inputs)
+    for kind, stage in (("monomer", _monomers), ("minimise", _minimisations), ("energies", _energies)):
+        tasks = [task for task in work.batch.tasks if task.kind == kind]
+        lost = {task.key: reason for task in tasks if (reason := _lost_input(task, known))}
+        known.update({key: TaskResult(key, "failed", reason, {}, provenance) for key, reason in lost.items()})
+        started = time.perf_counter()
+        results = list(stage(potential, [task for task in tasks if task.key not in lost], known, work.minimize))
+        share = (time.perf_counter() - started) / max(len(results), 1)
+        known.update({result.key: replace(result, provenance=provenance, seconds=share) for result in results})
+    return [known[task.key] for task in work.batch.tasks]
+
+
+_loaded: dict[tuple[str, str, str | None, str], Potential] = {}
+
+
+def load_once(card: ModelCard, path: str | None, device: str) -> Potential:
+    """Load a model, or take the one this process has; only the last is kept, since a GPU rarely holds two."""
+    key = (card.family, card.name, path, device)
+    if key not in _loaded:
+        _loaded.clear()
+        _loaded[key] = registry.load(card, path, device)
+    return _loaded[key]
+
+
+def _provenance(potential: Potential) -> dict[str, str]:
+    versions = {}
+    for package in (*potential.card.packages, "numpy", "hbcoop_dist"):
+        with contextlib.suppress(PackageNotFoundError):
+            versions[package] = version(package)
+    return {
+        "host": socket.gethostname(),
+        "device": potential.device,
+        "dtype": potential.card.dtype,
+        "parameter_hash": potential.parameter_hash,
+        "versions": json.dumps(versions, sort_keys=True),
+        "computed_at": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _lost_input(task: Task, known: Mapping[str, TaskResult]) -> str:
+    """Why a task cannot be done: an input that failed; empty when all is there."""
+    for key in task.inputs:
+        if known[key].status in ("failed", "quarantined"):
+            return f"a geometry it starts from failed: {known[key].reason}"
+    return ""
+
+
+def _goal(potential: Potential, minimize: Minimize) -> Goal:
+    # float32 forces carry 3e-5 to 2e-4 eV/A of noise and energies about 1e-7 of their size (measured)
+    noise = 1e-7 if potential.card.dtype == "float64" else 2e-3
+    loosest = potential.card.max_force or 0.0
+    return Goal(max(minimize.max_force, loosest), minimize.rms_force, minimize.max_calls, noise)
+
+
+def _monomers(
+    potential: Potential, tasks: Sequence[Task], known: Mapping[str, TaskResult], minimize: Minimize
+) -> Iterable[TaskResult]:
+    """Minimise isolated units; add the Hessians every chain starts with."""
+    del known
+    starts = [monomer_start(potential, task.system, minimize.constraint) for task in tasks]
+    found = minimise(potential, starts, constraint=minimize.constraint, goal=_goal(potential, minimize))
+    for task, one in zip(tasks, found, strict=True):
+        status, reason = _verdict(one)
+        data: dict[str, object] = {"q": one.path.q, "energy": one.path.energy, "force_calls": one.path.force_calls}
+        if np.isfinite(one.path.energy):
+            data["nma"] = body_hessian(potential, nma_body(), one.path.q, minimize.constraint)
+            for body, water in ((acceptor_body(), templates.acceptor_water()), (donor_body(), templates.donor_water())):
+                data[body.name] = body_hessian(potential, body, body.coordinates(water), minimize.constraint)
+        yield TaskResult(task.key, status, reason, data)
+
+
+def _minimisations(
+    potential: Potential, tasks: Sequence[Task], known: Mapping[str, TaskResult], minimize: Minimize
+) -> Iterable[TaskResult]:
+    starts = [_start(task, known) for task in tasks]
+    found = minimise(potential, starts, constraint=minimize.constraint, goal=_goal(potential, minimize))
+    for task, one in zip(tasks, found, strict=True):
+        status, reason = _verdict(one)
+        data: dict[str, object] = {
+            "positions": one.structure.positions,
+            "q": one.path.q,
+            "energy": one.path.energy,
+            "max_force": one.path.max_force,
+            "rms_force": one.path.rms_force,
+            "steps": one.path.steps,
+            "force_calls": one.path.force_calls,
+        }
+        if status == "done":
+            data["lowest_out_of_plane"], _ = lowest_out_of_plane(
+                potential, tree_of(task.system), one.path.q, one.structure
+            )
+        yield TaskResult(task.key, status, reason, data)
+
+
+def _verdict(one: Minimised) -> tuple[Status, str]:
+    """Status of a minimisation: a broken chain is said to be broken even where the optimiser was content."""
+    if not np.isfinite(one.path.energy):
+        return "failed", one.path.reason
+    if reason := broken(one.structure, one.system.conformers):
+        return "broken-geometry", reason
+    return ("done", "") if one.path.converged else ("unconverged", one.path.reason)
+
+
+def _start(task: Task, known: Mapping[str, TaskResult]) -> Start:
+    """Units from the monomer, or, for a chain, from the dimers it is made of; Hessians from the monomers."""
+    tree = tree_of(task.system)
+    monomers = [known[key].data for key in task.monomers]
+    units = [np.asarray(data["q"]) for data in monomers]
+    joints: list[FloatArray] | None = None
+    if task.dimers:
+        joints = []
+        for bond, key in enumerate(task.dimers):
+            dimer = tree_of(task.system.dimer(bond + 1))
+            q = np.asarray(known[key].data["q"])
+            joints.append(q[dimer.joint_slice(1)])
+            # an inner unit is bound on both sides; what its N-H bond does to it comes from the dimer it donates in
+            units[bond] = q[dimer.body_slice(0)] if bond == 0 else units[bond]
+            units[bond + 1] = q[dimer.body_slice(1)]
+    blocks = [np.asarray(data["nma"]) for data in monomers]
+    blocks += [np.asarray(monomers[0][body.name]) for body in tree.bodies[len(units) :]]
+    return Start(task.system, crude_start(task.system, units, joints), guess_hessian(tree, blocks))
+
+
+def _energies(
+    potential: Potential, tasks: Sequence[Task], known: Mapping[str, TaskResult], minimize: Minimize
+) -> Iterable[TaskResult]:
+    del minimize
+    structures = [_geometry(task, known) for task in tasks]
+    found = fragment_energies(potential, structures, [task.fragments for task in tasks])
+    for task, structure, one in zip(tasks, structures, found, strict=True):
+        members = np.array([[m in molecules for m in range(len(structure.kinds))] for molecules in one.fragments])
+        data: dict[str, object] = {"members": members, "energies": one.energies}
+        if one.atom_energies is not None:
+            data["atom_energies"] = one.atom_energies
+        finite = bool(np.isfinite(one.energies).all())
+        yield TaskResult(task.key, "done" if finite else "failed", "" if finite else "an energy is not finite", data)
+
+
+def _geometry(task: Task, known: Mapping[str, TaskResult]) -> Structure:
+    if task.given is not None:
+        return task.given
+    assert task.geometry is not None
+    return structure_of(task.system, np.asarray(known[task.geometry].data["q"]))
