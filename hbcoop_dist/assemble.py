@@ -121,12 +121,13 @@ def _provenance(plan: Plan, cell: Cell, tasks: CellTasks, results: Lookup) -> di
     source = plan.sources[cell.model]
     last = found[-1].provenance
     names = ("parameter_hash", "versions", "device", "dtype", "host", "computed_at")
-    return {
+    values: dict[str, object] = {
         "task_key": tasks.complex.energies[-1],
         "checkpoint_sha256": source.identity,
         "seconds": sum(result.seconds for result in found),
         "unit_rotamers": "; ".join(str(rotamer) for rotamer in cell.system.rotamers),
-    } | {name: last[name] for name in names if name in last}
+    }
+    return values | {name: last[name] for name in names if name in last}
 
 
 def _whole_values(whole: _Complex, cell: Cell) -> dict[str, object]:
@@ -153,9 +154,7 @@ def _hbond_values(whole: _Complex, dimers: list[_Complex], length: int) -> dict[
     ]
     per_bond = _energy_arrays(found) | _geometry_arrays(hbond_geometry(whole.structure))
     at = [position_of(position, length) - 1 for position in POSITIONS]
-    values: dict[str, object] = {
-        name: array[at] for name, array in per_bond.items() if name not in ("phi1", "phi2")
-    }
+    values: dict[str, object] = {name: array[at] for name, array in per_bond.items() if name not in ("phi1", "phi2")}
     values |= {name if name in ("phi1", "phi2") else f"hbond_{name}": array for name, array in per_bond.items()}
     values["fragment_energy"] = np.array([one.points for one in found])
     if found[0].atoms is not None:

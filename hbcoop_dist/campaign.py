@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
@@ -15,6 +15,7 @@ from hbcoop_dist.structures import Rotamer, System, conformers_of, rotamers_of
 from hbcoop_dist.structures.system import Capping, Pattern
 
 MAX_LENGTH = 200
+T = TypeVar("T")
 
 
 class _Frozen(BaseModel):
@@ -78,10 +79,10 @@ class CappingEntry(_Frozen):
 class Minimize(_Frozen):
     """How geometries are minimised."""
 
-    max_force: float = Field(1.0e-5, gt=0, description="largest force left on an atom, eV/A")
-    rms_force: float | None = Field(None, gt=0, description="RMS over force components, eV/A")
+    max_force: float = Field(default=1.0e-5, gt=0, description="largest force left on an atom, eV/A")
+    rms_force: float | None = Field(default=None, gt=0, description="RMS over force components, eV/A")
     constraint: Literal["mirror", "torsions", "none"] = "mirror"
-    max_calls: int = Field(500, ge=1, description="force calls before giving up")
+    max_calls: int = Field(default=500, ge=1, description="force calls before giving up")
 
 
 def _named(value: Any) -> Any:
@@ -120,7 +121,9 @@ class CampaignSpec(_Frozen):
     lengths: Lengths
     capping: tuple[CappingItem, ...] = Field(min_length=1, default=(CappingEntry(name="none"),))
     geometry: Annotated[tuple[str, ...], BeforeValidator(_listed)] = Field(("own",), min_length=1)
-    rotamer: Annotated[tuple[RotamerRule, ...], BeforeValidator(_listed)] = Field(({"all": str(Rotamer())},), min_length=1)
+    rotamer: Annotated[tuple[RotamerRule, ...], BeforeValidator(_listed)] = Field(
+        ({"all": str(Rotamer())},), min_length=1
+    )
     minimize: Minimize = Minimize()
 
     @field_validator("models", "capping", mode="after")
@@ -153,7 +156,7 @@ class CampaignSpec(_Frozen):
         return next(entry for entry in self.models if entry.name == model)
 
 
-def _unique(items: Any, names: list[str]) -> Any:
+def _unique(items: tuple[T, ...], names: list[str]) -> tuple[T, ...]:
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise ValueError(f"expected every name once, found {', '.join(twice)} more than once")
     return items

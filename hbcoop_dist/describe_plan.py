@@ -37,7 +37,8 @@ def describe(plan: Plan) -> str:
     batches = Counter(batch.model for batch in plan.batches)
     running, skipped = Counter(c.model for c in plan.cell_tasks), Counter(c.model for c in plan.skipped)
     lines = [
-        f"campaign {plan.spec.campaign}: {len(plan.cells)} cells, {len(plan.tasks)} tasks in {len(plan.batches)} batches"
+        f"campaign {plan.spec.campaign}: {len(plan.cells)} cells, "
+        f"{len(plan.tasks)} tasks in {len(plan.batches)} batches"
     ]
     width = max(len(entry.name) for entry in plan.spec.models)
     for entry in plan.spec.models:

@@ -89,7 +89,8 @@ def _is_step(part: object) -> bool:
 
 def _locate(node: Any, content: Any, location: list[Any]) -> tuple[int, str, Any]:
     """Line (1-based), dotted field name and value found at a location, as deep as the file goes."""
-    line, names = node.start_mark.line + 1, []
+    line = node.start_mark.line + 1
+    names: list[str] = []
     for part in location:
         names.append(f"[{part}]" if isinstance(part, int) else (f".{part}" if names else str(part)))
         if isinstance(node, yaml.MappingNode):

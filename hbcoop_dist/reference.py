@@ -76,7 +76,9 @@ def read_reference_set(folder: str | Path) -> ReferenceSet:
             raise ReferenceSetError(f"{name}: {error}") from None
         label = _label(system)
         if label in files:
-            raise ReferenceSetError(f"{name}: expected every chain once, found {_words(label)} in {files[label].name} too")
+            raise ReferenceSetError(
+                f"{name}: expected every chain once, found {_words(label)} in {files[label].name} too"
+            )
         structures[label], files[label] = structure, name
     return ReferenceSet(str(folder), structures, files)
 

@@ -1,0 +1,25 @@
+"""The engine: constrained minimisation, fragment energies and Eq. 1, on batches of structures; no I/O."""
+
+from hbcoop_dist.engine.cooperativity import Cooperativity, cooperativity
+from hbcoop_dist.engine.energies import FragmentEnergies, fragment_energies
+from hbcoop_dist.engine.evaluate import evaluate
+from hbcoop_dist.engine.hessian import body_hessian, guess_hessian, lowest_out_of_plane
+from hbcoop_dist.engine.minimise import Minimised, Start, minimise, monomer_start
+from hbcoop_dist.engine.quasi_newton import Goal, Path
+
+__all__ = [
+    "Cooperativity",
+    "FragmentEnergies",
+    "Goal",
+    "Minimised",
+    "Path",
+    "Start",
+    "body_hessian",
+    "cooperativity",
+    "evaluate",
+    "fragment_energies",
+    "guess_hessian",
+    "lowest_out_of_plane",
+    "minimise",
+    "monomer_start",
+]

@@ -54,7 +54,7 @@ def free_joint(hbond: bool, constraint: Constraint) -> tuple[int, ...]:
 
 
 def _symmetric(reflection: FloatArray) -> FloatArray:
-    """Orthonormal columns that a reflection leaves alone; coordinates stay recognisable (no mixing by an eigensolver)."""
+    """Orthonormal columns that a reflection leaves alone; no eigensolver, so that coordinates stay recognisable."""
     columns: list[FloatArray] = []
     for index in range(len(reflection)):
         column = np.eye(len(reflection))[:, index] + reflection[:, index]

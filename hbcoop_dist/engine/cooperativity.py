@@ -74,9 +74,9 @@ def cooperativity(
         + [here[name] for name in ("AB", "A", "B")]
     )
     return Cooperativity(
-        total=-(inside - isolated) * EV_TO_KCAL,
-        electronic=-(inside - rigid) * EV_TO_KCAL,
-        geometric=-(rigid - isolated) * EV_TO_KCAL,
+        total=(isolated - inside) * EV_TO_KCAL,
+        electronic=(rigid - inside) * EV_TO_KCAL,
+        geometric=(isolated - rigid) * EV_TO_KCAL,
         interaction=inside * EV_TO_KCAL,
         interaction_dimer=isolated * EV_TO_KCAL,
         points=points,
@@ -96,4 +96,4 @@ def _atomic(
     isolated = dimer_energies.of_atoms((0, 1)) - dimer_energies.of_atoms((0,)) - dimer_energies.of_atoms((1,))
     pair = np.isin(structure.molecules, parts["AB"])
     inside[pair] -= isolated
-    return -inside * EV_TO_KCAL
+    return np.asarray(-inside * EV_TO_KCAL)

@@ -61,7 +61,7 @@ def fragment_energies(
     potential : Potential
     structures : sequence of Structure
     fragments : sequence, optional
-        Fragments wanted of each structure; None, for one or for all, stands for every distinct one (`distinct_fragments`).
+        Fragments wanted of each structure; None, for one or for all, stands for every distinct one.
     batch_atoms : int
         Atoms per call of the potential.
 

@@ -34,7 +34,7 @@ def body_hessian(potential: Potential, body: Body, s: FloatArray, constraint: Co
     forces = np.array([e.forces for e in evaluate(potential, structures)])
     gradients = -np.tensordot(forces, body.basis, ([1, 2], [1, 2])) @ basis
     hessian = (gradients[0::2] - gradients[1::2]) / (2 * DISPLACEMENT)
-    return basis @ (0.5 * (hessian + hessian.T)) @ basis.T
+    return np.asarray(basis @ (0.5 * (hessian + hessian.T)) @ basis.T, dtype=float)
 
 
 def guess_hessian(tree: Tree, blocks: Sequence[FloatArray]) -> FloatArray:

@@ -141,12 +141,12 @@ def constrained_force(
 def reflect(tree: Tree, vectors: FloatArray) -> FloatArray:
     """Reflect one vector per atom (..., N, 3) through z = 0, swapping mirrored atoms."""
     order = np.concatenate([tree.atom_slice(i).start + body.mirror for i, body in enumerate(tree.bodies)])
-    return vectors[..., order, :] * np.array([1.0, 1.0, -1.0])
+    return np.asarray(vectors[..., order, :] * np.array([1.0, 1.0, -1.0]), dtype=float)
 
 
 def _step(curvature: FloatArray, gradient: FloatArray, cap: float) -> FloatArray:
     step = -np.linalg.solve(curvature, gradient)
-    return step * min(1.0, cap / float(np.abs(step).max()))
+    return np.asarray(step * min(1.0, cap / float(np.abs(step).max())), dtype=float)
 
 
 def _guard(tree: Tree, q: FloatArray, change: FloatArray) -> tuple[float, int]:

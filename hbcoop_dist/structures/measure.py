@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,7 +74,7 @@ def hbond_geometry(structure: Structure) -> HBondGeometry:
     """Distances, angles and torsions (phi1, phi2) of every H-bond between successive units."""
     units = _unit_atoms(structure)
     rows = []
-    for a, b in zip(units[:-1], units[1:], strict=True):
+    for a, b in pairwise(units):
         rows.append(
             (
                 np.linalg.norm(a["O"] - b["N"]),
@@ -119,7 +120,8 @@ def _bond_limit(one: str, other: str) -> float:
     return _BOND_LIMITS.get(frozenset((one[0], other[0])), _HEAVY_BOND_LIMIT)
 
 
-def _reacted(structure: Structure) -> str:
+def reacted(structure: Structure) -> str:
+    """Which covalent bond is broken; empty when all molecules are whole."""
     for molecule, kind in enumerate(structure.kinds):
         if kind not in BONDS:
             continue
@@ -128,11 +130,14 @@ def _reacted(structure: Structure) -> str:
         for one, other in BONDS[kind]:
             length, limit = float(np.linalg.norm(at[one] - at[other])), _bond_limit(one, other)
             if not length < limit:
-                return f"molecule {molecule + 1} ({kind}) has reacted: {one}-{other} is {length:.2f} A, limit {limit:.2f}"
+                return (
+                    f"molecule {molecule + 1} ({kind}) has reacted: {one}-{other} is {length:.2f} A, limit {limit:.2f}"
+                )
     return ""
 
 
-def _stacked(structure: Structure) -> str:
+def stacked(structure: Structure) -> str:
+    """Which units that share no H-bond have come together; empty when none have."""
     heavy = structure.numbers > 1
     units = structure.units
     blocks = [structure.positions[(structure.molecules == unit) & heavy] for unit in units]
@@ -141,7 +146,7 @@ def _stacked(structure: Structure) -> str:
         for j in range(i + 2, len(blocks) - (1 if i == 0 else 0)):
             contact = float(np.linalg.norm(blocks[i][:, None] - blocks[j][None, :], axis=-1).min())
             if contact < STACKING_LIMIT:
-                return f"units {i + 1} and {j + 1} are stacked: {contact:.2f} A between heavy atoms, limit {STACKING_LIMIT}"
+                return f"units {i + 1} and {j + 1} are stacked: {contact:.2f} A apart, limit {STACKING_LIMIT}"
     return ""
 
 
@@ -150,7 +155,7 @@ def broken(structure: Structure, conformers: tuple[str, ...]) -> str:
 
     Checked: every covalent bond, every H-bond (distance, angle, conformer by phi1), stacked units.
     """
-    if reason := _reacted(structure):
+    if reason := reacted(structure):
         return reason
     geometry = hbond_geometry(structure)
     for bond, conformer in enumerate(conformers):
@@ -163,4 +168,4 @@ def broken(structure: Structure, conformers: tuple[str, ...]) -> str:
         found = "syn" if abs(phi1) < 90.0 else "anti"
         if found != conformer:
             return f"H-bond {bond + 1} turned over: expected {conformer}, found {found} (phi1 {phi1:.0f} degrees)"
-    return _stacked(structure)
+    return stacked(structure)

@@ -79,10 +79,10 @@ def _match(numbers: IntArray, positions: FloatArray, component: list[int]) -> tu
         formula = Formula.from_list([_symbol(z) for z in found]).format("hill")
         raise PerceptionError(f"expected N-methylacetamide (C3H7NO) or water molecules, found {formula}")
     names = NMA_ATOMS if kind == "nma" else WATER_ATOMS
-    template = nx.Graph()
+    template: nx.Graph[str] = nx.Graph()
     template.add_nodes_from((name, {"z": z}) for name, z in zip(names, MOLECULE_NUMBERS[kind], strict=True))
     template.add_edges_from(BONDS[kind])
-    graph = nx.Graph()
+    graph: nx.Graph[int] = nx.Graph()
     graph.add_nodes_from((i, {"z": int(numbers[i])}) for i in component)
     bond_reach = {(1, 1): 0.0}
     for a, i in enumerate(component):
@@ -93,7 +93,9 @@ def _match(numbers: IntArray, positions: FloatArray, component: list[int]) -> tu
                 graph.add_edge(i, j)
     matcher = nx.isomorphism.GraphMatcher(template, graph, node_match=lambda one, two: one["z"] == two["z"])
     if not matcher.is_isomorphic():
-        raise PerceptionError(f"atoms {component[0] + 1} to {component[-1] + 1}: expected the bonds of {kind}, found others")
+        raise PerceptionError(
+            f"atoms {component[0] + 1} to {component[-1] + 1}: expected the bonds of {kind}, found others"
+        )
     order = [matcher.mapping[name] for name in names]
     return kind, _name_methyl_hydrogens(positions[order]) if kind == "nma" else positions[order]
 
@@ -115,7 +117,7 @@ def _name_methyl_hydrogens(x: FloatArray) -> FloatArray:
 
 def _chain_order(units: list[FloatArray]) -> list[int]:
     """Units from the free N-H end: unit i accepts from unit i + 1."""
-    graph = nx.DiGraph()
+    graph: nx.DiGraph[int] = nx.DiGraph()
     graph.add_nodes_from(range(len(units)))
     for i, acceptor in enumerate(units):
         for j, donor in enumerate(units):

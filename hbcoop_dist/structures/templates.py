@@ -81,5 +81,3 @@ def rotamer_of(positions: FloatArray) -> Rotamer | None:
         else:
             return None
     return Rotamer(names[0], names[1])  # type: ignore[arg-type]
-
-

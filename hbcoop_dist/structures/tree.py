@@ -283,4 +283,3 @@ def _measure_joint(exits: FloatArray, origin: FloatArray, rotation: FloatArray) 
     last = bond_frame @ _turn_x(phi2) @ _turn_z(np.pi - theta2)
     _, y, z = last.T @ rotation[:, 1]
     return np.array([r, theta1, phi1, theta2, phi2, np.arctan2(z, y)])
-

@@ -1,0 +1,40 @@
+# Everything runs in .venv, made from requirements.lock; no target needs anything installed beforehand but
+# Python 3.11+, make and a C compiler.
+PYTHON ?= python3
+BIN := .venv/bin
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Two threads per process make small tensor calls slower, not faster: parallelism is one worker per core.
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: install quickstart lint test test-all lock clean
+
+install: .venv/installed
+
+.venv/installed: requirements.lock pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	touch $@
+
+quickstart: install
+	$(BIN)/hbcoop run quickstart quickstart.zarr
+	$(BIN)/hbcoop analyse quickstart.zarr --figure quickstart.png
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: lint
+	$(BIN)/python -m pytest -m "not slow and not slurm"
+
+test-all: lint
+	$(BIN)/python -m pytest -m "not slurm"
+
+# Pins what the current .venv holds; edit pyproject.toml, install, then run this.
+lock:
+	$(BIN)/python -m pip freeze --exclude-editable | sed -E 's/\+cpu$$//; s/\+cu[0-9]+$$//' > requirements.lock
+
+clean:
+	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache quickstart.zarr quickstart.zarr.* quickstart.png

@@ -1,0 +1,1 @@
+"""What the command line shows, one file per subject; `hbcoop_dist.cli` only parses."""

@@ -1,0 +1,63 @@
+"""`hbcoop models`: list, show and check."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+from ase.data import chemical_symbols
+from rich.console import Console
+from rich.table import Table
+
+from hbcoop_dist.models import contract, registry
+
+
+def show_list(console: Console) -> None:
+    """Every registered model, one line each, then why those that cannot run here cannot."""
+    table = Table("model", "family", "level of theory", "receptive field", "per atom", "licence", "runs here")
+    reasons: list[str] = []
+    for name, card in registry.cards().items():
+        here = registry.available(card)
+        reach = "long range" if card.long_range else _angstrom(card.receptive_field)
+        per_atom = "yes" if card.atom_energies else "no"
+        table.add_row(name, card.family, card.level_of_theory, reach, per_atom, card.licence, "yes" if here else "no")
+        if not here:
+            reasons.append(f"{name}: {here.reason}")
+    console.print(table)
+    for reason in (*reasons, *registry.broken_families().values()):
+        console.print(reason, highlight=False, markup=False)
+
+
+def _angstrom(value: float | None) -> str:
+    return "not limited" if value is None else f"{value:g} A"
+
+
+def show_card(name: str, console: Console) -> None:
+    """All fields of one card, the licence first."""
+    card = registry.card(name)
+    table = Table(show_header=False, box=None)
+    order = ["name", "licence", "citation"]
+    order += [field.name for field in fields(card) if field.name not in order]
+    for field in order:
+        value = getattr(card, field)
+        if field == "elements":
+            value = ", ".join(chemical_symbols[z] for z in value)
+        elif isinstance(value, tuple):
+            value = ", ".join(value)
+        elif isinstance(value, bool):
+            value = "yes" if value else "no"
+        table.add_row(field, "-" if value in (None, "", {}) else str(value))
+    here = registry.available(card)
+    table.add_row("runs here", "yes" if here else here.reason)
+    console.print(table, highlight=False, markup=False)
+
+
+def check(name: str, device: str, console: Console) -> bool:
+    """Run the contract suite on one model; True when it keeps every promise."""
+    results = contract.check(registry.load(name, device=device))
+    table = Table("promise", "measured", "limit", "kept", "note", title=f"{name} on {device}")
+    for one in results:
+        limit = "-" if one.limit is None else f"{one.limit:.1e}"
+        measured = "-" if one.measured is None else f"{one.measured:.1e}"
+        table.add_row(one.name, measured, limit, "yes" if one.passed else "NO", one.note)
+    console.print(table)
+    return all(one.passed for one in results)

@@ -1,0 +1,47 @@
+"""Shared by all tests: where checkpoints are looked for, and campaigns run in this process."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from hbcoop_dist.assemble import cell_record
+from hbcoop_dist.campaign import CampaignSpec
+from hbcoop_dist.execute import SerialBackend, execute
+from hbcoop_dist.plan import Plan, plan
+from hbcoop_dist.results import Record, TaskResult
+
+Computed = tuple[Plan, dict[str, TaskResult], list[Record]]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def checkpoints() -> None:
+    """Weights beside the checkout are used when the user names none."""
+    beside = Path(__file__).resolve().parents[2] / "shared" / "weights"
+    if "HBCOOP_CHECKPOINTS" not in os.environ and beside.is_dir():
+        os.environ["HBCOOP_CHECKPOINTS"] = str(beside)
+
+
+@pytest.fixture(scope="session")
+def compute() -> Callable[..., Computed]:
+    """Plan, task results and cell records of a campaign given by its fields, computed here, each spec once."""
+    made: dict[str, Computed] = {}
+
+    def run(**fields: Any) -> Computed:
+        name = yaml.safe_dump(fields, sort_keys=True)
+        if name not in made:
+            made[name] = _compute(plan(CampaignSpec.model_validate({"campaign": "test", **fields})))
+        return made[name]
+
+    return run
+
+
+def _compute(drawn: Plan) -> Computed:
+    found = execute(drawn.batches, drawn.sources, drawn.spec.minimize, {}, SerialBackend())
+    results = {result.key: result for result in found}
+    return drawn, results, [cell_record(drawn, cell, results.__getitem__) for cell in drawn.cell_tasks]

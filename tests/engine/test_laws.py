@@ -1,0 +1,148 @@
+"""The sanity laws of the design (section 2), on geometries of the toy and with several models."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from hbcoop_dist.engine import cooperativity, fragment_energies
+from hbcoop_dist.engine.cooperativity import Cooperativity
+from hbcoop_dist.models import registry
+from hbcoop_dist.models.base import Evaluation, Potential
+from hbcoop_dist.structures import Structure, chain_system
+from hbcoop_dist.structures.build import build
+
+
+def eq1(potential: Potential, structure: Structure, hbond: int) -> Cooperativity:
+    """Eq. 1 with the isolated dimer a little shorter than in the chain, so that every part is there."""
+    pair = structure.units[hbond - 1 : hbond + 1]
+    dimer = structure.subset(pair)
+    x = dimer.positions.copy()
+    x[12:] += 0.03 * (x[3] - x[15]) / np.linalg.norm(x[3] - x[15])
+    dimer = dimer.with_positions(x)
+    both = fragment_energies(potential, [structure, dimer])
+    return cooperativity(structure, both[0], hbond, dimer, both[1])
+
+
+CHAIN = build(chain_system("arc", 4, "water"))
+LINEAR = build(chain_system("linear", 4))
+
+
+@pytest.fixture(scope="module", params=["so3lr", "gfn2-xtb", "toy"])
+def potential(request: pytest.FixtureRequest) -> Potential:
+    return registry.load(request.param)
+
+
+@pytest.mark.parametrize("name", ["amber14", "toy-additive"])
+@pytest.mark.parametrize("structure", [CHAIN, LINEAR], ids=["capped arc", "linear"])
+def test_an_additive_model_has_no_electronic_part(name: str, structure: Structure) -> None:
+    model = registry.load(name)
+    for hbond in (1, 2, 3):
+        found = eq1(model, structure, hbond)
+        assert abs(found.electronic) < 1e-9
+        assert abs(found.geometric) > 1e-3
+
+
+def test_a_cooperative_model_has_one(potential: Potential) -> None:
+    assert eq1(potential, LINEAR, 2).electronic > 0.1
+
+
+@pytest.mark.parametrize("name", ["ani-2x", "toy"])
+def test_units_beyond_the_receptive_field_do_nothing(name: str) -> None:
+    if not (here := registry.available(registry.card(name))):
+        pytest.skip(here.reason)
+    x = build(chain_system("arc", 3)).positions
+    away = x.copy()
+    away[24:] += [0.0, 60.0, 0.0]
+    structure = build(chain_system("arc", 3)).with_positions(away)
+    assert abs(eq1(registry.load(name), structure, 1).electronic) < 1e-9
+
+
+def test_total_is_electronic_plus_geometric(potential: Potential) -> None:
+    found = eq1(potential, LINEAR, 2)
+    assert found.total == pytest.approx(found.electronic + found.geometric, abs=1e-9)
+    assert found.total == pytest.approx(found.interaction_dimer - found.interaction, abs=1e-9)
+    abc, bc, ac, c, ab, a, b, *_ = found.points
+    assert found.total == pytest.approx(-(abc - bc - ac + c - ab + a + b) * 23.060548, rel=1e-6, abs=1e-9)
+
+
+def test_rotation_and_translation_change_nothing(potential: Potential) -> None:
+    rotation, _ = np.linalg.qr(np.random.default_rng(0).normal(size=(3, 3)))
+    rotation *= np.sign(np.linalg.det(rotation))
+    moved = LINEAR.with_positions(LINEAR.positions @ rotation.T + [5.0, -50.0, 20.0])
+    assert eq1(potential, moved, 2).total == pytest.approx(eq1(potential, LINEAR, 2).total, abs=1e-6)
+
+
+def test_reversing_the_chain_swaps_labels_only(potential: Potential) -> None:
+    """Unit k becomes unit n + 1 - k: H-bond i is then H-bond n - i, and A and B change names."""
+    turned = Structure.from_molecules([("nma", LINEAR.positions[LINEAR.atoms_of(u)]) for u in reversed(LINEAR.units)])
+    forward, backward = fragment_energies(potential, [LINEAR, turned])
+    dimers = fragment_energies(potential, [LINEAR.subset((0, 1)), turned.subset((2, 3))])
+    one = cooperativity(LINEAR, forward, 1, LINEAR.subset((0, 1)), dimers[0])
+    other = cooperativity(turned, backward, 3, turned.subset((2, 3)), dimers[1])
+    assert other.total == pytest.approx(one.total, abs=1e-6)
+    assert other.points[[0, 2, 1, 3]] == pytest.approx(one.points[:4], abs=1e-7)
+
+
+class _Shifted:
+    """A model whose self-energies are shifted element by element."""
+
+    def __init__(self, inner: Potential) -> None:
+        self.inner = inner
+        self.card, self.parameter_hash, self.device = inner.card, inner.parameter_hash, inner.device
+
+    def evaluate(
+        self, structures: Sequence[Structure], *, forces: bool = True, atom_energies: bool = False
+    ) -> list[Evaluation]:
+        found = self.inner.evaluate(structures, forces=forces, atom_energies=atom_energies)
+        out = []
+        for structure, one in zip(structures, found, strict=True):
+            shift = 100.0 * structure.numbers
+            atoms = None if one.atom_energies is None else one.atom_energies + shift
+            out.append(Evaluation(one.energy + float(shift.sum()), one.forces, atoms))
+        return out
+
+
+def test_a_shift_of_self_energies_changes_nothing(potential: Potential) -> None:
+    assert eq1(_Shifted(potential), LINEAR, 2).total == pytest.approx(eq1(potential, LINEAR, 2).total, abs=1e-6)
+
+
+class _Reordered:
+    """A model that sees the atoms of every molecule in another order."""
+
+    def __init__(self, inner: Potential) -> None:
+        self.inner = inner
+        self.card, self.parameter_hash, self.device = inner.card, inner.parameter_hash, inner.device
+
+    def evaluate(
+        self, structures: Sequence[Structure], *, forces: bool = True, atom_energies: bool = False
+    ) -> list[Evaluation]:
+        turned, orders = [], []
+        for s in structures:
+            order = np.concatenate([s.atoms_of(m)[::-1] for m in range(len(s.kinds))])
+            orders.append(order)
+            turned.append(Structure(s.numbers[order], s.positions[order], s.molecules[order], ("other",) * len(s.kinds)))
+        found = self.inner.evaluate(turned, forces=forces, atom_energies=atom_energies)
+        back = [np.argsort(order) for order in orders]
+        return [
+            Evaluation(e.energy, None, None if e.atom_energies is None else e.atom_energies[b])
+            for e, b in zip(found, back, strict=True)
+        ]
+
+
+@pytest.mark.parametrize("name", ["so3lr", "gfn2-xtb"])
+def test_atom_order_inside_a_molecule_changes_nothing(name: str) -> None:
+    model = registry.load(name)
+    assert eq1(_Reordered(model), LINEAR, 2).total == pytest.approx(eq1(model, LINEAR, 2).total, abs=1e-6)
+
+
+@pytest.mark.parametrize("structure", [CHAIN, LINEAR], ids=["capped arc", "linear"])
+def test_atomic_terms_sum_to_equation_one(potential: Potential, structure: Structure) -> None:
+    """Eqs. 2 to 5, to round-off, the C term kept."""
+    if not potential.card.atom_energies:
+        pytest.skip(f"{potential.card.name} gives no per-atom energies")
+    found = eq1(potential, structure, 2)
+    assert found.atoms is not None
+    assert found.atoms.sum() == pytest.approx(found.total, abs=1e-8)

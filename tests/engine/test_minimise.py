@@ -1,0 +1,175 @@
+"""The minimiser reaches what it promises, one at a time or many, and says so when it does not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from hbcoop_dist.engine import Goal, Minimised, Start, body_hessian, evaluate, guess_hessian, minimise, monomer_start
+from hbcoop_dist.engine.hessian import lowest_out_of_plane
+from hbcoop_dist.models import registry
+from hbcoop_dist.models.base import Evaluation, Potential
+from hbcoop_dist.structures import DEFAULT_ROTAMER, Structure, System, chain_system
+from hbcoop_dist.structures.bodies import acceptor_body, donor_body, nma_body
+from hbcoop_dist.structures.build import crude_start, tree_of
+from hbcoop_dist.structures.measure import broken, planarity
+from hbcoop_dist.structures.templates import acceptor_water, donor_water
+
+MONOMER = System((), (DEFAULT_ROTAMER,))
+SYSTEMS = [chain_system(p, n, c) for p in ("arc", "linear") for n in (2, 3, 6) for c in ("none", "water")]
+
+
+@pytest.fixture(scope="module")
+def toy() -> Potential:
+    return registry.load("toy")
+
+
+def start(potential: Potential, system: System) -> Start:
+    monomer = minimise(potential, [monomer_start(potential, MONOMER)])[0]
+    nma = body_hessian(potential, nma_body(), monomer.path.q, "mirror")
+    waters = [(acceptor_body(), acceptor_water()), *[(donor_body(), donor_water())] * 3]
+    blocks = [nma] * system.length
+    if system.capping == "water":
+        blocks += [body_hessian(potential, body, body.coordinates(x), "mirror") for body, x in waters]
+    q = crude_start(system, [monomer.path.q] * system.length)
+    return Start(system, q, guess_hessian(tree_of(system), blocks))
+
+
+def test_every_chain_reaches_the_tolerance_and_stays_what_it_was(toy: Potential) -> None:
+    found = minimise(toy, [start(toy, system) for system in SYSTEMS])
+    for system, one in zip(SYSTEMS, found, strict=True):
+        assert one.path.converged, (str(system), one.path.reason)
+        forces = np.asarray(toy.evaluate([one.structure])[0].forces)
+        assert np.linalg.norm(forces, axis=1).max() < 1e-5
+        assert one.path.max_force < 1e-5
+        assert planarity(one.structure) < 1e-9
+        assert broken(one.structure, system.conformers) == ""
+
+
+def test_many_at_once_are_each_alone(toy: Potential) -> None:
+    systems = [chain_system("arc", 4), chain_system("linear", 2, "water"), chain_system("arc", 2)]
+    starts = [start(toy, system) for system in systems]
+    together = minimise(toy, starts, batch_atoms=100)
+    for one, alone in zip(together, [minimise(toy, [s])[0] for s in starts], strict=True):
+        assert one.path.force_calls == alone.path.force_calls
+        assert one.path.energy == pytest.approx(alone.path.energy, abs=1e-8)
+        assert one.structure.positions == pytest.approx(alone.structure.positions, abs=1e-7)
+
+
+def test_torsion_constraint_started_in_the_plane_finds_the_same_minimum(toy: Potential) -> None:
+    system = chain_system("linear", 3)
+    s = start(toy, system)
+    full = guess_hessian(tree_of(system), [body_hessian(toy, nma_body(), crude_start(MONOMER), "none")] * 3)
+    kicked = s.q + 0.02 * np.random.default_rng(0).normal(size=s.q.shape)
+    for joint in (1, 2):  # phi1 and phi2 stay where the constraint holds them
+        torsions = tree_of(system).joint_slice(joint).start + np.array([2, 4])
+        kicked[torsions] = s.q[torsions]
+    mirror = minimise(toy, [s])[0]
+    torsions_held = minimise(toy, [Start(system, kicked, full)], constraint="torsions")[0]
+    assert torsions_held.path.converged
+    assert torsions_held.path.energy == pytest.approx(mirror.path.energy, abs=1e-7)
+
+
+def test_the_force_left_is_projected_on_what_is_free(toy: Potential) -> None:
+    """A dimer held at phi1 = 40 degrees pulls on its constraint, yet is converged."""
+    system = chain_system("arc", 2)
+    tree, s = tree_of(system), start(toy, system)
+    q = s.q.copy()
+    q[tree.joint_slice(1).start + 2] = np.radians(40.0)
+    full = guess_hessian(tree, [body_hessian(toy, nma_body(), crude_start(MONOMER), "none")] * 2)
+    one = minimise(toy, [Start(system, q, full)], constraint="torsions")[0]
+    forces = np.asarray(toy.evaluate([one.structure])[0].forces)
+    assert one.path.converged
+    assert one.path.max_force < 1e-5 < np.linalg.norm(forces, axis=1).max()
+    assert one.path.q[tree.joint_slice(1).start + 2] == pytest.approx(np.radians(40.0), abs=1e-14)
+
+
+def test_out_of_plane_curvature_is_that_of_a_full_hessian(toy: Potential) -> None:
+    """Against the A'' block of a brute-force Cartesian Hessian, torsions projected out."""
+    system = chain_system("arc", 2)
+    tree, one = tree_of(system), minimise(toy, [start(toy, system)])[0]
+    x, n = one.structure.positions, len(one.structure)
+    step = 1e-4
+    moved = [one.structure.with_positions(x + sign * step * d.reshape(n, 3)) for d in np.eye(3 * n) for sign in (1, -1)]
+    forces = np.array([np.asarray(e.forces).ravel() for e in evaluate(toy, moved)])
+    hessian = -(forces[0::2] - forces[1::2]) / (2 * step)
+    torsions = _torsion_gradients(one)
+    rigid = np.array([np.cross(axis, x).ravel() for axis in np.eye(3)] + [np.tile(e, n) for e in np.eye(3)])
+    basis, _ = np.linalg.qr(np.vstack([torsions, rigid]).T)
+    free = np.eye(3 * n) - basis @ basis.T
+    values, vectors = np.linalg.eigh(free @ (0.5 * (hessian + hessian.T)) @ free)
+    heights = np.abs(vectors.reshape(n, 3, -1)[:8, 2, :]).max(axis=0)  # in-plane atoms of unit 1 move along z
+    odd = [value for value, height in zip(values, heights, strict=True) if abs(value) > 1e-6 and height > 1e-4]
+    assert lowest_out_of_plane(toy, tree, one.path.q, one.structure)[0] == pytest.approx(min(odd), rel=1e-3)
+
+
+def _torsion_gradients(one: Minimised) -> np.ndarray:
+    """d phi1 / dx and d phi2 / dx by finite differences."""
+    from hbcoop_dist.structures.measure import hbond_geometry
+
+    x, n, step = one.structure.positions, len(one.structure), 1e-5
+    rows = []
+    for name in ("phi1", "phi2"):
+        row = []
+        for d in np.eye(3 * n):
+            pair = [
+                getattr(hbond_geometry(one.structure.with_positions(x + s * step * d.reshape(n, 3))), name)[0]
+                for s in (1, -1)
+            ]
+            row.append(np.sin(np.radians(pair[0] - pair[1])) / (2 * step))
+        rows.append(row)
+    return np.array(rows)
+
+
+def test_too_few_calls_is_unconverged_with_a_reason(toy: Potential) -> None:
+    one = minimise(toy, [start(toy, chain_system("arc", 3))], goal=Goal(max_calls=3))[0]
+    assert not one.path.converged
+    assert "after 3 force calls, asked for 1.00e-05" in one.path.reason
+
+
+class _Spoilt:
+    """The toy, but structures of three units have no energy."""
+
+    def __init__(self, inner: Potential) -> None:
+        self.inner = inner
+        self.card, self.parameter_hash, self.device = inner.card, inner.parameter_hash, inner.device
+
+    def evaluate(
+        self, structures: Sequence[Structure], *, forces: bool = True, atom_energies: bool = False
+    ) -> list[Evaluation]:
+        found = self.inner.evaluate(structures, forces=forces, atom_energies=atom_energies)
+        nan = Evaluation(float("nan"), np.full((36, 3), np.nan))
+        return [nan if len(s) == 36 else e for s, e in zip(structures, found, strict=True)]
+
+
+def test_a_structure_without_energy_fails_alone(toy: Potential) -> None:
+    starts = [start(toy, chain_system("arc", n)) for n in (2, 3, 4)]
+    good, bad, also_good = minimise(_Spoilt(toy), starts)
+    assert good.path.converged
+    assert also_good.path.converged
+    assert "not finite" in bad.path.reason
+
+
+class _Crowded:
+    """The toy, but more than two structures at once do not fit into memory."""
+
+    def __init__(self, inner: Potential) -> None:
+        self.inner, self.calls = inner, 0
+        self.card, self.parameter_hash, self.device = inner.card, inner.parameter_hash, inner.device
+
+    def evaluate(
+        self, structures: Sequence[Structure], *, forces: bool = True, atom_energies: bool = False
+    ) -> list[Evaluation]:
+        if len(structures) > 2:
+            raise MemoryError
+        self.calls += 1
+        return self.inner.evaluate(structures, forces=forces, atom_energies=atom_energies)
+
+
+def test_out_of_memory_halves_the_batch(toy: Potential) -> None:
+    crowded = _Crowded(toy)
+    structures = [minimise(toy, [monomer_start(toy, MONOMER)])[0].structure] * 7
+    assert [e.energy for e in evaluate(crowded, structures)] == [e.energy for e in evaluate(toy, structures)]
+    assert crowded.calls == 4

@@ -1,0 +1,89 @@
+"""Fragments of every H-bond, the count of distinct points, and chains recognised in bare coordinates."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from hbcoop_dist.reference import ReferenceSetError, read_reference_set
+from hbcoop_dist.structures import Rotamer, chain_system
+from hbcoop_dist.structures.build import build
+from hbcoop_dist.structures.fragments import distinct_fragments, fragments_of
+from hbcoop_dist.structures.measure import broken, stacked
+from hbcoop_dist.structures.perceive import PerceptionError, perceive
+
+
+def test_waters_always_belong_to_c() -> None:
+    structure = build(chain_system("arc", 3, "water"))
+    parts = fragments_of(structure, 2)
+    assert parts["AB"] == (1, 2)
+    assert parts["C"] == (0, 3, 4, 5, 6)
+    assert parts["BC"] == (0, 2, 3, 4, 5, 6)
+
+
+@pytest.mark.parametrize(("length", "points"), [(2, 3), (3, 7), (4, 13), (5, 19), (8, 31)])
+def test_distinct_points_of_bare_chains(length: int, points: int) -> None:
+    """3, 7, 13, then 4 n - 1 (design, section 2)."""
+    assert len(distinct_fragments(build(chain_system("arc", length)))) == points
+
+
+@pytest.mark.parametrize("length", [2, 3, 6])
+def test_distinct_points_of_equation_one_and_of_capped_chains(length: int) -> None:
+    bare, capped = (build(chain_system("linear", length, capping)) for capping in ("none", "water"))
+    assert len(distinct_fragments(bare, electronic=False)) == (3 if length == 2 else 2 * length)
+    assert len(distinct_fragments(capped, electronic=False)) == 2 * length
+    assert len(distinct_fragments(capped)) == 4 * length - 1
+
+
+@pytest.mark.parametrize("capping", ["none", "water"])
+@pytest.mark.parametrize("pattern", ["arc", "linear"])
+def test_a_shuffled_chain_is_recognised(pattern, capping) -> None:
+    system = chain_system(pattern, 3, capping, (Rotamer("cis-N", "cis-C"), Rotamer(), Rotamer("cis-O", "cis-C")))
+    structure = build(system)
+    order = np.random.default_rng(5).permutation(len(structure))
+    found, read = perceive(structure.numbers[order], structure.positions[order])
+    assert read == system
+    units = 36
+    assert found.positions[:units] == pytest.approx(structure.positions[:units])
+
+
+def test_what_is_no_chain_is_refused_by_what_it_is() -> None:
+    structure = build(chain_system("arc", 2))
+    apart = structure.positions.copy()
+    apart[12:] += 30.0
+    with pytest.raises(PerceptionError, match=r"found 1 gap"):
+        perceive(structure.numbers, apart)
+    with pytest.raises(PerceptionError, match="found CO2"):
+        perceive(np.array([6, 8, 8]), np.array([[0.0, 0, 0], [1.16, 0, 0], [-1.16, 0, 0]]))
+
+
+def test_reference_set_is_read_from_xyz_files(tmp_path) -> None:
+    for name, system in (("a", chain_system("arc", 2)), ("b", chain_system("arc", 3))):
+        build(system).to_ase().write(tmp_path / f"{name}.xyz", format="xyz")
+    found = read_reference_set(tmp_path)
+    assert found.missing(chain_system("arc", 3)) == ""
+    assert found.missing(chain_system("linear", 3)) == "syn-anti chain, anti chain"
+    assert found.structure(chain_system("arc", 2)).positions == pytest.approx(
+        build(chain_system("arc", 2)).positions, abs=1e-6
+    )
+    build(chain_system("arc", 3)).to_ase().write(tmp_path / "c.xyz", format="xyz")
+    with pytest.raises(ReferenceSetError, match=r"c\.xyz: expected every chain once.*b\.xyz"):
+        read_reference_set(tmp_path)
+    with pytest.raises(ReferenceSetError, match="expected a folder with .xyz files, found none"):
+        read_reference_set(tmp_path / "nowhere")
+
+
+def test_broken_chains_say_how() -> None:
+    system = chain_system("arc", 3)
+    structure = build(system)
+    lost = structure.positions.copy()
+    lost[24:] += [0.0, 0.0, 2.5]
+    assert "H-bond 2 is lost" in broken(structure.with_positions(lost), system.conformers)
+    reacted = structure.positions.copy()
+    reacted[4] += [0.0, -1.0, 0.0]
+    assert "N-H is" in broken(structure.with_positions(reacted), system.conformers)
+    assert "turned over: expected anti, found syn" in broken(structure, ("syn", "anti"))
+    sandwich = structure.positions.copy()
+    sandwich[24:] = structure.positions[:12] + [0.0, 0.0, 3.0]
+    assert stacked(structure) == ""
+    assert stacked(structure.with_positions(sandwich)) == "units 1 and 3 are stacked: 3.00 A apart, limit 3.4"
