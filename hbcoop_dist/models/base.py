@@ -159,7 +159,9 @@ class Family(Protocol):
 
     CARDS: tuple[ModelCard, ...]
 
-    def load(self, card: ModelCard, checkpoint: Path | None, *, device: str = "cpu", dtype: str = "float64") -> Potential: ...
+    def load(
+        self, card: ModelCard, checkpoint: Path | None, *, device: str = "cpu", dtype: str = "float64"
+    ) -> Potential: ...
 
 
 def require_elements(card: ModelCard, structures: Sequence[Structure]) -> None:

@@ -1,0 +1,197 @@
+"""Find models by name: the built-in families and those of other distributions (entry points), without loading them.
+
+A distribution adds a family by an entry point of group ``hbcoop_dist.models`` that names a module with ``CARDS`` and
+``load``.  One that cannot be imported is reported with its reason and disturbs nobody else.
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import importlib
+import importlib.util
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any, cast
+
+from hbcoop_dist.models import checkpoints
+from hbcoop_dist.models.base import Family, ModelCard, ModelError, Potential
+
+ENTRY_POINT_GROUP = "hbcoop_dist.models"
+BUILTIN_FAMILIES = ("so3lr", "ani", "xtb", "openmm", "toy")
+
+
+@dataclass(frozen=True, slots=True)
+class Availability:
+    """Whether a model can run here, and if not, why; truthy when it can."""
+
+    ok: bool
+    reason: str = ""
+
+    def __bool__(self) -> bool:
+        return self.ok
+
+
+@dataclass(frozen=True, slots=True)
+class _Registry:
+    families: Mapping[str, Family]
+    cards: Mapping[str, ModelCard]
+    broken: Mapping[str, str]
+
+
+@functools.cache
+def _registry() -> _Registry:
+    families: dict[str, Family] = {}
+    known: dict[str, ModelCard] = {}
+    broken: dict[str, str] = {}
+    for name in BUILTIN_FAMILIES:
+        _add(name, importlib.import_module(f"hbcoop_dist.models.{name}"), families, known)
+    for point in entry_points(group=ENTRY_POINT_GROUP):
+        try:
+            _add(point.name, point.load(), families, known)
+        except Exception as error:  # noqa: BLE001  another distribution's import may raise anything
+            broken[point.name] = f"entry point {point.name} = {point.value}: {type(error).__name__}: {error}"
+    return _Registry(families, known, broken)
+
+
+def _add(name: str, family: object, families: dict[str, Family], known: dict[str, ModelCard]) -> None:
+    offered = getattr(family, "CARDS", None)
+    if not isinstance(offered, tuple) or not all(isinstance(card, ModelCard) for card in offered):
+        raise ModelError(f"family {name}: expected CARDS, a tuple of ModelCard, found {type(offered).__name__}")
+    if not callable(getattr(family, "load", None)):
+        raise ModelError(f"family {name}: expected a function load, found none")
+    if name in families:
+        raise ModelError(f"family {name}: there is one of that name already")
+    if taken := sorted({card.name for card in offered} & set(known)):
+        raise ModelError(f"family {name}: models {', '.join(taken)} exist already")
+    if foreign := sorted({card.family for card in offered} - {name}):
+        raise ModelError(f"family {name}: expected cards of that family, found family {', '.join(foreign)}")
+    families[name] = cast(Family, family)
+    known.update({card.name: card for card in offered})
+
+
+def refresh() -> None:
+    """Forget what was found, so that the next call looks at the entry points again."""
+    _registry.cache_clear()
+
+
+def cards() -> dict[str, ModelCard]:
+    """Every known card by name, built-in families first."""
+    return dict(_registry().cards)
+
+
+def broken_families() -> dict[str, str]:
+    """Families of other distributions that cannot be used, by entry point name, each with its reason."""
+    return dict(_registry().broken)
+
+
+def card(name: str) -> ModelCard:
+    """The card of a model.
+
+    Raises
+    ------
+    ModelError
+        When no model has that name; the message says which names are near, and which families are broken.
+    """
+    registry = _registry()
+    if name in registry.cards:
+        return registry.cards[name]
+    near = difflib.get_close_matches(name, registry.cards, n=3, cutoff=0.5)
+    message = f"model {name!r} is not known"
+    message += f"; near: {', '.join(near)}" if near else f"; known: {', '.join(sorted(registry.cards))}"
+    for reason in registry.broken.values():
+        message += f"; unavailable: {reason}"
+    raise ModelError(message)
+
+
+def custom_card(
+    name: str, family: str, checkpoint: str | os.PathLike[str], overrides: Mapping[str, Any] | None = None
+) -> ModelCard:
+    """A card for a user's own checkpoint of a known family: the family's first card, told that its origin is unknown.
+
+    Parameters
+    ----------
+    name, family, checkpoint
+        As in the spec's ``{name, family, checkpoint}``; pass the path on to `available`, `load` and
+        `checkpoints.find`, since a card holds no paths.
+    overrides
+        Other fields of `ModelCard` that differ from the family's first card, e.g. ``elements``.
+
+    Raises
+    ------
+    ModelError
+        When the family is unknown or reads no checkpoint, or the name is taken.
+    """
+    registry = _registry()
+    if family not in registry.families:
+        near = difflib.get_close_matches(family, registry.families, n=3, cutoff=0.5) or sorted(registry.families)
+        raise ModelError(f"model {name}: family {family!r} is not known; near: {', '.join(near)}")
+    if name in registry.cards:
+        raise ModelError(f"model {name}: that name belongs to a registered model; choose another")
+    template = registry.families[family].CARDS[0]
+    if template.checkpoint is None and "embedded" not in template.options:
+        raise ModelError(f"model {name}: family {family} has its parameters built in and reads no checkpoint")
+    fields: dict[str, Any] = {
+        "level_of_theory": f"user-supplied parameters of family {family}",
+        "licence": "unknown (user-supplied)",
+        "citation": f"method: {template.citation}",
+        "options": {key: value for key, value in template.options.items() if key != "embedded"},
+        **(overrides or {}),
+    }
+    return replace(template, **{**fields, "name": name, "checkpoint": Path(checkpoint).name, "sha256": None})
+
+
+def available(model: ModelCard, checkpoint: str | os.PathLike[str] | None = None) -> Availability:
+    """Whether a model can run in this Python: its modules are installed and its parameters are here and verified.
+
+    Nothing heavy is imported.
+    """
+    registry = _registry()
+    if model.family not in registry.families:
+        reason = registry.broken.get(model.family, f"family {model.family} is not known")
+        return Availability(False, reason)
+    if missing := [module for module in model.requires if not _installed(module)]:
+        return Availability(
+            False, f"needs {', '.join(missing)}, not installed here (environment {model.environment!r})"
+        )
+    try:
+        checkpoints.identity(model, checkpoint)
+    except checkpoints.CheckpointError as error:
+        return Availability(False, str(error))
+    return Availability(True)
+
+
+def _installed(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except (ImportError, ValueError):
+        return False
+
+
+def load(model: str | ModelCard, checkpoint: str | os.PathLike[str] | None = None, device: str = "cpu") -> Potential:
+    """Load a model, in the float type of its card.
+
+    Parameters
+    ----------
+    model
+        Name or card.
+    checkpoint
+        Path of its parameters; None looks in the places of `checkpoints.find`.
+    device
+        ``cpu``, ``cuda`` or ``cuda:1``; families without a GPU code path refuse anything but ``cpu``.
+
+    Raises
+    ------
+    ModelError
+        When it cannot run here.
+    """
+    chosen = card(model) if isinstance(model, str) else model
+    if not (state := available(chosen, checkpoint)):
+        raise ModelError(f"model {chosen.name} cannot run here: {state.reason}")
+    path = None
+    if chosen.checkpoint is not None or checkpoint is not None:
+        path = checkpoints.find(chosen, checkpoint).path
+    return _registry().families[chosen.family].load(chosen, path, device=device, dtype=chosen.dtype)

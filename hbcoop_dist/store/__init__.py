@@ -1,0 +1,48 @@
+"""The labelled Zarr store of a campaign, its journal and its lock.
+
+Making one: `prepare_store`, `Layout`. Writing: `StoreWriter`, `Journal`, `StoreLock`. Reading: `open_store`, `verify`.
+The schema, as data and as text: `VARIABLES`, `describe`.
+"""
+
+from hbcoop_dist.store.create import prepare_store, recover
+from hbcoop_dist.store.errors import ProtocolMismatchError, StoreError, StoreLockedError, StoreSchemaError
+from hbcoop_dist.store.journal import Journal
+from hbcoop_dist.store.layout import Labels, Layout, static_variables
+from hbcoop_dist.store.lock import StoreLock
+from hbcoop_dist.store.paths import journal_path
+from hbcoop_dist.store.read import open_store, verify
+from hbcoop_dist.store.schema import (
+    CELL_VARIABLES,
+    DIMER_VARIABLES,
+    SCHEMA_VERSION,
+    STATIC_VARIABLES,
+    VARIABLES,
+    Variable,
+    describe,
+)
+from hbcoop_dist.store.writer import StoreWriter
+
+__all__ = [
+    "CELL_VARIABLES",
+    "DIMER_VARIABLES",
+    "SCHEMA_VERSION",
+    "STATIC_VARIABLES",
+    "VARIABLES",
+    "Journal",
+    "Labels",
+    "Layout",
+    "ProtocolMismatchError",
+    "StoreError",
+    "StoreLock",
+    "StoreLockedError",
+    "StoreSchemaError",
+    "StoreWriter",
+    "Variable",
+    "describe",
+    "journal_path",
+    "open_store",
+    "prepare_store",
+    "recover",
+    "static_variables",
+    "verify",
+]

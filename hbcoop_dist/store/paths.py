@@ -1,0 +1,56 @@
+"""A store is a directory and a handful of files beside it: their names are decided here and nowhere else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class StorePaths:
+    """Where a store and its companions live; all stand in the same directory, so that renames are atomic.
+
+    Attributes
+    ----------
+    store : Path
+        The Zarr group.
+    journal : Path
+        Append-only journal of task results.
+    lock : Path
+        File whose lock the driver holds.
+    holder : Path
+        Text that says who holds the lock.
+    growing : Path
+        A store under construction; never read by anyone.
+    replaced : Path
+        The former store between the two renames of a growth.
+    """
+
+    store: Path
+    journal: Path
+    lock: Path
+    holder: Path
+    growing: Path
+    replaced: Path
+
+    @classmethod
+    def of(cls, path: str | Path) -> StorePaths:
+        """Companions of the store at `path`; links are followed, so that every route leads to the same lock."""
+        store = Path(path).expanduser().resolve()
+
+        def beside(suffix: str) -> Path:
+            return store.with_name(store.name + suffix)
+
+        return cls(
+            store=store,
+            journal=beside(".journal"),
+            lock=beside(".lock"),
+            holder=beside(".lock.txt"),
+            growing=beside(".growing"),
+            replaced=beside(".replaced"),
+        )
+
+
+def journal_path(path: str | Path) -> Path:
+    """Path of the journal that belongs to the store at `path`."""
+    return StorePaths.of(path).journal

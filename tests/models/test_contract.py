@@ -1,0 +1,158 @@
+"""Every model that can run here keeps the contract; the suite itself finds models that do not."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+
+from hbcoop_dist.models import Evaluation, ModelCard, Potential, available, cards, check, load
+from hbcoop_dist.models.checkpoints import embedded
+from hbcoop_dist.structures import Structure, monomer
+
+ALWAYS = {"so3lr", "gfn2-xtb", "gfn1-xtb", "amber14", "toy", "toy-additive"}
+
+
+@functools.cache
+def loaded(name: str) -> Potential:
+    return load(name)
+
+
+@pytest.mark.parametrize("name", list(cards()))
+def test_model_keeps_the_contract(name: str) -> None:
+    state = available(cards()[name])
+    if not state and name not in ALWAYS:
+        pytest.skip(state.reason)
+    assert state, state.reason
+    failed = [result for result in check(loaded(name)) if not result.passed]
+    assert not failed, "\n".join(map(str, failed))
+
+
+def test_loading_leaves_the_default_float_type_alone() -> None:
+    import torch
+
+    before = torch.get_default_dtype()
+    loaded("so3lr").evaluate([monomer()])
+    assert torch.get_default_dtype() == before
+
+
+def test_loading_and_evaluating_print_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+    for name in sorted(ALWAYS):
+        load(name).evaluate([monomer()], atom_energies=True)
+    captured = capfd.readouterr()
+    assert captured.out == ""
+    assert captured.err == ""
+
+
+def test_so3lr_is_the_untruncated_limit_of_the_package_s_calculator() -> None:
+    """With a growing cutoff the package's own energies tend to ours as 1 / cutoff (its shift q_i q_j / cutoff)."""
+    from so3krates_torch.calculator.so3 import TorchkratesCalculator
+
+    nma = monomer().positions
+    structure = Structure.from_molecules([("nma", nma), ("nma", nma + [0.3, 4.75, 0.1])])
+    ours = loaded("so3lr").evaluate([structure])[0].energy
+    shipped = embedded(cards()["so3lr"])
+    assert shipped is not None
+    import torch
+
+    gaps, before = [], torch.get_default_dtype()
+    for cutoff in (1e3, 1e4):
+        atoms = structure.to_ase()
+        try:
+            atoms.calc = TorchkratesCalculator(
+                model_paths=str(shipped.path),
+                r_max_lr=cutoff,
+                dispersion_energy_cutoff_lr_damping=2.0,
+                default_dtype="float64",
+            )
+            gaps.append(atoms.get_potential_energy() - ours)
+        finally:
+            torch.set_default_dtype(before)
+    assert abs(gaps[0]) < 0.02
+    assert gaps[1] == pytest.approx(gaps[0] / 10, rel=0.01)
+
+
+@pytest.mark.parametrize("name", ["so3lr", "ani-2x"])
+def test_long_chain_in_a_batch_equals_it_alone(name: str) -> None:
+    if not (state := available(cards()[name])):
+        pytest.skip(state.reason)
+    nma = monomer().positions
+    chains = [Structure.from_molecules([("nma", nma + [0.0, 4.8 * k, 0.0]) for k in range(n)]) for n in (1, 6, 2)]
+    together = loaded(name).evaluate(chains)
+    for chain, batched in zip(chains, together, strict=True):
+        alone = loaded(name).evaluate([chain])[0]
+        assert batched.energy == pytest.approx(alone.energy, abs=1e-9)
+        assert batched.forces is not None
+        assert alone.forces is not None
+        np.testing.assert_allclose(batched.forces, alone.forces, atol=1e-10)
+
+
+@dataclass(frozen=True, slots=True)
+class Flawed:
+    """The toy potential with one broken promise."""
+
+    card: ModelCard
+    flaw: str
+    parameter_hash: str = ""
+    device: str = "cpu"
+
+    def evaluate(
+        self, structures: Sequence[Structure], *, forces: bool = True, atom_energies: bool = False
+    ) -> list[Evaluation]:
+        results = loaded("toy").evaluate(structures, forces=forces, atom_energies=atom_energies)
+        return [self._spoilt(s, r, len(structures)) for s, r in zip(structures, results, strict=True)]
+
+    def _spoilt(self, structure: Structure, result: Evaluation, batch: int) -> Evaluation:
+        energy = result.energy
+        match self.flaw:
+            case "finite":
+                energy = float("nan")
+            case "forces are the gradient" if result.forces is not None:
+                return replace(result, forces=1.0001 * result.forces)
+            case "batch equals loop":
+                energy += 1e-6 * (batch > 1)
+            case "rotation":
+                energy += 1e-3 * float(structure.positions[0, 0] - structure.positions[1, 0])
+            case "translation":
+                # What a neighbour list anchored at the origin does.
+                energy += 1.0 * bool((structure.positions < -7.0).any())
+            case "atom energies" if result.atom_energies is not None:
+                return replace(result, atom_energies=result.atom_energies + 1e-6)
+        return replace(result, energy=energy)
+
+
+@pytest.mark.parametrize(
+    "flaw", ["finite", "forces are the gradient", "batch equals loop", "rotation", "translation", "atom energies"]
+)
+def test_contract_finds_the_flaw(flaw: str) -> None:
+    results = {result.name: result for result in check(Flawed(cards()["toy"], flaw))}
+    assert not results[flaw].passed
+
+
+def test_contract_measures_what_a_card_does_not_promise() -> None:
+    honest = replace(cards()["toy"], forces_are_gradient=False)
+    result = next(r for r in check(Flawed(honest, "forces are the gradient")) if r.name == "forces are the gradient")
+    assert result.passed
+    assert result.limit is None
+    assert result.measured > 1e-6
+
+
+def test_contract_wants_a_reason_for_float32() -> None:
+    hasty = replace(cards()["toy"], dtype="float32")
+    assert not next(r for r in check(Flawed(hasty, "")) if r.name == "float type").passed
+
+
+def test_contract_notices_an_element_that_is_evaluated_though_undeclared() -> None:
+    class Careless(Flawed):
+        __slots__ = ()
+
+        def evaluate(
+            self, structures: Sequence[Structure], *, forces: bool = True, atom_energies: bool = False
+        ) -> list[Evaluation]:
+            return [Evaluation(0.0, np.zeros((len(s), 3))) for s in structures]
+
+    results = {result.name: result for result in check(Careless(cards()["toy"], ""))}
+    assert not results["unknown element refused"].passed

@@ -1,0 +1,84 @@
+"""One driver per store, also across processes, and a dead one is in nobody's way."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable
+from pathlib import Path
+from subprocess import Popen
+
+import pytest
+
+from hbcoop_dist.store import StoreError, StoreLock, StoreLockedError, StoreWriter, prepare_store
+from hbcoop_dist.store.layout import Layout
+
+pytestmark = pytest.mark.filterwarnings("error")
+
+HOLDER = """
+import sys
+from hbcoop_dist.store import StoreWriter
+with StoreWriter(sys.argv[1]):
+    print("held", flush=True)
+    sys.stdin.readline()
+"""
+
+
+def test_second_driver_is_refused_and_told_who_holds_the_store(
+    store: Path, layout: Layout, protocol: dict[str, object], python: Callable[..., Popen[str]]
+) -> None:
+    process = python(HOLDER, store)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "held\n"
+    message = f"pid {process.pid} on {platform.node()} since 20"
+    with pytest.raises(StoreLockedError, match=message):
+        StoreWriter(store)
+    with pytest.raises(StoreLockedError, match=message):
+        prepare_store(store, layout, protocol=protocol)
+    process.communicate("\n")
+    StoreWriter(store).close()
+
+
+def test_lock_of_a_killed_driver_is_free_at_once(store: Path, python: Callable[..., Popen[str]]) -> None:
+    process = python(HOLDER, store)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "held\n"
+    process.kill()
+    process.wait()
+    StoreWriter(store).close()
+
+
+def test_second_driver_in_the_same_process_is_refused_too(store: Path) -> None:
+    with StoreWriter(store), pytest.raises(StoreLockedError):
+        StoreWriter(store)
+
+
+def test_every_route_to_a_store_leads_to_the_same_lock(store: Path) -> None:
+    link = store.with_name("link.zarr")
+    link.symlink_to(store)
+    with StoreLock(store), pytest.raises(StoreLockedError):
+        StoreLock(link)
+
+
+def test_lock_of_the_caller_is_used_and_stays_his(tmp_path: Path, layout: Layout, protocol: dict[str, object]) -> None:
+    path = tmp_path / "new" / "quick.zarr"
+    with StoreLock(path) as lock:
+        prepare_store(path, layout, protocol=protocol, lock=lock)
+        StoreWriter(path, lock=lock).close()
+        with pytest.raises(StoreLockedError):
+            StoreLock(path)
+    StoreLock(path).release()
+
+
+def test_releasing_twice_does_not_free_somebody_elses_lock(store: Path) -> None:
+    first = StoreLock(store)
+    first.release()
+    with StoreLock(store):
+        first.release()
+        with pytest.raises(StoreLockedError, match="pid"):
+            StoreLock(store)
+
+
+def test_folder_that_cannot_hold_a_lock(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(StoreError, match="expected a folder in which files can be locked"):
+        StoreLock(tmp_path / "file" / "quick.zarr")

@@ -1,0 +1,304 @@
+"""Records land at their labels, whole, checked, and never half written under a status that says done."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from subprocess import Popen
+
+import numpy as np
+import pytest
+
+from hbcoop_dist.results import Record
+from hbcoop_dist.store import Journal, StoreError, StoreSchemaError, StoreWriter, journal_path, open_store, verify
+from hbcoop_dist.store.schema import CELL_VARIABLES
+
+pytestmark = pytest.mark.filterwarnings("error")
+
+TOY = ("toy", "arc", 3, "none", "own", "default")
+WHERE = {"model": "toy", "pattern": "arc", "length": 3, "capping": "none", "geometry": "own", "rotamer": "default"}
+
+
+def test_values_stand_at_their_labels_and_nowhere_else(
+    store: Path, cell: Callable[..., Record], dimer: Callable[..., Record]
+) -> None:
+    with StoreWriter(store) as writer:
+        writer.write([cell(), dimer(conformer="anti", dimer_saddle=True)])
+    found = open_store(store).load()
+    one = found.sel(WHERE)
+    assert one.cooperative_energy.values.tolist() == [1.5, 3.0, 1.5]
+    np.testing.assert_array_equal(one.hbond_cooperative_energy, [1.5, 1.5, np.nan])
+    assert one.positions.count() == 36 * 3
+    assert one.atomic_cooperative_energy.count() == 2 * 36
+    assert found.energy.count() == 1
+    assert found.cooperative_energy.count() == 3
+    assert (found.status == "done").sum() == 1
+    pair = found.sel(model="toy", conformer="anti").squeeze()
+    assert pair.dimer_status == "done"
+    assert pair.dimer_saddle == 1
+    assert pair.dimer_positions.count() == 72
+    assert found.dimer_energy.count() == 1
+    assert found.where(found.status == "done").task_key.sel(WHERE) == "key-1.5"
+
+
+def test_text_and_non_finite_numbers_come_back(store: Path, cell: Callable[..., Record]) -> None:
+    with StoreWriter(store) as writer:
+        writer.write(
+            [cell(host="höst\n\u03c6", energy=np.inf, max_force=np.nan, near_ring=np.True_, seconds=3, planarity=None)]
+        )
+    one = open_store(store).sel(WHERE).load()
+    assert one.host == "höst\n\u03c6"
+    assert one.energy == np.inf
+    assert np.isnan(one.max_force)
+    assert one.near_ring == 1
+    assert one.seconds == 3.0
+    assert np.isnan(one.planarity)
+
+
+def test_a_record_replaces_its_cell_whole(store: Path, cell: Callable[..., Record]) -> None:
+    with StoreWriter(store) as writer:
+        writer.write([cell(), cell(length=4)])
+        writer.flush()
+        writer.write([Record(cell().labels, "failed", "out of memory", {"host": "other"})])
+    found = open_store(store).load()
+    one = found.sel(WHERE)
+    assert one.status == "failed"
+    assert one.reason == "out of memory"
+    assert one.host == "other"
+    assert one.energy.isnull()
+    assert one.cooperative_energy.isnull().all()
+    assert one.saddle == -1
+    assert one.task_key == ""
+    assert one.positions.isnull().all()
+    assert found.energy.count() == 1
+
+
+def test_mark_leaves_values_alone(store: Path, cell: Callable[..., Record]) -> None:
+    with StoreWriter(store) as writer:
+        writer.write([cell()])
+        writer.mark([TOY], "stale", "another checkpoint")
+        assert writer.statuses()[TOY] == "stale"
+        writer.flush()
+        writer.mark(writer.pending(("stale",)), "done", "")
+        assert writer.statuses()[TOY] == "done"
+        writer.mark([TOY], "stale", "again")
+    one = open_store(store).sel(WHERE).load()
+    assert one.status == "stale"
+    assert one.reason == "again"
+    assert one.energy == -1.5
+
+
+def test_statuses_pending_and_keys(store: Path, cell: Callable[..., Record], dimer: Callable[..., Record]) -> None:
+    with StoreWriter(store) as writer:
+        assert len(writer.pending()) == len(writer.statuses()) == 24
+        writer.write([cell(), cell("so3lr", 2, value=2.0), dimer(dimer_task_key="pair")])
+        writer.mark([("so3lr", "arc", 4, "none", "own", "default")], "stale", "why")
+        writer.mark([("so3lr", "arc", 4, "water", "own", "default")], "failed", "why")
+        assert len(writer.pending()) == 21
+        assert len(writer.pending(("pending", "stale", "failed"))) == 22
+        assert TOY not in writer.pending()
+        assert writer.stored_keys() == {TOY: "key-1.5", ("so3lr", "arc", 2, "none", "own", "default"): "key-2.0"}
+        assert writer.stored_keys("dimer") == {("toy", "own", "default", "syn"): "pair"}
+        assert writer.pending(kind="dimer") == [
+            ("so3lr", "own", "default", "syn"),
+            ("so3lr", "own", "default", "anti"),
+            ("toy", "own", "default", "anti"),
+        ]
+
+
+def test_flush_by_count_and_by_time(store: Path, cell: Callable[..., Record]) -> None:
+    def done() -> int:
+        return int((open_store(store).status == "done").sum())
+
+    with StoreWriter(store, flush_records=2, flush_seconds=1e9) as writer:
+        writer.write([cell()])
+        assert done() == 0
+        writer.write([cell(length=2)])
+        assert done() == 2
+        writer.write([cell(length=4)])
+        assert done() == 2
+    assert done() == 3
+    with StoreWriter(store, flush_records=100, flush_seconds=0.0) as writer:
+        writer.write([cell("so3lr")])
+        assert done() == 4
+    with StoreWriter(store, flush_records=100, flush_seconds=1e9) as writer:
+        writer.write([cell("so3lr", 2)])
+        writer.flush_if_due()
+        assert done() == 4
+        writer._flush_seconds = 0.0
+        writer.flush_if_due()
+        assert done() == 5
+
+
+@pytest.mark.parametrize(
+    ("labels", "values", "message"),
+    [
+        ({}, {"colour": 1.0}, r"cell \(model=toy, .*length=3.*\), colour: expected a variable of a cell"),
+        ({}, {"dimer_energy": 1.0}, "dimer_energy: expected a variable of a cell"),
+        ({}, {"status": "done"}, "status: expected a variable of a cell other than status"),
+        ({}, {"hbond_angle": np.zeros(3)}, r"hbond_angle: expected shape \(hbond\) of at most \(2,\), found \(3,\)"),
+        ({}, {"positions": np.zeros((37, 3))}, r"positions: expected shape .* \(36, 3\), found \(37, 3\)"),
+        ({}, {"positions": np.zeros(3)}, r"positions: expected shape \(atom, xyz\)"),
+        ({}, {"energy": [1.0]}, r"energy: expected shape \(\) of at most \(\), found \(1,\)"),
+        ({}, {"energy": "low"}, "energy: expected float64, found <U3"),
+        ({}, {"steps": 1.5}, "steps: expected int64, found float64"),
+        ({}, {"saddle": 1}, "saddle: expected bool, found int64"),
+        ({}, {"host": 3}, "host: expected str, found int64"),
+        ({}, {"versions": {"torch": "2"}}, "versions: expected str, found object"),
+        ({"length": 7}, {}, r"cell \(.*length=7.*\), length: expected one of 2, 3, 4, found 7"),
+        ({"model": "mace"}, {}, "model: expected one of so3lr, toy, found 'mace'"),
+        ({"colour": "red"}, {}, "labels .*: expected the dims model, pattern"),
+    ],
+)
+def test_what_does_not_fit_is_refused_by_name(
+    store: Path, labels: dict[str, str | int], values: dict[str, object], message: str
+) -> None:
+    with StoreWriter(store) as writer:
+        with pytest.raises(StoreError, match=message):
+            writer.write([Record({**WHERE, **labels}, "done", "", values)])
+        with pytest.raises(StoreError, match="status: expected one of pending, done"):
+            writer.write([Record(WHERE, "fine")])  # type: ignore[arg-type]
+        with pytest.raises(StoreError, match="labels: expected a tuple of"):
+            writer.mark(TOY, "stale", "")  # type: ignore[arg-type]
+    assert (open_store(store).status == "pending").all()
+
+
+def test_a_dimer_takes_two_units_only(store: Path, dimer: Callable[..., Record]) -> None:
+    with StoreWriter(store) as writer, pytest.raises(StoreError, match=r"dimer \(model=toy.*at most \(24, 3\)"):
+        writer.write([dimer(dimer_positions=np.zeros((25, 3)))])
+
+
+def test_writing_needs_a_store(tmp_path: Path) -> None:
+    with pytest.raises(StoreSchemaError, match="expected a store, found nothing there"):
+        StoreWriter(tmp_path / "quick.zarr")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", [v.name for v in CELL_VARIABLES if v.name in ("energy", "positions", "reason")])
+def test_status_is_written_last_and_taken_back_first(
+    name: str, store: Path, cell: Callable[..., Record], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = StoreWriter._rewrite
+
+    def stop(self: StoreWriter, model: int, variable: str, edits: list[object]) -> None:
+        if variable == name:
+            raise OSError(28, "No space left on device")
+        real(self, model, variable, edits)  # type: ignore[arg-type]
+
+    with StoreWriter(store) as writer:
+        writer.write([cell(), cell(length=2)])
+        writer.flush()
+        monkeypatch.setattr(StoreWriter, "_rewrite", stop)
+        writer.write([cell(value=9.0)])
+        with pytest.raises(OSError, match="No space"):
+            writer.flush()
+        found = open_store(store).load()
+        assert found.status.sel(WHERE) == "pending"
+        assert (found.status == "done").sum() == 1
+        monkeypatch.setattr(StoreWriter, "_rewrite", real)
+        assert writer.statuses()[TOY] == "done", "what waits is kept until it is written"
+    assert open_store(store).energy.sel(WHERE) == -9.0
+
+
+def test_lock_is_released_when_the_last_flush_fails(
+    store: Path, cell: Callable[..., Record], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = StoreWriter(store)
+    writer.write([cell()])
+    monkeypatch.setattr(StoreWriter, "_rewrite", lambda *_: (_ for _ in ()).throw(OSError("full")))
+    with pytest.raises(OSError, match="full"):
+        writer.close()
+    StoreWriter(store).close()
+
+
+def test_unreadable_chunk_is_named(store: Path, cell: Callable[..., Record]) -> None:
+    with StoreWriter(store) as writer:
+        writer.write([cell()])
+    (chunk,) = (store / "energy").glob("c.*")
+    chunk.write_bytes(b"torn")
+    with StoreWriter(store) as writer:
+        writer.write([cell(length=2)])
+        with pytest.raises(StoreError, match="energy, model toy: expected a readable chunk"):
+            writer.flush()
+        writer._waiting.clear()
+
+
+def test_one_file_per_variable_and_model(store: Path, cell: Callable[..., Record]) -> None:
+    with StoreWriter(store) as writer:
+        writer.write([cell(), cell(length=2), cell("so3lr")])
+    assert len(list((store / "energy").glob("c.*"))) == 2
+    assert not list((store / "angle").glob("c.*")), "what is missing throughout takes no file"
+
+
+DRIVER = """
+import itertools, sys
+import numpy as np
+from hbcoop_dist.results import CELL_DIMS, Record, TaskResult
+from hbcoop_dist.store import StoreWriter
+def record(i):
+    labels, value = cells[i % len(cells)], float(i)
+    values = {"energy": value, "cooperative_energy": np.full(3, value), "task_key": str(i),
+              "hbond_cooperative_energy": np.full(labels[2] - 1, value),
+              "positions": np.full((12 * labels[2], 3), value)}
+    return Record(dict(zip(CELL_DIMS, labels)), "done", "", values)
+with StoreWriter(sys.argv[1], flush_records=3) as writer:
+    cells = writer.layout.cells()
+    newest = {int(key) % len(cells): int(key) for key in writer.journal.keys()}
+    done = {labels for labels, status in writer.statuses().items() if status == "done"}
+    kept = {int(key) for labels, key in writer.stored_keys().items() if labels in done}
+    writer.write(record(i) for i in newest.values() if i not in kept)
+    writer.flush()
+    print("replayed", len(newest), flush=True)
+    if sys.argv[2] == "replay":
+        sys.exit()
+    for i in itertools.count(int(sys.argv[2])):
+        writer.journal.append(TaskResult(str(i), "done", "", {"energy": float(i)}))
+        print("journal", i, flush=True)
+        writer.write([record(i)])
+        if i % 3 == 2:
+            writer.flush()
+            print("flushed", i, flush=True)
+"""
+
+
+def test_sigkill_at_any_moment_keeps_everything_acknowledged(store: Path, python: Callable[..., Popen[str]]) -> None:
+    following = 0
+    for lines in (3, 10, 30, 61, 90):
+        process = python(DRIVER, store, following)
+        assert process.stdout is not None
+        said = [process.stdout.readline().split() for _ in range(lines)]
+        process.kill()
+        said += [line.split() for line in process.stdout.read().splitlines()]
+        process.wait()
+        acknowledged = [int(i) for word, i in said if word == "journal"]
+        flushed = max((int(i) for word, i in said if word == "flushed"), default=following - 1)
+        assert {str(i) for i in acknowledged} <= set(Journal(journal_path(store)).keys())
+        check_cells(store, flushed, acknowledged[-1])
+        following = acknowledged[-1] + 2
+    assert python(DRIVER, store, "replay").wait(timeout=60) == 0
+    kept = map(int, Journal(journal_path(store)).keys())
+    newest = {key % 24: key for key in kept}
+    assert (open_store(store).status == "done").sum() == len(newest) == 24
+    assert open_store(store).task_key.values.ravel().tolist() == [str(newest[i]) for i in range(24)]
+
+
+def check_cells(store: Path, flushed: int, acknowledged: int) -> None:
+    """What was flushed is there, unless a later, unfinished flush took it back; no done cell is a mixture."""
+    found = open_store(store).load()
+    status, key = found.status.values.ravel(), found.task_key.values.ravel()
+    kept = set(map(int, Journal(journal_path(store)).keys()))
+    for cell in range(24):
+        last = max((i for i in kept if i <= flushed and i % 24 == cell), default=-1)
+        if status[cell] == "done":
+            assert int(key[cell]) >= last
+        else:
+            later = [i for i in kept if i > flushed and i % 24 == cell]
+            assert last < 0 or later, f"cell {cell} lost result {last}"
+    for name in ("energy", "cooperative_energy", "hbond_cooperative_energy", "positions"):
+        values = found[name].values.reshape(24, -1)
+        for cell in np.flatnonzero(status == "done"):
+            finite = values[cell][np.isfinite(values[cell])]
+            assert finite.size, f"cell {cell} lacks {name}"
+            assert (finite == float(key[cell])).all(), f"cell {cell} is a mixture in {name}"
+    assert [line for line in verify(store) if "unfinished" not in line] == []
+    assert acknowledged in kept
