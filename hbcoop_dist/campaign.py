@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
@@ -131,10 +132,15 @@ class CampaignSpec(_Frozen):
     def _unique_names(cls, items: tuple[Any, ...]) -> tuple[Any, ...]:
         return _unique(items, [item.name for item in items])
 
-    @field_validator("patterns", "geometry", mode="after")
+    @field_validator("patterns", mode="after")
     @classmethod
     def _unique_values(cls, items: tuple[str, ...]) -> tuple[str, ...]:
         return _unique(items, list(items))
+
+    @field_validator("geometry", mode="after")
+    @classmethod
+    def _unique_geometries(cls, items: tuple[str, ...]) -> tuple[str, ...]:
+        return _unique(items, [PurePath(item).name for item in items])
 
     @field_validator("rotamer", mode="after")
     @classmethod
@@ -151,9 +157,10 @@ class CampaignSpec(_Frozen):
         """One label per rotamer rule, as on the store's rotamer axis."""
         return tuple(rotamer_label(rule) for rule in self.rotamer)
 
-    def entry(self, model: str) -> ModelEntry:
-        """The entry of one model by name."""
-        return next(entry for entry in self.models if entry.name == model)
+    @property
+    def geometry_labels(self) -> tuple[str, ...]:
+        """One label per geometry, as on the store's geometry axis: ``own``, or the name of the folder."""
+        return tuple(PurePath(name).name for name in self.geometry)
 
 
 def _unique(items: tuple[T, ...], names: list[str]) -> tuple[T, ...]:
@@ -202,7 +209,7 @@ def cells_of(spec: CampaignSpec) -> tuple[Cell, ...]:
     """Every cell a spec asks for, models first; needs no MLFF package."""
     cells: list[Cell] = []
     for model in spec.models:
-        for geometry in spec.geometry:
+        for geometry in spec.geometry_labels:
             for rule, label in zip(spec.rotamer, spec.rotamer_labels, strict=True):
                 parsed = {kind: Rotamer.parse(text) for kind, text in rule.items()}
                 for capping in spec.capping:

@@ -148,8 +148,8 @@ def main() -> None:
     except (CampaignError, ModelError, StoreError, ReferenceSetError) as error:
         typer.echo(str(error), err=True)
         sys.exit(BAD_INPUT)
-    except typer.BadParameter as error:
-        error.show()
+    except typer.TyperException as error:
+        error.show()  # type: ignore[attr-defined]  # every usage error has it; the public base class does not say so
         sys.exit(BAD_INPUT)
     # typer turns Ctrl-C into exit code 130 and hands it back like any other
     if code == _TYPER_INTERRUPTED:

@@ -32,6 +32,10 @@ class DaskBackend:
     def slots(self) -> int:
         return _PER_WORKER * max(1, sum(int(n) for n in self._client.nthreads().values()))
 
+    @property
+    def flying(self) -> int:
+        return len(self._flying)
+
     def submit(self, number: int, work: Work) -> None:
         name = f"{work.batch.name.replace(' ', '-')}-{number}"
         future = self._client.submit(do_work, work, key=name, pure=False, priority=-number)

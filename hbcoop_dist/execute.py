@@ -27,10 +27,13 @@ class LostWorkerError(Exception):
 
 
 class Backend(Protocol):
-    """Something that does batches: at most `slots` at a time are handed to it."""
+    """Something that does batches: at most `slots` at a time are handed to it, `flying` of them are with it now."""
 
     @property
     def slots(self) -> int: ...
+
+    @property
+    def flying(self) -> int: ...
 
     def submit(self, number: int, work: Work) -> None:
         """Take one batch; `number` is its ticket."""
@@ -52,6 +55,10 @@ class SerialBackend:
     @property
     def slots(self) -> int:
         return 1
+
+    @property
+    def flying(self) -> int:
+        return len(self._waiting)
 
     def submit(self, number: int, work: Work) -> None:
         self._waiting.append((number, work))

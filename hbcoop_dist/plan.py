@@ -103,7 +103,11 @@ def plan(spec: CampaignSpec) -> Plan:
     """
     cells = cells_of(spec)
     sources, absent = _sources(spec)
-    references = {name: read_reference_set(name) for name in spec.geometry if name != "own"}
+    references = {
+        label: read_reference_set(folder)
+        for label, folder in zip(spec.geometry_labels, spec.geometry, strict=True)
+        if label != "own"
+    }
     draft = _Draft(spec, references)
     cell_tasks: dict[Cell, CellTasks] = {}
     skipped: dict[Cell, str] = {}

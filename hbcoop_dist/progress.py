@@ -15,11 +15,12 @@ PLAIN_SECONDS = 10.0
 
 @dataclass(slots=True)
 class Count:
-    """Cells of a run: how many there are, and how they stand."""
+    """Cells of a run and how they stand; tasks still to be done, and batches that are being done."""
 
     cells: int
     done: int = 0
     failed: int = 0
+    tasks: int = 0
     running: int = 0
     started: float = field(default_factory=time.monotonic)
 
@@ -40,11 +41,13 @@ class Count:
         seconds = (self.cells - self.finished) / self.rate
         return f"{seconds / 3600:.1f} h left" if seconds > 5400 else f"{seconds / 60:.1f} min left"
 
+    @property
+    def words(self) -> str:
+        """Everything but the number of cells."""
+        return f"{self.running} batches running, {self.tasks} tasks to go, {self.rate:.2f} cells/s, {self.left}"
+
     def __str__(self) -> str:
-        return (
-            f"{self.finished}/{self.cells} cells, {self.running} tasks left, {self.failed} not done, "
-            f"{self.rate:.2f} cells/s, {self.left}"
-        )
+        return f"{self.finished}/{self.cells} cells ({self.failed} not done), {self.words}"
 
 
 class Display(Protocol):
@@ -93,7 +96,7 @@ class RichDisplay:
         self._progress.console.print(text, highlight=False)
 
     def show(self, count: Count, *, last: bool = False) -> None:
-        words = f"{count.running} tasks left, {count.failed} not done, {count.rate:.2f} cells/s, {count.left}"
+        words = f"{count.failed} not done, {count.words}"
         if self._task is None:
             self._progress.start()
             self._task = self._progress.add_task("cells", total=count.cells, words=words)

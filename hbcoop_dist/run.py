@@ -178,13 +178,14 @@ class _Run:
         for cell, keys in open_tasks.items():
             for key in keys:
                 waiting.setdefault(key, []).append(cell)
-        count = Count(len(self.todo), running=len(needed) - len(known))
+        count = Count(len(self.todo), tasks=len(needed) - len(known))
         for cell in [cell for cell, keys in open_tasks.items() if not keys]:
             self._write(cell, results, count)
         display.show(count)
 
         def idle() -> None:
             self.writer.flush_if_due()
+            count.running = backend.flying
             display.show(count)
 
         for result in execute(
@@ -192,7 +193,8 @@ class _Run:
         ):
             self.journal.append(result)
             results[result.key] = result
-            count.running -= 1
+            count.tasks -= 1
+            count.running = backend.flying
             for cell in waiting.pop(result.key, []):
                 open_tasks[cell].discard(result.key)
                 if not open_tasks[cell]:

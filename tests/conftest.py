@@ -16,6 +16,9 @@ from hbcoop_dist.execute import SerialBackend, execute
 from hbcoop_dist.plan import Plan, plan
 from hbcoop_dist.results import Record, TaskResult
 
+# Before any numerical library is imported: more threads make small calls slower.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 Computed = tuple[Plan, dict[str, TaskResult], list[Record]]
 
 

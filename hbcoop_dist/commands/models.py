@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import fields
 
 from ase.data import chemical_symbols
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -13,13 +14,15 @@ from hbcoop_dist.models import contract, registry
 
 def show_list(console: Console) -> None:
     """Every registered model, one line each, then why those that cannot run here cannot."""
-    table = Table("model", "family", "level of theory", "receptive field", "per atom", "licence", "runs here")
+    table = Table(box=box.SIMPLE_HEAD)
+    for heading in ("model", "family", "receptive field", "atom energies", "runs here", "licence"):
+        table.add_column(heading, no_wrap=heading != "licence", overflow="fold")
     reasons: list[str] = []
     for name, card in registry.cards().items():
         here = registry.available(card)
         reach = "long range" if card.long_range else _angstrom(card.receptive_field)
         per_atom = "yes" if card.atom_energies else "no"
-        table.add_row(name, card.family, card.level_of_theory, reach, per_atom, card.licence, "yes" if here else "no")
+        table.add_row(name, card.family, reach, per_atom, "yes" if here else "no", card.licence)
         if not here:
             reasons.append(f"{name}: {here.reason}")
     console.print(table)

@@ -29,6 +29,7 @@ CARDS = (
         # A total over bonds, angles, torsions and pairs, which OpenMM does not hand out atom by atom.
         atom_energies=False,
         charges=True,
+        batched=False,
         long_range=True,
         requires=("openmm",),
         packages=("openmm",),

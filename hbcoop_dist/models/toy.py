@@ -42,6 +42,7 @@ def _card(name: str, strength: float) -> ModelCard:
         citation="hbcoop_dist, this package",
         elements=(1, 6, 7, 8),
         atom_energies=True,
+        batched=False,
         long_range=True,
         packages=("numpy",),
         needs_topology=True,

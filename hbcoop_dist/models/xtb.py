@@ -33,6 +33,7 @@ def _card(name: str, method: str, citation: str) -> ModelCard:
         citation=citation,
         elements=tuple(range(1, 87)),
         atom_energies=True,
+        batched=False,
         charges=True,
         long_range=True,
         requires=("tblite",),

@@ -123,7 +123,9 @@ class _Reordered:
         for s in structures:
             order = np.concatenate([s.atoms_of(m)[::-1] for m in range(len(s.kinds))])
             orders.append(order)
-            turned.append(Structure(s.numbers[order], s.positions[order], s.molecules[order], ("other",) * len(s.kinds)))
+            turned.append(
+                Structure(s.numbers[order], s.positions[order], s.molecules[order], ("other",) * len(s.kinds))
+            )
         found = self.inner.evaluate(turned, forces=forces, atom_energies=atom_energies)
         back = [np.argsort(order) for order in orders]
         return [

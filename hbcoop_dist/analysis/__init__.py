@@ -1,0 +1,45 @@
+"""From a store's dataset to datasets, terminal tables and figures. Reads datasets only, never a store.
+
+Masking: `done`. Quantities: `cooperative_energies`, `interaction_energies`, `hbond_distances`. What is missing and why:
+`not_done`. In a terminal: `tables`, `status_tables`, `render`. Figures: `cooperative_energy_against_length`,
+`save_figure`, `model_style`.
+
+Every function takes the dataset of `hbcoop_dist.open_store` or of plain ``xarray.open_zarr``, or a part of it
+selected with lists (``ds.sel(pattern=["arc"])``), so that the label dims stay.
+"""
+
+from hbcoop_dist.analysis.figures import cooperative_energy_against_length, draw_legend, save_figure
+from hbcoop_dist.analysis.mask import done, readable
+from hbcoop_dist.analysis.missing import NotDone, needed_dimers, not_done
+from hbcoop_dist.analysis.quantities import cooperative_energies, hbond_distances, interaction_energies
+from hbcoop_dist.analysis.style import ModelStyle, model_style
+from hbcoop_dist.analysis.table import (
+    cooperative_energy_table,
+    dimer_table,
+    not_done_table,
+    render,
+    status_tables,
+    tables,
+)
+
+__all__ = [
+    "ModelStyle",
+    "NotDone",
+    "cooperative_energies",
+    "cooperative_energy_against_length",
+    "cooperative_energy_table",
+    "dimer_table",
+    "done",
+    "draw_legend",
+    "hbond_distances",
+    "interaction_energies",
+    "model_style",
+    "needed_dimers",
+    "not_done",
+    "not_done_table",
+    "readable",
+    "render",
+    "save_figure",
+    "status_tables",
+    "tables",
+]

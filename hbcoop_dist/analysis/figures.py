@@ -1,0 +1,170 @@
+"""Draw cooperative energy against length, as the paper does: panels head, middle and tail, one line per model.
+
+Figures are made without pyplot, so that a report or a worker can draw any number of them and leave no global state.
+"""
+
+from __future__ import annotations
+
+import functools
+import operator
+from collections.abc import Collection, Iterable, Sequence
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.legend import Legend
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
+
+from hbcoop_dist.analysis.mask import DONE, readable
+from hbcoop_dist.analysis.quantities import cooperative_energies
+from hbcoop_dist.analysis.style import GREY, PANEL_HEIGHT, PANEL_WIDTH, RC, model_style
+
+_ROW_DIMS = ("pattern", "capping", "geometry", "rotamer")
+_ENERGY = "cooperative energy (kcal/mol)"
+
+
+def cooperative_energy_against_length(
+    ds: xr.Dataset,
+    axes: Sequence[Axes] | NDArray[Any] | None = None,
+    *,
+    pattern: str | Collection[str] | None = None,
+    capping: str | Collection[str] | None = None,
+    statuses: Collection[str] = DONE,
+) -> Figure:
+    """Cooperative energy against length; columns head, middle, tail, a row for each pattern, capping, rotamer.
+
+    What is not done is a gap in its line, and a point without neighbours is still a point. Saddles, near-rings, and
+    what is not done but was asked for, are hollow. Axes are shared, so that panels compare at a glance.
+
+    Parameters
+    ----------
+    ds : xarray.Dataset
+        A store's dataset.
+    axes : array of Axes, optional
+        Where to draw, one per panel in rows of three; a new figure with a legend otherwise. Into axes of your own,
+        `draw_legend` puts a legend.
+    pattern, capping : str or collection of str, optional
+        What to draw; all there is when not given.
+    statuses : collection of str
+        Statuses whose values count as results.
+
+    Returns
+    -------
+    Figure
+        The new figure, or that of `axes`.
+    """
+    found = readable(ds)
+    for dim, labels in (("pattern", pattern), ("capping", capping)):
+        if labels is not None:
+            found = found.sel({dim: [labels] if isinstance(labels, str) else list(labels)})
+    found = cooperative_energies(found, statuses).compute()
+    systems = [dict(zip(_ROW_DIMS, labels, strict=True)) for labels in product(*(found[d].values for d in _ROW_DIMS))]
+    models = [str(name) for name in found["model"].values]
+    shape = (len(systems), found.sizes["position"])
+    with mpl.rc_context(RC):
+        panels = _new_panels(shape, models) if axes is None else np.asarray(axes, dtype=object)
+        if panels.size != shape[0] * shape[1]:
+            raise ValueError(f"axes: expected {shape[0] * shape[1]} (rows of {shape[1]}), found {panels.size}")
+        panels = panels.reshape(shape)
+        for (row, system), (column, position) in product(enumerate(systems), enumerate(found["position"].values)):
+            panel = panels[row, column]
+            _draw(panel, found.sel({**system, "position": position}))
+            if row == 0:
+                panel.set_title(f"{position} H-bond")
+            if row == shape[0] - 1:
+                panel.set_xlabel("length (NMA units)")
+            if column == 0:
+                name = _name(system, found)
+                if axes is None:
+                    panel.set_ylabel(name, fontweight="bold")
+                else:
+                    panel.set_ylabel(f"{name}\n{_ENERGY}")
+        figure: Figure = panels[0, 0].get_figure(root=True)
+        if axes is None:
+            figure.supylabel(_ENERGY, fontsize=RC["axes.labelsize"])
+            draw_legend(figure, models, hollow=_hollow_words(found))
+    return figure
+
+
+def draw_legend(figure: Figure, models: Iterable[str], *, hollow: str = "") -> Legend:
+    """Legend of models on the right, outside the panels; `hollow` says what the hollow points are, if any."""
+    handles = []
+    for name in models:
+        style = model_style(name)
+        handles.append(Line2D([], [], color=style.colour, marker=style.marker, label=name))
+    if hollow:
+        look: dict[str, Any] = {"color": GREY, "marker": "o", "markerfacecolor": "white", "linestyle": "none"}
+        handles.append(Line2D([], [], label=f"hollow:\n{hollow}", **look))
+    return figure.legend(handles=handles, loc="outside right upper")
+
+
+def save_figure(figure: Figure, path: str | Path) -> Path:
+    """Write a figure at print resolution; the suffix says which format (png, pdf, svg)."""
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with mpl.rc_context(RC):
+        figure.savefig(target)
+    return target
+
+
+def _new_panels(shape: tuple[int, int], models: Sequence[str]) -> NDArray[Any]:
+    rows, columns = shape
+    # the legend's room comes on top, so that panels are the same size whatever the models are called
+    legend = 0.5 + 0.065 * max([*map(len, models), 12])
+    size = (PANEL_WIDTH * columns + legend, max(PANEL_HEIGHT * rows + 0.35, 0.17 * (len(models) + 3)))
+    figure = Figure(figsize=size, layout="constrained")
+    panels: NDArray[Any] = figure.subplots(*shape, sharex=True, sharey=True, squeeze=False)
+    return panels
+
+
+def _draw(panel: Axes, values: xr.Dataset) -> None:
+    panel.axhline(0.0, color=GREY, linewidth=0.8, zorder=1)
+    lengths, hollow = values["length"].values, _hollow(values)
+    drawn = False
+    for model in values["model"].values:
+        energy = values["cooperative_energy"].sel(model=model).values
+        if not np.isfinite(energy).any():
+            continue
+        drawn, style = True, model_style(str(model))
+        panel.plot(lengths, energy, color=style.colour, marker=style.marker, label=str(model), zorder=2)
+        flagged = np.where(hollow.sel(model=model).values, energy, np.nan)
+        if np.isfinite(flagged).any():
+            # drawn over the filled marker of the line; the leading underscore keeps it out of legends
+            over: dict[str, Any] = {"color": style.colour, "marker": style.marker, "markerfacecolor": "white"}
+            panel.plot(lengths, flagged, linestyle="none", label=f"_hollow {model}", zorder=3, **over)
+    if not drawn:
+        panel.text(0.5, 0.5, "no results", transform=panel.transAxes, ha="center", va="center", color=GREY)
+    # half a unit of room on either side: a single length would have no width at all
+    panel.set_xlim(lengths.min() - 0.5, lengths.max() + 0.5)
+    panel.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=7, min_n_ticks=1))
+
+
+def _flags(values: xr.Dataset) -> dict[str, xr.DataArray]:
+    """What makes a point hollow, by its name in the legend."""
+    flags = {
+        name: values[key] == 1 for name, key in (("saddle", "saddle"), ("near-ring", "near_ring")) if key in values
+    }
+    return {**flags, "not done": values["status"] != "done"}
+
+
+def _hollow(values: xr.Dataset) -> xr.DataArray:
+    return functools.reduce(operator.or_, _flags(values).values())
+
+
+def _hollow_words(found: xr.Dataset) -> str:
+    drawn = found["cooperative_energy"].notnull()
+    return ", ".join(name for name, flag in _flags(found).items() if bool((flag & drawn).any()))
+
+
+def _name(system: dict[str, str], found: xr.Dataset) -> str:
+    """A system in words; rotamer and geometry only where the figure has more than one."""
+    capping = {"none": "bare", "water": "water-capped"}.get(system["capping"], system["capping"])
+    rest = [system[dim] for dim in ("geometry", "rotamer") if found.sizes[dim] > 1]
+    return ", ".join([system["pattern"], capping, *rest])

@@ -1,0 +1,75 @@
+"""One look for every figure: the same model has the same colour and marker everywhere, also in print.
+
+A model's look depends on its name alone, never on which others are drawn, so that figures of different stores can be
+laid side by side. Black is kept for reference values.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+# Any: older matplotlib wants str keys, newer a literal type
+RC: Any = {
+    "font.family": "sans-serif",
+    "font.size": 8.0,
+    "axes.titlesize": 9.0,
+    "axes.labelsize": 8.5,
+    "axes.linewidth": 0.7,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "axes.grid": True,
+    "axes.grid.axis": "y",
+    "grid.color": "#e6e6e6",
+    "grid.linewidth": 0.5,
+    "xtick.labelsize": 8.0,
+    "ytick.labelsize": 8.0,
+    "xtick.major.width": 0.7,
+    "ytick.major.width": 0.7,
+    "xtick.direction": "out",
+    "ytick.direction": "out",
+    "lines.linewidth": 1.3,
+    "lines.markersize": 4.8,
+    "lines.markeredgewidth": 1.1,
+    "legend.fontsize": 8.0,
+    "legend.frameon": False,
+    "legend.handlelength": 2.0,
+    "figure.dpi": 120.0,
+    "savefig.dpi": 300.0,
+    "pdf.fonttype": 42,  # text stays text in a PDF
+}
+GREY = "#8a8a8a"
+PANEL_WIDTH, PANEL_HEIGHT = 2.1, 2.05
+"""Inches; three panels and a legend fill the width of a printed page."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelStyle:
+    """How one model is drawn."""
+
+    colour: str
+    marker: str
+
+
+# Okabe and Ito's palette, without yellow (too light on paper) and black (kept for references).
+_KNOWN = {
+    "so3lr": ModelStyle("#D55E00", "o"),
+    "ani-2x": ModelStyle("#0072B2", "s"),
+    "ani-1ccx": ModelStyle("#56B4E9", "s"),
+    "gfn2-xtb": ModelStyle("#009E73", "D"),
+    "amber14": ModelStyle("#CC79A7", "^"),
+}
+# Any other model: Tol's muted palette without its two lightest, and markers that no known model has.
+_COLOURS = ("#332288", "#117733", "#44AA99", "#999933", "#CC6677", "#882255", "#AA4499")
+_MARKERS = ("v", "P", "X", "p", "h", "<", ">")
+
+
+def model_style(name: str) -> ModelStyle:
+    """Colour and marker of a model, the same in every figure and every session."""
+    if name in _KNOWN:
+        return _KNOWN[name]
+    # not hash(): Python salts it, and tomorrow's figure would have other colours
+    number = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big")
+    return ModelStyle(_COLOURS[number % len(_COLOURS)], _MARKERS[number // len(_COLOURS) % len(_MARKERS)])

@@ -1,0 +1,128 @@
+"""Specs: what is accepted, and complaints that name file, line, field, expected and found."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from hbcoop_dist.campaign import cells_of
+from hbcoop_dist.data import bundled_names
+from hbcoop_dist.load_campaign import CampaignError, load_campaign
+from hbcoop_dist.models import registry
+
+GOOD = "campaign: x\nmodels: [toy]\nlengths: [2, 3]\n"
+
+
+def written(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "spec.yaml"
+    path.write_text(textwrap.dedent(text))
+    return path
+
+
+def test_defaults_are_the_documented_ones(tmp_path: Path) -> None:
+    spec = load_campaign(written(tmp_path, GOOD))
+    assert (spec.kind, spec.patterns, spec.geometry) == ("hbond", ("arc",), ("own",))
+    assert [c.name for c in spec.capping] == ["none"]
+    assert spec.rotamer_labels == ("cis-N, trans-C",)
+    assert (spec.minimize.max_force, spec.minimize.constraint) == (1.0e-5, "mirror")
+
+
+@pytest.mark.parametrize("text", ['"2..4"', "[2, 3, 4]", '["2..3", 4]', "[4, 3, 2, 2]"])
+def test_lengths_in_every_spelling(tmp_path: Path, text: str) -> None:
+    spec = load_campaign(written(tmp_path, f"campaign: x\nmodels: [toy]\nlengths: {text}\n"))
+    assert spec.lengths == (2, 3, 4)
+
+
+def test_the_grid_is_the_product_and_a_capping_may_name_its_lengths(tmp_path: Path) -> None:
+    spec = load_campaign(
+        written(
+            tmp_path,
+            """
+            campaign: x
+            models: [toy, toy-additive]
+            patterns: [arc, linear]
+            lengths: "2..4"
+            capping: [none, {name: water, lengths: [2]}]
+            rotamer: [default, {odd: "cis-N, cis-C"}]
+            """,
+        )
+    )
+    cells = cells_of(spec)
+    assert len(cells) == 2 * 2 * (3 + 1) * 2
+    assert len(set(cells)) == len(cells)
+    assert {str(c.system.rotamers[0]) for c in cells if c.rotamer == "odd: cis-N, cis-C"} == {"cis-N, cis-C"}
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (GOOD + "colour: red\n", r"spec\.yaml:4: field colour: unknown field; expected campaign, kind, models"),
+        ("campaign: x\nmodels: [gfn2-xbt]\nlengths: 2\n", r":2: field models\[0\]: .*near: gfn2-xtb.*found 'gfn2-xbt'"),
+        (
+            "campaign: x\nmodels: [toy]\nlengths: [3, 1]\n",
+            r":3: field lengths: expected lengths from 2 to 200, found \[3",
+        ),
+        (
+            "campaign: x\nmodels: [toy]\nlengths: 2-4\n",
+            r':3: field lengths: expected whole numbers or ranges.*"2\.\.12".*2-4',
+        ),
+        ("campaign: x\nmodels: [toy]\n", r":1: field lengths: expected a value, found none"),
+        (GOOD + "patterns: [arc, lineer]\n", r":4: field patterns\[1\]: expected 'arc' or 'linear', found 'lineer'"),
+        (GOOD + "capping: [{name: water, lenghts: [2]}]\n", r":4: field capping\[0\]\.lenghts: unknown field"),
+        (GOOD + "minimize: {max_force: -1}\n", r":4: field minimize\.max_force: expected greater than 0, found -1"),
+        (GOOD + 'rotamer: "cis-N, cis-X"\n', r":4: field rotamer.*found 'cis-N, cis-X'"),
+        (GOOD + "kind: hbonds\n", r":4: field kind: expected 'hbond', found 'hbonds'"),
+        ("campaign: x\nmodels: [toy, toy]\nlengths: 2\n", r":2: field models: expected every name once, found toy"),
+        (
+            "campaign: x\nmodels: [{name: my, family: ani}]\nlengths: 2\n",
+            r":2: .*expected a checkpoint beside family ani",
+        ),
+        ("campaign: [x\n", r"spec\.yaml:\d: expected YAML"),
+        ("- a\n", r"spec\.yaml:1: expected a mapping of fields, found list"),
+    ],
+)
+def test_complaints_say_where_what_and_instead_of_what(tmp_path: Path, text: str, words: str) -> None:
+    with pytest.raises(CampaignError, match=words):
+        load_campaign(written(tmp_path, text))
+
+
+def test_every_problem_is_named_at_once(tmp_path: Path) -> None:
+    with pytest.raises(CampaignError) as caught:
+        load_campaign(written(tmp_path, GOOD + "colour: red\npatterns: [ark]\n"))
+    assert len(str(caught.value).splitlines()) == 2
+
+
+def test_a_missing_file_names_the_bundled_ones() -> None:
+    with pytest.raises(CampaignError, match=r"quickstrat: expected a file.*nma, quickstart"):
+        load_campaign("quickstrat")
+
+
+@pytest.mark.parametrize("name", bundled_names("campaigns"))
+def test_bundled_campaigns_load(name: str) -> None:
+    assert load_campaign(name).campaign == name
+
+
+def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
+    text = "campaign: x\nmodels: [{name: my, family: ani, checkpoint: here/w}]\nlengths: 2\ngeometry: [own, qm]\n"
+    spec = load_campaign(written(tmp_path, text))
+    assert spec.models[0].checkpoint == str(tmp_path / "here/w")
+    assert spec.geometry == ("own", str(tmp_path / "qm"))
+
+
+def test_planning_imports_no_mlff_package() -> None:
+    code = (
+        "import sys, hbcoop_dist as hb; print(hb.plan(hb.load_campaign('quickstart')));"
+        "sys.exit(any(m in sys.modules for m in ('torch', 'openmm', 'tblite', 'torchani')))"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, timeout=120)
+
+
+def test_the_paper_s_grid_asks_for_every_registered_model() -> None:
+    spec = load_campaign("nma")
+    assert {entry.name for entry in spec.models} == {name for name in registry.cards() if not name.startswith("toy")}
+    assert (spec.patterns, spec.lengths) == (("arc", "linear"), tuple(range(2, 13)))
+    assert [capping.name for capping in spec.capping] == ["none", "water"]

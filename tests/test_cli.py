@@ -1,0 +1,137 @@
+"""The command line as a user meets it: real processes, exit codes, words."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+HBCOOP = str(Path(sys.executable).with_name("hbcoop"))
+SPEC = {"campaign": "test", "models": ["toy"], "lengths": [2, 3]}
+
+
+def hbcoop(*arguments: object, cwd: Path, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [HBCOOP, *map(str, arguments)],
+        cwd=cwd,
+        env={**os.environ, "COLUMNS": "120", **(env or {})},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "spec.yaml").write_text(yaml.safe_dump(SPEC))
+    return tmp_path
+
+
+def test_a_campaign_from_plan_to_figure(folder: Path) -> None:
+    planned = hbcoop("plan", "spec.yaml", "--cells", cwd=folder)
+    assert planned.returncode == 0
+    assert "2 cells,    2 minimisations" in planned.stdout
+    assert "toy, arc, n = 3, capping none (cis-N, trans-C)" in planned.stdout
+    ran = hbcoop("run", "spec.yaml", "x.zarr", cwd=folder)
+    assert ran.returncode == 0, ran.stderr
+    assert "2 cells: 2 done; 2 computed now" in ran.stdout
+    assert "licence MIT" in ran.stdout
+    assert "Dask dashboard: http" in ran.stderr
+    assert "2/2 cells" in ran.stderr
+    status = hbcoop("status", "x.zarr", cwd=folder)
+    assert status.returncode == 0
+    assert "done" in status.stdout
+    analysed = hbcoop("analyse", "x.zarr", "--figure", "x.png", cwd=folder)
+    assert analysed.returncode == 0, analysed.stderr
+    assert "0.80" in analysed.stdout
+    assert (folder / "x.png").read_bytes().startswith(b"\x89PNG")
+    costs = hbcoop("plan", "spec.yaml", "--store", "x.zarr", cwd=folder)
+    assert "0 of 5 tasks left" in costs.stdout
+
+
+def test_some_cells_not_done_is_exit_code_1(folder: Path) -> None:
+    (folder / "spec.yaml").write_text(yaml.safe_dump({**SPEC, "minimize": {"max_calls": 5}}))
+    ran = hbcoop("run", "spec.yaml", "x.zarr", "--serial", cwd=folder)
+    assert ran.returncode == 1
+    assert "2 unconverged" in ran.stdout
+    status = hbcoop("status", "x.zarr", cwd=folder)
+    assert status.returncode == 1
+    assert "after 5 force calls" in status.stdout
+    again = hbcoop("run", "spec.yaml", "x.zarr", "--serial", "--retry", "unconverged", cwd=folder)
+    assert "2 computed now" in again.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["run", "nowhere.yaml", "x.zarr"], "nowhere.yaml: expected a file"),
+        (["plan", "bad.yaml"], "bad.yaml:2: field models[0]: model 'toi' is not known; near: toy"),
+        (["status", "nowhere.zarr"], "nowhere.zarr"),
+        (["analyse", "spec.yaml"], "spec.yaml"),
+        (["models", "show", "so3lt"], "near: so3lr"),
+        (["run", "spec.yaml"], "Missing argument 'STORE'"),
+        (["run", "spec.yaml", "x.zarr", "--retry", "gone"], "expected unconverged, broken-geometry"),
+        (["run", "spec.yaml", "x.zarr", "--frobnicate"], "No such option"),
+        (["walk"], "No such command"),
+    ],
+)
+def test_bad_input_is_exit_code_2_in_clear_words(folder: Path, arguments: list[str], words: str) -> None:
+    (folder / "bad.yaml").write_text("campaign: x\nmodels: [toi]\nlengths: 2\n")
+    found = hbcoop(*arguments, cwd=folder)
+    assert found.returncode == 2
+    assert words in found.stderr
+    assert "Traceback" not in found.stderr
+    assert not (folder / "x.zarr").exists()
+
+
+def test_a_folder_that_is_no_store_is_left_alone(folder: Path) -> None:
+    (folder / "mine").mkdir()
+    (folder / "mine" / "thesis.txt").write_text("years of work")
+    found = hbcoop("run", "spec.yaml", "mine", cwd=folder)
+    assert found.returncode == 2
+    assert "mine" in found.stderr
+    assert (folder / "mine" / "thesis.txt").read_text() == "years of work"
+
+
+def test_interrupted_is_exit_code_3_and_continues(folder: Path) -> None:
+    fields = {**SPEC, "lengths": "2..8", "patterns": ["arc", "linear"], "capping": ["none", "water"]}
+    (folder / "spec.yaml").write_text(yaml.safe_dump(fields))
+    journal = folder / "x.zarr.journal"
+    running = subprocess.Popen(
+        [HBCOOP, "run", "spec.yaml", "x.zarr"], cwd=folder, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+    )
+    while not journal.exists() or journal.read_bytes().count(b"\n") < 2:
+        assert running.poll() is None
+    running.send_signal(signal.SIGINT)
+    _, words = running.communicate(timeout=60)
+    assert running.returncode == 3
+    assert "the same command continues from here" in words
+    assert hbcoop("run", "spec.yaml", "x.zarr", cwd=folder).returncode == 0
+
+
+def test_help_reads_like_documentation(folder: Path) -> None:
+    found = hbcoop("--help", cwd=folder)
+    for word in ("plan", "run", "status", "analyse", "models", "doctor", "quickstart"):
+        assert word in found.stdout
+    assert "continues after any interruption" in hbcoop("run", "--help", cwd=folder).stdout
+
+
+def test_models_and_doctor(folder: Path) -> None:
+    empty = {"HBCOOP_CHECKPOINTS": str(folder), "HBCOOP_CACHE": str(folder)}
+    listed = hbcoop("models", "list", cwd=folder, env=empty)
+    assert listed.returncode == 0
+    assert "ani-2x: model ani-2x: expected checkpoint ani-2x_8x, found none" in listed.stdout
+    shown = hbcoop("models", "show", "so3lr", cwd=folder)
+    assert "PBE0+MBD" in shown.stdout
+    assert "H, C, N, O, F, P, S, Cl" in shown.stdout
+    checked = hbcoop("models", "check", "toy", cwd=folder)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    doctor = hbcoop("doctor", cwd=folder, env=empty)
+    assert doctor.returncode == 0
+    for word in ("Python", "xarray", "can run here", "GPUs", "cores usable"):
+        assert word in doctor.stdout

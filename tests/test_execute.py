@@ -1,0 +1,121 @@
+"""The loop that drives a backend: failures are split, retried where that helps, and end as rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from hbcoop_dist import plan
+from hbcoop_dist.assemble import cell_record
+from hbcoop_dist.campaign import CampaignSpec
+from hbcoop_dist.execute import LostWorkerError, Outcome, SerialBackend, execute
+from hbcoop_dist.plan import Plan
+from hbcoop_dist.results import TaskResult
+from hbcoop_dist.work import Work
+
+
+def draw(**fields: Any) -> Plan:
+    return plan(CampaignSpec.model_validate({"campaign": "test", "models": ["toy"], "lengths": [2, 3, 4], **fields}))
+
+
+class Failing(SerialBackend):
+    """A backend on which some works fail: `spoil` says which, by an exception to give instead of doing them."""
+
+    def __init__(self, spoil: Callable[[Work, int], BaseException | None]) -> None:
+        super().__init__()
+        self.spoil = spoil
+        self.seen: list[list[str]] = []
+
+    def wait(self, seconds: float) -> tuple[int, Outcome] | None:
+        number, work = self._waiting[0]
+        self.seen.append([task.key for task in work.batch.tasks])
+        if error := self.spoil(work, len(self.seen)):
+            self._waiting.popleft()
+            return number, error
+        return super().wait(seconds)
+
+
+def done(drawn: Plan, backend: SerialBackend, known: dict[str, TaskResult] | None = None) -> dict[str, TaskResult]:
+    found = execute(drawn.batches, drawn.sources, drawn.spec.minimize, known or {}, backend)
+    return {result.key: result for result in found}
+
+
+def trimer_of(drawn: Plan) -> str:
+    return next(t.key for t in drawn.tasks.values() if t.kind == "minimise" and t.system.length == 3)
+
+
+def test_every_task_has_one_result() -> None:
+    drawn = draw()
+    results = done(drawn, SerialBackend())
+    assert set(results) == set(drawn.tasks)
+    assert {result.status for result in results.values()} == {"done"}
+
+
+def test_what_is_known_is_left_out() -> None:
+    drawn = draw()
+    first = done(drawn, SerialBackend())
+    lost = [key for key in first if key != trimer_of(drawn)]
+    again = done(drawn, SerialBackend(), {key: first[key] for key in lost})
+    assert set(again) == {trimer_of(drawn)}
+
+
+def test_one_bad_task_costs_only_itself_and_what_needs_it() -> None:
+    drawn = draw()
+    trimer = trimer_of(drawn)
+
+    def spoil(work: Work, _: int) -> BaseException | None:
+        return ValueError("no such orbital") if trimer in [t.key for t in work.batch.tasks] else None
+
+    results = done(drawn, Failing(spoil))
+    failed = {key for key, result in results.items() if result.status == "failed"}
+    trimer_energies = {t.key for t in drawn.tasks.values() if t.geometry == trimer}
+    assert failed == {trimer, *trimer_energies}
+    assert results[trimer].reason == "ValueError: no such orbital"
+    records = {c.length: cell_record(drawn, c, results.__getitem__) for c in drawn.cell_tasks}
+    assert [records[n].status for n in (2, 3, 4)] == ["done", "failed", "done"]
+    assert records[3].reason == "ValueError: no such orbital"
+    assert "cooperative_energy" not in records[3].values
+
+
+def test_a_failed_dimer_is_named_in_the_cells_that_need_it() -> None:
+    drawn = draw(patterns=["linear"], lengths=[3])
+    anti = next(t.key for t in drawn.tasks.values() if t.kind == "minimise" and t.system.conformers == ("anti",))
+
+    def spoil(work: Work, _: int) -> BaseException | None:
+        return ValueError("boom") if anti in [t.key for t in work.batch.tasks] else None
+
+    results = done(drawn, Failing(spoil))
+    record = cell_record(drawn, drawn.cells[0], results.__getitem__)
+    assert record.status == "failed"
+    assert "boom" in record.reason
+
+
+def test_a_lost_worker_is_tried_again_and_then_quarantined() -> None:
+    drawn = draw(lengths=[2])
+    once = Failing(lambda work, count: LostWorkerError("gone") if count == 1 else None)
+    assert {result.status for result in done(drawn, once).values()} == {"done"}
+    dimer = next(t.key for t in drawn.tasks.values() if t.kind == "minimise")
+    always = Failing(lambda work, _: LostWorkerError("gone") if dimer in [t.key for t in work.batch.tasks] else None)
+    results = done(drawn, always)
+    assert results[dimer].status == "quarantined"
+    assert results[dimer].reason == "LostWorkerError: gone"
+    assert sum(dimer in keys for keys in always.seen) == 2
+
+
+def test_tasks_whose_inputs_nobody_computes_fail_instead_of_waiting() -> None:
+    drawn = draw(lengths=[3])
+    orphan = [batch for batch in drawn.batches if batch.inputs]
+    found = execute(orphan, drawn.sources, drawn.spec.minimize, {}, SerialBackend())
+    assert {r.status for r in found} == {"failed"}
+
+
+@pytest.mark.parametrize("calls", [5])
+def test_unconverged_cells_keep_their_numbers_and_say_so(calls: int) -> None:
+    drawn = draw(lengths=[3], minimize={"max_calls": calls})
+    results = done(drawn, SerialBackend())
+    record = cell_record(drawn, drawn.cells[0], results.__getitem__)
+    assert record.status == "unconverged"
+    assert f"after {calls} force calls" in record.reason
+    assert "cooperative_energy" in record.values

@@ -1,0 +1,109 @@
+"""Plans: every shared task once, edges in order, batches that fit, nothing silent."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from hbcoop_dist import plan
+from hbcoop_dist.campaign import CampaignSpec
+from hbcoop_dist.describe_plan import single_points
+from hbcoop_dist.models import registry
+from hbcoop_dist.plan import BATCH_ATOMS, Plan
+from hbcoop_dist.structures import chain_system
+from hbcoop_dist.structures.build import build
+
+
+def draw(**fields: Any) -> Plan:
+    return plan(CampaignSpec.model_validate({"campaign": "test", "models": ["toy"], **fields}))
+
+
+@pytest.mark.parametrize(("length", "points"), [(2, 3), (3, 3 + 7), (4, 3 + 13), (6, 3 + 23)])
+def test_distinct_single_points_of_one_chain(length: int, points: int) -> None:
+    """The chain's own (design: 3, 7, 13, 4 n - 1) and the three of the isolated syn dimer."""
+    assert single_points(draw(lengths=[length])) == {"toy": points}
+
+
+def test_shared_tasks_are_there_once() -> None:
+    """Arc and linear share the syn dimer, and at n = 2 the whole cell; every length shares monomer and dimers."""
+    drawn = draw(lengths=[2, 3], patterns=["arc", "linear"])
+    kinds = [task.kind for task in drawn.tasks.values()]
+    assert len(drawn.cells) == 4
+    assert kinds.count("monomer") == 1
+    assert kinds.count("minimise") == 4  # syn dimer, anti dimer, arc trimer, linear trimer
+    assert kinds.count("energies") == 4
+
+
+def test_inputs_come_first_and_every_task_is_in_one_batch() -> None:
+    drawn = draw(lengths="2..8", patterns=["arc", "linear"], capping=["none", "water"])
+    seen: set[str] = set()
+    for batch in drawn.batches:
+        assert set(batch.inputs) <= seen
+        keys = [task.key for task in batch.tasks]
+        assert not seen & set(keys)
+        seen.update(keys)
+        minimised = [task.system.n_atoms for task in batch.tasks if task.kind == "minimise"]
+        assert sum(minimised) <= BATCH_ATOMS
+    assert seen == set(drawn.tasks)
+
+
+def test_a_result_does_not_depend_on_what_else_is_asked_for() -> None:
+    alone, many = draw(lengths=[5]), draw(lengths="2..8", patterns=["arc", "linear"])
+    assert set(alone.tasks) < set(many.tasks)
+    for key, task in alone.tasks.items():
+        assert task == many.tasks[key]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"minimize": {"max_force": 1e-4}},
+        {"minimize": {"constraint": "torsions"}},
+        {"rotamer": "cis-N, cis-C"},
+        {"models": ["toy-additive"]},
+        {"capping": ["water"]},
+    ],
+)
+def test_whatever_decides_a_result_changes_its_key(change: dict[str, Any]) -> None:
+    before = draw(lengths=[3])
+    after = draw(**{"lengths": [3], **change})
+    minimised = [{t.key for t in p.tasks.values() if t.system.length == 3} for p in (before, after)]
+    assert not minimised[0] & minimised[1]
+
+
+def test_a_model_that_cannot_run_is_skipped_with_its_reason(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
+    monkeypatch.setenv("HBCOOP_CHECKPOINTS", str(tmp_path))
+    monkeypatch.setenv("HBCOOP_CACHE", str(tmp_path / "cache"))
+    drawn = draw(models=["toy", "ani-2x"], lengths=[2, 3])
+    assert {cell.model for cell in drawn.skipped} == {"ani-2x"}
+    assert len(drawn.cell_tasks) == 2
+    reason = next(iter(drawn.skipped.values()))
+    assert "expected checkpoint ani-2x_8x, found none" in reason
+    assert str(tmp_path) in reason
+    assert "2 cells skipped: model ani-2x: expected checkpoint" in str(drawn)
+
+
+def test_a_slow_model_gets_one_task_per_fragment(monkeypatch: pytest.MonkeyPatch) -> None:
+    slow = replace(registry.card("toy"), single_point_cost="minutes")
+    monkeypatch.setattr(registry, "card", lambda name: slow)
+    drawn = draw(lengths=[3])
+    energies = [task for task in drawn.tasks.values() if task.kind == "energies"]
+    assert len(energies) == 7 + 3
+    assert all(task.fragments is not None and len(task.fragments) == 1 for task in energies)
+    assert all(len(batch.tasks) == 1 for batch in drawn.batches)
+
+
+def test_given_geometries_need_no_minimisation(tmp_path) -> None:
+    for name, system in (("a", chain_system("arc", 2)), ("b", chain_system("arc", 3))):
+        build(system).to_ase().write(tmp_path / f"{name}.xyz", format="xyz")
+    drawn = draw(lengths=[2, 3], patterns=["arc", "linear"], geometry=str(tmp_path))
+    assert {task.kind for task in drawn.tasks.values()} == {"energies"}
+    assert len(drawn.tasks) == 2
+    assert [str(reason).split("has no ")[1] for reason in drawn.skipped.values()] == ["syn-anti chain, anti chain"]
+
+
+def test_the_plan_says_what_would_run() -> None:
+    text = str(draw(lengths="2..5"))
+    assert "4 cells,    4 minimisations,    42 single points (a loop over H-bonds: 100)" in text

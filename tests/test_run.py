@@ -1,0 +1,280 @@
+"""Campaigns into stores: what is there is not computed again, and no kill loses or changes a value."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+import xarray as xr
+import yaml
+
+import hbcoop_dist as hb
+from hbcoop_dist.models import registry
+from hbcoop_dist.progress import QuietDisplay
+from hbcoop_dist.run import Summary, task_results
+from hbcoop_dist.store import ProtocolMismatchError, StoreLock, StoreLockedError, verify
+
+HBCOOP = str(Path(sys.executable).with_name("hbcoop"))
+BASE = {"campaign": "test", "models": ["toy"], "lengths": [2, 3]}
+
+
+def spec_file(folder: Path, **fields: object) -> Path:
+    path = folder / "spec.yaml"
+    path.write_text(yaml.safe_dump({**BASE, **fields}))
+    return path
+
+
+def run(folder: Path, store: Path, retry: tuple[str, ...] = (), **fields: object) -> Summary:
+    drawn = hb.plan(hb.load_campaign(spec_file(folder, **fields)))
+    return hb.run(drawn, store, serial=True, display=QuietDisplay(), retry=retry)
+
+
+def differences(one: Path, other: Path, within: float = 0.0) -> list[str]:
+    """Variables in which two stores differ, timings and hosts aside."""
+    a, b = (hb.open_store(path).load() for path in (one, other))
+    found = []
+    for name in set(a.variables) | set(b.variables):
+        if name in ("seconds", "computed_at", "host"):
+            continue
+        x, y = a[name].values, b[name].values
+        if x.shape != y.shape:
+            found.append(f"{name}: {x.shape} {y.shape}")
+        elif x.dtype.kind == "f":
+            if not np.allclose(x, y, rtol=0.0, atol=within, equal_nan=True):
+                found.append(f"{name}: {np.nanmax(np.abs(x - y))}")
+        elif not np.array_equal(x, y):
+            found.append(str(name))
+    return found
+
+
+def test_a_store_holds_every_cell_with_labels_units_and_provenance(tmp_path: Path) -> None:
+    store = tmp_path / "a.zarr"
+    summary = run(tmp_path, store, patterns=["arc", "linear"], capping=["none", {"name": "water", "lengths": [2]}])
+    assert summary.ok
+    assert summary.statuses == {"done": 6}
+    ds = hb.open_store(store)
+    cell = ds.sel(model="toy", pattern="linear", length=3, capping="none").squeeze()
+    assert cell.cooperative_energy.attrs["units"] == "kcal/mol"
+    head, middle, tail = cell.cooperative_energy.values
+    assert head == middle == cell.hbond_cooperative_energy.values[0]
+    assert tail == cell.hbond_cooperative_energy.values[1]
+    assert cell.cooperative_energy.values == pytest.approx(
+        (cell.cooperative_energy_electronic + cell.cooperative_energy_geometric).values
+    )
+    assert list(cell.position_conformer.values) == ["syn", "syn", "anti"]
+    assert "numpy" in json.loads(str(cell.versions.values))
+    unasked = ds.sel(model="toy", pattern="arc", length=3, capping="water").squeeze()
+    assert str(unasked.status.values) == "skipped"
+    assert str(unasked.reason.values) == "not asked for by campaign test"
+    assert np.isnan(unasked.cooperative_energy.values).all()
+    assert verify(store) == []
+
+
+def test_running_again_computes_nothing_and_growing_only_what_is_new(tmp_path: Path) -> None:
+    store = tmp_path / "a.zarr"
+    assert run(tmp_path, store).computed == 2
+    before = hb.open_store(store).load()
+    assert run(tmp_path, store).computed == 0
+    assert run(tmp_path, store, lengths=[2, 3, 4]).computed == 1
+    assert run(tmp_path, store, models=["toy", "toy-additive"], lengths=[2, 3, 4]).computed == 3
+    grown = hb.open_store(store).load()
+    assert list(grown.model.values) == ["toy", "toy-additive"]
+    assert list(grown.length.values) == [2, 3, 4]
+    kept = grown.sel(model=["toy"], length=[2, 3], hbond=before.hbond, atom=before.atom)
+    for name in ("cooperative_energy", "positions", "fragment_energy", "status", "seconds", "computed_at"):
+        xr.testing.assert_equal(kept[name], before[name])
+    fresh = tmp_path / "b.zarr"
+    run(tmp_path, fresh, models=["toy", "toy-additive"], lengths=[2, 3, 4])
+    assert differences(store, fresh) == []
+
+
+def test_another_protocol_is_refused_by_field(tmp_path: Path) -> None:
+    store = tmp_path / "a.zarr"
+    run(tmp_path, store)
+    with pytest.raises(ProtocolMismatchError, match=r"max_force.*(1e-05.*0\.0001|0\.0001.*1e-05)"):
+        run(tmp_path, store, minimize={"max_force": 1e-4})
+
+
+def test_a_second_driver_is_refused(tmp_path: Path) -> None:
+    store = tmp_path / "a.zarr"
+    with StoreLock(store), pytest.raises(StoreLockedError):
+        run(tmp_path, store)
+
+
+def test_a_model_that_appears_later_is_no_longer_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = registry.available
+
+    def absent(card, path=None):
+        return registry.Availability(False, "lent out") if card.name == "toy-additive" else real(card, path)
+
+    store = tmp_path / "a.zarr"
+    monkeypatch.setattr(registry, "available", absent)
+    summary = run(tmp_path, store, models=["toy", "toy-additive"])
+    assert summary.ok
+    assert summary.statuses == {"done": 2, "skipped": 2}
+    assert set(hb.open_store(store).reason.sel(model="toy-additive").values.ravel()) == {"lent out"}
+    monkeypatch.setattr(registry, "available", real)
+    assert run(tmp_path, store, models=["toy", "toy-additive"]).statuses == {"done": 4}
+
+
+def test_final_cells_are_left_alone_until_asked_for(tmp_path: Path) -> None:
+    store = tmp_path / "a.zarr"
+    first = run(tmp_path, store, minimize={"max_calls": 8})
+    assert not first.ok
+    assert first.statuses == {"unconverged": 2}
+    assert run(tmp_path, store, minimize={"max_calls": 8}).computed == 0
+    assert run(tmp_path, store, ("unconverged",), minimize={"max_calls": 8}).computed == 2
+
+
+def test_another_version_of_the_package_makes_cells_stale(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = tmp_path / "a.zarr"
+    assert run(tmp_path, store).computed == 2
+    for module in ("hbcoop_dist.run", "hbcoop_dist.work"):
+        monkeypatch.setattr(importlib.import_module(module), "version", lambda package: "99.0")
+    assert run(tmp_path, store).computed == 2
+    assert '"numpy": "99.0"' in str(hb.open_store(store).versions.values.ravel()[0])
+    assert run(tmp_path, store).computed == 0
+
+
+def test_given_geometries_from_xyz_files(tmp_path: Path) -> None:
+    """Fragment energies on the very geometries of a folder give what the own geometries gave."""
+    own, given, folder = tmp_path / "own.zarr", tmp_path / "given.zarr", tmp_path / "qm"
+    run(tmp_path, own)
+    ds = hb.open_store(own).load()
+    folder.mkdir()
+    from ase import Atoms
+
+    for length in (2, 3):
+        cell = ds.sel(length=length).squeeze()
+        n = 12 * length
+        Atoms(cell.atomic_number.values[:n], cell.positions.values[:n]).write(folder / f"{length}.extxyz")
+        (folder / f"{length}.extxyz").rename(folder / f"{length}.xyz")
+    assert run(tmp_path, given, geometry=str(folder)).statuses == {"done": 2}
+    found = hb.open_store(given).load()
+    assert list(found.geometry.values) == ["qm"]
+    assert found.cooperative_energy.values == pytest.approx(ds.cooperative_energy.values, abs=1e-5)
+
+
+def kill_and_continue(folder: Path, spec: Path, lines: int) -> Path:
+    """Start a campaign, SIGKILL its driver when `lines` results are in the journal, run the same command again."""
+    store = folder / f"killed-{lines}.zarr"
+    journal = Path(f"{store}.journal")
+    command = [HBCOOP, "run", str(spec), str(store)]
+    victim = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not journal.exists() or journal.read_bytes().count(b"\n") < lines:
+        assert time.monotonic() < deadline
+        assert victim.poll() is None, "the campaign ended before it could be killed"
+        time.sleep(0.005)
+    children = psutil.Process(victim.pid).children(recursive=True)
+    os.kill(victim.pid, signal.SIGKILL)
+    victim.wait()
+    _, alive = psutil.wait_procs(children, timeout=60)
+    assert not alive, "workers outlived their driver"
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True)
+    assert "56 done" in done.stdout
+    return store
+
+
+def test_a_killed_campaign_continues_to_the_same_store(tmp_path: Path) -> None:
+    """SIGKILL early, in the middle and late; the toy's values are the same to the last bit."""
+    spec = spec_file(
+        tmp_path,
+        models=["toy", "toy-additive"],
+        patterns=["arc", "linear"],
+        lengths="2..8",
+        capping=["none", "water"],
+    )
+    undisturbed = tmp_path / "undisturbed.zarr"
+    subprocess.run([HBCOOP, "run", str(spec), str(undisturbed)], check=True, capture_output=True, timeout=300)
+    for lines in (2, 30, 80):
+        assert differences(kill_and_continue(tmp_path, spec, lines), undisturbed) == []
+
+
+def test_a_killed_campaign_of_real_models_continues_to_the_same_store(tmp_path: Path) -> None:
+    spec = spec_file(tmp_path, models=["so3lr", "gfn2-xtb"], lengths=[2, 3])
+    undisturbed, killed = tmp_path / "undisturbed.zarr", tmp_path / "killed.zarr"
+    subprocess.run([HBCOOP, "run", str(spec), str(undisturbed)], check=True, capture_output=True, timeout=300)
+    command = [HBCOOP, "run", str(spec), str(killed)]
+    victim = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    journal = Path(f"{killed}.journal")
+    while not journal.exists() or journal.read_bytes().count(b"\n") < 3:
+        assert victim.poll() is None, "the campaign ended before it could be killed"
+        time.sleep(0.005)
+    os.kill(victim.pid, signal.SIGKILL)
+    victim.wait()
+    subprocess.run(command, check=True, capture_output=True, timeout=300)
+    # energies (eV) and cooperative energies (kcal/mol) to 1e-6; flat directions let positions differ a little more
+    strict = [text for text in differences(killed, undisturbed, 1e-6) if "positions" not in text]
+    assert [text for text in strict if "energy" in text or "status" in text] == []
+    assert differences(killed, undisturbed, 1e-3) == []
+
+
+def test_killed_workers_cost_nothing_but_time(tmp_path: Path) -> None:
+    spec = spec_file(tmp_path, patterns=["arc", "linear"], lengths="2..8", capping=["none", "water"])
+    store, calm = tmp_path / "a.zarr", tmp_path / "b.zarr"
+    driver = subprocess.Popen(
+        [HBCOOP, "run", str(spec), str(store)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    journal = Path(f"{store}.journal")
+    while not journal.exists() or journal.read_bytes().count(b"\n") < 2:
+        time.sleep(0.005)
+    workers = [p for p in psutil.Process(driver.pid).children(recursive=True) if "spawn_main" in " ".join(p.cmdline())]
+    assert workers
+    workers[0].kill()
+    assert driver.wait(timeout=300) == 0
+    subprocess.run([HBCOOP, "run", str(spec), str(calm), "--serial"], check=True, capture_output=True, timeout=300)
+    assert differences(store, calm) == []
+
+
+def test_serial_and_dask_give_the_same_store(tmp_path: Path) -> None:
+    spec = spec_file(tmp_path, patterns=["arc", "linear"], capping=["none", "water"])
+    for name, extra in (("a", []), ("b", ["--serial"]), ("c", ["--workers", "1"])):
+        subprocess.run(
+            [HBCOOP, "run", str(spec), str(tmp_path / f"{name}.zarr"), *extra],
+            check=True,
+            capture_output=True,
+            timeout=300,
+        )
+    assert differences(tmp_path / "a.zarr", tmp_path / "b.zarr") == []
+    assert differences(tmp_path / "a.zarr", tmp_path / "c.zarr") == []
+
+
+def test_the_python_example_needs_no_main_guard_and_plain_xarray_reads_the_store(tmp_path: Path) -> None:
+    spec_file(tmp_path)
+    (tmp_path / "example.py").write_text(
+        "import hbcoop_dist as hb\n"
+        "plan = hb.plan(hb.load_campaign('spec.yaml'))\n"
+        "print(plan)\n"
+        "hb.run(plan, 'x.zarr')\n"
+        "ds = hb.open_store('x.zarr')\n"
+        "print(ds.cooperative_energy.sel(model='toy', pattern='arc', capping='none', position='middle').values)\n"
+    )
+    subprocess.run([sys.executable, "example.py"], cwd=tmp_path, check=True, capture_output=True, timeout=120)
+    reader = (
+        "import sys, warnings; warnings.simplefilter('error'); import xarray as xr; ds = xr.open_zarr('x.zarr');"
+        "assert 'hbcoop_dist' not in sys.modules;"
+        "v = ds.cooperative_energy.sel(model='toy', pattern='arc', length=3, position='middle');"
+        "print(float(v.squeeze()), v.attrs['units'], ds.status.values.ravel())"
+    )
+    read = subprocess.run([sys.executable, "-c", reader], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert read.returncode == 0, read.stderr
+    assert read.stdout.startswith("0.7")
+    assert "kcal/mol" in read.stdout
+
+
+def test_the_journal_keeps_every_task_with_its_time(tmp_path: Path) -> None:
+    store = tmp_path / "a.zarr"
+    run(tmp_path, store)
+    found = list(task_results(store))
+    assert len(found) == len(hb.plan(hb.load_campaign(tmp_path / "spec.yaml")).tasks)
+    assert all(result.seconds > 0 for result in found)
