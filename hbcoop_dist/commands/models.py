@@ -13,9 +13,12 @@ from hbcoop_dist.models import contract, registry
 
 
 def show_list(console: Console) -> None:
-    """Every registered model, one line each, then why those that cannot run here cannot."""
-    table = Table(box=box.SIMPLE_HEAD)
-    for heading in ("model", "family", "receptive field", "atom energies", "runs here", "licence"):
+    """Every registered model, one line each, then why those that cannot run here cannot.
+
+    `reach` is the receptive field, cutoff x layers; `per atom` says whether there are per-atom energies.
+    """
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for heading in ("model", "family", "reach", "per atom", "here", "licence"):
         table.add_column(heading, no_wrap=heading != "licence", overflow="fold")
     reasons: list[str] = []
     for name, card in registry.cards().items():

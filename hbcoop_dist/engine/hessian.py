@@ -32,7 +32,7 @@ def body_hessian(potential: Potential, body: Body, s: FloatArray, constraint: Co
     moves = [sign * DISPLACEMENT * column for column in basis.T for sign in (1.0, -1.0)]
     structures = [Structure.from_molecules([(body.kind, body.positions(s + move))]) for move in moves]
     forces = np.array([e.forces for e in evaluate(potential, structures)])
-    gradients = -np.tensordot(forces, body.basis, ([1, 2], [1, 2])) @ basis
+    gradients: FloatArray = -np.tensordot(forces, body.basis, ([1, 2], [1, 2])) @ basis
     hessian = (gradients[0::2] - gradients[1::2]) / (2 * DISPLACEMENT)
     return np.asarray(basis @ (0.5 * (hessian + hessian.T)) @ basis.T, dtype=float)
 
@@ -53,7 +53,7 @@ def positive(hessian: FloatArray, smallest: float = 0.05) -> FloatArray:
     """The same Hessian with curvatures below `smallest`, negative ones included, turned up to it; zeros stay zero."""
     values, vectors = np.linalg.eigh(hessian)
     lifted = np.where(np.abs(values) < 1e-12, 0.0, np.maximum(np.abs(values), smallest))
-    return (vectors * lifted) @ vectors.T
+    return np.asarray((vectors * lifted) @ vectors.T, dtype=float)
 
 
 def lowest_out_of_plane(
