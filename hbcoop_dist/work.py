@@ -164,6 +164,8 @@ def _verdict(one: Minimised) -> tuple[Status, str]:
     """Status of a minimisation: a broken chain is said to be broken even where the optimiser was content."""
     if not np.isfinite(one.path.energy):
         return "failed", one.path.reason
+    if one.path.turned_over:
+        return "broken-geometry", one.path.reason
     if reason := broken(one.structure, one.system.conformers):
         return "broken-geometry", reason
     return ("done", "") if one.path.converged else ("unconverged", one.path.reason)

@@ -7,7 +7,8 @@ A structure that fails is a result with a reason; the others go on.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,8 +16,8 @@ from numpy.typing import NDArray
 from hbcoop_dist.engine.constraint import Constraint
 from hbcoop_dist.engine.evaluate import DEFAULT_BATCH_ATOMS, evaluate
 from hbcoop_dist.engine.hessian import body_hessian, guess_hessian
-from hbcoop_dist.engine.quasi_newton import Goal, Path, Steps, minimise_steps
-from hbcoop_dist.models.base import Potential
+from hbcoop_dist.engine.quasi_newton import MAX_COMPONENT, Goal, Path, Steps, minimise_steps
+from hbcoop_dist.models.base import Evaluation, Potential
 from hbcoop_dist.structures import Structure, System
 from hbcoop_dist.structures.bodies import nma_body
 from hbcoop_dist.structures.build import crude_start, structure_of, tree_of
@@ -69,27 +70,49 @@ def minimise(
         In the order of `starts`; look at ``path.converged`` and ``path.reason`` of each.
     """
     goal = goal or Goal()
-    trees = [tree_of(start.system) for start in starts]
     templates = [structure_of(start.system, start.q) for start in starts]
-    live: dict[int, tuple[Steps, FloatArray]] = {}
+    live = {index: _Live.begin(start, constraint, goal, MAX_COMPONENT) for index, start in enumerate(starts)}
     paths: dict[int, Path] = {}
-    for index, start in enumerate(starts):
-        steps = minimise_steps(trees[index], start.q, start.hessian, constraint, goal)
-        live[index] = (steps, next(steps))
     while live:
-        asked = [templates[index].with_positions(x) for index, (_, x) in live.items()]
+        asked = [templates[index].with_positions(one.asked) for index, one in live.items()]
         found = evaluate(potential, asked, batch_atoms=batch_atoms)
         for index, evaluation in zip(list(live), found, strict=True):
-            steps = live[index][0]
-            try:
-                live[index] = (steps, steps.send((evaluation.energy, np.asarray(evaluation.forces))))
-            except StopIteration as stop:
-                paths[index] = stop.value
-                del live[index]
+            path = live[index].answer(evaluation)
+            if path is None:
+                continue
+            if path.turned_over and index not in paths:
+                # A long step may hop over a barrier of a few hundredths of kcal/mol: once more, with short ones.
+                live[index] = _Live.begin(starts[index], constraint, goal, MAX_COMPONENT / 3.0)
+                paths[index] = path
+                continue
+            before = paths[index].force_calls if index in paths else 0
+            paths[index] = replace(path, force_calls=before + path.force_calls)
+            del live[index]
     return [
         Minimised(start.system, structure_of(start.system, paths[index].q), paths[index])
         for index, start in enumerate(starts)
     ]
+
+
+@dataclass(slots=True)
+class _Live:
+    """A minimisation that is not over, and the positions it wants evaluated next."""
+
+    steps: Steps
+    asked: FloatArray
+
+    @classmethod
+    def begin(cls, start: Start, constraint: Constraint, goal: Goal, max_component: float) -> _Live:
+        steps = minimise_steps(tree_of(start.system), start.q, start.hessian, constraint, goal, max_component)
+        return cls(steps, next(steps))
+
+    def answer(self, evaluation: Evaluation) -> Path | None:
+        """Hand over what was asked for; the path when that was the end of it."""
+        try:
+            self.asked = self.steps.send((evaluation.energy, np.asarray(evaluation.forces)))
+        except StopIteration as stop:
+            return cast(Path, stop.value)
+        return None
 
 
 def monomer_start(potential: Potential, system: System, constraint: Constraint = "mirror") -> Start:

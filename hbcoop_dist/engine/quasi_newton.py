@@ -61,9 +61,10 @@ class Path:
         Constrained forces at q, eV/A.
     steps, force_calls : int
         Accepted steps and evaluations.
-    converged : bool
     reason : str
-        Why not, when not converged.
+        Why it is not converged; empty when it is.
+    turned_over : bool
+        Whether it ended because an H-bond was about to change its conformer.
     hessian : (n_q, n_q) array
         BFGS Hessian in q, zero where the constraint holds.
     """
@@ -74,16 +75,28 @@ class Path:
     rms_force: float
     steps: int
     force_calls: int
-    converged: bool
     reason: str
+    turned_over: bool
     hessian: FloatArray
 
+    @property
+    def converged(self) -> bool:
+        """Whether the goal was reached."""
+        return not self.reason
 
-def minimise_steps(tree: Tree, q: FloatArray, hessian: FloatArray, constraint: Constraint, goal: Goal) -> Steps:
+
+def minimise_steps(
+    tree: Tree,
+    q: FloatArray,
+    hessian: FloatArray,
+    constraint: Constraint,
+    goal: Goal,
+    max_component: float = MAX_COMPONENT,
+) -> Steps:
     """Minimise one structure from q with a first Hessian (n_q, n_q); see the module for the protocol."""
     basis = free_basis(tree, constraint)
     curvature = basis.T @ hessian @ basis
-    q, cap = np.array(q), MAX_COMPONENT
+    q, cap, turned_over = np.array(q), max_component, False
     energy, forces = yield tree.positions(q)
     steps, calls, reason = 0, 1, ""
     gradient = basis.T @ tree.gradient(q, -forces)
@@ -100,7 +113,8 @@ def minimise_steps(tree: Tree, q: FloatArray, hessian: FloatArray, constraint: C
         step = _step(curvature, gradient, cap)
         fraction, guarded = _guard(tree, q, basis @ step)
         if fraction < 1e-3:
-            reason = f"H-bond {guarded} wants to turn over: C-O..N is at {np.degrees(_STRAIGHT):.0f} degrees"
+            reason = f"H-bond {guarded} turns over: C-O..N passes {np.degrees(_STRAIGHT):.0f} degrees on the way down"
+            turned_over = True
             break
         step = fraction * step
         trial = q + basis @ step
@@ -116,11 +130,12 @@ def minimise_steps(tree: Tree, q: FloatArray, hessian: FloatArray, constraint: C
                 reason = f"no step lowers the energy at max force {largest:.2e} eV/A, asked for {goal.max_force:.2e}"
                 break
             continue
-        cap = min(MAX_COMPONENT, max(cap, 3.0 * float(np.abs(step).max())))
+        cap = min(max_component, max(cap, 3.0 * float(np.abs(step).max())))
         q, energy, forces, gradient = trial, trial_energy, trial_forces, trial_gradient
         largest, rms = constrained_force(tree, q, basis, constraint, forces)
         steps += 1
-    return Path(q, float(energy), largest, rms, steps, calls, not reason, reason, basis @ curvature @ basis.T)
+    final = basis @ curvature @ basis.T
+    return Path(q, float(energy), largest, rms, steps, calls, reason, turned_over, final)
 
 
 def constrained_force(

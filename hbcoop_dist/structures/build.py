@@ -36,11 +36,12 @@ def crude_joint(conformer: Conformer) -> FloatArray:
 
 
 _CAP_JOINTS = (
-    # (exit atoms, crude joint); the parent is the first unit, the last unit twice, and the second water
-    ((_O, _C, _N), (2.95, np.radians(119.0), _FLAT, np.radians(90.0), 0.0, 0.0)),
-    ((_N, _C, _O), (2.80, np.radians(120.0), 0.0, np.radians(107.0), 0.0, 0.0)),
-    ((_N, _C, _O), (2.80, np.radians(120.0), _FLAT, np.radians(107.0), 0.0, 0.0)),
-    ((2, 1, 0), (2.90, np.radians(62.0), _FLAT, np.radians(108.0), 0.0, 0.0)),
+    # (exit atoms, crude joint); the parent is the first unit, the last unit twice, and the second water. Values are
+    # rounded means of capped dimers minimised with SO3LR, GFN2-xTB and ANI-2x, which agree within 15 degrees.
+    ((_O, _C, _N), (2.97, np.radians(115.0), _FLAT, np.radians(67.0), _FLAT, _FLAT)),
+    ((_N, _C, _O), (2.82, np.radians(143.0), 0.0, np.radians(105.0), 0.0, 0.0)),
+    ((_N, _C, _O), (2.82, np.radians(134.0), _FLAT, np.radians(110.0), 0.0, 0.0)),
+    ((2, 1, 0), (2.93, np.radians(97.0), _FLAT, np.radians(90.0), 0.0, 0.0)),
 )
 
 

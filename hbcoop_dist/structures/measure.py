@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import combinations, pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hbcoop_dist.structures.structure import NMA_ATOMS, WATER_ATOMS, Structure
+from hbcoop_dist.structures.system import CAP_WATERS
 
 FloatArray = NDArray[np.float64]
 
@@ -35,9 +36,9 @@ _BOND_LIMITS = {frozenset("CH"): 1.45, frozenset("NH"): 1.35, frozenset("OH"): 1
 _HEAVY_BOND_LIMIT = 1.95
 HBOND_DISTANCE_LIMIT = 2.5
 HBOND_ANGLE_LIMIT = 120.0
-# Shortest contact between non-neighbouring units of an intact chain is about 4 A; amide planes that stack come
-# to 3.5 A or less between heavy atoms.
+# Amide planes that stack come closer than two van der Waals radii of carbon, one above the other.
 STACKING_LIMIT = 3.4
+STACKING_HEIGHT = 2.0
 NEAR_RING_LIMIT = 3.0
 
 
@@ -137,23 +138,28 @@ def reacted(structure: Structure) -> str:
 
 
 def stacked(structure: Structure) -> str:
-    """Which units that share no H-bond have come together; empty when none have."""
-    heavy = structure.numbers > 1
-    units = structure.units
-    blocks = [structure.positions[(structure.molecules == unit) & heavy] for unit in units]
-    for i in range(len(blocks)):
-        # A chain that closes into a ring brings its two ends together in the plane: that is a flag, not a break.
-        for j in range(i + 2, len(blocks) - (1 if i == 0 else 0)):
-            contact = float(np.linalg.norm(blocks[i][:, None] - blocks[j][None, :], axis=-1).min())
-            if contact < STACKING_LIMIT:
-                return f"units {i + 1} and {j + 1} are stacked: {contact:.2f} A apart, limit {STACKING_LIMIT}"
+    """Which units lie on top of one another; empty when none do.
+
+    Two units are stacked when heavy atoms come closer than `STACKING_LIMIT` and one lies `STACKING_HEIGHT` above the
+    other's amide plane; the ends of a chain that closes into a ring meet in the plane.
+    """
+    units = _unit_atoms(structure)
+    heavy = [np.array([unit[name] for name in ("CA", "C", "O", "N", "CN")]) for unit in units]
+    for i, j in combinations(range(len(units)), 2):
+        apart = heavy[j][None, :] - heavy[i][:, None]
+        distance = np.linalg.norm(apart, axis=-1)
+        normal = np.cross(units[i]["C"] - units[i]["N"], units[i]["O"] - units[i]["C"])
+        height = np.abs(apart @ (normal / np.linalg.norm(normal)))
+        if (over := (distance < STACKING_LIMIT) & (height > STACKING_HEIGHT)).any():
+            return f"units {i + 1} and {j + 1} are stacked: {distance[over].min():.2f} A apart, limit {STACKING_LIMIT}"
     return ""
 
 
 def broken(structure: Structure, conformers: tuple[str, ...]) -> str:
     """Why a structure is not the chain that was asked for; empty when it is intact.
 
-    Checked: every covalent bond, every H-bond (distance, angle, conformer by phi1), stacked units.
+    Checked: every covalent bond, every H-bond (distance, angle, conformer by phi1), the H-bonds of the caps, stacked
+    units.
     """
     if reason := reacted(structure):
         return reason
@@ -168,4 +174,24 @@ def broken(structure: Structure, conformers: tuple[str, ...]) -> str:
         found = "syn" if abs(phi1) < 90.0 else "anti"
         if found != conformer:
             return f"H-bond {bond + 1} turned over: expected {conformer}, found {found} (phi1 {phi1:.0f} degrees)"
-    return stacked(structure)
+    return _cap_lost(structure) or stacked(structure)
+
+
+def _cap_lost(structure: Structure) -> str:
+    """Which H-bond of the caps is lost: the head water accepts, two donate to the last O, the fourth to those two."""
+    waters = [m for m, kind in enumerate(structure.kinds) if kind == "water"]
+    if len(waters) != CAP_WATERS:
+        return ""
+    head, one, other, bridge = (structure.positions[structure.atoms_of(m)] for m in waters)
+    units = _unit_atoms(structure)
+    contacts = {
+        "water 1 at the free N-H": np.linalg.norm(head[0] - units[0]["H"]),
+        "water 2 at the free C=O": np.linalg.norm(one[1:] - units[-1]["O"], axis=1).min(),
+        "water 3 at the free C=O": np.linalg.norm(other[1:] - units[-1]["O"], axis=1).min(),
+        "water 4 to water 2": np.linalg.norm(bridge[1:] - one[0], axis=1).min(),
+        "water 4 to water 3": np.linalg.norm(bridge[1:] - other[0], axis=1).min(),
+    }
+    for name, distance in contacts.items():
+        if not distance < HBOND_DISTANCE_LIMIT:
+            return f"cap is lost: {name}, H..O {distance:.2f} A (limit {HBOND_DISTANCE_LIMIT})"
+    return ""

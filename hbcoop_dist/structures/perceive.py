@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from hbcoop_dist.structures.measure import BONDS, HBOND_DISTANCE_LIMIT, hbond_geometry
 from hbcoop_dist.structures.structure import MOLECULE_NUMBERS, NMA_ATOMS, WATER_ATOMS, Structure
-from hbcoop_dist.structures.system import DEFAULT_ROTAMER, Conformer, Rotamer, System
+from hbcoop_dist.structures.system import CAP_WATERS, DEFAULT_ROTAMER, Conformer, Rotamer, System
 from hbcoop_dist.structures.templates import rotamer_of
 
 FloatArray = NDArray[np.float64]
@@ -53,6 +53,7 @@ def perceive(numbers: IntArray, positions: FloatArray) -> tuple[Structure, Syste
     if not units:
         raise PerceptionError("expected at least one N-methylacetamide, found none")
     ordered = [units[index] for index in _chain_order(units)]
+    waters = _cap_order(waters, ordered) if len(waters) == CAP_WATERS else waters
     structure = Structure.from_molecules([("nma", x) for x in ordered] + [("water", x) for x in waters])
     phi1 = hbond_geometry(structure).phi1
     conformers: tuple[Conformer, ...] = tuple("syn" if abs(angle) < 90 else "anti" for angle in phi1)
@@ -132,6 +133,15 @@ def _chain_order(units: list[FloatArray]) -> list[int]:
             f"found {len(missing)} gap(s)"
         )
     return order
+
+
+def _cap_order(waters: list[FloatArray], units: list[FloatArray]) -> list[FloatArray]:
+    """Waters of a capped chain in our order: at the free N-H; N side and other side of the free C=O; the bridge."""
+    head = min(waters, key=lambda water: float(np.linalg.norm(water[0] - units[0][_H])))
+    rest = [water for water in waters if water is not head]
+    rest.sort(key=lambda water: float(np.linalg.norm(water[0] - units[-1][_O])))
+    pair = sorted(rest[:2], key=lambda water: float(np.linalg.norm(water[0] - units[-1][_N])))
+    return [head, *pair, rest[2]]
 
 
 def _symbol(z: int) -> str:

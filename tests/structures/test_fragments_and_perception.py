@@ -69,7 +69,7 @@ def test_reference_set_is_read_from_xyz_files(tmp_path) -> None:
     build(chain_system("arc", 3)).to_ase().write(tmp_path / "c.xyz", format="xyz")
     with pytest.raises(ReferenceSetError, match=r"c\.xyz: expected every chain once.*b\.xyz"):
         read_reference_set(tmp_path)
-    with pytest.raises(ReferenceSetError, match="expected a folder with .xyz files, found none"):
+    with pytest.raises(ReferenceSetError, match=r"expected a folder with \.xyz files, found none"):
         read_reference_set(tmp_path / "nowhere")
 
 
