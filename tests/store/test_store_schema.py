@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -98,3 +100,8 @@ def test_static_atoms_agree_with_the_structures() -> None:
             assert (numbers[system.n_atoms :] == -1).all()
             assert (molecules[system.n_atoms :] == -1).all()
     assert found["atomic_number"][0, 1, 24:36].tolist() == [8, 1, 1] * 4
+
+
+def test_the_data_dictionary_in_the_repository_is_the_generated_one() -> None:
+    written = (Path(__file__).resolve().parents[2] / "store" / "README.md").read_text()
+    assert written == describe()
