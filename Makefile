@@ -34,7 +34,7 @@ test-all: lint
 
 # Pins what the current .venv holds; edit pyproject.toml, install, then run this.
 lock:
-	$(BIN)/python -m pip freeze --exclude-editable | sed -E 's/\+cpu$$//; s/\+cu[0-9]+$$//' > requirements.lock
+	$(BIN)/python -m pip freeze --all --exclude-editable | grep -v '^pip==' | sed -E 's/\+cpu$$//; s/\+cu[0-9]+$$//' > requirements.lock
 
 clean:
 	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache quickstart.zarr quickstart.zarr.* quickstart.png
