@@ -16,7 +16,7 @@ from hbcoop_dist.reference import ReferenceSet, read_reference_set
 from hbcoop_dist.structures import Structure, System
 from hbcoop_dist.structures.build import build
 from hbcoop_dist.structures.fragments import distinct_fragments
-from hbcoop_dist.tasks import Batch, ModelSource, Task, energies_key, minimise_key
+from hbcoop_dist.tasks import LADDER, Batch, ModelSource, Task, energies_key, minimise_key
 
 if TYPE_CHECKING:
     from hbcoop_dist.structures.fragments import Molecules
@@ -186,11 +186,9 @@ class _Draft:
 
     def minimisation(self, source: ModelSource, system: System) -> str:
         monomers = tuple(self.monomer(source, System((), (rotamer,))) for rotamer in system.rotamers)
-        dimers: tuple[str, ...] = ()
-        if system.length > 2 or system.capping != "none":
-            dimers = tuple(self.minimisation(source, system.dimer(bond)) for bond in range(1, system.length))
+        seeds = tuple((self.minimisation(source, seed), seed) for seed in _seeds(system))
         key = minimise_key(source, "minimise", system, self.spec.minimize)
-        return self._add(Task(key, "minimise", source.card.name, system, monomers=monomers, dimers=dimers))
+        return self._add(Task(key, "minimise", source.card.name, system, monomers=monomers, seeds=seeds))
 
     def monomer(self, source: ModelSource, system: System) -> str:
         key = minimise_key(source, "monomer", system, self.spec.minimize)
@@ -201,10 +199,24 @@ class _Draft:
         return task.key
 
 
+def _seeds(system: System) -> tuple[System, ...]:
+    """Shorter chains a chain starts from, shortest first: its isolated dimers and the two next rungs of the ladder.
+
+    The ladder goes to `LADDER` units whatever lengths were asked for, so a result never depends on the other lengths of
+    a spec; beyond it no length waits for another.  Two rungs, because the tail of a linear chain alternates.
+    """
+    if system.length == 2 and system.capping == "none":
+        return ()
+    dimers = [system.dimer(bond) for bond in range(1, system.length)]
+    top = min(system.length - 1, LADDER)
+    rungs = [system.prefix(length) for length in (top - 1, top) if length >= 2]
+    return tuple(seed for seed in dict.fromkeys((*dimers, *rungs)) if seed != system)
+
+
 def _batches(tasks: Iterable[Task], sources: Mapping[str, ModelSource]) -> Iterable[Batch]:
     """Group tasks of one model and one stage; an energies task rides with the minimisation it needs."""
     riders: dict[str, list[Task]] = {}
-    stages: dict[tuple[str, str], list[list[Task]]] = {}
+    stages: dict[tuple[str, int], list[list[Task]]] = {}
     for task in tasks:
         slow = sources[task.model].card.single_point_cost == "minutes"
         if task.kind == "energies" and task.geometry is not None and not slow:
@@ -214,19 +226,26 @@ def _batches(tasks: Iterable[Task], sources: Mapping[str, ModelSource]) -> Itera
         if task.kind == "energies" and task.geometry is not None and not slow:
             continue
         stages.setdefault((task.model, _stage(task)), []).append([task, *riders.get(task.key, [])])
-    for (model, stage), units in stages.items():
+    order = list(sources)
+    for (model, stage), units in sorted(stages.items(), key=lambda item: (order.index(item[0][0]), item[0][1])):
         card = sources[model].card
         limit = BATCH_ATOMS if card.batched and card.single_point_cost == "fast" else 0
+        name = _STAGES.get(stage, f"{stage} units")
         for number, group in enumerate(_fill(units, limit), 1):
-            yield Batch(f"{model} {stage} {number}", model, tuple(task for unit in group for task in unit))
+            yield Batch(f"{model} {name} {number}", model, tuple(task for unit in group for task in unit))
 
 
-def _stage(task: Task) -> str:
+_MONOMERS, _DIMERS, _LONGER, _ENERGIES = 0, 1, LADDER + 1, LADDER + 2
+_STAGES = {_MONOMERS: "monomers", _DIMERS: "dimers", _LONGER: "longer", _ENERGIES: "energies"}
+
+
+def _stage(task: Task) -> int:
+    """Stages follow one another: a rung of the ladder needs the rungs below it, capped or bare."""
     if task.kind == "monomer":
-        return "monomers"
+        return _MONOMERS
     if task.kind == "energies":
-        return "energies"
-    return "chains" if task.dimers else "dimers"
+        return _ENERGIES
+    return min(task.system.length, _LONGER) if task.seeds else _DIMERS
 
 
 def _fill(units: list[list[Task]], limit: int) -> list[list[list[Task]]]:

@@ -17,8 +17,11 @@ from hbcoop_dist.models.base import ModelCard
 from hbcoop_dist.structures import Structure, System
 from hbcoop_dist.structures.fragments import Molecules
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 """Raised whenever the engine would give another number for the same key."""
+
+LADDER = 6
+"""Longest chain that longer ones start from; its geometry and Hessian travel."""
 
 Kind = Literal["monomer", "minimise", "energies"]
 
@@ -44,8 +47,8 @@ class Task:
     system : System
     monomers : tuple of str
         Keys of the monomer of every unit (a minimisation starts from them).
-    dimers : tuple of str
-        Keys of the minimised dimer of every H-bond (a longer or capped chain starts from them).
+    seeds : tuple of (str, System)
+        Keys and systems of the shorter chains a minimisation starts from, shortest first.
     geometry : str or None
         Key of the minimisation whose geometry an energies task takes.
     given : Structure or None
@@ -59,7 +62,7 @@ class Task:
     model: str
     system: System
     monomers: tuple[str, ...] = ()
-    dimers: tuple[str, ...] = ()
+    seeds: tuple[tuple[str, System], ...] = ()
     geometry: str | None = None
     given: Structure | None = None
     fragments: tuple[Molecules, ...] | None = None
@@ -68,7 +71,7 @@ class Task:
     def inputs(self) -> tuple[str, ...]:
         """Keys of the tasks whose results this one needs, each once."""
         own = (self.geometry,) if self.geometry else ()
-        return tuple(dict.fromkeys((*self.monomers, *self.dimers, *own)))
+        return tuple(dict.fromkeys((*self.monomers, *(key for key, _ in self.seeds), *own)))
 
 
 @dataclass(frozen=True, slots=True)

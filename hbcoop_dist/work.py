@@ -19,18 +19,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hbcoop_dist.campaign import Minimize
+from hbcoop_dist.engine.constraint import Constraint, free_basis
 from hbcoop_dist.engine.energies import fragment_energies
-from hbcoop_dist.engine.hessian import body_hessian, guess_hessian, lowest_out_of_plane
+from hbcoop_dist.engine.hessian import body_hessian, lowest_out_of_plane
 from hbcoop_dist.engine.minimise import Minimised, Start, minimise, monomer_start
 from hbcoop_dist.engine.quasi_newton import Goal
+from hbcoop_dist.engine.transplant import Monomer, Seed, warm_start
 from hbcoop_dist.models import registry
 from hbcoop_dist.models.base import ModelCard, Potential
 from hbcoop_dist.results import Status, TaskResult
-from hbcoop_dist.structures import Structure, templates
+from hbcoop_dist.structures import Structure, System, templates
 from hbcoop_dist.structures.bodies import acceptor_body, donor_body, nma_body
-from hbcoop_dist.structures.build import crude_start, structure_of, tree_of
+from hbcoop_dist.structures.build import structure_of, tree_of
 from hbcoop_dist.structures.measure import broken
-from hbcoop_dist.tasks import Batch, ModelSource, Task
+from hbcoop_dist.tasks import LADDER, Batch, ModelSource, Task
 
 FloatArray = NDArray[np.float64]
 
@@ -106,8 +108,8 @@ def _provenance(potential: Potential) -> dict[str, str]:
 
 
 def _lost_input(task: Task, known: Mapping[str, TaskResult]) -> str:
-    """Why a task cannot be done: an input that failed; empty when all is there."""
-    for key in task.inputs:
+    """Why a task cannot be done: a monomer or geometry that failed; empty when all is there."""
+    for key in (*task.monomers, *((task.geometry,) if task.geometry else ())):
         if known[key].status in ("failed", "quarantined"):
             return f"a geometry it starts from failed: {known[key].reason}"
     return ""
@@ -134,13 +136,14 @@ def _monomers(
             data["nma"] = body_hessian(potential, nma_body(), one.path.q, minimize.constraint)
             for body, water in ((acceptor_body(), templates.acceptor_water()), (donor_body(), templates.donor_water())):
                 data[body.name] = body_hessian(potential, body, body.coordinates(water), minimize.constraint)
+                data[f"{body.name} q"] = body.coordinates(water)
         yield TaskResult(task.key, status, reason, data)
 
 
 def _minimisations(
     potential: Potential, tasks: Sequence[Task], known: Mapping[str, TaskResult], minimize: Minimize
 ) -> Iterable[TaskResult]:
-    starts = [_start(task, known) for task in tasks]
+    starts = [_start(task, known, minimize.constraint) for task in tasks]
     found = minimise(potential, starts, constraint=minimize.constraint, goal=_goal(potential, minimize))
     for task, one in zip(tasks, found, strict=True):
         status, reason = _verdict(one)
@@ -153,6 +156,8 @@ def _minimisations(
             "steps": one.path.steps,
             "force_calls": one.path.force_calls,
         }
+        if one.system.length <= LADDER:
+            data["hessian"] = _reduced_hessian(one, minimize.constraint)
         if status == "done":
             data["lowest_out_of_plane"], _ = lowest_out_of_plane(
                 potential, tree_of(task.system), one.path.q, one.structure
@@ -171,24 +176,29 @@ def _verdict(one: Minimised) -> tuple[Status, str]:
     return ("done", "") if one.path.converged else ("unconverged", one.path.reason)
 
 
-def _start(task: Task, known: Mapping[str, TaskResult]) -> Start:
-    """Units from the monomer, or, for a chain, from the dimers it is made of; Hessians from the monomers."""
-    tree = tree_of(task.system)
+def _start(task: Task, known: Mapping[str, TaskResult], constraint: Constraint) -> Start:
+    """Put together from shorter chains where there are any, from monomers otherwise."""
     monomers = [known[key].data for key in task.monomers]
-    units = [np.asarray(data["q"]) for data in monomers]
-    joints: list[FloatArray] | None = None
-    if task.dimers:
-        joints = []
-        for bond, key in enumerate(task.dimers):
-            dimer = tree_of(task.system.dimer(bond + 1))
-            q = np.asarray(known[key].data["q"])
-            joints.append(q[dimer.joint_slice(1)])
-            # an inner unit is bound on both sides; what its N-H bond does to it comes from the dimer it donates in
-            units[bond] = q[dimer.body_slice(0)] if bond == 0 else units[bond]
-            units[bond + 1] = q[dimer.body_slice(1)]
-    blocks = [np.asarray(data["nma"]) for data in monomers]
-    blocks += [np.asarray(monomers[0][body.name]) for body in tree.bodies[len(units) :]]
-    return Start(task.system, crude_start(task.system, units, joints), guess_hessian(tree, blocks))
+    units = [Monomer(np.asarray(data["q"]), np.asarray(data["nma"])) for data in monomers]
+    waters = [
+        Monomer(np.asarray(monomers[0][f"{body.name} q"]), np.asarray(monomers[0][body.name]))
+        for body in tree_of(task.system).bodies[len(units) :]
+    ]
+    # a seed that failed or broke is no loss: the start is only less good without it
+    usable = [(known[key], system) for key, system in task.seeds if known[key].status in ("done", "unconverged")]
+    return warm_start(task.system, [_seed(result, system, constraint) for result, system in usable], units, waters)
+
+
+def _seed(result: TaskResult, system: System, constraint: Constraint) -> Seed:
+    basis = free_basis(tree_of(system), constraint)
+    reduced = np.asarray(result.data["hessian"], dtype=float)
+    return Seed(system, np.asarray(result.data["q"]), basis @ reduced @ basis.T)
+
+
+def _reduced_hessian(one: Minimised, constraint: Constraint) -> FloatArray:
+    # Single precision halves the journal; what is sent is what is kept, so a resumed run starts from the same numbers.
+    basis = free_basis(tree_of(one.system), constraint)
+    return (basis.T @ one.path.hessian @ basis).astype(np.float32)
 
 
 def _energies(

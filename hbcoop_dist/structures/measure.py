@@ -109,11 +109,13 @@ def planarity(structure: Structure) -> float:
 
 
 def head_tail_contact(structure: Structure) -> float:
-    """Shortest distance, A, between an atom of the first unit and one of the last; infinite below three units."""
+    """Shortest distance, A, between the two ends of a chain, their waters included; infinite below three units."""
     units = structure.units
     if len(units) < 3:
         return float("inf")
-    first, last = (structure.positions[structure.atoms_of(unit)] for unit in (units[0], units[-1]))
+    waters = [m for m, kind in enumerate(structure.kinds) if kind == "water"]
+    first = structure.positions[np.isin(structure.molecules, [units[0], *waters[:1]])]
+    last = structure.positions[np.isin(structure.molecules, [units[-1], *waters[1:]])]
     return float(np.linalg.norm(first[:, None] - last[None, :], axis=-1).min())
 
 

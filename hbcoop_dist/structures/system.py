@@ -89,6 +89,12 @@ class System:
             raise ValueError(f"H-bond: expected 1..{self.length - 1}, found {hbond}")
         return System((self.conformers[hbond - 1],), self.rotamers[hbond - 1 : hbond + 1])
 
+    def prefix(self, length: int) -> System:
+        """The first `length` units, with the same caps."""
+        if not 1 <= length <= self.length:
+            raise ValueError(f"prefix: expected 1..{self.length} units, found {length}")
+        return System(self.conformers[: length - 1], self.rotamers[:length], self.capping)
+
     def as_data(self) -> dict[str, object]:
         """Plain data, for hashing and printing."""
         return {

@@ -1,0 +1,199 @@
+"""Atomic environment vectors of a ragged batch: for each element a matrix of the columns that hold anything.
+
+Of ANI-2x's 1008 columns only 384 can be other than zero with H, C, N and O alone, and only 240 around an N that has
+no N within 5.1 A.  Columns that are zero for every atom of an element in the batch are never made, so the networks'
+first layer, the largest part of all work, shrinks with them at no loss.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from hbcoop_dist.models.ani_neighbours import find_pairs, find_triples
+from hbcoop_dist.models.ani_terms import AngularTerms, Constants, RadialTerms
+
+
+@dataclass(frozen=True, slots=True)
+class Blocks:
+    """Which blocks of the full vector some atom of one element fills, in ascending order.
+
+    Attributes
+    ----------
+    radial : tuple of int
+        Neighbour elements.
+    angular : tuple of int
+        Pairs of neighbour elements, numbered as in `pair_types`.
+    """
+
+    radial: tuple[int, ...]
+    angular: tuple[int, ...]
+
+    def columns(self, constants: Constants) -> list[int]:
+        """Their columns in the full vector, which the networks were trained on."""
+        wide, sharp = constants.radial_width, constants.angular_width
+        first = constants.elements * wide
+        radial = [block * wide + column for block in self.radial for column in range(wide)]
+        return radial + [first + block * sharp + column for block in self.angular for column in range(sharp)]
+
+
+def pair_types(elements: int, device: torch.device) -> Tensor:
+    """(E, E) int64: the angular block of two neighbour elements, counted along the upper triangle."""
+    upper = torch.triu_indices(elements, elements)
+    table = torch.zeros((elements, elements), dtype=torch.int64)
+    table[upper[0], upper[1]] = table[upper[1], upper[0]] = torch.arange(upper.shape[1])
+    return table.to(device)
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """Atoms of the batch by element, in the order of the batch within each.
+
+    Attributes
+    ----------
+    species : (N,) int64 tensor
+    members : dict
+        Atoms of each element present, (n,) int64.
+    place : (N,) int64 tensor
+        Place of each atom among those of its element.
+    """
+
+    species: Tensor
+    members: dict[int, Tensor]
+    place: Tensor
+
+    @classmethod
+    def of(cls, species: Tensor, elements: int) -> _Group:
+        order = torch.argsort(species, stable=True)
+        counts = torch.bincount(species, minlength=elements).tolist()
+        members = {e: part for e, part in enumerate(order.split(counts)) if len(part)}
+        place = torch.empty_like(species)
+        for part in members.values():
+            place[part] = torch.arange(len(part), device=species.device)
+        return cls(species, members, place)
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """Where each atom's blocks lie: all are rows of one matrix, sorted by element, then atom, then block.
+
+    Attributes
+    ----------
+    row : (K,) int64 tensor
+        Row of each contribution.
+    filled : dict
+        Blocks that atoms of each element present have.
+    sizes : dict
+        Atoms of each element present.
+    """
+
+    row: Tensor
+    filled: dict[int, tuple[int, ...]]
+    sizes: dict[int, int]
+
+    @classmethod
+    def of(cls, group: _Group, elements: int, kinds: int, centre: Tensor, kind: Tensor) -> _Layout:
+        """Rows for contributions of the given kinds, 0 to `kinds` - 1, to the given atoms."""
+        own = group.species[centre]
+        mask = torch.zeros((elements, kinds), dtype=torch.bool, device=centre.device)
+        mask[own, kind] = True
+        filled = {e: tuple(k for k, yes in enumerate(mask[e].tolist()) if yes) for e in group.members}
+        sizes = {e: len(atoms) for e, atoms in group.members.items()}
+        first, after = [0] * elements, 0
+        for e, blocks in filled.items():
+            first[e], after = after, after + sizes[e] * len(blocks)
+        start = torch.tensor(first, device=centre.device)[own] + group.place[centre] * mask.sum(1)[own]
+        return cls(start + (mask.cumsum(1) - 1)[own, kind], filled, sizes)
+
+    @property
+    def rows(self) -> int:
+        return sum(self.sizes[e] * len(blocks) for e, blocks in self.filled.items())
+
+    def split(self, matrix: Tensor) -> dict[int, Tensor]:
+        """(rows, W) to one (atoms, blocks x W) matrix for each element present."""
+        pieces = matrix.split([self.sizes[e] * len(blocks) for e, blocks in self.filled.items()])
+        width = matrix.shape[1]
+        return {
+            e: piece.reshape(self.sizes[e], len(blocks) * width)
+            for (e, blocks), piece in zip(self.filled.items(), pieces, strict=True)
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Environments:
+    """Environment vectors of a batch and what their gradient needs.
+
+    Attributes
+    ----------
+    features : dict
+        For each element present, the (n, F) matrix of its atoms; F differs by element.
+    blocks : dict
+        For each element present, what the columns are.
+    members : dict
+        For each element present, which atoms of the batch the rows are, (n,) int64.
+    """
+
+    constants: Constants
+    features: dict[int, Tensor]
+    blocks: dict[int, Blocks]
+    members: dict[int, Tensor]
+    radial: RadialTerms
+    angular: AngularTerms
+
+    def gradient(self, slopes: Mapping[int, Tensor]) -> Tensor:
+        """Chain rule from the vectors to the positions.
+
+        Parameters
+        ----------
+        slopes
+            For each element present, dE/d(features), (n, F).
+
+        Returns
+        -------
+        (N, 3) tensor
+            dE/d(positions).
+        """
+        wide, sharp = self.constants.radial_width, self.constants.angular_width
+        ends = {e: len(blocks.radial) * wide for e, blocks in self.blocks.items()}
+        radial = torch.cat([slopes[e][:, :end].reshape(-1, wide) for e, end in ends.items()])
+        angular = torch.cat([slopes[e][:, end:].reshape(-1, sharp) for e, end in ends.items()])
+        positions = radial.new_zeros((sum(len(atoms) for atoms in self.members.values()), 3))
+        self.radial.add_gradient(radial, positions)
+        self.angular.add_gradient(angular, positions)
+        return positions
+
+
+def describe(constants: Constants, species: Tensor, positions: Tensor, sizes: Sequence[int]) -> Environments:
+    """Environment vectors of all atoms of a batch.
+
+    Parameters
+    ----------
+    constants
+        The model's.
+    species : (N,) int64 tensor
+        Element of each atom, 0 to E - 1.
+    positions : (N, 3) tensor
+        A; the structures one after the other.
+    sizes
+        Atoms of each structure.
+    """
+    elements = constants.elements
+    group = _Group.of(species, elements)
+    pairs = find_pairs(positions, sizes, constants.radial_cutoff)
+    first = _Layout.of(group, elements, elements, pairs.centre, species[pairs.other])
+    radial = RadialTerms.of(constants, pairs, first.row)
+
+    near = pairs.within(constants.angular_cutoff)
+    one, two = find_triples(near, len(species))
+    beside = species[near.other]
+    kind = pair_types(elements, species.device)[beside[one], beside[two]]
+    second = _Layout.of(group, elements, elements * (elements + 1) // 2, near.centre[one], kind)
+    angular = AngularTerms.of(constants, near, (one, two), second.row)
+
+    parts = first.split(radial.blocks(first.rows)), second.split(angular.blocks(second.rows))
+    features = {e: torch.cat([part[e] for part in parts], 1) for e in group.members}
+    blocks = {e: Blocks(first.filled[e], second.filled[e]) for e in group.members}
+    return Environments(constants, features, blocks, group.members, radial, angular)
