@@ -16,7 +16,7 @@ from hbcoop_dist.reference import ReferenceSet, read_reference_set
 from hbcoop_dist.structures import Structure, System
 from hbcoop_dist.structures.build import build
 from hbcoop_dist.structures.fragments import distinct_fragments
-from hbcoop_dist.tasks import LADDER, Batch, ModelSource, Task, energies_key, minimise_key
+from hbcoop_dist.tasks import LADDER, WHOLE_HESSIAN, Batch, ModelSource, Task, energies_key, minimise_key
 
 if TYPE_CHECKING:
     from hbcoop_dist.structures.fragments import Molecules
@@ -209,7 +209,8 @@ def _seeds(system: System) -> tuple[System, ...]:
         return ()
     dimers = [system.dimer(bond) for bond in range(1, system.length)]
     top = min(system.length - 1, LADDER)
-    rungs = [system.prefix(length) for length in (top - 1, top) if length >= 2]
+    lengths = sorted({top - 1, top, *range(WHOLE_HESSIAN - 1, min(top, WHOLE_HESSIAN) + 1)})
+    rungs = [system.prefix(length) for length in lengths if 2 <= length <= top]
     return tuple(seed for seed in dict.fromkeys((*dimers, *rungs)) if seed != system)
 
 

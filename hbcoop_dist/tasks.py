@@ -23,6 +23,9 @@ PROTOCOL_VERSION = 2
 LADDER = 6
 """Longest chain that longer ones start from; its geometry and Hessian travel."""
 
+WHOLE_HESSIAN = 4
+"""Longest chain whose whole out-of-plane Hessian is computed; longer ones start from it."""
+
 Kind = Literal["monomer", "minimise", "energies"]
 
 

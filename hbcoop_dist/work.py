@@ -19,12 +19,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hbcoop_dist.campaign import Minimize
-from hbcoop_dist.engine.constraint import Constraint, free_basis
+from hbcoop_dist.engine.constraint import Constraint, free_basis, odd_basis
 from hbcoop_dist.engine.energies import fragment_energies
-from hbcoop_dist.engine.hessian import body_hessian, lowest_out_of_plane
+from hbcoop_dist.engine.hessian import body_hessian
 from hbcoop_dist.engine.minimise import Minimised, Start, minimise, monomer_start
+from hbcoop_dist.engine.planarity import Planar, out_of_plane
 from hbcoop_dist.engine.quasi_newton import Goal
-from hbcoop_dist.engine.transplant import Monomer, Seed, warm_start
+from hbcoop_dist.engine.transplant import Monomer, Seed, transplant_hessian, warm_start
 from hbcoop_dist.models import registry
 from hbcoop_dist.models.base import ModelCard, Potential
 from hbcoop_dist.results import Status, TaskResult
@@ -32,7 +33,7 @@ from hbcoop_dist.structures import Structure, System, templates
 from hbcoop_dist.structures.bodies import acceptor_body, donor_body, nma_body
 from hbcoop_dist.structures.build import structure_of, tree_of
 from hbcoop_dist.structures.measure import broken
-from hbcoop_dist.tasks import LADDER, Batch, ModelSource, Task
+from hbcoop_dist.tasks import LADDER, WHOLE_HESSIAN, Batch, ModelSource, Task
 
 FloatArray = NDArray[np.float64]
 
@@ -145,6 +146,7 @@ def _minimisations(
 ) -> Iterable[TaskResult]:
     starts = [_start(task, known, minimize.constraint) for task in tasks]
     found = minimise(potential, starts, constraint=minimize.constraint, goal=_goal(potential, minimize))
+    rows: list[tuple[Task, Status, str, dict[str, object]]] = []
     for task, one in zip(tasks, found, strict=True):
         status, reason = _verdict(one)
         data: dict[str, object] = {
@@ -158,11 +160,34 @@ def _minimisations(
         }
         if one.system.length <= LADDER:
             data["hessian"] = _reduced_hessian(one, minimize.constraint)
-        if status == "done":
-            data["lowest_out_of_plane"], _ = lowest_out_of_plane(
-                potential, tree_of(task.system), one.path.q, one.structure
-            )
+        rows.append((task, status, reason, data))
+    judged = [(task, one, data) for (task, status, _, data), one in zip(rows, found, strict=True) if status == "done"]
+    planars = [_planar(task, one, known) for task, one, _ in judged]
+    for (_, _, data), verdict in zip(judged, out_of_plane(potential, planars), strict=True):
+        data["lowest_out_of_plane"] = verdict.eigenvalue
+        if verdict.hessian is not None:
+            data["odd_hessian"] = verdict.hessian.astype(np.float32)
+    for task, status, reason, data in rows:
         yield TaskResult(task.key, status, reason, data)
+
+
+def _planar(task: Task, one: Minimised, known: Mapping[str, TaskResult]) -> Planar:
+    """What is to be judged; long chains with an out-of-plane Hessian put together from short ones."""
+    tree = tree_of(task.system)
+    if task.system.length <= WHOLE_HESSIAN:
+        return Planar(tree, one.path.q, one.structure)
+    seeds = [
+        Seed(
+            system,
+            np.asarray(known[key].data["q"]),
+            _spread(odd_basis(tree_of(system)), known[key].data["odd_hessian"]),
+        )
+        for key, system in task.seeds
+        if "odd_hessian" in known[key].data
+    ]
+    basis = odd_basis(tree)
+    guess = transplant_hessian(task.system, seeds, basis @ basis.T)
+    return Planar(tree, one.path.q, one.structure, basis.T @ guess @ basis)
 
 
 def _verdict(one: Minimised) -> tuple[Status, str]:
@@ -191,8 +216,12 @@ def _start(task: Task, known: Mapping[str, TaskResult], constraint: Constraint) 
 
 def _seed(result: TaskResult, system: System, constraint: Constraint) -> Seed:
     basis = free_basis(tree_of(system), constraint)
-    reduced = np.asarray(result.data["hessian"], dtype=float)
-    return Seed(system, np.asarray(result.data["q"]), basis @ reduced @ basis.T)
+    return Seed(system, np.asarray(result.data["q"]), _spread(basis, result.data["hessian"]))
+
+
+def _spread(basis: FloatArray, reduced: object) -> FloatArray:
+    """A Hessian on all tree coordinates from one on the directions of `basis`."""
+    return np.asarray(basis @ np.asarray(reduced, dtype=float) @ basis.T)
 
 
 def _reduced_hessian(one: Minimised, constraint: Constraint) -> FloatArray:

@@ -3,23 +3,30 @@
 from hbcoop_dist.engine.cooperativity import Cooperativity, cooperativity
 from hbcoop_dist.engine.energies import FragmentEnergies, fragment_energies
 from hbcoop_dist.engine.evaluate import evaluate
-from hbcoop_dist.engine.hessian import body_hessian, guess_hessian, lowest_out_of_plane
+from hbcoop_dist.engine.hessian import body_hessian, guess_hessian
 from hbcoop_dist.engine.minimise import Minimised, Start, minimise, monomer_start
+from hbcoop_dist.engine.planarity import Planar, Verdict, out_of_plane
 from hbcoop_dist.engine.quasi_newton import Goal, Path
+from hbcoop_dist.engine.transplant import Monomer, Seed, warm_start
 
 __all__ = [
     "Cooperativity",
     "FragmentEnergies",
     "Goal",
     "Minimised",
+    "Monomer",
     "Path",
+    "Planar",
+    "Seed",
     "Start",
+    "Verdict",
     "body_hessian",
     "cooperativity",
     "evaluate",
     "fragment_energies",
     "guess_hessian",
-    "lowest_out_of_plane",
     "minimise",
     "monomer_start",
+    "out_of_plane",
+    "warm_start",
 ]

@@ -53,6 +53,22 @@ def free_joint(hbond: bool, constraint: Constraint) -> tuple[int, ...]:
     return (_R, _THETA1, _PHI1, _THETA2, _PHI2, _PHI3)
 
 
+def odd_basis(tree: Tree) -> FloatArray:
+    """Directions of q that leave the mirror plane with phi1 and phi2 held, (n_q, 12 n - 1) for n bare units."""
+    columns: list[FloatArray] = []
+    for index, body in enumerate(tree.bodies):
+        block = _symmetric(-body.reflection())
+        wide = np.zeros((tree.n_q, block.shape[1]))
+        wide[tree.body_slice(index)] = block
+        columns.append(wide)
+        joint = tree.joints[index]
+        if joint is not None:
+            start = tree.joint_slice(index).start
+            odd = sorted(set(free_joint(joint.hbond, "torsions")) - set(free_joint(joint.hbond, "mirror")))
+            columns.append(np.eye(tree.n_q)[:, [start + k for k in odd]])
+    return np.hstack(columns)
+
+
 def _symmetric(reflection: FloatArray) -> FloatArray:
     """Orthonormal columns that a reflection leaves alone; no eigensolver, so that coordinates stay recognisable."""
     columns: list[FloatArray] = []
@@ -61,4 +77,4 @@ def _symmetric(reflection: FloatArray) -> FloatArray:
         norm = np.linalg.norm(column)
         if norm > 1e-8 and not any(abs(column @ other) > 1e-8 for other in columns):
             columns.append(column / norm)
-    return np.array(columns).T
+    return np.array(columns).reshape(-1, len(reflection)).T

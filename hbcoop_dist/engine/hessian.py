@@ -1,4 +1,4 @@
-"""Hessians by finite differences of forces: of one body for the first guess, out of the plane for the verdict."""
+"""The Hessian of one body by finite differences of forces, and the first guess of a chain made of such."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from hbcoop_dist.engine.constraint import Constraint, body_basis, free_basis
-from hbcoop_dist.engine.evaluate import DEFAULT_BATCH_ATOMS, evaluate
-from hbcoop_dist.engine.quasi_newton import reflect
+from hbcoop_dist.engine.constraint import Constraint, body_basis
+from hbcoop_dist.engine.evaluate import evaluate
 from hbcoop_dist.models.base import Potential
 from hbcoop_dist.structures import Structure
 from hbcoop_dist.structures.tree import Body, Tree
@@ -54,42 +53,3 @@ def positive(hessian: FloatArray, smallest: float = 0.05) -> FloatArray:
     values, vectors = np.linalg.eigh(hessian)
     lifted = np.where(np.abs(values) < 1e-12, 0.0, np.maximum(np.abs(values), smallest))
     return np.asarray((vectors * lifted) @ vectors.T, dtype=float)
-
-
-def lowest_out_of_plane(
-    potential: Potential, tree: Tree, q: FloatArray, structure: Structure, batch_atoms: int = DEFAULT_BATCH_ATOMS
-) -> tuple[float, int]:
-    """Lowest eigenvalue, eV/A^2, of the out-of-plane (A'') Hessian with phi1 and phi2 of every H-bond held.
-
-    At a planar stationary point a displacement out of the plane changes the A'' forces oddly, so one-sided differences
-    are central ones: 12 n - 1 force calls for n bare units, in batches.
-
-    Returns
-    -------
-    eigenvalue : float
-    force_calls : int
-    """
-    directions = _out_of_plane_directions(tree, q)
-    shape = structure.positions.shape
-    moved = [structure.with_positions(structure.positions + DISPLACEMENT * d.reshape(shape)) for d in directions.T]
-    found = evaluate(potential, moved, batch_atoms=batch_atoms)
-    forces = np.array([np.asarray(e.forces).ravel() for e in found])
-    hessian = -(forces @ directions) / DISPLACEMENT
-    return float(np.linalg.eigvalsh(0.5 * (hessian + hessian.T))[0]), len(moved)
-
-
-def _out_of_plane_directions(tree: Tree, q: FloatArray) -> FloatArray:
-    """Orthonormal Cartesian displacements (3 N, m): antisymmetric, torsions held, rigid motions left out."""
-    columns = tree.jacobian(q) @ free_basis(tree, "torsions")
-    n = len(columns) // 3
-    vectors = columns.T.reshape(-1, n, 3)
-    odd = (0.5 * (vectors - reflect(tree, vectors))).reshape(len(vectors), -1).T
-    x = tree.positions(q)
-    rigid = np.zeros((3, n, 3))
-    rigid[0, :, 2] = 1.0
-    rigid[1, :, 2], rigid[2, :, 2] = x[:, 1], x[:, 0]
-    rigid[1, :, 1], rigid[2, :, 0] = -x[:, 2], -x[:, 2]
-    frame, _ = np.linalg.qr(rigid.reshape(3, -1).T)
-    odd = odd - frame @ (frame.T @ odd)
-    left, values, _ = np.linalg.svd(odd, full_matrices=False)
-    return left[:, values > 1e-8 * values[0]]

@@ -77,20 +77,31 @@ def warm_start(system: System, seeds: Sequence[Seed], units: Sequence[Monomer], 
     tree = tree_of(system)
     q = crude_start(system, [unit.s for unit in units])
     hessian = guess_hessian(tree, [body.hessian for body in (*units, *waters)])
-    elements = _elements(system)
     known = [(seed, _elements(seed.system)) for seed in seeds]
-    for one in elements:
+    for one in _elements(system):
         if match := _best((one,), known):
             seed, (like,) = match
             q[one.where] = seed.q[like.where]
+    return Start(system, q, positive(transplant_hessian(system, seeds, hessian), SOFTEST))
+
+
+def transplant_hessian(system: System, seeds: Sequence[Seed], hessian: FloatArray) -> FloatArray:
+    """A Hessian in tree coordinates (n_q, n_q) with every block some seed has its like of put in; symmetric.
+
+    Blocks no seed has stay as they are in `hessian`.
+    """
+    out = hessian.copy()
+    elements = _elements(system)
+    known = [(seed, _elements(seed.system)) for seed in seeds]
+    for one in elements:
         for other in elements:
             near = one.place <= other.place <= one.place + REACH
             if near and (match := _best((one, other), known)):
                 seed, (like, second) = match
                 block = seed.hessian[like.where, second.where]
-                hessian[one.where, other.where] = block
-                hessian[other.where, one.where] = block.T
-    return Start(system, q, positive(hessian, SOFTEST))
+                out[one.where, other.where] = block
+                out[other.where, one.where] = block.T
+    return out
 
 
 def _elements(system: System) -> tuple[_Element, ...]:

@@ -7,8 +7,18 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from hbcoop_dist.engine import Goal, Minimised, Start, body_hessian, evaluate, guess_hessian, minimise, monomer_start
-from hbcoop_dist.engine.hessian import lowest_out_of_plane
+from hbcoop_dist.engine import (
+    Goal,
+    Minimised,
+    Planar,
+    Start,
+    body_hessian,
+    evaluate,
+    guess_hessian,
+    minimise,
+    monomer_start,
+    out_of_plane,
+)
 from hbcoop_dist.models import registry
 from hbcoop_dist.models.base import Evaluation, Potential
 from hbcoop_dist.structures import DEFAULT_ROTAMER, Structure, System, chain_system
@@ -102,7 +112,9 @@ def test_out_of_plane_curvature_is_that_of_a_full_hessian(toy: Potential) -> Non
     values, vectors = np.linalg.eigh(free @ (0.5 * (hessian + hessian.T)) @ free)
     heights = np.abs(vectors.reshape(n, 3, -1)[:8, 2, :]).max(axis=0)  # in-plane atoms of unit 1 move along z
     odd = [value for value, height in zip(values, heights, strict=True) if abs(value) > 1e-6 and height > 1e-4]
-    assert lowest_out_of_plane(toy, tree, one.path.q, one.structure)[0] == pytest.approx(min(odd), rel=1e-3)
+    verdict = out_of_plane(toy, [Planar(tree, one.path.q, one.structure)])[0]
+    assert verdict.eigenvalue == pytest.approx(min(odd), rel=1e-3)
+    assert verdict.force_calls == 23
 
 
 def _torsion_gradients(one: Minimised) -> np.ndarray:
