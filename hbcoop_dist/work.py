@@ -32,10 +32,14 @@ from hbcoop_dist.results import Status, TaskResult
 from hbcoop_dist.structures import Structure, System, templates
 from hbcoop_dist.structures.bodies import acceptor_body, donor_body, nma_body
 from hbcoop_dist.structures.build import structure_of, tree_of
-from hbcoop_dist.structures.measure import broken
+from hbcoop_dist.structures.measure import broken, planarity
 from hbcoop_dist.tasks import LADDER, WHOLE_HESSIAN, Batch, ModelSource, Task
 
 FloatArray = NDArray[np.float64]
+
+FLAT = 1.0e-3
+"""Planarity, A, up to which a chain counts as planar; one that left the plane under another constraint is not a saddle
+of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +165,11 @@ def _minimisations(
         if one.system.length <= LADDER:
             data["hessian"] = _reduced_hessian(one, minimize.constraint)
         rows.append((task, status, reason, data))
-    judged = [(task, one, data) for (task, status, _, data), one in zip(rows, found, strict=True) if status == "done"]
+    judged = [
+        (task, one, data)
+        for (task, status, _, data), one in zip(rows, found, strict=True)
+        if status == "done" and planarity(one.structure) < FLAT
+    ]
     planars = [_planar(task, one, known) for task, one, _ in judged]
     for (_, _, data), verdict in zip(judged, out_of_plane(potential, planars), strict=True):
         data["lowest_out_of_plane"] = verdict.eigenvalue
