@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from ase.data import atomic_numbers
 from ase.units import Hartree
+from numpy.typing import NDArray
 
 from hbcoop_dist.models import checkpoints
 from hbcoop_dist.models.base import Evaluation, FloatArray, ModelCard, ModelError, require_elements
@@ -21,6 +22,11 @@ from hbcoop_dist.structures import Structure
 
 if TYPE_CHECKING:
     import torch
+
+    from hbcoop_dist.models.ani_networks import Ensemble
+    from hbcoop_dist.models.ani_terms import Constants
+
+IntArray = NDArray[np.int64]
 
 _MEMBERS = 8
 
@@ -74,56 +80,71 @@ CARDS = (
 
 @dataclass(frozen=True, slots=True)
 class AniPotential:
-    """A loaded ANI ensemble; see `hbcoop_dist.models.base.Potential`."""
+    """A loaded ANI ensemble; see `hbcoop_dist.models.base.Potential`.
+
+    Attributes
+    ----------
+    ensemble : Ensemble
+        Constants of the descriptor and networks of all members.
+    self_energies : (E,) float64 array
+        Energy of each element's lone atom, hartree.
+    species_of : (119,) int64 array
+        Place of each atomic number among the networks; -1 for unknown ones.
+    """
 
     card: ModelCard
     parameter_hash: str
     device: str
-    descriptor: Any
-    members: Any
+    ensemble: Ensemble
     self_energies: FloatArray
-    species_of: dict[int, int]
+    species_of: IntArray
     dtype: torch.dtype
 
     def evaluate(
         self, structures: Sequence[Structure], *, forces: bool = True, atom_energies: bool = False
     ) -> list[Evaluation]:
-        """Evaluate all structures as one batch, padded to the largest."""
+        """Evaluate all structures as one ragged batch."""
         if not structures:
             return []
         require_elements(self.card, structures)
+        species = self.species_of[np.concatenate([structure.numbers for structure in structures])]
+        members, slopes = self._network(structures, species, forces)
+        network = members.mean(0)
+        ends = np.cumsum([len(structure) for structure in structures])[:-1]
+        # Self-energies are some 1e4 eV: summing them in float32 would cost 0.04 to 0.15 kcal/mol.
+        lone = np.split(self.self_energies[species], ends)
+        pulls: Sequence[FloatArray | None] = [None] * len(structures)
+        if slopes is not None:
+            pulls = np.split(-slopes * Hartree, ends)
+        return [
+            Evaluation(
+                energy=float(bound.sum() + free.sum()) * Hartree,
+                forces=pull,
+                atom_energies=(bound + free) * Hartree if atom_energies else None,
+            )
+            for bound, free, pull in zip(np.split(network, ends), lone, pulls, strict=True)
+        ]
+
+    def _network(
+        self, structures: Sequence[Structure], species: IntArray, forces: bool
+    ) -> tuple[FloatArray, FloatArray | None]:
+        """The (M, N) network energies of every member and atom, and the gradient of the members' mean, in hartree."""
         import torch
 
-        species, positions = self._padded(structures)
-        with torch.set_grad_enabled(forces):
-            coordinates = torch.as_tensor(positions, dtype=self.dtype, device=self.device).requires_grad_(forces)
-            kinds = torch.as_tensor(species, device=self.device)
-            features = self.descriptor((kinds, coordinates))
-            network = torch.stack([member._atomic_energies(features) for member in self.members]).mean(0)
-            slopes = torch.autograd.grad(network.sum(), coordinates)[0] if forces else None
-        # Self-energies are some 1e4 eV: summing them in float32 would cost 0.04 to 0.15 kcal/mol.
-        per_atom = network.detach().cpu().double().numpy() + self.self_energies[species]
-        gradients = None if slopes is None else slopes.cpu().double().numpy()
-        results = []
-        for row, structure in enumerate(structures):
-            mine = per_atom[row, : len(structure)] * Hartree
-            results.append(
-                Evaluation(
-                    energy=float(mine.sum()),
-                    forces=None if gradients is None else -gradients[row, : len(structure)] * Hartree,
-                    atom_energies=mine if atom_energies else None,
-                )
-            )
-        return results
+        from hbcoop_dist.models.ani_descriptor import describe
 
-    def _padded(self, structures: Sequence[Structure]) -> tuple[np.ndarray[Any, Any], FloatArray]:
-        longest = max(len(structure) for structure in structures)
-        species = np.full((len(structures), longest), -1, dtype=np.int64)
-        positions = np.zeros((len(structures), longest, 3))
-        for row, structure in enumerate(structures):
-            species[row, : len(structure)] = [self.species_of[int(z)] for z in structure.numbers]
-            positions[row, : len(structure)] = structure.positions
-        return species, positions
+        with torch.inference_mode():
+            kinds = torch.as_tensor(species, device=self.device)
+            stacked = np.concatenate([structure.positions for structure in structures])
+            positions = torch.as_tensor(stacked, dtype=self.dtype, device=self.device)
+            sizes = [len(structure) for structure in structures]
+            environments = describe(self.ensemble.constants, kinds, positions, sizes)
+            parts, pulls = self.ensemble.evaluate(environments.features, environments.blocks, forces)
+            members = positions.new_empty((self.ensemble.members, len(species)))
+            for element, atoms in environments.members.items():
+                members[:, atoms] = parts[element]
+            slopes = environments.gradient(pulls).cpu().double().numpy() if forces else None
+            return members.cpu().double().numpy(), slopes
 
 
 def load(card: ModelCard, checkpoint: Path | None, *, device: str = "cpu", dtype: str = "float64") -> AniPotential:
@@ -136,7 +157,9 @@ def load(card: ModelCard, checkpoint: Path | None, *, device: str = "cpu", dtype
     """
     import torch
 
-    neurochem, descriptor_class = _import_torchani()
+    from hbcoop_dist.models.ani_networks import ElementNetwork, Ensemble
+
+    neurochem = _import_torchani()
     if checkpoint is None:
         raise ModelError(f"model {card.name}: expected a NeuroChem folder, found no checkpoint")
     constants_file = _constants_file(card, checkpoint)
@@ -148,15 +171,41 @@ def load(card: ModelCard, checkpoint: Path | None, *, device: str = "cpu", dtype
     shifts = neurochem.load_sae(str(checkpoint / "sae_linfit.dat")).self_energies.double().numpy()
     parameters = {name: value.numpy() for name, value in members.state_dict().items()} | {"self_energies": shifts}
     kind = getattr(torch, dtype)
+    members = members.to(device=device, dtype=kind)
+    try:
+        networks = tuple(ElementNetwork.stacked([member[symbol] for member in members]) for symbol in constants.species)
+    except ValueError as error:
+        raise ModelError(f"model {card.name}: {error}") from error
+    species_of = np.full(max(atomic_numbers.values()) + 1, -1, dtype=np.int64)
+    species_of[list(found)] = np.arange(len(found))
     return AniPotential(
         card=card,
         parameter_hash=checkpoints.parameter_hash(parameters),
         device=device,
-        descriptor=descriptor_class(**constants).to(device=device, dtype=kind),
-        members=members.to(device=device, dtype=kind).eval().requires_grad_(False),
-        self_energies=np.append(shifts, 0.0),  # the last one is that of the padding, index -1
-        species_of={z: index for index, z in enumerate(found)},
+        ensemble=Ensemble(_descriptor(card, constants, device, kind), networks),
+        self_energies=shifts,
+        species_of=species_of,
         dtype=kind,
+    )
+
+
+def _descriptor(card: ModelCard, read: Any, device: str, dtype: torch.dtype) -> Constants:
+    """The descriptor's constants from those of the file, which hold every number as a float32."""
+    from hbcoop_dist.models.ani_terms import Constants
+
+    single = {name: read[name].tolist() for name in ("EtaR", "EtaA", "Zeta")}
+    if several := [name for name, values in single.items() if len(values) != 1]:
+        raise ModelError(f"model {card.name}: expected one {', one '.join(several)}, found {single}")
+    return Constants(
+        elements=read.num_species,
+        radial_cutoff=read.Rcr,
+        angular_cutoff=read.Rca,
+        radial_eta=single["EtaR"][0],
+        radial_shifts=read.ShfR.to(device=device, dtype=dtype),
+        angular_eta=single["EtaA"][0],
+        angular_shifts=read.ShfA.to(device=device, dtype=dtype),
+        zeta=single["Zeta"][0],
+        angles=read.ShfZ.to(device=device, dtype=dtype),
     )
 
 
@@ -172,7 +221,7 @@ def _constants_file(card: ModelCard, folder: Path) -> Path:
     return files[0]
 
 
-def _import_torchani() -> tuple[Any, Any]:
+def _import_torchani() -> Any:
     """Import torchani without its four known warnings; any other one still shows."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "cuaev not installed", UserWarning)
@@ -180,5 +229,4 @@ def _import_torchani() -> tuple[Any, Any]:
         warnings.filterwarnings("ignore", "pkg_resources is deprecated", DeprecationWarning)
         warnings.filterwarnings("ignore", "module 'sre_(parse|constants)' is deprecated", DeprecationWarning)
         from torchani import neurochem
-        from torchani.aev import AEVComputer
-    return neurochem, AEVComputer
+    return neurochem

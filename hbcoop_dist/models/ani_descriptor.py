@@ -42,10 +42,10 @@ class Blocks:
 
 def pair_types(elements: int, device: torch.device) -> Tensor:
     """(E, E) int64: the angular block of two neighbour elements, counted along the upper triangle."""
-    upper = torch.triu_indices(elements, elements)
-    table = torch.zeros((elements, elements), dtype=torch.int64)
-    table[upper[0], upper[1]] = table[upper[1], upper[0]] = torch.arange(upper.shape[1])
-    return table.to(device)
+    upper = torch.triu_indices(elements, elements, device=device)
+    table = torch.zeros((elements, elements), dtype=torch.int64, device=device)
+    table[upper[0], upper[1]] = table[upper[1], upper[0]] = torch.arange(upper.shape[1], device=device)
+    return table
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ class _Group:
     def of(cls, species: Tensor, elements: int) -> _Group:
         order = torch.argsort(species, stable=True)
         counts = torch.bincount(species, minlength=elements).tolist()
-        members = {e: part for e, part in enumerate(order.split(counts)) if len(part)}
+        members = {e: part for e, part in enumerate(torch.split(order, counts)) if len(part)}
         place = torch.empty_like(species)
         for part in members.values():
             place[part] = torch.arange(len(part), device=species.device)
@@ -114,7 +114,7 @@ class _Layout:
 
     def split(self, matrix: Tensor) -> dict[int, Tensor]:
         """(rows, W) to one (atoms, blocks x W) matrix for each element present."""
-        pieces = matrix.split([self.sizes[e] * len(blocks) for e, blocks in self.filled.items()])
+        pieces = torch.split(matrix, [self.sizes[e] * len(blocks) for e, blocks in self.filled.items()])
         width = matrix.shape[1]
         return {
             e: piece.reshape(self.sizes[e], len(blocks) * width)

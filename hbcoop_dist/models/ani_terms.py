@@ -181,7 +181,8 @@ class AngularTerms:
 
     def add_gradient(self, slopes: Tensor, positions: Tensor) -> None:
         """Add to dE/d(positions), (N, 3), what dE/d(blocks), (rows, A x Z), makes of it."""
-        pulls = slopes.index_select(0, self.row).unflatten(1, (-1, len(self.constants.angles)))
+        shape = len(self.row), len(self.constants.angular_shifts), len(self.constants.angles)
+        pulls = slopes.index_select(0, self.row).reshape(shape)
         by_distance = (pulls @ self.lobe.unsqueeze(2)).squeeze(2).mul_(self.gaussian)
         by_angle = (pulls @ self._lobe_slope().unsqueeze(2)).squeeze(2).mul_(self.gaussian)
         weight, whole = self._weight, 2 * by_distance.sum(1)
