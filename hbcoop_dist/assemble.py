@@ -140,8 +140,9 @@ def _whole_values(whole: _Complex, cell: Cell) -> dict[str, object]:
         "planarity": planarity(whole.structure),
         "positions": whole.structure.positions,
         "near_ring": contact < NEAR_RING_LIMIT,
-        "saddle": float(np.asarray(values.get("lowest_out_of_plane", 0.0))) < SADDLE,
     }
+    if "lowest_out_of_plane" in values:
+        values["saddle"] = float(np.asarray(values["lowest_out_of_plane"])) < SADDLE
     if np.isfinite(contact):
         values["head_tail_contact"] = contact
     return values
@@ -190,5 +191,6 @@ def _dimer_values(dimer: _Complex) -> dict[str, object]:
     for name in ("max_force", "rms_force", "lowest_out_of_plane"):
         if name in dimer.minimised:
             values[f"dimer_{name}"] = dimer.minimised[name]
-    lowest = float(np.asarray(dimer.minimised.get("lowest_out_of_plane", 0.0)))
-    return values | {"dimer_saddle": lowest < SADDLE}
+    if "lowest_out_of_plane" in dimer.minimised:
+        values["dimer_saddle"] = float(np.asarray(dimer.minimised["lowest_out_of_plane"])) < SADDLE
+    return values

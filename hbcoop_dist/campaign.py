@@ -31,6 +31,8 @@ def _expand_lengths(value: Any) -> Any:
         match = re.fullmatch(r"\s*(\d+)\s*\.\.\s*(\d+)\s*", item) if isinstance(item, str) else None
         if match:
             first, last = int(match[1]), int(match[2])
+            if last > MAX_LENGTH:
+                raise ValueError(f"expected lengths from 2 to {MAX_LENGTH}, found {item!r}")
             if first > last:
                 raise ValueError(f'expected a range like "2..12", found {item!r}')
             out += range(first, last + 1)
@@ -49,7 +51,7 @@ Lengths = Annotated[tuple[int, ...], BeforeValidator(_expand_lengths)]
 class ModelEntry(_Frozen):
     """One model of a campaign: a registered name, or a new checkpoint of a family."""
 
-    name: str
+    name: str = Field(min_length=1)
     family: str | None = None
     checkpoint: str | None = None
 
@@ -77,11 +79,18 @@ class CappingEntry(_Frozen):
     lengths: Lengths | None = None
 
 
+Force = Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)]
+
+
 class Minimize(_Frozen):
     """How geometries are minimised."""
 
-    max_force: float = Field(default=1.0e-5, gt=0, description="largest force left on an atom, eV/A")
-    rms_force: float | None = Field(default=None, gt=0, description="RMS over force components, eV/A")
+    max_force: float = Field(
+        default=1.0e-5, gt=0, allow_inf_nan=False, strict=True, description="largest force left on an atom, eV/A"
+    )
+    rms_force: float | None = Field(
+        default=None, gt=0, allow_inf_nan=False, strict=True, description="RMS over force components, eV/A"
+    )
     constraint: Literal["mirror", "torsions", "none"] = "mirror"
     max_calls: int = Field(default=500, ge=1, description="force calls before giving up")
 
@@ -100,10 +109,10 @@ def _rotamer_rule(value: Any) -> dict[str, str]:
         return {"all": str(Rotamer())}
     if isinstance(value, str):
         return {"all": str(Rotamer.parse(value))}
-    if isinstance(value, Mapping):
+    if isinstance(value, Mapping) and value:
         rule = {str(kind): Rotamer.parse(str(text)) for kind, text in value.items()}
         rotamers_of(rule, 2)
-        return {kind: str(rotamer) for kind, rotamer in rule.items()}
+        return {kind: str(rotamer) for kind, rotamer in {**rule, "all": rule.get("all", Rotamer())}.items()}
     raise ValueError(f'expected default, "cis-N, trans-C" or a mapping by unit type, found {value!r}')
 
 
@@ -117,10 +126,12 @@ class CampaignSpec(_Frozen):
 
     campaign: str = Field(min_length=1)
     kind: Literal["hbond"] = "hbond"
-    models: tuple[ModelItem, ...] = Field(min_length=1)
-    patterns: tuple[Pattern, ...] = Field(("arc",), min_length=1)
+    models: Annotated[tuple[ModelItem, ...], BeforeValidator(_listed)] = Field(min_length=1)
+    patterns: Annotated[tuple[Pattern, ...], BeforeValidator(_listed)] = Field(("arc",), min_length=1)
     lengths: Lengths
-    capping: tuple[CappingItem, ...] = Field(min_length=1, default=(CappingEntry(name="none"),))
+    capping: Annotated[tuple[CappingItem, ...], BeforeValidator(_listed)] = Field(
+        (CappingEntry(name="none"),), min_length=1
+    )
     geometry: Annotated[tuple[str, ...], BeforeValidator(_listed)] = Field(("own",), min_length=1)
     rotamer: Annotated[tuple[RotamerRule, ...], BeforeValidator(_listed)] = Field(
         ({"all": str(Rotamer())},), min_length=1

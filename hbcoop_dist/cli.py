@@ -5,6 +5,7 @@ Exit codes: 0 every cell is done or skipped with a reason, 1 some are not, 2 bad
 
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -12,6 +13,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from hbcoop_dist.clusters import DeviceError, check_device
 from hbcoop_dist.commands import doctor as doctor_command
 from hbcoop_dist.commands import models as models_command
 from hbcoop_dist.commands import report as report_command
@@ -25,6 +27,7 @@ from hbcoop_dist.store import StoreError, open_store
 
 NOT_DONE, BAD_INPUT, INTERRUPTED = 1, 2, 3
 _TYPER_INTERRUPTED = 130
+FIGURES = (".png", ".pdf", ".svg")
 
 app = typer.Typer(
     name="hbcoop",
@@ -62,6 +65,7 @@ def plan(
             reason = drawn.skipped.get(cell)
             typer.echo(f"  {cell}" + (f": skipped, {reason.splitlines()[0]}" if reason else ""))
     if store is not None:
+        open_store(store)
         typer.echo(report_command.estimate(drawn, store))
 
 
@@ -110,6 +114,10 @@ def analyse(
     figure: Annotated[Path | None, typer.Option(help="Also draw cooperative energy against length (PNG, PDF).")] = None,
 ) -> None:
     """Print cooperative energies, dimers and what is missing; draw the figure."""
+    if figure is not None and figure.suffix.lower() not in FIGURES:
+        raise typer.BadParameter(f"--figure: expected a file ending in {', '.join(FIGURES)}, found {figure}")
+    if figure is not None and not figure.absolute().parent.is_dir():
+        raise typer.BadParameter(f"--figure: expected an existing folder, found {figure.absolute().parent}")
     report_command.analyse(open_store(store), Console(), figure)
 
 
@@ -131,6 +139,7 @@ def models_check(
     device: Annotated[str, typer.Option(help="cpu, cuda or cuda:0.")] = "cpu",
 ) -> None:
     """Run the contract suite on one model on this machine and print what was measured."""
+    check_device(device)
     if not models_command.check(name, device, Console()):
         raise typer.Exit(NOT_DONE)
 
@@ -143,14 +152,19 @@ def doctor() -> None:
 
 def main() -> None:
     """Run the command line with the documented exit codes."""
+    # what `kill`, `timeout` and batch systems send ends a run as Ctrl-C does
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         code = app(standalone_mode=False)
-    except (CampaignError, ModelError, StoreError, ReferenceSetError) as error:
+    except (CampaignError, ModelError, StoreError, ReferenceSetError, DeviceError) as error:
         typer.echo(str(error), err=True)
         sys.exit(BAD_INPUT)
     except typer.TyperException as error:
         error.show()  # type: ignore[attr-defined]  # every usage error has it; the public base class does not say so
         sys.exit(BAD_INPUT)
+    except OSError as error:
+        typer.echo(f"{error}; what was computed is kept, the same command continues from here", err=True)
+        sys.exit(NOT_DONE)
     # typer turns Ctrl-C into exit code 130 and hands it back like any other
     if code == _TYPER_INTERRUPTED:
         typer.echo("interrupted; the same command continues from here", err=True)

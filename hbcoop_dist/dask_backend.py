@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 from typing import TYPE_CHECKING
 
+from hbcoop_dist.clusters import replace_lost_workers
 from hbcoop_dist.execute import LostWorkerError, Outcome
 from hbcoop_dist.work import Work, do_work
 
@@ -46,6 +47,8 @@ class DaskBackend:
         try:
             number = self._over.get(timeout=seconds)
         except queue.Empty:
+            if self._client.cluster is not None:
+                replace_lost_workers(self._client.cluster)
             return None
         future = self._flying.pop(number)
         try:

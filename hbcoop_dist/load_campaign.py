@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -36,16 +37,7 @@ def load_campaign(name: str | Path) -> CampaignSpec:
         path = find_file(name, "campaigns")
     except FileNotFoundError as error:
         raise CampaignError(str(error)) from None
-    text = path.read_text(encoding="utf-8")
-    try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        content = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f":{mark.line + 1}" if mark else ""
-        raise CampaignError(f"{path}{line}: expected YAML, found {getattr(error, 'problem', error)}") from None
-    if not isinstance(content, dict):
-        raise CampaignError(f"{path}:1: expected a mapping of fields, found {type(content).__name__}")
+    node, content = _parse(path)
     try:
         spec = CampaignSpec.model_validate(content)
     except ValidationError as error:
@@ -55,15 +47,59 @@ def load_campaign(name: str | Path) -> CampaignSpec:
     return _resolved(spec, path)
 
 
+def _parse(path: Path) -> tuple[Any, dict[str, Any]]:
+    """The YAML of a file as nodes (which know their lines) and as values."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        content = yaml.safe_load(text)
+    except UnicodeDecodeError as error:
+        raise CampaignError(f"{path}: expected text in UTF-8, found byte {error.object[error.start]:#04x}") from None
+    except RecursionError:
+        raise CampaignError(f"{path}: expected a campaign, found brackets nested too deep") from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f":{mark.line + 1}" if mark else ""
+        problem = str(getattr(error, "problem", error)).removeprefix("found ")
+        raise CampaignError(f"{path}{line}: expected YAML, found {problem}") from None
+    if not isinstance(content, dict):
+        raise CampaignError(f"{path}:1: expected a mapping of fields, found {type(content).__name__}")
+    for mapping in _mappings(node):
+        names = [key.value for key, _ in mapping.value]
+        for key, _ in mapping.value:
+            if names.count(key.value) > 1:
+                line = key.start_mark.line + 1
+                raise CampaignError(
+                    f"{path}:{line}: field {key.value}: expected it once, found it {names.count(key.value)} times"
+                )
+    return node, content
+
+
+def _mappings(node: Any) -> Iterator[yaml.MappingNode]:
+    if isinstance(node, yaml.MappingNode):
+        yield node
+        for _, value in node.value:
+            yield from _mappings(value)
+    elif isinstance(node, yaml.SequenceNode):
+        for value in node.value:
+            yield from _mappings(value)
+
+
 def _resolved(spec: CampaignSpec, path: Path) -> CampaignSpec:
     """Paths in a file are relative to the file."""
     base = path.resolve().parent
     models = tuple(
-        entry if entry.checkpoint is None else entry.model_copy(update={"checkpoint": str(base / entry.checkpoint)})
+        entry
+        if entry.checkpoint is None
+        else entry.model_copy(update={"checkpoint": _absolute(base, entry.checkpoint)})
         for entry in spec.models
     )
-    geometry = tuple(name if name == "own" else str(base / name) for name in spec.geometry)
+    geometry = tuple(name if name == "own" else _absolute(base, name) for name in spec.geometry)
     return spec.model_copy(update={"models": models, "geometry": geometry})
+
+
+def _absolute(base: Path, name: str) -> str:
+    return str(base / Path(name).expanduser())
 
 
 def _message(path: Path, node: Any, content: Any, problem: Any) -> str:

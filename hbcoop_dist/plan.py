@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from hbcoop_dist.campaign import CampaignSpec, Cell, cells_of
 from hbcoop_dist.models import checkpoints, registry
-from hbcoop_dist.reference import ReferenceSet, read_reference_set
+from hbcoop_dist.models.base import ModelError
+from hbcoop_dist.reference import ReferenceSet, ReferenceSetError, read_reference_set
 from hbcoop_dist.structures import Structure, System
 from hbcoop_dist.structures.build import build
 from hbcoop_dist.structures.fragments import distinct_fragments
@@ -98,8 +99,10 @@ def plan(spec: CampaignSpec) -> Plan:
 
     Raises
     ------
-    CampaignError, FileNotFoundError
-        When a reference set of geometries cannot be read.
+    ReferenceSetError
+        When a reference set of geometries cannot be read, or holds nothing that a cell asks for.
+    ModelError
+        When a checkpoint named in the spec is not there, or is not what it should be.
     """
     cells = cells_of(spec)
     sources, absent = _sources(spec)
@@ -118,6 +121,10 @@ def plan(spec: CampaignSpec) -> Plan:
             skipped[cell] = reason
         else:
             cell_tasks[cell] = draft.cell(sources[cell.model], cell)
+    for label in references:
+        asked = [cell for cell in cells if cell.geometry == label and cell.model not in absent]
+        if asked and all(cell in skipped for cell in asked):
+            raise ReferenceSetError("; ".join(dict.fromkeys(skipped[cell] for cell in asked)))
     batches = tuple(_batches(draft.tasks.values(), sources))
     return Plan(spec, cells, sources, skipped, draft.tasks, batches, cell_tasks)
 
@@ -129,6 +136,8 @@ def _sources(spec: CampaignSpec) -> tuple[dict[str, ModelSource], dict[str, str]
         card = entry.card()
         usable = registry.available(card, entry.checkpoint)
         if not usable.ok:
+            if entry.checkpoint is not None:
+                raise ModelError(usable.reason)
             absent[entry.name] = usable.reason
             continue
         path = None

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Column
 
 PLAIN_SECONDS = 10.0
 
@@ -84,10 +85,11 @@ class RichDisplay:
     def __init__(self, console: Console) -> None:
         self._progress = Progress(
             TextColumn("cells"),
-            BarColumn(),
+            BarColumn(bar_width=20),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[words]}"),
             TimeElapsedColumn(),
+            TextColumn("{task.fields[words]}", table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1)),
+            expand=True,
             console=console,
         )
         self._task: TaskID | None = None
@@ -96,7 +98,7 @@ class RichDisplay:
         self._progress.console.print(text, highlight=False)
 
     def show(self, count: Count, *, last: bool = False) -> None:
-        words = f"{count.failed} not done, {count.words}"
+        words = f"{count.left}, {count.failed} not done, {count.running} batches running, {count.rate:.2f} cells/s"
         if self._task is None:
             self._progress.start()
             self._task = self._progress.add_task("cells", total=count.cells, words=words)

@@ -28,12 +28,15 @@ class ReferenceSet:
     name : str
     structures : mapping
         (conformers, capping) -> structure.
+    systems : mapping
+        (conformers, capping) -> system, with the rotamers of the file.
     files : mapping
         (conformers, capping) -> file it came from.
     """
 
     name: str
     structures: Mapping[Label, Structure]
+    systems: Mapping[Label, System]
     files: Mapping[Label, Path]
 
     def structure(self, system: System) -> Structure:
@@ -44,6 +47,11 @@ class ReferenceSet:
         """What a cell would need and the set does not have: the complex or an isolated dimer; empty when complete."""
         wanted = [system, *(system.dimer(bond) for bond in range(1, system.length))]
         lacking = [_words(_label(one)) for one in wanted if _label(one) not in self.structures]
+        lacking += [
+            f"{_words(_label(one))} in rotamers {_rotamers(one)} (it has {_rotamers(self.systems[_label(one)])})"
+            for one in wanted
+            if _label(one) in self.systems and self.systems[_label(one)].rotamers != one.rotamers
+        ]
         return ", ".join(dict.fromkeys(lacking))
 
 
@@ -63,24 +71,32 @@ def read_reference_set(folder: str | Path) -> ReferenceSet:
     from ase.io import read
 
     path = Path(folder)
-    names = sorted(path.glob("*.xyz")) if path.is_dir() else []
+    names = sorted(file for file in path.iterdir() if file.suffix.lower() == ".xyz") if path.is_dir() else []
     if not names:
         raise ReferenceSetError(f"reference set {folder}: expected a folder with .xyz files, found none")
     structures: dict[Label, Structure] = {}
+    systems: dict[Label, System] = {}
     files: dict[Label, Path] = {}
     for name in names:
         try:
-            atoms = read(name, index=-1)
+            atoms = read(name, index=-1, format="extxyz")
             structure, system = perceive(np.asarray(atoms.numbers), np.asarray(atoms.positions, dtype=float))
-        except (PerceptionError, ValueError, OSError) as error:
+        except PerceptionError as error:
             raise ReferenceSetError(f"{name}: {error}") from None
+        except Exception as error:  # noqa: BLE001  a reader of foreign files may raise anything
+            what = f"{type(error).__name__}: {error}"
+            raise ReferenceSetError(f"{name}: expected an .xyz file, found one that cannot be read ({what})") from None
         label = _label(system)
         if label in files:
             raise ReferenceSetError(
                 f"{name}: expected every chain once, found {_words(label)} in {files[label].name} too"
             )
-        structures[label], files[label] = structure, name
-    return ReferenceSet(str(folder), structures, files)
+        structures[label], systems[label], files[label] = structure, system, name
+    return ReferenceSet(str(folder), structures, systems, files)
+
+
+def _rotamers(system: System) -> str:
+    return "; ".join(dict.fromkeys(str(rotamer) for rotamer in system.rotamers))
 
 
 def _label(system: System) -> Label:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from hbcoop_dist.assemble import cell_record, dimer_records
 from hbcoop_dist.campaign import Cell
-from hbcoop_dist.clusters import local_cluster
+from hbcoop_dist.clusters import check_device, local_cluster
 from hbcoop_dist.dask_backend import DaskBackend
 from hbcoop_dist.execute import Backend, SerialBackend, execute
 from hbcoop_dist.plan import Plan
@@ -86,18 +86,21 @@ def run(
 
     Raises
     ------
+    DeviceError
+        When the device is not there.
     StoreError
         When the store cannot be used: another protocol, another driver, not a store. Nothing is computed then.
     """
+    check_device(device)
     path, shown = Path(store), display or default_display()
     with StoreLock(path) as lock:
         layout = _layout(plan)
         prepare_store(
             path, layout, protocol=plan.spec.protocol, spec=plan.spec.model_dump_json(exclude_none=True), lock=lock
         )
-        outdated = _outdated(plan, path)
+        outdated, lost = _outdated(plan, path), _lost(path)
         with StoreWriter(path, lock=lock) as writer:
-            run_ = _Run(plan, writer, outdated, retry)
+            run_ = _Run(plan, writer, outdated, lost, retry)
             run_.mark()
             if run_.todo:
                 try:
@@ -127,7 +130,14 @@ def _backend(serial: bool, workers: int | None, display: Display) -> Iterator[Ba
 class _Run:
     """One run of one plan into one open store."""
 
-    def __init__(self, plan: Plan, writer: StoreWriter, outdated: Collection[Labels], retry: Collection[str]) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        writer: StoreWriter,
+        outdated: Collection[Labels],
+        lost: Collection[Labels],
+        retry: Collection[str],
+    ) -> None:
         self.plan, self.writer, self.journal = plan, writer, writer.journal
         statuses, keys = writer.statuses(), writer.stored_keys()
         self.statuses: dict[Labels, str] = dict(statuses)
@@ -136,10 +146,10 @@ class _Run:
         for cell, tasks in plan.cell_tasks.items():
             labels = _labels(cell)
             final = statuses[labels] in FINAL and keys.get(labels) == tasks.complex.energies[-1]
-            if final and statuses[labels] not in retry and labels not in outdated:
+            if final and statuses[labels] not in retry and labels not in outdated and labels not in lost:
                 continue
             self.todo.append(cell)
-            if labels in outdated:
+            if labels in outdated or statuses[labels] in retry:
                 self.again.update(tasks.keys)
         self.computed = 0
         self._dimers: set[tuple[object, ...]] = set()
@@ -149,7 +159,9 @@ class _Run:
         todo = {_labels(cell) for cell in self.todo}
         for labels in todo:
             if self.statuses[labels] in FINAL:
-                self._mark(labels, "stale", "checkpoint, packages or reason changed; to be computed again")
+                self._mark(
+                    labels, "stale", "to be computed again: checkpoint or packages changed, values lost, or a retry"
+                )
         for cell, reason in self.plan.skipped.items():
             if self.statuses[_labels(cell)] in ("pending", "skipped", "stale"):
                 self._mark(_labels(cell), "skipped", reason)
@@ -262,6 +274,14 @@ def _outdated(plan: Plan, path: Path) -> set[Labels]:
                 if before.get(package) not in (None, version(package)):
                     found.add(tuple(labels))
     return found
+
+
+def _lost(path: Path) -> set[Labels]:
+    """Cells that are done and have no value: a chunk is gone; the journal may still hold what was in it."""
+    ds = open_store(path)
+    gone = (ds.status == "done") & ds.cooperative_energy.isnull().any("position")
+    series = gone.stack(cell=CELL_DIMS).to_series()
+    return {tuple(labels) for labels in series.index[series]}
 
 
 def task_results(store: str | Path) -> Iterator[TaskResult]:

@@ -25,7 +25,7 @@ from hbcoop_dist.engine.hessian import body_hessian
 from hbcoop_dist.engine.minimise import Minimised, Start, minimise, monomer_start
 from hbcoop_dist.engine.planarity import Planar, out_of_plane
 from hbcoop_dist.engine.quasi_newton import Goal
-from hbcoop_dist.engine.transplant import Monomer, Seed, transplant_hessian, warm_start
+from hbcoop_dist.engine.transplant import Monomer, Seed, leave_plane, transplant_hessian, warm_start
 from hbcoop_dist.models import registry
 from hbcoop_dist.models.base import ModelCard, Potential
 from hbcoop_dist.results import Status, TaskResult
@@ -71,7 +71,8 @@ def do_work(work: Work) -> list[TaskResult]:
     Exception
         Whatever loading the model, or evaluating a whole batch, raises: the caller splits the batch or gives up.
     """
-    potential = load_once(work.source.card, work.source.path, work.device)
+    card = work.source.card
+    potential = load_once(card, work.source.path, work.device if card.gpu else "cpu")
     provenance = _provenance(potential)
     known = dict(work.inputs)
     for kind, stage in (("monomer", _monomers), ("minimise", _minimisations), ("energies", _energies)):
@@ -132,7 +133,8 @@ def _monomers(
 ) -> Iterable[TaskResult]:
     """Minimise isolated units; add the Hessians every chain starts with."""
     del known
-    starts = [monomer_start(potential, task.system, minimize.constraint) for task in tasks]
+    crude = [monomer_start(potential, task.system, minimize.constraint) for task in tasks]
+    starts = [replace(start, q=leave_plane(start.system, start.q, minimize.constraint)) for start in crude]
     found = minimise(potential, starts, constraint=minimize.constraint, goal=_goal(potential, minimize))
     for task, one in zip(tasks, found, strict=True):
         status, reason = _verdict(one)
@@ -219,7 +221,9 @@ def _start(task: Task, known: Mapping[str, TaskResult], constraint: Constraint) 
     ]
     # a seed that failed or broke is no loss: the start is only less good without it
     usable = [(known[key], system) for key, system in task.seeds if known[key].status in ("done", "unconverged")]
-    return warm_start(task.system, [_seed(result, system, constraint) for result, system in usable], units, waters)
+    seeds = [_seed(result, system, constraint) for result, system in usable]
+    start = warm_start(task.system, seeds, units, waters)
+    return replace(start, q=leave_plane(task.system, start.q, constraint))
 
 
 def _seed(result: TaskResult, system: System, constraint: Constraint) -> Seed:

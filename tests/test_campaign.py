@@ -54,7 +54,9 @@ def test_the_grid_is_the_product_and_a_capping_may_name_its_lengths(tmp_path: Pa
     cells = cells_of(spec)
     assert len(cells) == 2 * 2 * (3 + 1) * 2
     assert len(set(cells)) == len(cells)
-    assert {str(c.system.rotamers[0]) for c in cells if c.rotamer == "odd: cis-N, cis-C"} == {"cis-N, cis-C"}
+    assert {str(c.system.rotamers[0]) for c in cells if c.rotamer == "odd: cis-N, cis-C; all: cis-N, trans-C"} == {
+        "cis-N, cis-C"
+    }
 
 
 @pytest.mark.parametrize(
@@ -81,6 +83,15 @@ def test_the_grid_is_the_product_and_a_capping_may_name_its_lengths(tmp_path: Pa
             "campaign: x\nmodels: [{name: my, family: ani}]\nlengths: 2\n",
             r":2: .*expected a checkpoint beside family ani",
         ),
+        (GOOD + "lengths: [4]\n", r":3: field lengths: expected it once, found it 2 times"),
+        (
+            'campaign: x\nmodels: toy\nlengths: "2..99999999999999"\n',
+            r":3: field lengths: expected lengths from 2 to 200",
+        ),
+        (GOOD + "minimize: {max_force: .inf}\n", r":4: field minimize\.max_force"),
+        (GOOD + "minimize: {max_force: true}\n", r":4: field minimize\.max_force"),
+        (GOOD + "rotamer: {}\n", r":4: field rotamer"),
+        ("campaign: " + "[" * 3000 + "\n", r"nested too deep"),
         ("campaign: [x\n", r"spec\.yaml:\d: expected YAML"),
         ("- a\n", r"spec\.yaml:1: expected a mapping of fields, found list"),
     ],
@@ -88,6 +99,13 @@ def test_the_grid_is_the_product_and_a_capping_may_name_its_lengths(tmp_path: Pa
 def test_complaints_say_where_what_and_instead_of_what(tmp_path: Path, text: str, words: str) -> None:
     with pytest.raises(CampaignError, match=words):
         load_campaign(written(tmp_path, text))
+
+
+def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "spec.yaml"
+    path.write_bytes("campaign: Säure".encode("latin-1"))
+    with pytest.raises(CampaignError, match=r"spec\.yaml: expected text in UTF-8, found byte 0xe4"):
+        load_campaign(path)
 
 
 def test_every_problem_is_named_at_once(tmp_path: Path) -> None:

@@ -78,10 +78,18 @@ def test_some_cells_not_done_is_exit_code_1(folder: Path) -> None:
         (["run", "spec.yaml", "x.zarr", "--retry", "gone"], "expected unconverged, broken-geometry"),
         (["run", "spec.yaml", "x.zarr", "--frobnicate"], "No such option"),
         (["walk"], "No such command"),
+        (["run", "spec.yaml", "x.zarr", "--device", "gpu"], "device: expected cpu, cuda or cuda:N, found 'gpu'"),
+        (["run", "spec.yaml", "x.zarr", "--device", "cuda:7"], "CUDA devices torch sees here, found 'cuda:7'"),
+        (["run", "mine.yaml", "x.zarr"], "expected checkpoint"),
+        (["run", "given.yaml", "x.zarr"], "expected a folder with .xyz files, found none"),
+        (["plan", "spec.yaml", "--store", "nowhere.zarr"], "nowhere.zarr"),
     ],
 )
 def test_bad_input_is_exit_code_2_in_clear_words(folder: Path, arguments: list[str], words: str) -> None:
     (folder / "bad.yaml").write_text("campaign: x\nmodels: [toi]\nlengths: 2\n")
+    mine = {"name": "mine", "family": "ani", "checkpoint": "nowhere"}
+    (folder / "mine.yaml").write_text(yaml.safe_dump({**SPEC, "models": [mine]}))
+    (folder / "given.yaml").write_text(yaml.safe_dump({**SPEC, "geometry": "nowhere"}))
     found = hbcoop(*arguments, cwd=folder)
     assert found.returncode == 2
     assert words in found.stderr
@@ -98,7 +106,8 @@ def test_a_folder_that_is_no_store_is_left_alone(folder: Path) -> None:
     assert (folder / "mine" / "thesis.txt").read_text() == "years of work"
 
 
-def test_interrupted_is_exit_code_3_and_continues(folder: Path) -> None:
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_interrupted_is_exit_code_3_and_continues(folder: Path, name: str) -> None:
     fields = {**SPEC, "lengths": "2..8", "patterns": ["arc", "linear"], "capping": ["none", "water"]}
     (folder / "spec.yaml").write_text(yaml.safe_dump(fields))
     journal = folder / "x.zarr.journal"
@@ -107,7 +116,7 @@ def test_interrupted_is_exit_code_3_and_continues(folder: Path) -> None:
     )
     while not journal.exists() or journal.read_bytes().count(b"\n") < 2:
         assert running.poll() is None
-    running.send_signal(signal.SIGINT)
+    running.send_signal(signal.Signals[name])
     _, words = running.communicate(timeout=60)
     assert running.returncode == 3
     assert "the same command continues from here" in words

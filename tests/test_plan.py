@@ -12,6 +12,7 @@ from hbcoop_dist.campaign import CampaignSpec
 from hbcoop_dist.describe_plan import single_points
 from hbcoop_dist.models import registry
 from hbcoop_dist.plan import BATCH_ATOMS, Plan
+from hbcoop_dist.reference import ReferenceSetError
 from hbcoop_dist.structures import chain_system
 from hbcoop_dist.structures.build import build
 
@@ -102,6 +103,17 @@ def test_given_geometries_need_no_minimisation(tmp_path) -> None:
     assert {task.kind for task in drawn.tasks.values()} == {"energies"}
     assert len(drawn.tasks) == 2
     assert [str(reason).split("has no ")[1] for reason in drawn.skipped.values()] == ["syn-anti chain, anti chain"]
+
+
+def test_given_geometries_in_other_rotamers_are_not_passed_off(tmp_path) -> None:
+    for name, system in (("a", chain_system("arc", 2)), ("b", chain_system("arc", 3))):
+        build(system).to_ase().write(tmp_path / f"{name}.xyz", format="xyz")
+    drawn = draw(lengths=[3], geometry=str(tmp_path), rotamer=["default", "cis-N, cis-C"])
+    assert {cell.rotamer for cell in drawn.cell_tasks} == {"cis-N, trans-C"}
+    reason = next(iter(drawn.skipped.values()))
+    assert "in rotamers cis-N, cis-C (it has cis-N, trans-C)" in reason
+    with pytest.raises(ReferenceSetError, match="in rotamers cis-N, cis-C"):
+        draw(lengths=[3], geometry=str(tmp_path), rotamer="cis-N, cis-C")
 
 
 def test_the_plan_says_what_would_run() -> None:

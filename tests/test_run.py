@@ -145,6 +145,46 @@ def test_another_version_of_the_package_makes_cells_stale(tmp_path: Path, monkey
     assert run(tmp_path, store).computed == 0
 
 
+def test_lost_values_are_noticed_and_written_again_from_the_journal(tmp_path: Path) -> None:
+    store = tmp_path / "a.zarr"
+    run(tmp_path, store)
+    before = hb.open_store(store).load()
+    (chunk,) = [path for path in (store / "cooperative_energy").iterdir() if path.name != "zarr.json"]
+    chunk.unlink()
+    assert np.isnan(hb.open_store(store).cooperative_energy.values).all()
+    assert run(tmp_path, store).computed == 2
+    after = hb.open_store(store).load()
+    xr.testing.assert_equal(after.cooperative_energy, before.cooperative_energy)
+    xr.testing.assert_equal(after.computed_at, before.computed_at)
+
+
+def test_a_flipped_bit_on_disk_is_an_error_not_a_number(tmp_path: Path) -> None:
+    store = tmp_path / "a.zarr"
+    run(tmp_path, store)
+    (chunk,) = [path for path in (store / "cooperative_energy").iterdir() if path.name != "zarr.json"]
+    content = bytearray(chunk.read_bytes())
+    content[len(content) // 2] ^= 1
+    chunk.write_bytes(bytes(content))
+    with pytest.raises(ValueError, match=r"(?i)checksum"):
+        hb.open_store(store).cooperative_energy.load()
+
+
+def test_without_the_mirror_nothing_stays_on_a_saddle(tmp_path: Path) -> None:
+    """The capped dimer of the toy is a saddle in the plane; with only the torsions held, or nothing, it leaves it."""
+    stores = {name: tmp_path / f"{name}.zarr" for name in ("mirror", "torsions", "none")}
+    cells = {}
+    for name, store in stores.items():
+        run(tmp_path, store, lengths=[2], capping=["water"], minimize={"constraint": name, "max_calls": 2000})
+        cells[name] = hb.open_store(store).squeeze().load()
+    assert int(cells["mirror"].saddle) == 1
+    assert float(cells["mirror"].planarity) < 1e-9
+    for name in ("torsions", "none"):
+        assert float(cells[name].energy) < float(cells["mirror"].energy) - 1e-3
+        assert int(cells[name].saddle) == -1  # a mode that leaves the plane means nothing where there is no plane
+    phi1 = np.radians(float(cells["torsions"].phi1))
+    assert np.cos(phi1) == pytest.approx(1.0, abs=1e-9)
+
+
 def test_given_geometries_from_xyz_files(tmp_path: Path) -> None:
     """Fragment energies on the very geometries of a folder give what the own geometries gave."""
     own, given, folder = tmp_path / "own.zarr", tmp_path / "given.zarr", tmp_path / "qm"
@@ -219,7 +259,9 @@ def test_a_killed_campaign_of_real_models_continues_to_the_same_store(tmp_path: 
     assert differences(killed, undisturbed, 1e-3) == []
 
 
-def test_killed_workers_cost_nothing_but_time(tmp_path: Path) -> None:
+@pytest.mark.parametrize("victim", ["worker", "nanny"])
+def test_killed_workers_cost_nothing_but_time(tmp_path: Path, victim: str) -> None:
+    """A worker is restarted by its nanny; where that died too, the campaign starts another."""
     spec = spec_file(tmp_path, patterns=["arc", "linear"], lengths="2..8", capping=["none", "water"])
     store, calm = tmp_path / "a.zarr", tmp_path / "b.zarr"
     driver = subprocess.Popen(
@@ -228,9 +270,11 @@ def test_killed_workers_cost_nothing_but_time(tmp_path: Path) -> None:
     journal = Path(f"{store}.journal")
     while not journal.exists() or journal.read_bytes().count(b"\n") < 2:
         time.sleep(0.005)
-    workers = [p for p in psutil.Process(driver.pid).children(recursive=True) if "spawn_main" in " ".join(p.cmdline())]
-    assert workers
-    workers[0].kill()
+    mark = "spawn_main" if victim == "worker" else "dask spec"
+    found = [p for p in psutil.Process(driver.pid).children(recursive=True) if mark in " ".join(p.cmdline())]
+    assert found
+    for process in found[:1] if victim == "worker" else found:
+        process.kill()
     assert driver.wait(timeout=300) == 0
     subprocess.run([HBCOOP, "run", str(spec), str(calm), "--serial"], check=True, capture_output=True, timeout=300)
     assert differences(store, calm) == []

@@ -59,7 +59,9 @@ def show_card(name: str, console: Console) -> None:
 
 def check(name: str, device: str, console: Console) -> bool:
     """Run the contract suite on one model; True when it keeps every promise."""
-    results = contract.check(registry.load(name, device=device))
+    card = registry.card(name)
+    device = device if card.gpu else "cpu"
+    results = contract.check(registry.load(card, device=device))
     table = Table("promise", "measured", "limit", "kept", "note", title=f"{name} on {device}")
     for one in results:
         limit = "-" if one.limit is None else f"{one.limit:.1e}"

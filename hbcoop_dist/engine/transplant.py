@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from hbcoop_dist.engine.constraint import Constraint, odd_basis
 from hbcoop_dist.engine.hessian import guess_hessian, positive
 from hbcoop_dist.engine.minimise import Start
 from hbcoop_dist.structures import System
@@ -24,6 +25,8 @@ FAR = 3
 """Units beyond which the distance to an end of the chain no longer counts."""
 REACH = 6
 """Elements (two to a unit) over which couplings are copied."""
+KICK = 0.03
+"""Largest first step out of the plane, A or rad."""
 SOFTEST = 0.01
 """Curvatures below this, eV/A^2 or eV/rad^2, are mended: blocks from several chains need not fit together."""
 
@@ -83,6 +86,18 @@ def warm_start(system: System, seeds: Sequence[Seed], units: Sequence[Monomer], 
             seed, (like,) = match
             q[one.where] = seed.q[like.where]
     return Start(system, q, positive(transplant_hessian(system, seeds, hessian), SOFTEST))
+
+
+def leave_plane(system: System, q: FloatArray, constraint: Constraint) -> FloatArray:
+    """The same start a little out of the mirror plane, the same little every time, phi1 and phi2 untouched.
+
+    A planar start keeps its plane by symmetry under any constraint, also where it is a saddle: some chains would then
+    leave it by round-off, and others, or their isolated dimers, not.
+    """
+    if constraint == "mirror":
+        return q
+    basis = odd_basis(tree_of(system))
+    return q + basis @ np.random.default_rng(0).uniform(-KICK, KICK, basis.shape[1])
 
 
 def transplant_hessian(system: System, seeds: Sequence[Seed], hessian: FloatArray) -> FloatArray:

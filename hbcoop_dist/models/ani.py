@@ -42,6 +42,7 @@ def _card(name: str, theory: str, citation: str, elements: tuple[int, ...], cuto
         checkpoint=f"{name}_8x",
         sha256=sha256,
         atom_energies=True,
+        gpu=True,
         cutoff=cutoff,
         requires=("torch", "torchani", "pkg_resources"),
         packages=("torch", "torchani"),

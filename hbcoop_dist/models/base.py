@@ -63,6 +63,8 @@ class ModelCard:
         The worker environment it lives in; ``main`` is the locked one.
     batched : bool
         Whether many structures in one call are faster than one by one.
+    gpu : bool
+        Whether the family has a GPU code path; without one it runs on the CPU wherever it is sent.
     needs_topology : bool
         Whether it reads `Structure.kinds` (a classical force field) or only elements and positions.
     single_point_cost : str
@@ -94,6 +96,7 @@ class ModelCard:
     packages: tuple[str, ...] = ()
     environment: str = "main"
     batched: bool = True
+    gpu: bool = False
     needs_topology: bool = False
     single_point_cost: str = "fast"
     max_force: float | None = None

@@ -140,7 +140,10 @@ def embedded(card: ModelCard) -> Checkpoint | None:
 
 
 def _verified(card: ModelCard, path: Path) -> str:
-    found = sha256_of(path, _patterns(card))
+    patterns = _patterns(card)
+    if path.is_dir() and not any(True for pattern in patterns for _ in path.glob(pattern)):
+        raise CheckpointError(f"model {card.name}: expected files {', '.join(patterns)} in {path}, found none")
+    found = sha256_of(path, patterns)
     if card.sha256 is not None and found != card.sha256:
         raise CheckpointError(
             f"model {card.name}: {path} is not its checkpoint (another model, or a truncated or re-saved copy): "

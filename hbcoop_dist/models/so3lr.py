@@ -37,6 +37,7 @@ CARDS = (
         cutoff=4.5,
         layers=3,
         long_range=True,
+        gpu=True,
         requires=("torch", "so3krates_torch"),
         packages=("torch", "so3krates-torch"),
         options={"embedded": "so3krates_torch:pretrained/so3lr/so3lr.model", "long_range_cutoff": "none"},

@@ -11,6 +11,7 @@ from typing import Any, Literal, cast
 
 import numpy as np
 import zarr
+from zarr.codecs import Crc32cCodec, ZstdCodec
 
 from hbcoop_dist.store.errors import StoreSchemaError
 from hbcoop_dist.store.layout import Label, Layout, chunks_of, coordinate, static_variables
@@ -94,6 +95,8 @@ def _create_array(group: zarr.Group, variable: Variable, layout: Layout) -> Zarr
         chunks=chunks_of(variable, layout),
         chunk_key_encoding={"name": "default", "separator": "."},
         dtype=str if variable.dtype == "str" else variable.numpy_dtype,
+        # a flipped bit on disk is then an error instead of another number
+        compressors=(ZstdCodec(), Crc32cCodec()),
         fill_value=variable.fill,
         dimension_names=variable.dims,
         attributes=variable.attributes(),  # type: ignore[arg-type]
