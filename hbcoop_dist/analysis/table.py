@@ -135,7 +135,8 @@ def not_done_table(ds: xr.Dataset) -> RenderableType:
     """What is not done: how many, which status, which models and lengths, and why."""
     groups = not_done(ds)
     words = readable(ds)["status"].values
-    title = f"Not done ({int((words == 'done').sum())} of {words.size} cells are done)"
+    heading = "Skipped" if set(np.unique(words)) <= {"done", "skipped"} else "Not done"
+    title = f"{heading} ({int((words == 'done').sum())} of {words.size} cells are done)"
     table = _plain_table("what", "status", "models", "where", "why", title=title)
     table.columns[4].ratio = 1
     for group in groups:
