@@ -6,7 +6,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Two threads per process make small tensor calls slower, not faster: parallelism is one worker per core.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: install quickstart lint test test-all lock clean
+.PHONY: install quickstart lint test test-all bench lock clean
 
 install: .venv/installed
 
@@ -31,6 +31,14 @@ test: lint
 
 test-all: lint
 	$(BIN)/python -m pytest -m "not slurm"
+
+# Each script runs both sides of its ratios; the slow side of minimise.py goes on where it stopped.
+bench: install
+	$(BIN)/python benchmarks/ani_kernel.py
+	$(BIN)/python benchmarks/minimise.py calls
+	$(BIN)/python benchmarks/minimise.py ours so3lr
+	$(BIN)/python benchmarks/minimise.py ase so3lr 8
+	$(BIN)/python benchmarks/minimise.py report
 
 # Pins what the current .venv holds; edit pyproject.toml, install, then run this.
 lock:

@@ -16,7 +16,7 @@ from hbcoop_dist.structures import templates
 from hbcoop_dist.structures.bodies import acceptor_body, donor_body, nma_body
 from hbcoop_dist.structures.structure import NMA_ATOMS, Structure
 from hbcoop_dist.structures.system import Conformer, System
-from hbcoop_dist.structures.tree import JOINT_COORDINATES, Joint, Tree
+from hbcoop_dist.structures.tree import Joint, Tree
 
 FloatArray = NDArray[np.float64]
 
@@ -110,13 +110,3 @@ def structure_of(system: System, q: FloatArray) -> Structure:
 def build(system: System) -> Structure:
     """A crude structure of a system: textbook monomers and H-bonds, exactly planar."""
     return structure_of(system, crude_start(system))
-
-
-def coordinate_names(tree: Tree) -> tuple[str, ...]:
-    """A name for every element of q, for messages: ``unit 2 phi1``, ``body 0 coordinate 3``."""
-    names: list[str] = []
-    for index, body in enumerate(tree.bodies):
-        names += [f"body {index} coordinate {k}" for k in range(body.n_dof)]
-        if index:
-            names += [f"joint {index} {name}" for name in JOINT_COORDINATES]
-    return tuple(names)

@@ -22,7 +22,6 @@ hydrogens.  HA1 and HN1 lie in the amide plane; HA2/HA3 and HN2/HN3 are mirrored
 WATER_ATOMS = ("O", "H1", "H2")
 """Atoms of one water, in order."""
 
-MOLECULE_ATOMS = {"nma": NMA_ATOMS, "water": WATER_ATOMS}
 MOLECULE_NUMBERS = {"nma": (6, 6, 8, 7, 1, 6, 1, 1, 1, 1, 1, 1), "water": (8, 1, 1)}
 
 
@@ -39,7 +38,7 @@ class Structure:
     molecules : (N,) int array
         Index of the molecule each atom belongs to: 0, 1, ... in ascending order.
     kinds : tuple of str
-        Kind of each molecule, ``nma`` or ``water`` (atoms then stand in the order of `MOLECULE_ATOMS`), or
+        Kind of each molecule, ``nma`` or ``water`` (atoms then stand in the order of `NMA_ATOMS` or `WATER_ATOMS`), or
         ``other``.
     """
 

@@ -76,11 +76,8 @@ class System:
         return len(self.rotamers)
 
     @property
-    def n_molecules(self) -> int:
-        return self.length + (CAP_WATERS if self.capping == "water" else 0)
-
-    @property
     def n_atoms(self) -> int:
+        """Number of atoms, caps included."""
         return 12 * self.length + (3 * CAP_WATERS if self.capping == "water" else 0)
 
     def dimer(self, hbond: int) -> System:

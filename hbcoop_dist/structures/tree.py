@@ -19,8 +19,6 @@ from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float64]
 
-JOINT_COORDINATES = ("r", "theta1", "phi1", "theta2", "phi2", "phi3")
-
 
 @dataclass(frozen=True, slots=True)
 class Body:
