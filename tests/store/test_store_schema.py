@@ -95,7 +95,7 @@ def test_static_atoms_agree_with_the_structures() -> None:
             system = chain_system("arc", length, capping)  # type: ignore[arg-type]
             numbers, molecules = found["atomic_number"][i, c], found["molecule"][i, c]
             assert (numbers > 0).sum() == (molecules >= 0).sum() == system.n_atoms
-            assert molecules.max() == system.n_molecules - 1
+            assert molecules.max() == system.length - 1 + (4 if system.capping == "water" else 0)
             assert numbers[:12].tolist() == monomer().numbers.tolist()
             assert (numbers[system.n_atoms :] == -1).all()
             assert (molecules[system.n_atoms :] == -1).all()
