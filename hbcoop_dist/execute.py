@@ -118,9 +118,9 @@ def execute(
     """
     state = _State([rest for batch in batches if (rest := _without(batch, known)).tasks], dict(known))
     while state.waiting or state.flying:
-        yield from _fail_orphans(state)
         _submit_ready(state, sources, minimize, backend, device)
         if not state.flying:
+            yield from _fail_orphans(state)
             continue
         arrived = backend.wait(1.0)
         if arrived is None:
@@ -142,8 +142,12 @@ def _submit_ready(
     state: _State, sources: Mapping[str, ModelSource], minimize: Minimize, backend: Backend, device: str
 ) -> None:
     later: list[Batch] = []
-    for batch in state.waiting:
-        if len(state.flying) >= backend.slots or any(key not in state.known for key in batch.inputs):
+    slots = backend.slots
+    for place, batch in enumerate(state.waiting):
+        if len(state.flying) >= slots:
+            later += state.waiting[place:]
+            break
+        if any(key not in state.known for key in batch.inputs):
             later.append(batch)
             continue
         inputs = {key: state.known[key] for key in batch.inputs}
@@ -154,10 +158,8 @@ def _submit_ready(
 
 
 def _fail_orphans(state: _State) -> Iterator[TaskResult]:
-    """Batches whose inputs nobody will ever compute (a plan made for other batches) must not be waited for."""
-    coming = {task.key for batch in (*state.waiting, *state.flying.values()) for task in batch.tasks} | set(state.known)
-    orphans = [batch for batch in state.waiting if any(key not in coming for key in batch.inputs)]
-    state.waiting = [batch for batch in state.waiting if batch not in orphans]
+    """Nothing runs and nothing can: the inputs of what waits are part of no batch, so waiting would be for ever."""
+    orphans, state.waiting = state.waiting, []
     for batch in orphans:
         for result in _failed(batch, "failed", "a task it needs is not part of this plan"):
             state.known[result.key] = result
