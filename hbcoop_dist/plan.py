@@ -194,9 +194,11 @@ class _Draft:
         return Parts(system, place if isinstance(place, str) else None, tuple(keys))
 
     def minimisation(self, source: ModelSource, system: System) -> str:
+        key = minimise_key(source, "minimise", system, self.spec.minimize)
+        if key in self.tasks:
+            return key
         monomers = tuple(self.monomer(source, System((), (rotamer,))) for rotamer in system.rotamers)
         seeds = tuple((self.minimisation(source, seed), seed) for seed in _seeds(system))
-        key = minimise_key(source, "minimise", system, self.spec.minimize)
         return self._add(Task(key, "minimise", source.card.name, system, monomers=monomers, seeds=seeds))
 
     def monomer(self, source: ModelSource, system: System) -> str:

@@ -177,3 +177,11 @@ def require_elements(card: ModelCard, structures: Sequence[Structure]) -> None:
         symbols = ", ".join(chemical_symbols[z] for z in unknown)
         allowed = ", ".join(chemical_symbols[z] for z in sorted(known))
         raise UnknownElementError(f"model {card.name}: elements {symbols} are not declared; it knows {allowed}")
+
+
+def require_plain(card: ModelCard, checkpoint: Path | None, device: str, dtype: str) -> None:
+    """Raise `ModelError` unless a family without checkpoints and GPU code is asked for neither, in float64."""
+    if checkpoint is not None or device != "cpu" or dtype != "float64":
+        raise ModelError(
+            f"model {card.name}: expected no checkpoint, device cpu, float64; found {checkpoint}, {device}, {dtype}"
+        )

@@ -15,7 +15,7 @@ import numpy as np
 from ase.units import kJ, mol
 from numpy.typing import NDArray
 
-from hbcoop_dist.models.base import Evaluation, ModelCard, ModelError, require_elements
+from hbcoop_dist.models.base import Evaluation, ModelCard, ModelError, require_elements, require_plain
 from hbcoop_dist.structures import NMA_ATOMS, Structure
 
 CARDS = (
@@ -163,10 +163,7 @@ def load(card: ModelCard, checkpoint: Path | None, *, device: str = "cpu", dtype
     """
     from openmm import app
 
-    if checkpoint is not None or device != "cpu" or dtype != "float64":
-        raise ModelError(
-            f"model {card.name}: expected no checkpoint, device cpu, float64; found {checkpoint}, {device}, {dtype}"
-        )
+    require_plain(card, checkpoint, device, dtype)
     folder = Path(app.__file__).parent / "data"
     parameters = hashlib.sha256(b"".join((folder / name).read_bytes() for name in _FILES)).hexdigest()
     return OpenmmPotential(card, parameters, device, app.ForceField(*_FILES))

@@ -26,7 +26,7 @@ import numpy as np
 
 from hbcoop_dist.models import checkpoints
 from hbcoop_dist.models import toy_terms as t
-from hbcoop_dist.models.base import Evaluation, ModelCard, ModelError, require_elements
+from hbcoop_dist.models.base import Evaluation, ModelCard, ModelError, require_elements, require_plain
 from hbcoop_dist.structures import Structure
 
 STRENGTH = 1.0 * t.KCAL
@@ -112,10 +112,7 @@ def load(card: ModelCard, checkpoint: Path | None, *, device: str = "cpu", dtype
     ModelError
         When asked for a checkpoint, a GPU or another float type.
     """
-    if checkpoint is not None or device != "cpu" or dtype != "float64":
-        raise ModelError(
-            f"model {card.name}: expected no checkpoint, device cpu, float64; found {checkpoint}, {device}, {dtype}"
-        )
+    require_plain(card, checkpoint, device, dtype)
     strength = card.options["strength"]
     assert isinstance(strength, float)
     return ToyPotential(card, checkpoints.identity(card), device, strength)

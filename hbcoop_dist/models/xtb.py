@@ -15,7 +15,7 @@ import numpy as np
 from ase.units import Bohr, Hartree
 
 from hbcoop_dist.models import checkpoints
-from hbcoop_dist.models.base import Evaluation, ModelCard, ModelError, require_elements
+from hbcoop_dist.models.base import Evaluation, ModelCard, ModelError, require_elements, require_plain
 from hbcoop_dist.structures import Structure
 
 # Measured on perturbed NMA dimers and hexamers, GFN1 and GFN2, against accuracy 1e-7: the largest error of a force
@@ -122,10 +122,7 @@ def load(card: ModelCard, checkpoint: Path | None, *, device: str = "cpu", dtype
     """
     import tblite.interface  # noqa: F401  fail here, not at the first evaluation
 
-    if checkpoint is not None or device != "cpu" or dtype != "float64":
-        raise ModelError(
-            f"model {card.name}: expected no checkpoint, device cpu, float64; found {checkpoint}, {device}, {dtype}"
-        )
+    require_plain(card, checkpoint, device, dtype)
     potential = XtbPotential(card, checkpoints.identity(card), device)
     # tblite frees its objects through a module that may be gone at interpreter exit, and then complains on stderr.
     weakref.finalize(potential, potential.calculators.clear)

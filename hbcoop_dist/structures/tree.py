@@ -66,7 +66,10 @@ class Body:
 
 @dataclass(frozen=True, slots=True)
 class Joint:
-    """Where a body hangs: `parent` body and its exit atoms (e0, e1, e2). `hbond` marks NMA on NMA."""
+    """Where a body hangs: `parent` body and its exit atoms (e0, e1, e2). `hbond` marks NMA on NMA.
+
+    The exit atoms are among those that the parent's body keeps in its xy plane.
+    """
 
     parent: int
     exit_atoms: tuple[int, int, int]
@@ -248,23 +251,16 @@ def _exit_gradient(
 ) -> FloatArray:
     """dE/db of the parent's atoms through the exit frame, (..., m, 3), in the parent's body frame.
 
-    Moving e0, e1 or e2 turns the exit frame (x along e1-e2, y towards e0) and carries all that hangs on it.
+    Moving e1 or e2 turns the exit frame (x along e1-e2, y towards e0) within the body's xy plane, where all three lie,
+    and carries all that hangs on it; e0 only says which way y points.
     """
-    i0, i1, i2 = joint.exit_atoms
+    _, i1, i2 = joint.exit_atoms
     frame = parent.rotation.T @ child.exit_frame
-    x, y, z = frame.T
-    length = np.linalg.norm(b[i2] - b[i1])
-    beside = b[i0] - b[i1]
-    a, height = beside @ x, beside @ y
-    local_force = force @ parent.rotation
     moment = (torque - np.cross(child.pivot, force)) @ parent.rotation
-    m_x, m_y, m_z = moment @ x, moment @ y, moment @ z
-    tilt = (m_z[..., None] * y - (m_y + m_x * a / height)[..., None] * z) / length
-    twist = m_x[..., None] * z / height
+    tilt = (moment @ frame[:, 2])[..., None] * frame[:, 1] / np.linalg.norm(b[i2] - b[i1])
     out = np.zeros((*force.shape[:-1], len(b), 3))
-    out[..., i2, :] += local_force + tilt
-    out[..., i1, :] -= tilt + twist
-    out[..., i0, :] += twist
+    out[..., i2, :] += force @ parent.rotation + tilt
+    out[..., i1, :] -= tilt
     return out
 
 

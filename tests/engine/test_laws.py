@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
+from wrapped import Wrapped
 
 from hbcoop_dist.engine import cooperativity, fragment_energies
 from hbcoop_dist.engine.cooperativity import Cooperativity
@@ -86,12 +87,8 @@ def test_reversing_the_chain_swaps_labels_only(potential: Potential) -> None:
     assert other.points[[0, 2, 1, 3]] == pytest.approx(one.points[:4], abs=1e-7)
 
 
-class _Shifted:
+class _Shifted(Wrapped):
     """A model whose self-energies are shifted element by element."""
-
-    def __init__(self, inner: Potential) -> None:
-        self.inner = inner
-        self.card, self.parameter_hash, self.device = inner.card, inner.parameter_hash, inner.device
 
     def evaluate(
         self, structures: Sequence[Structure], *, forces: bool = True, atom_energies: bool = False
@@ -109,12 +106,8 @@ def test_a_shift_of_self_energies_changes_nothing(potential: Potential) -> None:
     assert eq1(_Shifted(potential), LINEAR, 2).total == pytest.approx(eq1(potential, LINEAR, 2).total, abs=1e-6)
 
 
-class _Reordered:
+class _Reordered(Wrapped):
     """A model that sees the atoms of every molecule in another order."""
-
-    def __init__(self, inner: Potential) -> None:
-        self.inner = inner
-        self.card, self.parameter_hash, self.device = inner.card, inner.parameter_hash, inner.device
 
     def evaluate(
         self, structures: Sequence[Structure], *, forces: bool = True, atom_energies: bool = False

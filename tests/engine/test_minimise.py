@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
+from wrapped import Wrapped
 
 from hbcoop_dist.engine import (
     Goal,
@@ -141,12 +142,8 @@ def test_too_few_calls_is_unconverged_with_a_reason(toy: Potential) -> None:
     assert "after 3 force calls, asked for 1.00e-05" in one.path.reason
 
 
-class _Spoilt:
+class _Spoilt(Wrapped):
     """The toy, but structures of three units have no energy."""
-
-    def __init__(self, inner: Potential) -> None:
-        self.inner = inner
-        self.card, self.parameter_hash, self.device = inner.card, inner.parameter_hash, inner.device
 
     def evaluate(
         self, structures: Sequence[Structure], *, forces: bool = True, atom_energies: bool = False
@@ -164,12 +161,8 @@ def test_a_structure_without_energy_fails_alone(toy: Potential) -> None:
     assert "not finite" in bad.path.reason
 
 
-class _Crowded:
+class _Crowded(Wrapped):
     """The toy, but more than two structures at once do not fit into memory."""
-
-    def __init__(self, inner: Potential) -> None:
-        self.inner, self.calls = inner, 0
-        self.card, self.parameter_hash, self.device = inner.card, inner.parameter_hash, inner.device
 
     def evaluate(
         self, structures: Sequence[Structure], *, forces: bool = True, atom_energies: bool = False
