@@ -94,6 +94,7 @@ def execute(
     backend: Backend,
     *,
     device: str = "cpu",
+    scratch: str | None = None,
     idle: Callable[[], None] = lambda: None,
 ) -> Iterator[TaskResult]:
     """Do all tasks of the batches that have no result yet.
@@ -108,6 +109,8 @@ def execute(
         Results from earlier; their tasks are left out.
     backend : Backend
     device : str
+    scratch : str, optional
+        Folder where workers leave restart files of long minimisations.
     idle : callable
         Called about once a second while nothing arrives.
 
@@ -118,7 +121,7 @@ def execute(
     """
     state = _State([rest for batch in batches if (rest := _without(batch, known)).tasks], dict(known))
     while state.waiting or state.flying:
-        _submit_ready(state, sources, minimize, backend, device)
+        _submit_ready(state, sources, minimize, backend, device, scratch)
         if not state.flying:
             yield from _fail_orphans(state)
             continue
@@ -139,7 +142,12 @@ def _without(batch: Batch, known: Mapping[str, TaskResult]) -> Batch:
 
 
 def _submit_ready(
-    state: _State, sources: Mapping[str, ModelSource], minimize: Minimize, backend: Backend, device: str
+    state: _State,
+    sources: Mapping[str, ModelSource],
+    minimize: Minimize,
+    backend: Backend,
+    device: str,
+    scratch: str | None,
 ) -> None:
     later: list[Batch] = []
     slots = backend.slots
@@ -152,7 +160,7 @@ def _submit_ready(
             continue
         inputs = {key: state.known[key] for key in batch.inputs}
         state.flying[state.ticket] = batch
-        backend.submit(state.ticket, Work(batch, sources[batch.model], minimize, inputs, device))
+        backend.submit(state.ticket, Work(batch, sources[batch.model], minimize, inputs, device, scratch))
         state.ticket += 1
     state.waiting = later
 

@@ -10,15 +10,19 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+import numpy as np
+
 from hbcoop_dist.assemble import cell_record, dimer_records
 from hbcoop_dist.campaign import Cell
 from hbcoop_dist.clusters import check_device, local_cluster
 from hbcoop_dist.dask_backend import DaskBackend
+from hbcoop_dist.engine import State
 from hbcoop_dist.execute import Backend, SerialBackend, execute
 from hbcoop_dist.plan import Plan
 from hbcoop_dist.progress import Count, Display, default_display
+from hbcoop_dist.restart import RestartFolder
 from hbcoop_dist.results import CELL_DIMS, DIMER_DIMS, TaskResult
-from hbcoop_dist.store import Journal, Layout, StoreLock, StoreWriter, open_store, prepare_store
+from hbcoop_dist.store import Journal, Layout, StoreLock, StoreWriter, open_store, prepare_store, scratch_path
 
 Labels = tuple[str | int, ...]
 
@@ -100,7 +104,7 @@ def run(
         )
         outdated, lost = _outdated(plan, path), _lost(path)
         with StoreWriter(path, lock=lock) as writer:
-            run_ = _Run(plan, writer, outdated, lost, retry)
+            run_ = _Run(plan, writer, outdated, lost, retry, str(scratch_path(path)))
             run_.mark()
             if run_.todo:
                 try:
@@ -137,7 +141,9 @@ class _Run:
         outdated: Collection[Labels],
         lost: Collection[Labels],
         retry: Collection[str],
+        scratch: str,
     ) -> None:
+        self.scratch, self.restarts = scratch, RestartFolder(scratch)
         self.plan, self.writer, self.journal = plan, writer, writer.journal
         statuses, keys = writer.statuses(), writer.stored_keys()
         self.statuses: dict[Labels, str] = dict(statuses)
@@ -179,6 +185,7 @@ class _Run:
         """Do every task the cells of this run need; write each cell as soon as its last task is over."""
         needed = self._needed()
         known = self._known(needed)
+        self._go_on(needed)
         batches = [
             kept
             for batch in self.plan.batches
@@ -201,9 +208,17 @@ class _Run:
             display.show(count)
 
         for result in execute(
-            batches, self.plan.sources, self.plan.spec.minimize, known, backend, device=device, idle=idle
+            batches,
+            self.plan.sources,
+            self.plan.spec.minimize,
+            known,
+            backend,
+            device=device,
+            scratch=self.scratch,
+            idle=idle,
         ):
             self.journal.append(result)
+            self.restarts.forget(result.key)
             results[result.key] = result
             count.tasks -= 1
             count.running = backend.flying
@@ -213,7 +228,16 @@ class _Run:
                     self._write(cell, results, count)
             display.show(count)
         self.writer.flush()
+        self.restarts.close()
         display.show(count, last=True)
+
+    def _go_on(self, needed: set[str]) -> None:
+        """Minimisations that gave up, and are to be tried again, go on from where they were."""
+        for key in needed & self.again:
+            before = self.journal.get(key)
+            if before is not None and before.status == "unconverged" and "hessian" in before.data:
+                q, curvature = (np.asarray(before.data[name], dtype=float) for name in ("q", "hessian"))
+                self.restarts.write(key, State(q, curvature))
 
     def _needed(self) -> set[str]:
         """Keys of the tasks of this run's cells and of everything those start from."""

@@ -19,15 +19,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hbcoop_dist.campaign import Minimize
+from hbcoop_dist.engine.batch_size import BatchSize
 from hbcoop_dist.engine.constraint import Constraint, free_basis, odd_basis
 from hbcoop_dist.engine.energies import fragment_energies
 from hbcoop_dist.engine.hessian import body_hessian
 from hbcoop_dist.engine.minimise import Minimised, Start, minimise, monomer_start
 from hbcoop_dist.engine.planarity import Planar, out_of_plane
-from hbcoop_dist.engine.quasi_newton import Goal
+from hbcoop_dist.engine.quasi_newton import Goal, State
 from hbcoop_dist.engine.transplant import Monomer, Seed, leave_plane, transplant_hessian, warm_start
 from hbcoop_dist.models import registry
 from hbcoop_dist.models.base import ModelCard, Potential
+from hbcoop_dist.restart import RestartFolder
 from hbcoop_dist.results import Status, TaskResult
 from hbcoop_dist.structures import Structure, System, templates
 from hbcoop_dist.structures.bodies import acceptor_body, donor_body, nma_body
@@ -54,6 +56,8 @@ class Work:
     inputs : mapping of str to TaskResult
         Results of tasks outside the batch, by key.
     device : str
+    scratch : str or None
+        Folder of restart files; None keeps none.
     """
 
     batch: Batch
@@ -61,6 +65,18 @@ class Work:
     minimize: Minimize
     inputs: Mapping[str, TaskResult]
     device: str = "cpu"
+    scratch: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Bench:
+    """What the stages of one batch work with."""
+
+    potential: Potential
+    size: BatchSize
+    minimize: Minimize
+    known: Mapping[str, TaskResult]
+    restarts: RestartFolder
 
 
 def do_work(work: Work) -> list[TaskResult]:
@@ -75,12 +91,13 @@ def do_work(work: Work) -> list[TaskResult]:
     potential = load_once(card, work.source.path, work.device if card.gpu else "cpu")
     provenance = _provenance(potential)
     known = dict(work.inputs)
+    bench = _Bench(potential, _size_of(potential), work.minimize, known, RestartFolder(work.scratch))
     for kind, stage in (("monomer", _monomers), ("minimise", _minimisations), ("energies", _energies)):
         tasks = [task for task in work.batch.tasks if task.kind == kind]
         lost = {task.key: reason for task in tasks if (reason := _lost_input(task, known))}
         known.update({key: TaskResult(key, "failed", reason, {}, provenance) for key, reason in lost.items()})
         started = time.perf_counter()
-        results = list(stage(potential, [task for task in tasks if task.key not in lost], known, work.minimize))
+        results = list(stage(bench, [task for task in tasks if task.key not in lost]))
         share = (time.perf_counter() - started) / max(len(results), 1)
         known.update({result.key: replace(result, provenance=provenance, seconds=share) for result in results})
     return [known[task.key] for task in work.batch.tasks]
@@ -96,6 +113,17 @@ def load_once(card: ModelCard, path: str | None, device: str) -> Potential:
         _loaded.clear()
         _loaded[key] = registry.load(card, path, device)
     return _loaded[key]
+
+
+_sizes: dict[int, tuple[Potential, BatchSize]] = {}
+
+
+def _size_of(potential: Potential) -> BatchSize:
+    """The batch size of the loaded model, with all it has learnt in this process; only the last is kept."""
+    if id(potential) not in _sizes:
+        _sizes.clear()
+        _sizes[id(potential)] = (potential, BatchSize.of(potential.device))
+    return _sizes[id(potential)][1]
 
 
 def _provenance(potential: Potential) -> dict[str, str]:
@@ -128,14 +156,14 @@ def _goal(potential: Potential, minimize: Minimize) -> Goal:
     return Goal(max(minimize.max_force, loosest), minimize.rms_force, minimize.max_calls, noise)
 
 
-def _monomers(
-    potential: Potential, tasks: Sequence[Task], known: Mapping[str, TaskResult], minimize: Minimize
-) -> Iterable[TaskResult]:
+def _monomers(bench: _Bench, tasks: Sequence[Task]) -> Iterable[TaskResult]:
     """Minimise isolated units; add the Hessians every chain starts with."""
-    del known
+    potential, minimize = bench.potential, bench.minimize
     crude = [monomer_start(potential, task.system, minimize.constraint) for task in tasks]
     starts = [replace(start, q=leave_plane(start.system, start.q, minimize.constraint)) for start in crude]
-    found = minimise(potential, starts, constraint=minimize.constraint, goal=_goal(potential, minimize))
+    found = minimise(
+        potential, starts, constraint=minimize.constraint, goal=_goal(potential, minimize), batch=bench.size
+    )
     for task, one in zip(tasks, found, strict=True):
         status, reason = _verdict(one)
         data: dict[str, object] = {"q": one.path.q, "energy": one.path.energy, "force_calls": one.path.force_calls}
@@ -147,11 +175,19 @@ def _monomers(
         yield TaskResult(task.key, status, reason, data)
 
 
-def _minimisations(
-    potential: Potential, tasks: Sequence[Task], known: Mapping[str, TaskResult], minimize: Minimize
-) -> Iterable[TaskResult]:
+def _minimisations(bench: _Bench, tasks: Sequence[Task]) -> Iterable[TaskResult]:
+    potential, known, minimize = bench.potential, bench.known, bench.minimize
     starts = [_start(task, known, minimize.constraint) for task in tasks]
-    found = minimise(potential, starts, constraint=minimize.constraint, goal=_goal(potential, minimize))
+    kept = [_kept(bench.restarts, task, minimize.constraint) for task in tasks]
+    found = minimise(
+        potential,
+        starts,
+        constraint=minimize.constraint,
+        goal=_goal(potential, minimize),
+        batch=bench.size,
+        keep=lambda index, state: bench.restarts.keep(tasks[index].key, state),
+        resume={index: state for index, state in enumerate(kept) if state is not None},
+    )
     rows: list[tuple[Task, Status, str, dict[str, object]]] = []
     for task, one in zip(tasks, found, strict=True):
         status, reason = _verdict(one)
@@ -164,7 +200,7 @@ def _minimisations(
             "steps": one.path.steps,
             "force_calls": one.path.force_calls,
         }
-        if one.system.length <= LADDER:
+        if one.system.length <= LADDER or status == "unconverged":
             data["hessian"] = _reduced_hessian(one, minimize.constraint)
         rows.append((task, status, reason, data))
     judged = [
@@ -173,12 +209,18 @@ def _minimisations(
         if status == "done" and planarity(one.structure) < FLAT
     ]
     planars = [_planar(task, one, known) for task, one, _ in judged]
-    for (_, _, data), verdict in zip(judged, out_of_plane(potential, planars), strict=True):
+    for (_, _, data), verdict in zip(judged, out_of_plane(potential, planars, bench.size), strict=True):
         data["lowest_out_of_plane"] = verdict.eigenvalue
         if verdict.hessian is not None:
             data["odd_hessian"] = verdict.hessian.astype(np.float32)
     for task, status, reason, data in rows:
         yield TaskResult(task.key, status, reason, data)
+
+
+def _kept(restarts: RestartFolder, task: Task, constraint: Constraint) -> State | None:
+    """Where an earlier attempt at a minimisation was when it was killed."""
+    tree = tree_of(task.system)
+    return restarts.read(task.key, tree.n_q, free_basis(tree, constraint).shape[1])
 
 
 def _planar(task: Task, one: Minimised, known: Mapping[str, TaskResult]) -> Planar:
@@ -242,12 +284,10 @@ def _reduced_hessian(one: Minimised, constraint: Constraint) -> FloatArray:
     return (basis.T @ one.path.hessian @ basis).astype(np.float32)
 
 
-def _energies(
-    potential: Potential, tasks: Sequence[Task], known: Mapping[str, TaskResult], minimize: Minimize
-) -> Iterable[TaskResult]:
-    del minimize
-    structures = [_geometry(task, known) for task in tasks]
-    found = fragment_energies(potential, structures, [task.fragments for task in tasks])
+def _energies(bench: _Bench, tasks: Sequence[Task]) -> Iterable[TaskResult]:
+    structures = [_geometry(task, bench.known) for task in tasks]
+    wanted = [task.fragments for task in tasks]
+    found = fragment_energies(bench.potential, structures, wanted, batch=bench.size)
     for task, structure, one in zip(tasks, structures, found, strict=True):
         members = np.array([[m in molecules for m in range(len(structure.kinds))] for molecules in one.fragments])
         data: dict[str, object] = {"members": members, "energies": one.energies}

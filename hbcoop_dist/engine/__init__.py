@@ -1,15 +1,17 @@
 """The engine: constrained minimisation, fragment energies and Eq. 1, on batches of structures; no I/O."""
 
+from hbcoop_dist.engine.batch_size import BatchSize
 from hbcoop_dist.engine.cooperativity import Cooperativity, cooperativity
 from hbcoop_dist.engine.energies import FragmentEnergies, fragment_energies
 from hbcoop_dist.engine.evaluate import evaluate
 from hbcoop_dist.engine.hessian import body_hessian, guess_hessian
 from hbcoop_dist.engine.minimise import Minimised, Start, minimise, monomer_start
 from hbcoop_dist.engine.planarity import Planar, Verdict, out_of_plane
-from hbcoop_dist.engine.quasi_newton import Goal, Path
+from hbcoop_dist.engine.quasi_newton import Goal, Path, State
 from hbcoop_dist.engine.transplant import Monomer, Seed, warm_start
 
 __all__ = [
+    "BatchSize",
     "Cooperativity",
     "FragmentEnergies",
     "Goal",
@@ -19,6 +21,7 @@ __all__ = [
     "Planar",
     "Seed",
     "Start",
+    "State",
     "Verdict",
     "body_hessian",
     "cooperativity",

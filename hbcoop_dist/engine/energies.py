@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hbcoop_dist.engine.evaluate import DEFAULT_BATCH_ATOMS, evaluate
+from hbcoop_dist.engine.batch_size import BatchSize
+from hbcoop_dist.engine.evaluate import evaluate
 from hbcoop_dist.models.base import Potential
 from hbcoop_dist.structures import Structure
 from hbcoop_dist.structures.fragments import Molecules, distinct_fragments
@@ -52,7 +53,7 @@ def fragment_energies(
     structures: Sequence[Structure],
     fragments: Sequence[tuple[Molecules, ...] | None] | None = None,
     *,
-    batch_atoms: int = DEFAULT_BATCH_ATOMS,
+    batch: BatchSize | None = None,
 ) -> list[FragmentEnergies]:
     """Energies of fragments of every structure, batched across structures.
 
@@ -62,8 +63,8 @@ def fragment_energies(
     structures : sequence of Structure
     fragments : sequence, optional
         Fragments wanted of each structure; None, for one or for all, stands for every distinct one.
-    batch_atoms : int
-        Atoms per call of the potential.
+    batch : BatchSize, optional
+        Atoms per call of the potential; a new one for its device by default.
 
     Returns
     -------
@@ -78,7 +79,7 @@ def fragment_energies(
         for molecules in pieces
     ]
     with_atoms = potential.card.atom_energies
-    found = iter(evaluate(potential, asked, forces=False, atom_energies=with_atoms, batch_atoms=batch_atoms))
+    found = iter(evaluate(potential, asked, forces=False, atom_energies=with_atoms, batch=batch))
     out: list[FragmentEnergies] = []
     for structure, pieces in zip(structures, wanted, strict=True):
         energies = np.empty(len(pieces))

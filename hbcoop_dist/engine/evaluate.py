@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 
+from hbcoop_dist.engine.batch_size import BatchSize
 from hbcoop_dist.models.base import Evaluation, ModelError, Potential
 from hbcoop_dist.structures import Structure
-
-# Atoms per model call: more is slower on a CPU core (measured for ANI-2x), so this is not only about memory.
-DEFAULT_BATCH_ATOMS = 500
 
 
 def evaluate(
@@ -17,9 +16,9 @@ def evaluate(
     *,
     forces: bool = True,
     atom_energies: bool = False,
-    batch_atoms: int = DEFAULT_BATCH_ATOMS,
+    batch: BatchSize | None = None,
 ) -> list[Evaluation]:
-    """Evaluate all structures, at most `batch_atoms` atoms per call of the potential.
+    """Evaluate all structures, in calls of the potential that are as large as `batch` allows.
 
     Out of memory halves the batch and goes on; a single structure that does not fit raises.
 
@@ -28,39 +27,43 @@ def evaluate(
     ModelError
         When the potential returns another number of evaluations than it was given structures.
     """
-    out: list[Evaluation] = []
-    for group in _groups(structures, batch_atoms):
-        out += _evaluate_group(potential, group, forces, atom_energies)
+    batch = batch or BatchSize.of(potential.device)
+    waiting, out = deque(structures), list[Evaluation]()
+    while waiting:
+        out += _call(potential, _take(waiting, batch.atoms), forces, atom_energies, batch)
     return out
 
 
-def _groups(structures: Sequence[Structure], batch_atoms: int) -> list[list[Structure]]:
-    groups: list[list[Structure]] = []
-    filled = batch_atoms
-    for structure in structures:
-        if filled + len(structure) > batch_atoms:
-            groups.append([])
-            filled = 0
-        groups[-1].append(structure)
-        filled += len(structure)
-    return groups
+def _take(waiting: deque[Structure], atoms: int) -> list[Structure]:
+    """The next structures that fit together, at least one."""
+    group, room = [waiting.popleft()], atoms
+    room -= len(group[0])
+    while waiting and len(waiting[0]) <= room:
+        group.append(waiting.popleft())
+        room -= len(group[-1])
+    return group
 
 
-def _evaluate_group(
-    potential: Potential, group: list[Structure], forces: bool, atom_energies: bool
+def _call(
+    potential: Potential, group: list[Structure], forces: bool, atom_energies: bool, batch: BatchSize
 ) -> list[Evaluation]:
+    atoms = sum(len(structure) for structure in group)
+    batch.begin()
     try:
         found = potential.evaluate(group, forces=forces, atom_energies=atom_energies)
     except (MemoryError, RuntimeError) as error:
         if not _out_of_memory(error) or len(group) == 1:
             raise
-        half = len(group) // 2
-        return _evaluate_group(potential, group[:half], forces, atom_energies) + _evaluate_group(
-            potential, group[half:], forces, atom_energies
-        )
-    if len(found) != len(group):
-        raise ModelError(f"model {potential.card.name}: expected {len(group)} evaluations, found {len(found)}")
-    return found
+    else:
+        batch.learn(atoms)
+        if len(found) != len(group):
+            raise ModelError(f"model {potential.card.name}: expected {len(group)} evaluations, found {len(found)}")
+        return found
+    # Outside the handler, whose traceback would hold on to the memory of the call.
+    batch.halve(atoms)
+    half = len(group) // 2
+    first, second = (_call(potential, part, forces, atom_energies, batch) for part in (group[:half], group[half:]))
+    return first + second
 
 
 def _out_of_memory(error: BaseException) -> bool:

@@ -1,22 +1,26 @@
 """Constrained minimisation of a batch: a list of starts in, a list of minimised structures out.
 
-Every start is its own generator (`quasi_newton`); each round, what the live ones ask for is evaluated in batches.
+Every start is its own generator (`quasi_newton`); each round, what the live ones ask for is evaluated in one batch.
 A structure that fails is a result with a reason; the others go on.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from types import MappingProxyType
 from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hbcoop_dist.engine.batch_size import BatchSize
 from hbcoop_dist.engine.constraint import Constraint
-from hbcoop_dist.engine.evaluate import DEFAULT_BATCH_ATOMS, evaluate
+from hbcoop_dist.engine.evaluate import evaluate
 from hbcoop_dist.engine.hessian import body_hessian, guess_hessian
-from hbcoop_dist.engine.quasi_newton import MAX_COMPONENT, Goal, Path, Steps, minimise_steps
+from hbcoop_dist.engine.quasi_newton import MAX_COMPONENT, Goal, Path, State, first_state, minimise_steps
 from hbcoop_dist.models.base import Evaluation, Potential
 from hbcoop_dist.structures import Structure, System
 from hbcoop_dist.structures.bodies import nma_body
@@ -49,9 +53,13 @@ def minimise(
     *,
     constraint: Constraint = "mirror",
     goal: Goal | None = None,
-    batch_atoms: int = DEFAULT_BATCH_ATOMS,
+    batch: BatchSize | None = None,
+    keep: Callable[[int, State], None] = lambda _, __: None,
+    resume: Mapping[int, State] = MappingProxyType({}),
 ) -> list[Minimised]:
     """Minimise every start under the constraint.
+
+    As many as fit into one call of the potential are live at a time; one that is over makes room for the next.
 
     Parameters
     ----------
@@ -61,58 +69,75 @@ def minimise(
         ``mirror`` keeps the Cs plane; ``torsions`` freezes phi1 and phi2 of every H-bond (Feng, Xu, Huang 2025).
     goal : Goal, optional
         Convergence; 1e-5 eV/A by default, the paper's for ANI and MACE-OFF.
-    batch_atoms : int
-        Atoms per call of the potential.
+    batch : BatchSize, optional
+        Atoms per call of the potential; a new one for its device by default.
+    keep : callable
+        Called with the number of a start and its state after every evaluation; what it keeps is up to it.
+    resume : mapping of int to State
+        States kept earlier, by the number of their start: those go on from there, bit for bit as if never stopped.
 
     Returns
     -------
     list of Minimised
         In the order of `starts`; look at ``path.converged`` and ``path.reason`` of each.
     """
-    goal = goal or Goal()
-    templates = [structure_of(start.system, start.q) for start in starts]
-    live = {index: _Live.begin(start, constraint, goal, MAX_COMPONENT) for index, start in enumerate(starts)}
+    goal, batch = goal or Goal(), batch or BatchSize.of(potential.device)
+    live: dict[int, _Live] = {}
     paths: dict[int, Path] = {}
-    while live:
-        asked = [templates[index].with_positions(one.asked) for index, one in live.items()]
-        found = evaluate(potential, asked, batch_atoms=batch_atoms)
-        for index, evaluation in zip(list(live), found, strict=True):
-            path = live[index].answer(evaluation)
-            if path is None:
+    waiting = deque(range(len(starts)))
+    while waiting or live:
+        while waiting and (not live or _atoms(live) + starts[waiting[0]].system.n_atoms <= batch.atoms):
+            index = waiting.popleft()
+            state = resume.get(index) or _first(starts[index], constraint)
+            live[index] = _Live(starts[index], state, constraint, goal, partial(keep, index))
+        moving = [one for one in live.values() if one.over is None]
+        for one, found in zip(moving, evaluate(potential, [one.asked for one in moving], batch=batch), strict=True):
+            one.answer(found)
+        for index, one in list(live.items()):
+            if one.over is None:
                 continue
-            if path.turned_over and index not in paths:
+            if one.over.turned_over and one.max_component == MAX_COMPONENT:
                 # A long step may hop over a barrier of a few hundredths of kcal/mol: once more, with short ones.
-                live[index] = _Live.begin(starts[index], constraint, goal, MAX_COMPONENT / 3.0)
-                paths[index] = path
-                continue
-            before = paths[index].force_calls if index in paths else 0
-            paths[index] = replace(path, force_calls=before + path.force_calls)
-            del live[index]
+                state = _first(starts[index], constraint, MAX_COMPONENT / 3.0, one.over.force_calls)
+                live[index] = _Live(starts[index], state, constraint, goal, partial(keep, index))
+            else:
+                paths[index] = one.over
+                del live[index]
     return [
         Minimised(start.system, structure_of(start.system, paths[index].q), paths[index])
         for index, start in enumerate(starts)
     ]
 
 
-@dataclass(slots=True)
 class _Live:
-    """A minimisation that is not over, and the positions it wants evaluated next."""
+    """A minimisation that goes on: the structure it wants evaluated next, or its path once it is over."""
 
-    steps: Steps
-    asked: FloatArray
+    def __init__(
+        self, start: Start, state: State, constraint: Constraint, goal: Goal, keep: Callable[[State], None]
+    ) -> None:
+        self.max_component = state.max_component
+        self.over: Path | None = None
+        self.asked = structure_of(start.system, start.q)
+        self._steps = minimise_steps(tree_of(start.system), state, constraint, goal, keep)
+        self._go_on(lambda: next(self._steps))
 
-    @classmethod
-    def begin(cls, start: Start, constraint: Constraint, goal: Goal, max_component: float) -> _Live:
-        steps = minimise_steps(tree_of(start.system), start.q, start.hessian, constraint, goal, max_component)
-        return cls(steps, next(steps))
+    def answer(self, evaluation: Evaluation) -> None:
+        """Hand over what was asked for."""
+        self._go_on(lambda: self._steps.send((evaluation.energy, np.asarray(evaluation.forces))))
 
-    def answer(self, evaluation: Evaluation) -> Path | None:
-        """Hand over what was asked for; the path when that was the end of it."""
+    def _go_on(self, step: Callable[[], FloatArray]) -> None:
         try:
-            self.asked = self.steps.send((evaluation.energy, np.asarray(evaluation.forces)))
+            self.asked = self.asked.with_positions(step())
         except StopIteration as stop:
-            return cast(Path, stop.value)
-        return None
+            self.over = cast(Path, stop.value)
+
+
+def _first(start: Start, constraint: Constraint, max_component: float = MAX_COMPONENT, force_calls: int = 0) -> State:
+    return first_state(tree_of(start.system), start.q, start.hessian, constraint, max_component, force_calls)
+
+
+def _atoms(live: Mapping[int, _Live]) -> int:
+    return sum(len(one.asked) for one in live.values())
 
 
 def monomer_start(potential: Potential, system: System, constraint: Constraint = "mirror") -> Start:

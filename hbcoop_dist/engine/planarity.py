@@ -13,8 +13,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from hbcoop_dist.engine.batch_size import BatchSize
 from hbcoop_dist.engine.constraint import odd_basis
-from hbcoop_dist.engine.evaluate import DEFAULT_BATCH_ATOMS, evaluate
+from hbcoop_dist.engine.evaluate import evaluate
 from hbcoop_dist.engine.hessian import DISPLACEMENT
 from hbcoop_dist.engine.quasi_newton import reflect
 from hbcoop_dist.models.base import Potential
@@ -73,17 +74,15 @@ class Verdict:
 Columns = Generator[FloatArray, FloatArray, Verdict]
 
 
-def out_of_plane(
-    potential: Potential, planars: Sequence[Planar], batch_atoms: int = DEFAULT_BATCH_ATOMS
-) -> list[Verdict]:
+def out_of_plane(potential: Potential, planars: Sequence[Planar], batch: BatchSize | None = None) -> list[Verdict]:
     """Judge many structures at once: what every live one asks for goes into one batch.
 
     Parameters
     ----------
     potential : Potential
     planars : sequence of Planar
-    batch_atoms : int
-        Atoms per call of the potential.
+    batch : BatchSize, optional
+        Atoms per call of the potential; a new one for its device by default.
     """
     live: dict[int, tuple[Columns, FloatArray]] = {}
     done: dict[int, Verdict] = {}
@@ -97,7 +96,7 @@ def out_of_plane(
             moved += [
                 planars[index].structure.with_positions(x + DISPLACEMENT * d.reshape(x.shape)) for d in directions.T
             ]
-        forces = iter([np.asarray(e.forces).ravel() for e in evaluate(potential, moved, batch_atoms=batch_atoms)])
+        forces = iter([np.asarray(e.forces).ravel() for e in evaluate(potential, moved, batch=batch)])
         for index, (steps, directions) in list(live.items()):
             columns = -np.array([next(forces) for _ in directions.T]).T / DISPLACEMENT
             try:

@@ -1,18 +1,20 @@
 """One minimisation as a generator: it yields positions, is sent energy and forces, and returns when it is over.
 
 Written that way so that many run in lockstep: the driver collects what every live one asks for into one batch.
-Dense BFGS with Powell damping; the step is capped, and taken back when the energy rises.
+Dense BFGS with Powell damping; the step is capped, and taken back when the energy rises.  After every evaluation its
+whole `State` is offered for keeping: from one that was kept it goes on as if it had never stopped.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from dataclasses import dataclass
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hbcoop_dist.engine.constraint import Constraint, free_basis
+from hbcoop_dist.engine.limits import STRAIGHT, clash_limit, straight_limit
 from hbcoop_dist.structures.tree import Tree
 
 FloatArray = NDArray[np.float64]
@@ -22,8 +24,6 @@ Steps = Generator[FloatArray, tuple[float, FloatArray], "Path"]
 MAX_COMPONENT = 0.15
 """Largest change of one coordinate in one step, A or rad."""
 _SHRINK, _SMALLEST = 0.3, 1e-7
-# theta1 beyond 180 degrees turns a syn H-bond into an anti one; the mirror plane alone does not forbid it.
-_STRAIGHT = np.radians(179.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +46,36 @@ class Goal:
     rms_force: float | None = None
     max_calls: int = 500
     energy_noise: float = 1.0e-7
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """Where a minimisation stands after an evaluation: all that its next step depends on.
+
+    Attributes
+    ----------
+    q : (n_q,) array
+        The best point so far.
+    curvature : (n_free, n_free) array
+        BFGS Hessian on the free directions of the constraint.
+    energy : float
+        eV; meaningless while `forces` is None.
+    forces : (N, 3) array or None
+        eV/A at q; None before the first evaluation.
+    cap, max_component : float
+        Largest change of one coordinate in the next step, and in any, A or rad.
+    steps, force_calls : int
+        Accepted steps and evaluations so far.
+    """
+
+    q: FloatArray
+    curvature: FloatArray
+    energy: float = np.nan
+    forces: FloatArray | None = None
+    cap: float = MAX_COMPONENT
+    max_component: float = MAX_COMPONENT
+    steps: int = 0
+    force_calls: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,57 +115,93 @@ class Path:
         return not self.reason
 
 
-def minimise_steps(
+def first_state(
     tree: Tree,
     q: FloatArray,
     hessian: FloatArray,
     constraint: Constraint,
-    goal: Goal,
     max_component: float = MAX_COMPONENT,
-) -> Steps:
-    """Minimise one structure from q with a first Hessian (n_q, n_q); see the module for the protocol."""
+    force_calls: int = 0,
+) -> State:
+    """The state before the first evaluation, from q and a Hessian (n_q, n_q) in tree coordinates."""
     basis = free_basis(tree, constraint)
     curvature = basis.T @ hessian @ basis
-    q, cap, turned_over = np.array(q), max_component, False
-    energy, forces = yield tree.positions(q)
-    steps, calls, reason = 0, 1, ""
-    gradient = basis.T @ tree.gradient(q, -forces)
-    largest, rms = constrained_force(tree, q, basis, constraint, forces)
+    return State(np.array(q), curvature, cap=max_component, max_component=max_component, force_calls=force_calls)
+
+
+def minimise_steps(
+    tree: Tree, state: State, constraint: Constraint, goal: Goal, keep: Callable[[State], None] = lambda _: None
+) -> Steps:
+    """Minimise one structure from a state; `keep` is offered every state there was.  The module has the protocol."""
+    basis = free_basis(tree, constraint)
+    if state.forces is None:
+        energy, forces = yield tree.positions(state.q)
+        state = replace(state, energy=float(energy), forces=forces, force_calls=state.force_calls + 1)
+    turned_over = False
     while True:
-        if not (np.isfinite(energy) and np.isfinite(forces).all()):
-            reason = f"energy or forces are not finite (energy {energy})"
+        keep(state)
+        assert state.forces is not None
+        gradient = basis.T @ tree.gradient(state.q, -state.forces)
+        largest, rms = constrained_force(tree, state.q, basis, constraint, state.forces)
+        over, reason = _over(state, largest, rms, goal)
+        if over:
             break
-        if largest <= goal.max_force and (goal.rms_force is None or rms <= goal.rms_force):
-            break
-        if calls >= goal.max_calls:
-            reason = f"max force {largest:.2e} eV/A after {calls} force calls, asked for {goal.max_force:.2e}"
-            break
-        step = _step(curvature, gradient, cap)
-        fraction, guarded = _guard(tree, q, basis @ step)
+        step = _step(state.curvature, gradient, state.cap)
+        fraction, guarded = straight_limit(tree, state.q, basis @ step)
         if fraction < 1e-3:
-            reason = f"H-bond {guarded} turns over: C-O..N passes {np.degrees(_STRAIGHT):.0f} degrees on the way down"
+            reason = f"H-bond {guarded} turns over: C-O..N passes {np.degrees(STRAIGHT):.0f} degrees on the way down"
             turned_over = True
             break
         step = fraction * step
-        trial = q + basis @ step
-        trial_energy, trial_forces = yield tree.positions(trial)
-        calls += 1
-        trial_gradient = basis.T @ tree.gradient(trial, -trial_forces)
-        rose = not np.isfinite(trial_energy) or trial_energy > energy + goal.energy_noise
-        if not rose or np.isfinite(trial_energy):
-            curvature = _bfgs(curvature, step, trial_gradient - gradient)
-        if rose:
-            cap = _SHRINK * float(np.abs(step).max())
-            if cap < _SMALLEST:
-                reason = f"no step lowers the energy at max force {largest:.2e} eV/A, asked for {goal.max_force:.2e}"
-                break
-            continue
-        cap = min(max_component, max(cap, 3.0 * float(np.abs(step).max())))
-        q, energy, forces, gradient = trial, trial_energy, trial_forces, trial_gradient
-        largest, rms = constrained_force(tree, q, basis, constraint, forces)
-        steps += 1
-    final = basis @ curvature @ basis.T
-    return Path(q, float(energy), largest, rms, steps, calls, reason, turned_over, final)
+        step = clash_limit(tree, state.q, basis @ step) * step
+        energy, forces = yield tree.positions(state.q + basis @ step)
+        state = _judged(tree, state, basis, step, gradient, float(energy), forces, goal)
+    final = basis @ state.curvature @ basis.T
+    return Path(state.q, state.energy, largest, rms, state.steps, state.force_calls, reason, turned_over, final)
+
+
+def _over(state: State, largest: float, rms: float, goal: Goal) -> tuple[bool, str]:
+    """Whether a minimisation ends here, and why if not because it is converged."""
+    if not (np.isfinite(state.energy) and np.isfinite(largest)):
+        return True, f"energy or forces are not finite (energy {state.energy})"
+    if largest <= goal.max_force and (goal.rms_force is None or rms <= goal.rms_force):
+        return True, ""
+    if state.force_calls >= goal.max_calls:
+        asked = f"asked for {goal.max_force:.2e}"
+        return True, f"max force {largest:.2e} eV/A after {state.force_calls} force calls, {asked}"
+    if state.cap < _SMALLEST:
+        return True, f"no step lowers the energy at max force {largest:.2e} eV/A, asked for {goal.max_force:.2e}"
+    return False, ""
+
+
+def _judged(
+    tree: Tree,
+    state: State,
+    basis: FloatArray,
+    step: FloatArray,
+    gradient: FloatArray,
+    energy: float,
+    forces: FloatArray,
+    goal: Goal,
+) -> State:
+    """The state after a step was tried: moved on, or still there with a shorter cap; either way the Hessian learns."""
+    q, length, calls = state.q + basis @ step, float(np.abs(step).max()), state.force_calls + 1
+    curvature = state.curvature
+    if np.isfinite(energy):
+        curvature = _bfgs(curvature, step, basis.T @ tree.gradient(q, -forces) - gradient)
+    if not energy <= state.energy + goal.energy_noise:
+        return replace(state, curvature=curvature, cap=_SHRINK * length, force_calls=calls)
+    cap = min(state.max_component, max(state.cap, 3.0 * length))
+    return replace(
+        state,
+        q=q,
+        curvature=curvature,
+        energy=energy,
+        forces=forces,
+        cap=cap,
+        steps=state.steps + 1,
+        force_calls=calls,
+    )
 
 
 def constrained_force(
@@ -162,20 +228,6 @@ def reflect(tree: Tree, vectors: FloatArray) -> FloatArray:
 def _step(curvature: FloatArray, gradient: FloatArray, cap: float) -> FloatArray:
     step = -np.linalg.solve(curvature, gradient)
     return np.asarray(step * min(1.0, cap / float(np.abs(step).max())), dtype=float)
-
-
-def _guard(tree: Tree, q: FloatArray, change: FloatArray) -> tuple[float, int]:
-    """How much of a step keeps every C-O..N angle below straight, and which H-bond limits it."""
-    fraction, guarded = 1.0, 0
-    for index, joint in enumerate(tree.joints):
-        if joint is None or not joint.hbond:
-            continue
-        theta1 = tree.joint_slice(index).start + 1
-        if q[theta1] + change[theta1] > _STRAIGHT:
-            allowed = 0.9 * max(_STRAIGHT - q[theta1], 0.0) / change[theta1]
-            if allowed < fraction:
-                fraction, guarded = allowed, index
-    return fraction, guarded
 
 
 def _bfgs(curvature: FloatArray, step: FloatArray, change: FloatArray) -> FloatArray:

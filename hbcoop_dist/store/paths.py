@@ -22,6 +22,8 @@ class StorePaths:
         Text that says who holds the lock.
     growing : Path
         A store under construction; never read by anyone.
+    scratch : Path
+        Folder of restart files of the minimisations that are going on.
     replaced : Path
         The former store between the two renames of a growth.
     """
@@ -32,6 +34,7 @@ class StorePaths:
     holder: Path
     growing: Path
     replaced: Path
+    scratch: Path
 
     @classmethod
     def of(cls, path: str | Path) -> StorePaths:
@@ -48,7 +51,13 @@ class StorePaths:
             holder=beside(".lock.txt"),
             growing=beside(".growing"),
             replaced=beside(".replaced"),
+            scratch=beside(".scratch"),
         )
+
+
+def scratch_path(path: str | Path) -> Path:
+    """Folder of restart files that belongs to the store at `path`."""
+    return StorePaths.of(path).scratch
 
 
 def journal_path(path: str | Path) -> Path:

@@ -9,6 +9,7 @@ import pytest
 from wrapped import Wrapped
 
 from hbcoop_dist.engine import (
+    BatchSize,
     Goal,
     Minimised,
     Planar,
@@ -20,6 +21,7 @@ from hbcoop_dist.engine import (
     monomer_start,
     out_of_plane,
 )
+from hbcoop_dist.engine.limits import clash_limit
 from hbcoop_dist.models import registry
 from hbcoop_dist.models.base import Evaluation, Potential
 from hbcoop_dist.structures import DEFAULT_ROTAMER, Structure, System, chain_system
@@ -62,7 +64,7 @@ def test_every_chain_reaches_the_tolerance_and_stays_what_it_was(toy: Potential)
 def test_many_at_once_are_each_alone(toy: Potential) -> None:
     systems = [chain_system("arc", 4), chain_system("linear", 2, "water"), chain_system("arc", 2)]
     starts = [start(toy, system) for system in systems]
-    together = minimise(toy, starts, batch_atoms=100)
+    together = minimise(toy, starts, batch=BatchSize(100))
     for one, alone in zip(together, [minimise(toy, [s])[0] for s in starts], strict=True):
         assert one.path.force_calls == alone.path.force_calls
         assert one.path.energy == pytest.approx(alone.path.energy, abs=1e-8)
@@ -161,20 +163,33 @@ def test_a_structure_without_energy_fails_alone(toy: Potential) -> None:
     assert "not finite" in bad.path.reason
 
 
-class _Crowded(Wrapped):
-    """The toy, but more than two structures at once do not fit into memory."""
+def test_no_step_runs_molecules_into_one_another() -> None:
+    """An arc of twelve units all of whose joints bend a little: its ends would pass through each other."""
+    system = chain_system("arc", 12)
+    tree, q = tree_of(system), crude_start(system)
+    change = np.zeros_like(q)
+    for unit in range(1, 12):
+        change[tree.joint_slice(unit).start + np.array([1, 3])] = [-0.06, 0.06]
+    owner = np.repeat(np.arange(12), 12)
 
-    def evaluate(
-        self, structures: Sequence[Structure], *, forces: bool = True, atom_energies: bool = False
-    ) -> list[Evaluation]:
-        if len(structures) > 2:
-            raise MemoryError
-        self.calls += 1
-        return self.inner.evaluate(structures, forces=forces, atom_energies=atom_energies)
+    def closest(fraction: float) -> float:
+        x = tree.positions(q + fraction * change)
+        d = np.linalg.norm(x[:, None] - x[None], axis=-1)
+        return float(d[owner[:, None] < owner[None, :]].min())
+
+    assert closest(1.0) < 0.8 < 1.8 < closest(0.0)
+    fraction = clash_limit(tree, q, change)
+    assert 0.0 < fraction < 1.0
+    assert all(closest(part * fraction) > 1.4 for part in np.linspace(0.0, 1.0, 20))
+    assert clash_limit(tree, q, 0.1 * fraction * change) == 1.0
 
 
-def test_out_of_memory_halves_the_batch(toy: Potential) -> None:
-    crowded = _Crowded(toy)
-    structures = [minimise(toy, [monomer_start(toy, MONOMER)])[0].structure] * 7
-    assert [e.energy for e in evaluate(crowded, structures)] == [e.energy for e in evaluate(toy, structures)]
-    assert crowded.calls == 4
+def test_what_is_close_already_may_come_closer_slowly() -> None:
+    system = chain_system("arc", 2)
+    tree, q = tree_of(system), crude_start(system)
+    r = tree.joint_slice(1).start
+    q[r] -= 0.6  # H..O 1.3 A
+    step = np.eye(len(q))[r]
+    assert clash_limit(tree, q, -0.05 * step) == 1.0
+    assert clash_limit(tree, q, -0.5 * step) < 0.4
+    assert clash_limit(tree, q, 0.5 * step) == 1.0
