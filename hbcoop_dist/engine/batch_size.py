@@ -99,8 +99,9 @@ class ProcessMeter:
 
     def __init__(self) -> None:
         import psutil
+        from distributed.system import memory_limit
 
-        self._process = psutil.Process()
+        self._process, self._limit = psutil.Process(), memory_limit
         self._resident, self._peak = 0, 0
 
     def start(self) -> None:
@@ -113,9 +114,8 @@ class ProcessMeter:
 
     def free(self) -> int:
         import psutil
-        from distributed.system import memory_limit
 
-        own = memory_limit() - self._process.memory_info().rss
+        own = self._limit() - self._process.memory_info().rss
         return max(0, min(int(psutil.virtual_memory().available), int(own)))
 
     def release(self) -> None:

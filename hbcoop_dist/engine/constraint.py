@@ -6,6 +6,7 @@ H-bond (the paper's), ``none`` lets everything go.  q = q0 + basis @ y, so a con
 
 from __future__ import annotations
 
+import functools
 from typing import Literal, get_args
 
 import numpy as np
@@ -71,10 +72,19 @@ def odd_basis(tree: Tree) -> FloatArray:
 
 def _symmetric(reflection: FloatArray) -> FloatArray:
     """Orthonormal columns that a reflection leaves alone; no eigensolver, so that coordinates stay recognisable."""
+    return _symmetric_columns(reflection.tobytes(), len(reflection))
+
+
+# There are three kinds of body, and every start, step and verdict of every chain asks for theirs.
+@functools.lru_cache(maxsize=64)
+def _symmetric_columns(content: bytes, n: int) -> FloatArray:
+    reflection: FloatArray = np.frombuffer(content).reshape(n, n)
     columns: list[FloatArray] = []
     for index in range(len(reflection)):
         column = np.eye(len(reflection))[:, index] + reflection[:, index]
         norm = np.linalg.norm(column)
         if norm > 1e-8 and not any(abs(column @ other) > 1e-8 for other in columns):
             columns.append(column / norm)
-    return np.array(columns).reshape(-1, len(reflection)).T
+    found = np.array(columns).reshape(-1, len(reflection)).T
+    found.setflags(write=False)
+    return found
