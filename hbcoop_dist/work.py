@@ -21,8 +21,9 @@ from numpy.typing import NDArray
 from hbcoop_dist.campaign import Minimize
 from hbcoop_dist.engine.constraint import Constraint, free_basis, odd_basis
 from hbcoop_dist.engine.energies import fragment_energies
+from hbcoop_dist.engine.external import minimise_with
 from hbcoop_dist.engine.hessian import body_hessian
-from hbcoop_dist.engine.minimise import Minimised, Start, minimise, monomer_start
+from hbcoop_dist.engine.minimise import Minimised, Start, monomer_start
 from hbcoop_dist.engine.planarity import Planar, out_of_plane
 from hbcoop_dist.engine.quasi_newton import Goal
 from hbcoop_dist.engine.transplant import Monomer, Seed, leave_plane, transplant_hessian, warm_start
@@ -128,6 +129,11 @@ def _goal(potential: Potential, minimize: Minimize) -> Goal:
     return Goal(max(minimize.max_force, loosest), minimize.rms_force, minimize.max_calls, noise)
 
 
+def _minimised(potential: Potential, starts: Sequence[Start], minimize: Minimize) -> list[Minimised]:
+    goal = _goal(potential, minimize)
+    return minimise_with(minimize.optimiser, potential, starts, constraint=minimize.constraint, goal=goal)
+
+
 def _monomers(
     potential: Potential, tasks: Sequence[Task], known: Mapping[str, TaskResult], minimize: Minimize
 ) -> Iterable[TaskResult]:
@@ -135,7 +141,7 @@ def _monomers(
     del known
     crude = [monomer_start(potential, task.system, minimize.constraint) for task in tasks]
     starts = [replace(start, q=leave_plane(start.system, start.q, minimize.constraint)) for start in crude]
-    found = minimise(potential, starts, constraint=minimize.constraint, goal=_goal(potential, minimize))
+    found = _minimised(potential, starts, minimize)
     for task, one in zip(tasks, found, strict=True):
         status, reason = _verdict(one)
         data: dict[str, object] = {"q": one.path.q, "energy": one.path.energy, "force_calls": one.path.force_calls}
@@ -151,7 +157,7 @@ def _minimisations(
     potential: Potential, tasks: Sequence[Task], known: Mapping[str, TaskResult], minimize: Minimize
 ) -> Iterable[TaskResult]:
     starts = [_start(task, known, minimize.constraint) for task in tasks]
-    found = minimise(potential, starts, constraint=minimize.constraint, goal=_goal(potential, minimize))
+    found = _minimised(potential, starts, minimize)
     rows: list[tuple[Task, Status, str, dict[str, object]]] = []
     for task, one in zip(tasks, found, strict=True):
         status, reason = _verdict(one)
