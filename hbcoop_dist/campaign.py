@@ -8,8 +8,18 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
+from hbcoop_dist.engine.external.optimisers import Optimiser, not_installed
 from hbcoop_dist.models import registry
 from hbcoop_dist.models.base import ModelCard, ModelError
 from hbcoop_dist.structures import Rotamer, System, conformers_of, rotamers_of
@@ -93,6 +103,22 @@ class Minimize(_Frozen):
     )
     constraint: Literal["mirror", "torsions", "none"] = "mirror"
     max_calls: int = Field(default=500, ge=1, description="force calls before giving up")
+    optimiser: Optimiser = Field(default="tree", description="ours (tree), or another package's as a cross-check")
+
+    @field_validator("optimiser", mode="after")
+    @classmethod
+    def _installed(cls, optimiser: Optimiser) -> Optimiser:
+        if reason := not_installed(optimiser):
+            raise ValueError(reason)
+        return optimiser
+
+    @model_serializer(mode="wrap")
+    def _content(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave the default optimiser out: task keys and stores from before there was a choice stay valid."""
+        content: dict[str, Any] = handler(self)
+        if self.optimiser == "tree":
+            del content["optimiser"]
+        return content
 
 
 def _named(value: Any) -> Any:

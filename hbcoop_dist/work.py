@@ -22,6 +22,7 @@ from hbcoop_dist.campaign import Minimize
 from hbcoop_dist.engine.batch_size import BatchSize
 from hbcoop_dist.engine.constraint import Constraint, free_basis, odd_basis
 from hbcoop_dist.engine.energies import fragment_energies
+from hbcoop_dist.engine.external import minimise_with
 from hbcoop_dist.engine.hessian import body_hessian
 from hbcoop_dist.engine.minimise import Minimised, Start, minimise, monomer_start
 from hbcoop_dist.engine.planarity import Planar, out_of_plane
@@ -156,14 +157,30 @@ def _goal(potential: Potential, minimize: Minimize) -> Goal:
     return Goal(max(minimize.max_force, loosest), minimize.rms_force, minimize.max_calls, noise)
 
 
+def _minimised(bench: _Bench, tasks: Sequence[Task], starts: Sequence[Start]) -> list[Minimised]:
+    """Minimise the start of every task; with our own optimiser from where an earlier attempt was killed."""
+    minimize = bench.minimize
+    constraint, goal = minimize.constraint, _goal(bench.potential, minimize)
+    if minimize.optimiser != "tree":
+        return minimise_with(minimize.optimiser, bench.potential, starts, constraint=constraint, goal=goal)
+    kept = [_kept(bench.restarts, task, constraint) for task in tasks]
+    return minimise(
+        bench.potential,
+        starts,
+        constraint=constraint,
+        goal=goal,
+        batch=bench.size,
+        keep=lambda index, state: bench.restarts.keep(tasks[index].key, state),
+        resume={index: state for index, state in enumerate(kept) if state is not None},
+    )
+
+
 def _monomers(bench: _Bench, tasks: Sequence[Task]) -> Iterable[TaskResult]:
     """Minimise isolated units; add the Hessians every chain starts with."""
     potential, minimize = bench.potential, bench.minimize
     crude = [monomer_start(potential, task.system, minimize.constraint) for task in tasks]
     starts = [replace(start, q=leave_plane(start.system, start.q, minimize.constraint)) for start in crude]
-    found = minimise(
-        potential, starts, constraint=minimize.constraint, goal=_goal(potential, minimize), batch=bench.size
-    )
+    found = _minimised(bench, tasks, starts)
     for task, one in zip(tasks, found, strict=True):
         status, reason = _verdict(one)
         data: dict[str, object] = {"q": one.path.q, "energy": one.path.energy, "force_calls": one.path.force_calls}
@@ -178,16 +195,7 @@ def _monomers(bench: _Bench, tasks: Sequence[Task]) -> Iterable[TaskResult]:
 def _minimisations(bench: _Bench, tasks: Sequence[Task]) -> Iterable[TaskResult]:
     potential, known, minimize = bench.potential, bench.known, bench.minimize
     starts = [_start(task, known, minimize.constraint) for task in tasks]
-    kept = [_kept(bench.restarts, task, minimize.constraint) for task in tasks]
-    found = minimise(
-        potential,
-        starts,
-        constraint=minimize.constraint,
-        goal=_goal(potential, minimize),
-        batch=bench.size,
-        keep=lambda index, state: bench.restarts.keep(tasks[index].key, state),
-        resume={index: state for index, state in enumerate(kept) if state is not None},
-    )
+    found = _minimised(bench, tasks, starts)
     rows: list[tuple[Task, Status, str, dict[str, object]]] = []
     for task, one in zip(tasks, found, strict=True):
         status, reason = _verdict(one)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import subprocess
 import sys
 import textwrap
@@ -13,6 +14,7 @@ from hbcoop_dist.campaign import cells_of
 from hbcoop_dist.data import bundled_names
 from hbcoop_dist.load_campaign import CampaignError, load_campaign
 from hbcoop_dist.models import registry
+from hbcoop_dist.plan import plan
 
 GOOD = "campaign: x\nmodels: [toy]\nlengths: [2, 3]\n"
 
@@ -88,6 +90,10 @@ def test_the_grid_is_the_product_and_a_capping_may_name_its_lengths(tmp_path: Pa
             'campaign: x\nmodels: toy\nlengths: "2..99999999999999"\n',
             r":3: field lengths: expected lengths from 2 to 200",
         ),
+        (
+            GOOD + "minimize: {optimiser: bfgs}\n",
+            r":4: field minimize\.optimiser: expected 'tree', 'ase-lbfgs', .* or 'geometric', found 'bfgs'",
+        ),
         (GOOD + "minimize: {max_force: .inf}\n", r":4: field minimize\.max_force"),
         (GOOD + "minimize: {max_force: true}\n", r":4: field minimize\.max_force"),
         (GOOD + "rotamer: {}\n", r":4: field rotamer"),
@@ -99,6 +105,29 @@ def test_the_grid_is_the_product_and_a_capping_may_name_its_lengths(tmp_path: Pa
 def test_complaints_say_where_what_and_instead_of_what(tmp_path: Path, text: str, words: str) -> None:
     with pytest.raises(CampaignError, match=words):
         load_campaign(written(tmp_path, text))
+
+
+def test_the_default_optimiser_leaves_keys_and_protocol_as_they_were(tmp_path: Path) -> None:
+    """Stores of before there was a choice stay valid; another optimiser is another protocol and other tasks."""
+    before = {"max_force": 1.0e-5, "rms_force": None, "constraint": "mirror", "max_calls": 500}
+    default, named, other = (
+        load_campaign(written(tmp_path, GOOD + line))
+        for line in ("", "minimize: {optimiser: tree}\n", "minimize: {optimiser: ase-lbfgs}\n")
+    )
+    assert default.protocol == named.protocol == {"kind": "hbond", "minimize": before}
+    assert other.protocol == {"kind": "hbond", "minimize": {**before, "optimiser": "ase-lbfgs"}}
+    assert "optimiser" not in default.model_dump_json()
+    first, second, third = (set(plan(spec).tasks) for spec in (default, named, other))
+    assert first == second
+    assert not first & third
+
+
+def test_an_optimiser_that_is_not_installed_is_bad_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(
+        CampaignError, match=r":4: field minimize\.optimiser: expected package sella.*found none; install.*'crosscheck'"
+    ):
+        load_campaign(written(tmp_path, GOOD + "minimize: {optimiser: sella}\n"))
 
 
 def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:

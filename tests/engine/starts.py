@@ -1,0 +1,25 @@
+"""Crude starts as a campaign makes them: minimised monomer, textbook H-bonds, Hessians of the bodies."""
+
+from __future__ import annotations
+
+from hbcoop_dist.engine import Start, body_hessian, guess_hessian, minimise, monomer_start
+from hbcoop_dist.engine.constraint import Constraint
+from hbcoop_dist.engine.transplant import leave_plane
+from hbcoop_dist.models.base import Potential
+from hbcoop_dist.structures import DEFAULT_ROTAMER, System
+from hbcoop_dist.structures.bodies import acceptor_body, donor_body, nma_body
+from hbcoop_dist.structures.build import crude_start, tree_of
+from hbcoop_dist.structures.templates import acceptor_water, donor_water
+
+MONOMER = System((), (DEFAULT_ROTAMER,))
+
+
+def crude(potential: Potential, system: System, constraint: Constraint = "mirror") -> Start:
+    """The start of a chain nobody has shorter ones of."""
+    monomer = minimise(potential, [monomer_start(potential, MONOMER, constraint)], constraint=constraint)[0]
+    blocks = [body_hessian(potential, nma_body(), monomer.path.q, constraint)] * system.length
+    if system.capping == "water":
+        waters = [(acceptor_body(), acceptor_water()), *[(donor_body(), donor_water())] * 3]
+        blocks += [body_hessian(potential, body, body.coordinates(x), constraint) for body, x in waters]
+    q = crude_start(system, [monomer.path.q] * system.length)
+    return Start(system, leave_plane(system, q, constraint), guess_hessian(tree_of(system), blocks))
