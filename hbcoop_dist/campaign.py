@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -216,7 +216,7 @@ class Cell:
     capping: Capping
     geometry: str
     rotamer: str
-    system: System
+    system: System = field(hash=False)  # follows from the labels, and costs ten times as much to hash
 
     @property
     def labels(self) -> dict[str, str | int]:
@@ -243,19 +243,21 @@ def rotamer_label(rule: Mapping[str, str]) -> str:
 
 
 def cells_of(spec: CampaignSpec) -> tuple[Cell, ...]:
-    """Every cell a spec asks for, models first; needs no MLFF package."""
-    cells: list[Cell] = []
-    for model in spec.models:
-        for geometry in spec.geometry_labels:
-            for rule, label in zip(spec.rotamer, spec.rotamer_labels, strict=True):
-                parsed = {kind: Rotamer.parse(text) for kind, text in rule.items()}
-                for capping in spec.capping:
-                    for pattern in spec.patterns:
-                        for length in _lengths(spec, capping):
-                            rotamers = rotamers_of(parsed, length)
-                            system = System(conformers_of(pattern, length), rotamers, capping.name)
-                            cells.append(Cell(model.name, pattern, length, capping.name, geometry, label, system))
-    return tuple(cells)
+    """Every cell a spec asks for, models first; needs no MLFF package. Models share the systems of their cells."""
+    places = list(_places(spec))
+    return tuple(Cell(model.name, *place) for model in spec.models for place in places)
+
+
+def _places(spec: CampaignSpec) -> Iterator[tuple[Pattern, int, Capping, str, str, System]]:
+    """What a cell is besides its model."""
+    for geometry in spec.geometry_labels:
+        for rule, label in zip(spec.rotamer, spec.rotamer_labels, strict=True):
+            parsed = {kind: Rotamer.parse(text) for kind, text in rule.items()}
+            for capping in spec.capping:
+                for pattern in spec.patterns:
+                    for length in _lengths(spec, capping):
+                        system = System(conformers_of(pattern, length), rotamers_of(parsed, length), capping.name)
+                        yield pattern, length, capping.name, geometry, label, system
 
 
 def _lengths(spec: CampaignSpec, capping: CappingEntry) -> Sequence[int]:

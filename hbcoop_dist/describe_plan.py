@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from functools import cache
 from typing import TYPE_CHECKING
 
 from hbcoop_dist.structures.build import build
@@ -15,10 +16,11 @@ if TYPE_CHECKING:
 def single_points(plan: Plan) -> dict[str, int]:
     """Distinct single points of every model: fragments of each distinct geometry, monomers of Hessians left out."""
     counts: Counter[str] = Counter()
+    # thousands of models share a system, and its fragments do not depend on where its atoms are
+    whole = cache(lambda system: len(distinct_fragments(build(system))))
     for task in plan.tasks.values():
         if task.kind == "energies":
-            pieces = task.fragments or distinct_fragments(task.given or build(task.system))
-            counts[task.model] += len(pieces)
+            counts[task.model] += whole(task.system) if task.fragments is None else len(task.fragments)
     return dict(counts)
 
 
@@ -35,7 +37,10 @@ def describe(plan: Plan) -> str:
     points, asked = single_points(plan), asked_points(plan)
     minimisations = Counter(task.model for task in plan.tasks.values() if task.kind == "minimise")
     batches = Counter(batch.model for batch in plan.batches)
-    running, skipped = Counter(c.model for c in plan.cell_tasks), Counter(c.model for c in plan.skipped)
+    running = Counter(c.model for c in plan.cell_tasks)
+    skipped: dict[str, Counter[str]] = {}
+    for cell, reason in plan.skipped.items():
+        skipped.setdefault(cell.model, Counter())[reason] += 1
     lines = [
         f"campaign {plan.spec.campaign}: {len(plan.cells)} cells, "
         f"{len(plan.tasks)} tasks in {len(plan.batches)} batches"
@@ -49,8 +54,6 @@ def describe(plan: Plan) -> str:
                 f"(a loop over H-bonds: {asked[name]}), {batches[name]:3d} batches"
             )
             lines.append(f"  {name:<{width}}  {line}")
-        if skipped[name]:
-            for reason in dict.fromkeys(r for c, r in plan.skipped.items() if c.model == name):
-                count = sum(1 for c, r in plan.skipped.items() if c.model == name and r == reason)
-                lines.append(f"  {name:<{width}}  {count:4d} cells skipped: {reason}")
+        for reason, count in skipped.get(name, {}).items():
+            lines.append(f"  {name:<{width}}  {count:4d} cells skipped: {reason}")
     return "\n".join(lines)

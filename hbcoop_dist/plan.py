@@ -6,21 +6,16 @@ package.  A model that cannot run is skipped with its reason, never silently.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from hbcoop_dist.campaign import CampaignSpec, Cell, cells_of
 from hbcoop_dist.models import checkpoints, registry
 from hbcoop_dist.models.base import ModelError
-from hbcoop_dist.reference import ReferenceSet, ReferenceSetError, read_reference_set
-from hbcoop_dist.structures import Structure, System
-from hbcoop_dist.structures.build import build
-from hbcoop_dist.structures.fragments import distinct_fragments
-from hbcoop_dist.tasks import LADDER, WHOLE_HESSIAN, Batch, ModelSource, Task, energies_key, minimise_key
-
-if TYPE_CHECKING:
-    from hbcoop_dist.structures.fragments import Molecules
+from hbcoop_dist.outline import Group, Outline, group, outline, tasks_of
+from hbcoop_dist.reference import ReferenceSetError, read_reference_set
+from hbcoop_dist.structures import System
+from hbcoop_dist.tasks import Batch, ModelSource, Task
 
 BATCH_ATOMS = 500
 
@@ -111,22 +106,26 @@ def plan(spec: CampaignSpec) -> Plan:
         for label, folder in zip(spec.geometry_labels, spec.geometry, strict=True)
         if label != "own"
     }
-    draft = _Draft(spec, references)
-    cell_tasks: dict[Cell, CellTasks] = {}
+    grid = cells[: len(cells) // len(spec.models)]
+    draft = _Draft(outline(grid, spec.minimize, references, False), outline(grid, spec.minimize, references, True))
     skipped: dict[Cell, str] = {}
-    for cell in cells:
-        if cell.model in absent:
-            skipped[cell] = absent[cell.model]
-        elif reason := draft.missing_geometry(cell):
-            skipped[cell] = reason
+    for first in range(0, len(cells), len(grid)):
+        own = cells[first : first + len(grid)]
+        if (model := own[0].model) in absent:
+            skipped.update(dict.fromkeys(own, absent[model]))
         else:
-            cell_tasks[cell] = draft.cell(sources[cell.model], cell)
+            skipped.update(draft.add(sources[model], own))
+    if sources:
+        _refuse_unused(references, grid, draft.missing)
+    return Plan(spec, cells, sources, skipped, draft.tasks, tuple(draft.batches), draft.cell_tasks)
+
+
+def _refuse_unused(references: Iterable[str], grid: Sequence[Cell], missing: Mapping[int, str]) -> None:
+    """A reference set that holds nothing that is asked for is a mistake, not a plan without cells."""
     for label in references:
-        asked = [cell for cell in cells if cell.geometry == label and cell.model not in absent]
-        if asked and all(cell in skipped for cell in asked):
-            raise ReferenceSetError("; ".join(dict.fromkeys(skipped[cell] for cell in asked)))
-    batches = tuple(_batches(draft.tasks.values(), sources))
-    return Plan(spec, cells, sources, skipped, draft.tasks, batches, cell_tasks)
+        reasons = [missing.get(place, "") for place, cell in enumerate(grid) if cell.geometry == label]
+        if all(reasons):
+            raise ReferenceSetError("; ".join(dict.fromkeys(reasons)))
 
 
 def _sources(spec: CampaignSpec) -> tuple[dict[str, ModelSource], dict[str, str]]:
@@ -140,134 +139,47 @@ def _sources(spec: CampaignSpec) -> tuple[dict[str, ModelSource], dict[str, str]
                 raise ModelError(usable.reason)
             absent[entry.name] = usable.reason
             continue
-        path = None
         if card.checkpoint is not None or entry.checkpoint is not None:
-            path = str(checkpoints.find(card, entry.checkpoint).path)
-        sources[entry.name] = ModelSource(card, checkpoints.identity(card, entry.checkpoint), path)
+            found = checkpoints.find(card, entry.checkpoint)
+            sources[entry.name] = ModelSource(card, found.sha256, str(found.path))
+        else:
+            sources[entry.name] = ModelSource(card, checkpoints.identity(card))
     return sources, absent
 
 
 class _Draft:
-    """Tasks gathered so far while a plan is drawn up; equal keys fall together."""
+    """A plan as it is drawn up, model by model; equal keys fall together."""
 
-    def __init__(self, spec: CampaignSpec, references: Mapping[str, ReferenceSet]) -> None:
-        self.spec = spec
-        self.references = references
+    def __init__(self, whole: Outline, split: Outline) -> None:
+        # A model whose single points take minutes gets one task per fragment.
+        self._outlines = {False: whole, True: split}
+        self._groups: dict[tuple[bool, int], tuple[Group, ...]] = {}
+        self.missing = whole.missing
         self.tasks: dict[str, Task] = {}
+        self.batches: list[Batch] = []
+        self.cell_tasks: dict[Cell, CellTasks] = {}
 
-    def missing_geometry(self, cell: Cell) -> str:
-        """Why a cell has no geometry in its reference set; empty when it has, or needs none."""
-        if cell.geometry == "own":
-            return ""
-        missing = self.references[cell.geometry].missing(cell.system)
-        return f"reference set {cell.geometry} has no {missing}" if missing else ""
-
-    def cell(self, source: ModelSource, cell: Cell) -> CellTasks:
-        complex_parts = self.parts(source, cell.system, cell.geometry)
-        dimers = [cell.system.dimer(bond) for bond in range(1, cell.length)]
-        return CellTasks(complex_parts, tuple(self.parts(source, dimer, cell.geometry) for dimer in dimers))
-
-    def parts(self, source: ModelSource, system: System, geometry: str) -> Parts:
-        if geometry == "own":
-            place: str | Structure = self.minimisation(source, system)
-        else:
-            place = self.references[geometry].structure(system)
-        pieces: list[tuple[Molecules, ...] | None] = [None]
-        if source.card.single_point_cost == "minutes":
-            pieces = [(molecules,) for molecules in distinct_fragments(build(system))]
-        keys: list[str] = []
-        for fragments in pieces:
-            key = energies_key(source, place, fragments)
-            given = place if isinstance(place, Structure) else None
-            self._add(
-                Task(
-                    key,
-                    "energies",
-                    source.card.name,
-                    system,
-                    geometry=place if isinstance(place, str) else None,
-                    given=given,
-                    fragments=fragments,
-                )
+    def add(self, source: ModelSource, cells: Sequence[Cell]) -> dict[Cell, str]:
+        """Tasks, batches and cells of one model; what is skipped, and why."""
+        slow = source.card.single_point_cost == "minutes"
+        limit = BATCH_ATOMS if source.card.batched and not slow else 0
+        drawn = self._outlines[slow]
+        if (slow, limit) not in self._groups:
+            self._groups[slow, limit] = group(drawn, limit)
+        tasks = tasks_of(drawn, source)
+        new = {task.key for task in tasks if task.key not in self.tasks}
+        self.tasks.update((task.key, task) for task in tasks if task.key in new)
+        for name, steps in self._groups[slow, limit]:
+            if members := tuple(tasks[step] for step in steps if tasks[step].key in new):
+                self.batches.append(Batch(f"{source.card.name} {name}", source.card.name, members))
+        parts = [
+            Parts(
+                one.system,
+                None if one.minimise is None else tasks[one.minimise].key,
+                tuple(tasks[step].key for step in one.energies),
             )
-            keys.append(key)
-        return Parts(system, place if isinstance(place, str) else None, tuple(keys))
-
-    def minimisation(self, source: ModelSource, system: System) -> str:
-        key = minimise_key(source, "minimise", system, self.spec.minimize)
-        if key in self.tasks:
-            return key
-        monomers = tuple(self.monomer(source, System((), (rotamer,))) for rotamer in system.rotamers)
-        seeds = tuple((self.minimisation(source, seed), seed) for seed in _seeds(system))
-        return self._add(Task(key, "minimise", source.card.name, system, monomers=monomers, seeds=seeds))
-
-    def monomer(self, source: ModelSource, system: System) -> str:
-        key = minimise_key(source, "monomer", system, self.spec.minimize)
-        return self._add(Task(key, "monomer", source.card.name, system))
-
-    def _add(self, task: Task) -> str:
-        self.tasks.setdefault(task.key, task)
-        return task.key
-
-
-def _seeds(system: System) -> tuple[System, ...]:
-    """Shorter chains a chain starts from, shortest first: its isolated dimers and the two next rungs of the ladder.
-
-    The ladder goes to `LADDER` units whatever lengths were asked for, so a result never depends on the other lengths of
-    a spec; beyond it no length waits for another.  Two rungs, because the tail of a linear chain alternates.
-    """
-    if system.length == 2 and system.capping == "none":
-        return ()
-    dimers = [system.dimer(bond) for bond in range(1, system.length)]
-    top = min(system.length - 1, LADDER)
-    lengths = sorted({top - 1, top, *range(WHOLE_HESSIAN - 1, min(top, WHOLE_HESSIAN) + 1)})
-    rungs = [system.prefix(length) for length in lengths if 2 <= length <= top]
-    return tuple(seed for seed in dict.fromkeys((*dimers, *rungs)) if seed != system)
-
-
-def _batches(tasks: Iterable[Task], sources: Mapping[str, ModelSource]) -> Iterable[Batch]:
-    """Group tasks of one model and one stage; an energies task rides with the minimisation it needs."""
-    riders: dict[str, list[Task]] = {}
-    stages: dict[tuple[str, int], list[list[Task]]] = {}
-    for task in tasks:
-        slow = sources[task.model].card.single_point_cost == "minutes"
-        if task.kind == "energies" and task.geometry is not None and not slow:
-            riders.setdefault(task.geometry, []).append(task)
-    for task in tasks:
-        slow = sources[task.model].card.single_point_cost == "minutes"
-        if task.kind == "energies" and task.geometry is not None and not slow:
-            continue
-        stages.setdefault((task.model, _stage(task)), []).append([task, *riders.get(task.key, [])])
-    order = list(sources)
-    for (model, stage), units in sorted(stages.items(), key=lambda item: (order.index(item[0][0]), item[0][1])):
-        card = sources[model].card
-        limit = BATCH_ATOMS if card.batched and card.single_point_cost == "fast" else 0
-        name = _STAGES.get(stage, f"{stage} units")
-        for number, group in enumerate(_fill(units, limit), 1):
-            yield Batch(f"{model} {name} {number}", model, tuple(task for unit in group for task in unit))
-
-
-_MONOMERS, _DIMERS, _LONGER, _ENERGIES = 0, 1, LADDER + 1, LADDER + 2
-_STAGES = {_MONOMERS: "monomers", _DIMERS: "dimers", _LONGER: "longer", _ENERGIES: "energies"}
-
-
-def _stage(task: Task) -> int:
-    """Stages follow one another: a rung of the ladder needs the rungs below it, capped or bare."""
-    if task.kind == "monomer":
-        return _MONOMERS
-    if task.kind == "energies":
-        return _ENERGIES
-    return min(task.system.length, _LONGER) if task.seeds else _DIMERS
-
-
-def _fill(units: list[list[Task]], limit: int) -> list[list[list[Task]]]:
-    groups: list[list[list[Task]]] = []
-    filled = limit + 1
-    for unit in units:
-        atoms = unit[0].system.n_atoms
-        if filled + atoms > limit:
-            groups.append([])
-            filled = 0
-        groups[-1].append(unit)
-        filled += atoms
-    return groups
+            for one in drawn.parts
+        ]
+        for place, (whole, dimers) in drawn.cells.items():
+            self.cell_tasks[cells[place]] = CellTasks(parts[whole], tuple(parts[dimer] for dimer in dimers))
+        return {cells[place]: reason for place, reason in drawn.missing.items()}

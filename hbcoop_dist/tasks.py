@@ -97,45 +97,66 @@ class Batch:
         return sum(task.system.n_atoms for task in self.tasks if task.kind != "energies" or task.geometry is None)
 
 
-def content_key(content: Mapping[str, object]) -> str:
-    """Hash (32 hex digits of sha256) of plain data in canonical JSON."""
-    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
+MODEL, GEOMETRY = "@model", "@geometry"
+"""Stand in a task's content for what only its model decides, so that models share the rest of the text."""
 
 
-def model_part(source: ModelSource) -> dict[str, object]:
+def key_of(text: str, model: str, geometry: str = "") -> str:
+    """Key of a task: hash (32 hex digits of sha256) of its content in canonical JSON.
+
+    Parameters
+    ----------
+    text : str
+        From `minimise_text` or `energies_text`.
+    model : str
+        From `model_text`.
+    geometry : str
+        Key of the minimisation whose geometry an energies task takes.
+    """
+    whole = text.replace(f'"{GEOMETRY}"', f'"{geometry}"').replace(f'"{MODEL}"', model)
+    return hashlib.sha256(whole.encode()).hexdigest()[:32]
+
+
+def _canonical(content: Mapping[str, object]) -> str:
+    return json.dumps(content, sort_keys=True, separators=(",", ":"))
+
+
+def model_text(source: ModelSource) -> str:
     """What of a model decides a result."""
-    return {
-        "family": source.card.family,
-        "checkpoint": source.identity,
-        "dtype": source.card.dtype,
-        "options": {name: str(value) for name, value in sorted(source.card.options.items())},
-    }
+    return _canonical(
+        {
+            "family": source.card.family,
+            "checkpoint": source.identity,
+            "dtype": source.card.dtype,
+            "options": {name: str(value) for name, value in sorted(source.card.options.items())},
+        }
+    )
 
 
-def minimise_key(source: ModelSource, kind: Kind, system: System, minimize: Minimize) -> str:
-    """Key of a minimisation (or of a monomer with its Hessian)."""
-    content = {
-        "version": PROTOCOL_VERSION,
-        "kind": kind,
-        "model": model_part(source),
-        "minimize": minimize.model_dump(),
-        "system": system.as_data(),
-    }
-    return content_key(content)
+def minimise_text(kind: Kind, system: System, minimize: Minimize) -> str:
+    """Content of a minimisation (or of a monomer with its Hessian), its model left open."""
+    return _canonical(
+        {
+            "version": PROTOCOL_VERSION,
+            "kind": kind,
+            "model": MODEL,
+            "minimize": minimize.model_dump(),
+            "system": system.as_data(),
+        }
+    )
 
 
-def energies_key(source: ModelSource, geometry: str | Structure, fragments: tuple[Molecules, ...] | None) -> str:
-    """Key of fragment energies at a minimised geometry (its key) or at a given one (its positions)."""
-    if isinstance(geometry, Structure):
-        place: object = {"numbers": geometry.numbers.tolist(), "positions": geometry.positions.tolist()}
-    else:
-        place = geometry
-    content = {
-        "version": PROTOCOL_VERSION,
-        "kind": "energies",
-        "model": model_part(source),
-        "geometry": place,
-        "fragments": None if fragments is None else [list(molecules) for molecules in fragments],
-    }
-    return content_key(content)
+def energies_text(given: Structure | None, fragments: tuple[Molecules, ...] | None) -> str:
+    """Content of fragment energies at a given geometry, or at a minimised one, which is left open like the model."""
+    place: object = GEOMETRY
+    if given is not None:
+        place = {"numbers": given.numbers.tolist(), "positions": given.positions.tolist()}
+    return _canonical(
+        {
+            "version": PROTOCOL_VERSION,
+            "kind": "energies",
+            "model": MODEL,
+            "geometry": place,
+            "fragments": None if fragments is None else [list(molecules) for molecules in fragments],
+        }
+    )
