@@ -26,6 +26,8 @@ from hbcoop_dist.structures import Rotamer, System, conformers_of, rotamers_of
 from hbcoop_dist.structures.system import Capping, Pattern
 
 MAX_LENGTH = 200
+LOWEST = "lowest"
+"""Rotamers that are chosen by energy, model by model and unit by unit (`rotamers`)."""
 T = TypeVar("T")
 
 
@@ -130,16 +132,18 @@ def _listed(value: Any) -> Any:
 
 
 def _rotamer_rule(value: Any) -> dict[str, str]:
-    """``default``, ``"cis-N, trans-C"`` or a mapping by unit type, as one canonical mapping."""
+    """``default``, ``lowest``, ``"cis-N, trans-C"`` or a mapping by unit type, as one canonical mapping."""
     if value == "default":
         return {"all": str(Rotamer())}
+    if value == LOWEST:
+        return {"all": LOWEST}
     if isinstance(value, str):
         return {"all": str(Rotamer.parse(value))}
     if isinstance(value, Mapping) and value:
         rule = {str(kind): Rotamer.parse(str(text)) for kind, text in value.items()}
         rotamers_of(rule, 2)
         return {kind: str(rotamer) for kind, rotamer in {**rule, "all": rule.get("all", Rotamer())}.items()}
-    raise ValueError(f'expected default, "cis-N, trans-C" or a mapping by unit type, found {value!r}')
+    raise ValueError(f'expected default, lowest, "cis-N, trans-C" or a mapping by unit type, found {value!r}')
 
 
 ModelItem = Annotated[ModelEntry, BeforeValidator(_named)]
@@ -184,6 +188,15 @@ class CampaignSpec(_Frozen):
     def _unique_rotamers(cls, items: tuple[dict[str, str], ...]) -> tuple[dict[str, str], ...]:
         return _unique(items, [rotamer_label(item) for item in items])
 
+    @model_validator(mode="after")
+    def _lowest_of_own_geometries(self) -> CampaignSpec:
+        if LOWEST in self.rotamer_labels and (given := [name for name in self.geometry if name != "own"]):
+            raise ValueError(
+                f"rotamer: expected geometry own beside {LOWEST}, found {', '.join(given)}: "
+                "given geometries have their rotamers already"
+            )
+        return self
+
     @property
     def protocol(self) -> dict[str, object]:
         """What decides the meaning of every number of a store: it may not change within one."""
@@ -219,6 +232,11 @@ class Cell:
     system: System = field(hash=False)  # follows from the labels, and costs ten times as much to hash
 
     @property
+    def by_energy(self) -> bool:
+        """Whether its rotamers are chosen by energy; until they are, `system` has the default ones."""
+        return self.rotamer == LOWEST
+
+    @property
     def labels(self) -> dict[str, str | int]:
         """Labels in the store, by dim."""
         return {
@@ -252,7 +270,7 @@ def _places(spec: CampaignSpec) -> Iterator[tuple[Pattern, int, Capping, str, st
     """What a cell is besides its model."""
     for geometry in spec.geometry_labels:
         for rule, label in zip(spec.rotamer, spec.rotamer_labels, strict=True):
-            parsed = {kind: Rotamer.parse(text) for kind, text in rule.items()}
+            parsed = {} if label == LOWEST else {kind: Rotamer.parse(text) for kind, text in rule.items()}
             for capping in spec.capping:
                 for pattern in spec.patterns:
                     for length in _lengths(spec, capping):

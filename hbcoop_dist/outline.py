@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from hbcoop_dist.campaign import Cell, Minimize
 from hbcoop_dist.reference import ReferenceSet
+from hbcoop_dist.rotamers import candidates
 from hbcoop_dist.structures import Structure, System
 from hbcoop_dist.structures.build import build
 from hbcoop_dist.structures.fragments import Molecules, distinct_fragments
@@ -65,17 +67,24 @@ class Outline:
     cells : dict of int to (int, tuple of int)
         By place of the cell in the grid: its complex and the isolated dimer of every H-bond, as places in `parts`.
     missing : dict of int to str
-        Cells that have no geometry in their reference set, and why.
+        Cells that have no geometry, and why.
+    questions : dict of int to tuple of int
+        Cells whose rotamers are still to be chosen: the places of the candidates that decide.
     """
 
     steps: list[Step] = field(default_factory=list)
     parts: list[PartSteps] = field(default_factory=list)
     cells: dict[int, tuple[int, tuple[int, ...]]] = field(default_factory=dict)
     missing: dict[int, str] = field(default_factory=dict)
+    questions: dict[int, tuple[int, ...]] = field(default_factory=dict)
 
 
 def outline(
-    grid: Sequence[Cell], minimize: Minimize, references: Mapping[str, ReferenceSet], split_fragments: bool
+    grid: Sequence[Cell],
+    minimize: Minimize,
+    references: Mapping[str, ReferenceSet],
+    split_fragments: bool,
+    undecided: Mapping[int, str] = MappingProxyType({}),
 ) -> Outline:
     """Outline the tasks of the cells of one model; with `split_fragments`, one task per fragment.
 
@@ -87,10 +96,17 @@ def outline(
     references : mapping of str to ReferenceSet
         Given geometries by label.
     split_fragments : bool
+    undecided : mapping of int to str
+        Places of the cells that have no rotamers: none chosen yet (empty), or why there are none.
     """
     draft = _Draft(minimize, references, split_fragments)
     for place, cell in enumerate(grid):
-        draft.cell(place, cell)
+        if place not in undecided:
+            draft.cell(place, cell)
+        elif undecided[place]:
+            draft.found.missing[place] = undecided[place]
+        else:
+            draft.question(place, cell)
     return draft.found
 
 
@@ -111,6 +127,15 @@ class _Draft:
         whole = self._part(cell.system, cell.geometry)
         dimers = [cell.system.dimer(bond) for bond in range(1, cell.length)]
         self.found.cells[place] = whole, tuple(self._part(dimer, cell.geometry) for dimer in dimers)
+
+    def question(self, place: int, cell: Cell) -> None:
+        self.found.questions[place] = tuple(self._candidate(one) for one in candidates(cell.system.conformers))
+
+    def _candidate(self, system: System) -> int:
+        monomers = tuple(self._monomer(System((), (rotamer,))) for rotamer in system.rotamers)
+        dimers = [system.dimer(bond) for bond in range(1, system.length)] if system.length > 2 else []
+        seeds = tuple(self._candidate(dimer) for dimer in dict.fromkeys(dimers))
+        return self._add(Step(minimise_text("candidate", system, self._minimize), "candidate", system, monomers, seeds))
 
     def _part(self, system: System, geometry: str) -> int:
         if (system, geometry) not in self._parts:

@@ -7,17 +7,20 @@ package.  A model that cannot run is skipped with its reason, never silently.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 
-from hbcoop_dist.campaign import CampaignSpec, Cell, cells_of
+from hbcoop_dist.campaign import CampaignSpec, Cell, Minimize, cells_of
 from hbcoop_dist.models import checkpoints, registry
-from hbcoop_dist.models.base import ModelError
+from hbcoop_dist.models.base import ModelCard, ModelError
 from hbcoop_dist.outline import Group, Outline, group, outline, tasks_of
-from hbcoop_dist.reference import ReferenceSetError, read_reference_set
+from hbcoop_dist.reference import ReferenceSet, ReferenceSetError, read_reference_set
+from hbcoop_dist.rotamers import Chosen
 from hbcoop_dist.structures import System
 from hbcoop_dist.tasks import Batch, ModelSource, Task
 
 BATCH_ATOMS = 500
+_NO_ROTAMERS = "no rotamers give this model a minimum of every dimer and trimer of the chain"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,9 @@ class Plan:
         Every distinct task by key, inputs before what needs them.
     batches : tuple of Batch
     cell_tasks : mapping of Cell to CellTasks
+    questions : mapping of Cell to tuple of str
+        Cells whose rotamers are chosen by energy and still open: keys of the candidates that decide.  Once those have
+        results, `plan` is asked again with what was `chosen`.
     """
 
     spec: CampaignSpec
@@ -73,6 +79,7 @@ class Plan:
     tasks: Mapping[str, Task] = field(repr=False)
     batches: tuple[Batch, ...] = field(repr=False)
     cell_tasks: Mapping[Cell, CellTasks] = field(repr=False)
+    questions: Mapping[Cell, tuple[str, ...]] = field(repr=False)
 
     def __str__(self) -> str:
         from hbcoop_dist.describe_plan import describe
@@ -80,13 +87,15 @@ class Plan:
         return describe(self)
 
 
-def plan(spec: CampaignSpec) -> Plan:
+def plan(spec: CampaignSpec, chosen: Chosen = MappingProxyType({})) -> Plan:
     """Expand a campaign into its plan.
 
     Parameters
     ----------
     spec : CampaignSpec
         From `load_campaign`.
+    chosen : mapping of (str, tuple of str) to tuple of Rotamer, or None
+        Rotamers chosen by energy so far, by model and conformers of the chain.
 
     Returns
     -------
@@ -99,7 +108,7 @@ def plan(spec: CampaignSpec) -> Plan:
     ModelError
         When a checkpoint named in the spec is not there, or is not what it should be.
     """
-    cells = cells_of(spec)
+    cells = tuple(_decided(cell, chosen) for cell in cells_of(spec))
     sources, absent = _sources(spec)
     references = {
         label: read_reference_set(folder)
@@ -107,7 +116,7 @@ def plan(spec: CampaignSpec) -> Plan:
         if label != "own"
     }
     grid = cells[: len(cells) // len(spec.models)]
-    draft = _Draft(outline(grid, spec.minimize, references, False), outline(grid, spec.minimize, references, True))
+    draft = _Draft(_Outlines(spec.minimize, references, chosen))
     skipped: dict[Cell, str] = {}
     for first in range(0, len(cells), len(grid)):
         own = cells[first : first + len(grid)]
@@ -117,7 +126,13 @@ def plan(spec: CampaignSpec) -> Plan:
             skipped.update(draft.add(sources[model], own))
     if sources:
         _refuse_unused(references, grid, draft.missing)
-    return Plan(spec, cells, sources, skipped, draft.tasks, tuple(draft.batches), draft.cell_tasks)
+    return Plan(spec, cells, sources, skipped, draft.tasks, tuple(draft.batches), draft.cell_tasks, draft.questions)
+
+
+def _decided(cell: Cell, chosen: Chosen) -> Cell:
+    """The cell with the rotamers that were chosen for it."""
+    rotamers = chosen.get((cell.model, cell.system.conformers)) if cell.by_energy else None
+    return cell if rotamers is None else replace(cell, system=replace(cell.system, rotamers=rotamers))
 
 
 def _refuse_unused(references: Iterable[str], grid: Sequence[Cell], missing: Mapping[int, str]) -> None:
@@ -147,29 +162,52 @@ def _sources(spec: CampaignSpec) -> tuple[dict[str, ModelSource], dict[str, str]
     return sources, absent
 
 
+class _Outlines:
+    """Outlines and their batches, each made once; all models share one unless their rotamers were chosen by energy."""
+
+    def __init__(self, minimize: Minimize, references: Mapping[str, ReferenceSet], chosen: Chosen) -> None:
+        self._minimize, self._references, self._chosen = minimize, references, chosen
+        self._outlines: dict[object, Outline] = {}
+        self._groups: dict[object, tuple[Group, ...]] = {}
+
+    def of(self, card: ModelCard, cells: Sequence[Cell]) -> tuple[Outline, tuple[Group, ...]]:
+        """What a model does, and in which batches."""
+        # A model whose single points take minutes gets one task per fragment.
+        slow = card.single_point_cost == "minutes"
+        limit = BATCH_ATOMS if card.batched and not slow else 0
+        own = tuple(cell.system for cell in cells if cell.by_energy)
+        undecided = {
+            place: "" if (cell.model, cell.system.conformers) not in self._chosen else _NO_ROTAMERS
+            for place, cell in enumerate(cells)
+            if cell.by_energy and self._chosen.get((cell.model, cell.system.conformers)) is None
+        }
+        which = (slow, own, tuple(undecided.items()))
+        if which not in self._outlines:
+            self._outlines[which] = outline(cells, self._minimize, self._references, slow, undecided)
+        if (which, limit) not in self._groups:
+            self._groups[which, limit] = group(self._outlines[which], limit)
+        return self._outlines[which], self._groups[which, limit]
+
+
 class _Draft:
     """A plan as it is drawn up, model by model; equal keys fall together."""
 
-    def __init__(self, whole: Outline, split: Outline) -> None:
-        # A model whose single points take minutes gets one task per fragment.
-        self._outlines = {False: whole, True: split}
-        self._groups: dict[tuple[bool, int], tuple[Group, ...]] = {}
-        self.missing = whole.missing
+    def __init__(self, outlines: _Outlines) -> None:
+        self._outlines = outlines
+        self.missing: Mapping[int, str] = {}
         self.tasks: dict[str, Task] = {}
         self.batches: list[Batch] = []
         self.cell_tasks: dict[Cell, CellTasks] = {}
+        self.questions: dict[Cell, tuple[str, ...]] = {}
 
     def add(self, source: ModelSource, cells: Sequence[Cell]) -> dict[Cell, str]:
         """Tasks, batches and cells of one model; what is skipped, and why."""
-        slow = source.card.single_point_cost == "minutes"
-        limit = BATCH_ATOMS if source.card.batched and not slow else 0
-        drawn = self._outlines[slow]
-        if (slow, limit) not in self._groups:
-            self._groups[slow, limit] = group(drawn, limit)
+        drawn, batches = self._outlines.of(source.card, cells)
+        self.missing = drawn.missing
         tasks = tasks_of(drawn, source)
         new = {task.key for task in tasks if task.key not in self.tasks}
         self.tasks.update((task.key, task) for task in tasks if task.key in new)
-        for name, steps in self._groups[slow, limit]:
+        for name, steps in batches:
             if members := tuple(tasks[step] for step in steps if tasks[step].key in new):
                 self.batches.append(Batch(f"{source.card.name} {name}", source.card.name, members))
         parts = [
@@ -182,4 +220,6 @@ class _Draft:
         ]
         for place, (whole, dimers) in drawn.cells.items():
             self.cell_tasks[cells[place]] = CellTasks(parts[whole], tuple(parts[dimer] for dimer in dimers))
+        for place, steps in drawn.questions.items():
+            self.questions[cells[place]] = tuple(tasks[step].key for step in steps)
         return {cells[place]: reason for place, reason in drawn.missing.items()}

@@ -22,6 +22,8 @@ ROTAMERS: tuple[Rotamer, ...] = (
 """All four, the default first: of equal energies, it is taken."""
 
 Pair = tuple[Rotamer, Rotamer]
+Chosen = Mapping[tuple[str, tuple[Conformer, ...]], tuple[Rotamer, ...] | None]
+"""Rotamers by model and conformers of a chain; None where no rotamers have a minimum."""
 
 
 def candidates(conformers: Sequence[Conformer]) -> tuple[System, ...]:

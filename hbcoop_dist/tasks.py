@@ -17,7 +17,7 @@ from hbcoop_dist.models.base import ModelCard
 from hbcoop_dist.structures import Structure, System
 from hbcoop_dist.structures.fragments import Molecules
 
-PROTOCOL_VERSION = 2
+PROTOCOL_VERSION = 3
 """Raised whenever the engine would give another number for the same key."""
 
 LADDER = 6
@@ -26,7 +26,7 @@ LADDER = 6
 WHOLE_HESSIAN = 4
 """Longest chain whose whole out-of-plane Hessian is computed; longer ones start from it."""
 
-Kind = Literal["monomer", "minimise", "energies"]
+Kind = Literal["monomer", "candidate", "minimise", "energies"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,8 @@ class Task:
     Attributes
     ----------
     key : str
-    kind : {"monomer", "minimise", "energies"}
+    kind : {"monomer", "candidate", "minimise", "energies"}
+        A candidate is minimised for its energy alone, by which rotamers are chosen.
     model : str
     system : System
     monomers : tuple of str

@@ -93,7 +93,12 @@ def do_work(work: Work) -> list[TaskResult]:
     provenance = _provenance(potential)
     known = dict(work.inputs)
     bench = _Bench(potential, _size_of(potential), work.minimize, known, RestartFolder(work.scratch))
-    for kind, stage in (("monomer", _monomers), ("minimise", _minimisations), ("energies", _energies)):
+    for kind, stage in (
+        ("monomer", _monomers),
+        ("candidate", _candidates),
+        ("minimise", _minimisations),
+        ("energies", _energies),
+    ):
         tasks = [task for task in work.batch.tasks if task.kind == kind]
         lost = {task.key: reason for task in tasks if (reason := _lost_input(task, known))}
         known.update({key: TaskResult(key, "failed", reason, {}, provenance) for key, reason in lost.items()})
@@ -190,6 +195,22 @@ def _monomers(bench: _Bench, tasks: Sequence[Task]) -> Iterable[TaskResult]:
                 data[body.name] = body_hessian(potential, body, body.coordinates(water), minimize.constraint)
                 data[f"{body.name} q"] = body.coordinates(water)
         yield TaskResult(task.key, status, reason, data)
+
+
+def _candidates(bench: _Bench, tasks: Sequence[Task]) -> Iterable[TaskResult]:
+    """Minimise dimers and trimers by whose energies rotamers are chosen; whether they are saddles decides nothing.
+
+    Trimers start from dimers, so all of one length are minimised before the next.
+    """
+    for length in sorted({task.system.length for task in tasks}):
+        same = [task for task in tasks if task.system.length == length]
+        found = _minimised(bench, same, [_start(task, bench.known, bench.minimize.constraint) for task in same])
+        for task, one in zip(same, found, strict=True):
+            status, reason = _verdict(one)
+            data: dict[str, object] = {"q": one.path.q, "energy": one.path.energy, "force_calls": one.path.force_calls}
+            if length == 2:
+                data["hessian"] = _reduced_hessian(one, bench.minimize.constraint)
+            yield TaskResult(task.key, status, reason, data)
 
 
 def _minimisations(bench: _Bench, tasks: Sequence[Task]) -> Iterable[TaskResult]:
