@@ -86,7 +86,8 @@ def run_campaign(
     """
     if unknown := sorted(set(retry or ()) - set(RETRYABLE)):
         raise typer.BadParameter(f"--retry: expected {', '.join(RETRYABLE)}, found {', '.join(unknown)}")
-    drawn = make_plan(load_campaign(spec))
+    check_device(device)
+    drawn = make_plan(load_campaign(spec), device=device)
     typer.echo(drawn)
     _licences(drawn)
     summary = run(drawn, store, serial=serial, workers=workers, device=device, retry=tuple(retry or ()))

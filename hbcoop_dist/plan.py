@@ -19,7 +19,9 @@ from hbcoop_dist.rotamers import Chosen
 from hbcoop_dist.structures import System
 from hbcoop_dist.tasks import Batch, ModelSource, Task
 
-BATCH_ATOMS = 500
+BATCH_ATOMS = {"cpu": 500, "cuda": 5000}
+"""Atoms of the tasks that a worker is given at a time, by device.  How many of them go into one call of the model is the
+worker's business (`engine.BatchSize`); a GPU has to be kept busy with more than a core can use."""
 _NO_ROTAMERS = "no rotamers give this model a minimum of every dimer and trimer of the chain"
 
 
@@ -87,7 +89,7 @@ class Plan:
         return describe(self)
 
 
-def plan(spec: CampaignSpec, chosen: Chosen = MappingProxyType({})) -> Plan:
+def plan(spec: CampaignSpec, chosen: Chosen = MappingProxyType({}), *, device: str = "cpu") -> Plan:
     """Expand a campaign into its plan.
 
     Parameters
@@ -96,6 +98,8 @@ def plan(spec: CampaignSpec, chosen: Chosen = MappingProxyType({})) -> Plan:
         From `load_campaign`.
     chosen : mapping of (str, tuple of str) to tuple of Rotamer, or None
         Rotamers chosen by energy so far, by model and conformers of the chain.
+    device : str
+        What the workers run on, ``cpu`` or ``cuda``: decides how large batches are, and no result.
 
     Returns
     -------
@@ -116,7 +120,7 @@ def plan(spec: CampaignSpec, chosen: Chosen = MappingProxyType({})) -> Plan:
         if label != "own"
     }
     grid = cells[: len(cells) // len(spec.models)]
-    draft = _Draft(_Outlines(spec.minimize, references, chosen))
+    draft = _Draft(_Outlines(spec.minimize, references, chosen, device))
     skipped: dict[Cell, str] = {}
     for first in range(0, len(cells), len(grid)):
         own = cells[first : first + len(grid)]
@@ -165,8 +169,8 @@ def _sources(spec: CampaignSpec) -> tuple[dict[str, ModelSource], dict[str, str]
 class _Outlines:
     """Outlines and their batches, each made once; all models share one unless their rotamers were chosen by energy."""
 
-    def __init__(self, minimize: Minimize, references: Mapping[str, ReferenceSet], chosen: Chosen) -> None:
-        self._minimize, self._references, self._chosen = minimize, references, chosen
+    def __init__(self, minimize: Minimize, references: Mapping[str, ReferenceSet], chosen: Chosen, device: str) -> None:
+        self._minimize, self._references, self._chosen, self._device = minimize, references, chosen, device
         self._outlines: dict[object, Outline] = {}
         self._groups: dict[object, tuple[Group, ...]] = {}
 
@@ -174,7 +178,8 @@ class _Outlines:
         """What a model does, and in which batches."""
         # A model whose single points take minutes gets one task per fragment.
         slow = card.single_point_cost == "minutes"
-        limit = BATCH_ATOMS if card.batched and not slow else 0
+        kind = self._device.partition(":")[0] if card.gpu else "cpu"
+        limit = BATCH_ATOMS[kind] if card.batched and not slow else 0
         own = tuple(cell.system for cell in cells if cell.by_energy)
         undecided = {
             place: "" if (cell.model, cell.system.conformers) not in self._chosen else _NO_ROTAMERS

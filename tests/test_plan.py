@@ -13,6 +13,7 @@ from hbcoop_dist.describe_plan import single_points
 from hbcoop_dist.models import registry
 from hbcoop_dist.plan import BATCH_ATOMS, Plan
 from hbcoop_dist.reference import ReferenceSetError
+from hbcoop_dist.rotamers import ROTAMERS
 from hbcoop_dist.structures import chain_system
 from hbcoop_dist.structures.build import build
 
@@ -46,7 +47,7 @@ def test_inputs_come_first_and_every_task_is_in_one_batch() -> None:
         assert not seen & set(keys)
         seen.update(keys)
         minimised = [task.system.n_atoms for task in batch.tasks if task.kind == "minimise"]
-        assert sum(minimised) <= BATCH_ATOMS
+        assert sum(minimised) <= BATCH_ATOMS["cpu"]
     assert seen == set(drawn.tasks)
 
 
@@ -119,3 +120,36 @@ def test_given_geometries_in_other_rotamers_are_not_passed_off(tmp_path) -> None
 def test_the_plan_says_what_would_run() -> None:
     text = str(draw(lengths="2..5"))
     assert "4 cells,    4 minimisations,    42 single points (a loop over H-bonds: 100)" in text
+
+
+def test_a_gpu_is_given_more_at_a_time_and_computes_the_same() -> None:
+    """Only families that have a GPU path; keys do not know the device."""
+    fields = {"campaign": "test", "models": ["so3lr", "toy"], "patterns": ["arc", "linear"], "lengths": "2..12"}
+    spec = CampaignSpec.model_validate(fields)
+    cpu, cuda = plan(spec), plan(spec, device="cuda:0")
+    assert set(cpu.tasks) == set(cuda.tasks)
+    batches = {
+        (name, drawn): sum(batch.model == name for batch in drawn_plan.batches)
+        for name in ("so3lr", "toy")
+        for drawn, drawn_plan in (("cpu", cpu), ("cuda", cuda))
+    }
+    assert batches["so3lr", "cuda"] < batches["so3lr", "cpu"]
+    assert batches["toy", "cuda"] == batches["toy", "cpu"]
+
+
+def test_cells_whose_rotamers_are_chosen_by_energy_wait_for_every_candidate() -> None:
+    spec = CampaignSpec.model_validate(
+        {"campaign": "test", "models": ["toy"], "patterns": ["linear"], "lengths": [2, 4], "rotamer": "lowest"}
+    )
+    drawn = plan(spec)
+    assert not drawn.cell_tasks
+    dimer, tetramer = drawn.cells
+    assert [len(drawn.questions[cell]) for cell in (dimer, tetramer)] == [16, 2 * 16 + 2 * 64]
+    assert all(drawn.tasks[key].kind == "candidate" for key in drawn.questions[tetramer])
+    chosen = {("toy", tetramer.system.conformers): tuple(ROTAMERS), ("toy", dimer.system.conformers): None}
+    again = plan(spec, chosen)
+    assert not again.questions
+    (cell,) = again.cell_tasks
+    assert cell.system.rotamers == tuple(ROTAMERS)
+    assert cell.labels["rotamer"] == "lowest"
+    assert "no rotamers" in again.skipped[again.cells[0]]
