@@ -14,6 +14,7 @@ from pydantic import (
     ConfigDict,
     Field,
     SerializerFunctionWrapHandler,
+    ValidationInfo,
     field_validator,
     model_serializer,
     model_validator,
@@ -188,14 +189,15 @@ class CampaignSpec(_Frozen):
     def _unique_rotamers(cls, items: tuple[dict[str, str], ...]) -> tuple[dict[str, str], ...]:
         return _unique(items, [rotamer_label(item) for item in items])
 
-    @model_validator(mode="after")
-    def _lowest_of_own_geometries(self) -> CampaignSpec:
-        if LOWEST in self.rotamer_labels and (given := [name for name in self.geometry if name != "own"]):
+    @field_validator("rotamer", mode="after")
+    @classmethod
+    def _lowest_of_own(cls, items: tuple[dict[str, str], ...], info: ValidationInfo) -> tuple[dict[str, str], ...]:
+        given = [name for name in info.data.get("geometry", ()) if name != "own"]
+        if given and any(rotamer_label(item) == LOWEST for item in items):
             raise ValueError(
-                f"rotamer: expected geometry own beside {LOWEST}, found {', '.join(given)}: "
-                "given geometries have their rotamers already"
+                f"expected geometry own beside {LOWEST} (given geometries have their rotamers), found {', '.join(given)}"
             )
-        return self
+        return items
 
     @property
     def protocol(self) -> dict[str, object]:

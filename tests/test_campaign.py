@@ -97,6 +97,7 @@ def test_the_grid_is_the_product_and_a_capping_may_name_its_lengths(tmp_path: Pa
         (GOOD + "minimize: {max_force: .inf}\n", r":4: field minimize\.max_force"),
         (GOOD + "minimize: {max_force: true}\n", r":4: field minimize\.max_force"),
         (GOOD + "rotamer: {}\n", r":4: field rotamer"),
+        (GOOD + "geometry: [own, qm]\nrotamer: lowest\n", r":5: field rotamer: expected geometry own.*found qm"),
         ("campaign: " + "[" * 3000 + "\n", r"nested too deep"),
         ("campaign: [x\n", r"spec\.yaml:\d: expected YAML"),
         ("- a\n", r"spec\.yaml:1: expected a mapping of fields, found list"),
