@@ -63,12 +63,16 @@ class Verdict:
         The whole Hessian in odd tree coordinates, where it was asked for.
     residual : float
         Norm of H v - lambda v, eV/A^2; zero for a whole Hessian.
+    mode : (N, 3) array
+        The mode itself: a Cartesian displacement of unit norm, odd under the mirror, without rigid motion. Of its two
+        signs always the same: the first large component is positive.
     """
 
     eigenvalue: float
     force_calls: int
     hessian: FloatArray | None
     residual: float
+    mode: FloatArray
 
 
 Columns = Generator[FloatArray, FloatArray, Verdict]
@@ -142,7 +146,8 @@ def _whole(planar: Planar) -> Columns:
     hessian = space.directions.T @ _odd(planar, columns)
     hessian = 0.5 * (hessian + hessian.T)
     in_tree = space.to_tree.T @ hessian @ space.to_tree
-    return Verdict(float(np.linalg.eigvalsh(hessian)[0]), len(hessian), in_tree, 0.0)
+    values, vectors = np.linalg.eigh(hessian)
+    return Verdict(float(values[0]), len(hessian), in_tree, 0.0, _signed(space.directions @ vectors[:, 0]))
 
 
 def _davidson(planar: Planar, guess: FloatArray) -> Columns:
@@ -171,7 +176,8 @@ def _davidson(planar: Planar, guess: FloatArray) -> Columns:
         residuals = images @ wanted - (basis @ wanted) * lowest
         residual = float(np.linalg.norm(residuals[:, 0]))
         if residual < PRECISE + ANHARMONIC * abs(float(values[0])):
-            return Verdict(float(values[0]), basis.shape[1], None, residual)
+            mode = _signed(space.directions @ (basis @ ritz[:, 0]))
+            return Verdict(float(values[0]), basis.shape[1], None, residual, mode)
         # the first residual alone once the others are good: a force call each is what this costs
         open_ones = [k for k in range(len(lowest)) if k == 0 or np.linalg.norm(residuals[:, k]) > 10 * PRECISE]
         gaps = levels[:, None] - lowest[None, open_ones]
@@ -180,6 +186,13 @@ def _davidson(planar: Planar, guess: FloatArray) -> Columns:
     # a mode that is not converged is no verdict
     whole = yield from _whole(planar)
     return replace(whole, force_calls=whole.force_calls + basis.shape[1])
+
+
+def _signed(mode: FloatArray) -> FloatArray:
+    """A mode (3 N,) as displacements (N, 3) of unit norm, always the same one of its two signs."""
+    # not the largest component: mirrored atoms share it, with opposite signs along x and y
+    large = mode[np.abs(mode) > 0.5 * np.abs(mode).max()]
+    return np.asarray(mode.reshape(-1, 3) / (np.linalg.norm(mode) * np.sign(large[0])), dtype=float)
 
 
 def _orthonormal(vectors: FloatArray, basis: FloatArray) -> FloatArray:
