@@ -22,6 +22,7 @@ from pydantic import (
 
 from hbcoop_dist.engine.external.optimisers import Optimiser, not_installed
 from hbcoop_dist.models import registry
+from hbcoop_dist.models.ase_calculator import DEFAULT_ELEMENTS, calculator_card
 from hbcoop_dist.models.base import ModelCard, ModelError
 from hbcoop_dist.structures import Rotamer, System, conformers_of, rotamers_of
 from hbcoop_dist.structures.system import Capping, Pattern
@@ -61,15 +62,38 @@ def _expand_lengths(value: Any) -> Any:
 Lengths = Annotated[tuple[int, ...], BeforeValidator(_expand_lengths)]
 
 
+def _atomic_numbers(value: Any) -> list[int]:
+    """Elements as symbols or atomic numbers."""
+    from ase.data import atomic_numbers
+
+    items = value if isinstance(value, list) else [value]
+    numbers = [atomic_numbers.get(item) if isinstance(item, str) else item for item in items]
+    if not items or not all(type(z) is int and 0 < z < len(atomic_numbers) for z in numbers):
+        raise ValueError(f"expected symbols or atomic numbers of elements, found {value!r}")
+    return sorted({int(z) for z in numbers if z is not None})
+
+
 class ModelEntry(_Frozen):
-    """One model of a campaign: a registered name, or a new checkpoint of a family."""
+    """One model of a campaign: a registered name, a new checkpoint of a family, or an ASE calculator."""
 
     name: str = Field(min_length=1)
     family: str | None = None
     checkpoint: str | None = None
+    calculator: str | None = None
+    kwargs: dict[str, Any] | None = None
+    elements: Annotated[tuple[int, ...], BeforeValidator(_atomic_numbers)] | None = None
+    dtype: Literal["float64", "float32"] | None = None
+    atom_energies: bool | None = None
 
     @model_validator(mode="after")
     def _known(self) -> ModelEntry:
+        mine = [name for name in ("kwargs", "elements", "dtype", "atom_energies") if getattr(self, name) is not None]
+        if self.calculator is None and mine:
+            raise ValueError(f"expected a calculator beside {', '.join(mine)}, found none")
+        if self.calculator is not None and (self.family is not None or self.checkpoint is not None):
+            raise ValueError("expected a calculator alone, found family or checkpoint beside it")
+        if self.calculator is not None and self.name in registry.cards():
+            raise ValueError(f"expected a name of its own for calculator {self.calculator}, found {self.name!r}")
         if self.family is not None and self.checkpoint is None:
             raise ValueError(f"expected a checkpoint beside family {self.family}, found none")
         try:
@@ -80,6 +104,15 @@ class ModelEntry(_Frozen):
 
     def card(self) -> ModelCard:
         """The model's card; for a new checkpoint, the family's with this name."""
+        if self.calculator is not None:
+            return calculator_card(
+                self.name,
+                self.calculator,
+                self.kwargs,
+                elements=self.elements or DEFAULT_ELEMENTS,
+                dtype=self.dtype or "float64",
+                atom_energies=bool(self.atom_energies),
+            )
         if self.family is None or self.checkpoint is None:
             return registry.card(self.name)
         return registry.custom_card(self.name, self.family, self.checkpoint)

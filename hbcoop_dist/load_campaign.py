@@ -9,8 +9,9 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from hbcoop_dist.campaign import CampaignSpec
+from hbcoop_dist.campaign import CampaignSpec, ModelEntry
 from hbcoop_dist.data import find_file
+from hbcoop_dist.models.ase_calculator import files_beside
 
 
 class CampaignError(ValueError):
@@ -88,14 +89,18 @@ def _mappings(node: Any) -> Iterator[yaml.MappingNode]:
 def _resolved(spec: CampaignSpec, path: Path) -> CampaignSpec:
     """Paths in a file are relative to the file."""
     base = path.resolve().parent
-    models = tuple(
-        entry
-        if entry.checkpoint is None
-        else entry.model_copy(update={"checkpoint": _absolute(base, entry.checkpoint)})
-        for entry in spec.models
-    )
+    models = tuple(_entry_resolved(base, entry) for entry in spec.models)
     geometry = tuple(name if name == "own" else _absolute(base, name) for name in spec.geometry)
     return spec.model_copy(update={"models": models, "geometry": geometry})
+
+
+def _entry_resolved(base: Path, entry: ModelEntry) -> ModelEntry:
+    """A checkpoint is a path; of a calculator's arguments only what is a file beside the campaign is taken for one."""
+    if entry.checkpoint is not None:
+        return entry.model_copy(update={"checkpoint": _absolute(base, entry.checkpoint)})
+    if entry.kwargs is not None:
+        return entry.model_copy(update={"kwargs": files_beside(base, entry.kwargs)})
+    return entry
 
 
 def _absolute(base: Path, name: str) -> str:

@@ -85,6 +85,38 @@ def test_the_grid_is_the_product_and_a_capping_may_name_its_lengths(tmp_path: Pa
             "campaign: x\nmodels: [{name: my, family: ani}]\nlengths: 2\n",
             r":2: .*expected a checkpoint beside family ani",
         ),
+        (
+            "campaign: x\nmodels: [{name: my, calculator: no_such_package.calc:C}]\nlengths: 2\n",
+            r":2: field models\[0\]: .*expected a module no_such_package\.calc .*found no no_such_package",
+        ),
+        (
+            "campaign: x\nmodels: [{name: my, calculator: ase.calculators.nothing:C}]\nlengths: 2\n",
+            r":2: field models\[0\]: .*found no ase\.calculators\.nothing",
+        ),
+        (
+            "campaign: x\nmodels: [{name: my, calculator: ase.calculators.emt}]\nlengths: 2\n",
+            r":2: field models\[0\]: .*expected a calculator like package\.module:Class, found 'ase\.calculators\.emt'",
+        ),
+        (
+            "campaign: x\nmodels: [{name: my, calculator: ase.calculators.emt:EMT, elements: [H, Q]}]\nlengths: 2\n",
+            r":2: field models\[0\]\.elements: expected symbols or atomic numbers of elements, found \['H', 'Q'\]",
+        ),
+        (
+            "campaign: x\nmodels: [{name: my, calculator: ase:Atoms, kwargs: {a: 2020-01-01}}]\nlengths: 2\n",
+            r":2: field models\[0\]: .*kwargs: expected plain data, found",
+        ),
+        (
+            "campaign: x\nmodels: [{name: toy, calculator: ase.calculators.emt:EMT}]\nlengths: 2\n",
+            r":2: field models\[0\]: expected a name of its own .*found 'toy'",
+        ),
+        (
+            "campaign: x\nmodels: [{name: toy, kwargs: {a: 1}}]\nlengths: 2\n",
+            r":2: field models\[0\]: expected a calculator beside kwargs, found none",
+        ),
+        (
+            "campaign: x\nmodels: [{name: my, family: ase, checkpoint: here}]\nlengths: 2\n",
+            r":2: field models\[0\]: .*family ase has no cards and reads no checkpoint",
+        ),
         (GOOD + "lengths: [4]\n", r":3: field lengths: expected it once, found it 2 times"),
         (
             'campaign: x\nmodels: toy\nlengths: "2..99999999999999"\n',

@@ -21,7 +21,8 @@ from hbcoop_dist.models import checkpoints
 from hbcoop_dist.models.base import Family, ModelCard, ModelError, Potential
 
 ENTRY_POINT_GROUP = "hbcoop_dist.models"
-BUILTIN_FAMILIES = ("so3lr", "ani", "xtb", "openmm", "toy")
+BUILTIN_FAMILIES = ("so3lr", "ani", "xtb", "openmm", "toy", "ase")
+_FILES = {"ase": "ase_calculator"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,7 @@ def _registry() -> _Registry:
     known: dict[str, ModelCard] = {}
     broken: dict[str, str] = {}
     for name in BUILTIN_FAMILIES:
-        _add(name, importlib.import_module(f"hbcoop_dist.models.{name}"), families, known)
+        _add(name, importlib.import_module(f"hbcoop_dist.models.{_FILES.get(name, name)}"), families, known)
     for point in entry_points(group=ENTRY_POINT_GROUP):
         try:
             _add(point.name, point.load(), families, known)
@@ -131,6 +132,8 @@ def custom_card(
         raise ModelError(f"model {name}: family {family!r} is not known; near: {', '.join(near)}")
     if name in registry.cards:
         raise ModelError(f"model {name}: that name belongs to a registered model; choose another")
+    if not registry.families[family].CARDS:
+        raise ModelError(f"model {name}: family {family} has no cards and reads no checkpoint")
     template = registry.families[family].CARDS[0]
     if template.checkpoint is None and "embedded" not in template.options:
         raise ModelError(f"model {name}: family {family} has its parameters built in and reads no checkpoint")
