@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
+from operator import attrgetter
 from pathlib import Path
 
-from hbcoop_dist.assemble import cell_record, dimer_records
 from hbcoop_dist.campaign import Cell
 from hbcoop_dist.clusters import check_device, local_cluster
+from hbcoop_dist.complete import Cells, Earlier
 from hbcoop_dist.dask_backend import DaskBackend
-from hbcoop_dist.execute import Backend, SerialBackend, execute
+from hbcoop_dist.execute import Backend, SerialBackend, turns
 from hbcoop_dist.plan import Plan
 from hbcoop_dist.progress import Count, Display, default_display
-from hbcoop_dist.results import CELL_DIMS, DIMER_DIMS, TaskResult
-from hbcoop_dist.store import Journal, Layout, StoreLock, StoreWriter, open_store, prepare_store
-
-Labels = tuple[str | int, ...]
-
-FINAL = ("done", "unconverged", "broken-geometry", "quarantined", "failed")
-"""Statuses that a run leaves alone unless it is asked to retry them."""
-RETRYABLE = FINAL[1:]
+from hbcoop_dist.results import CELL_DIMS, TaskResult
+from hbcoop_dist.store import Journal, Labels, Layout, StoreLock, StoreWriter, prepare_store
+from hbcoop_dist.survey import FINAL, Survey, labels_of, survey
+from hbcoop_dist.tasks import Batch
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +93,8 @@ def run(
         prepare_store(
             path, layout, protocol=plan.spec.protocol, spec=plan.spec.model_dump_json(exclude_none=True), lock=lock
         )
-        outdated, lost = _outdated(plan, path), _lost(path)
         with StoreWriter(path, lock=lock) as writer:
-            run_ = _Run(plan, writer, outdated, lost, retry)
+            run_ = _Run(plan, writer, survey(plan, writer, retry))
             run_.mark()
             if run_.todo:
                 try:
@@ -118,7 +112,8 @@ def _backend(serial: bool, workers: int | None, display: Display) -> Iterator[Ba
         return
     from distributed import Client
 
-    with local_cluster(workers) as cluster, Client(cluster) as client:
+    # results come from the workers themselves, not by way of the scheduler's memory
+    with local_cluster(workers) as cluster, Client(cluster, direct_to_workers=True) as client:
         display.say(f"Dask dashboard: {cluster.dashboard_link}")
         backend = DaskBackend(client)
         try:
@@ -130,42 +125,24 @@ def _backend(serial: bool, workers: int | None, display: Display) -> Iterator[Ba
 class _Run:
     """One run of one plan into one open store."""
 
-    def __init__(
-        self,
-        plan: Plan,
-        writer: StoreWriter,
-        outdated: Collection[Labels],
-        lost: Collection[Labels],
-        retry: Collection[str],
-    ) -> None:
+    def __init__(self, plan: Plan, writer: StoreWriter, found: Survey) -> None:
         self.plan, self.writer, self.journal = plan, writer, writer.journal
-        statuses, keys = writer.statuses(), writer.stored_keys()
-        self.statuses: dict[Labels, str] = dict(statuses)
-        self.todo: list[Cell] = []
-        self.again: set[str] = set()
-        for cell, tasks in plan.cell_tasks.items():
-            labels = _labels(cell)
-            final = statuses[labels] in FINAL and keys.get(labels) == tasks.complex.energies[-1]
-            if final and statuses[labels] not in retry and labels not in outdated and labels not in lost:
-                continue
-            self.todo.append(cell)
-            if labels in outdated or statuses[labels] in retry:
-                self.again.update(tasks.keys)
+        self.statuses = dict(found.statuses)
+        self.todo, self.again = found.todo, found.again
         self.computed = 0
-        self._dimers: set[tuple[object, ...]] = set()
 
     def mark(self) -> None:
         """Say of every cell that will not run why, and of every cell whose numbers are out of date that they are."""
-        todo = {_labels(cell) for cell in self.todo}
+        todo = {labels_of(cell) for cell in self.todo}
         for labels in todo:
             if self.statuses[labels] in FINAL:
                 self._mark(
                     labels, "stale", "to be computed again: checkpoint or packages changed, values lost, or a retry"
                 )
         for cell, reason in self.plan.skipped.items():
-            if self.statuses[_labels(cell)] in ("pending", "skipped", "stale"):
-                self._mark(_labels(cell), "skipped", reason)
-        asked = {_labels(cell) for cell in self.plan.cells}
+            if self.statuses[labels_of(cell)] in ("pending", "skipped", "stale"):
+                self._mark(labels_of(cell), "skipped", reason)
+        asked = {labels_of(cell) for cell in self.plan.cells}
         for labels, status in self.statuses.items():
             if status == "pending" and labels not in asked:
                 self._mark(labels, "skipped", f"not asked for by campaign {self.plan.spec.campaign}")
@@ -178,39 +155,32 @@ class _Run:
     def compute(self, backend: Backend, device: str, display: Display) -> None:
         """Do every task the cells of this run need; write each cell as soon as its last task is over."""
         needed = self._needed()
-        known = self._known(needed)
+        known = Earlier(self.journal, needed - self.again)
         batches = [
-            kept
+            Batch(batch.name, batch.model, kept)
             for batch in self.plan.batches
-            if (kept := type(batch)(batch.name, batch.model, tuple(t for t in batch.tasks if t.key in needed))).tasks
+            if (kept := tuple(task for task in batch.tasks if task.key in needed))
         ]
-        results = dict(known)
-        open_tasks = {cell: {key for key in self.plan.cell_tasks[cell].keys if key not in known} for cell in self.todo}
-        waiting: dict[str, list[Cell]] = {}
-        for cell, keys in open_tasks.items():
-            for key in keys:
-                waiting.setdefault(key, []).append(cell)
         count = Count(len(self.todo), tasks=len(needed) - len(known))
-        for cell in [cell for cell, keys in open_tasks.items() if not keys]:
-            self._write(cell, results, count)
+        cells = Cells(self.plan, self.todo, known)
         display.show(count)
+        for cell in cells.complete():
+            self._write(cells, cell, count)
+            display.show(count)
 
         def idle() -> None:
             self.writer.flush_if_due()
             count.running = backend.flying
             display.show(count)
 
-        for result in execute(
+        for results in turns(
             batches, self.plan.sources, self.plan.spec.minimize, known, backend, device=device, idle=idle
         ):
-            self.journal.append(result)
-            results[result.key] = result
-            count.tasks -= 1
+            self.journal.append_many(results)
+            count.tasks -= len(results)
             count.running = backend.flying
-            for cell in waiting.pop(result.key, []):
-                open_tasks[cell].discard(result.key)
-                if not open_tasks[cell]:
-                    self._write(cell, results, count)
+            for cell in cells.take(results):
+                self._write(cells, cell, count)
             display.show(count)
         self.writer.flush()
         display.show(count, last=True)
@@ -226,62 +196,27 @@ class _Run:
                 stack += self.plan.tasks[key].inputs
         return needed
 
-    def _known(self, needed: set[str]) -> dict[str, TaskResult]:
-        """Results of earlier runs that still hold; failures are tried again."""
-        found = (self.journal.get(key) for key in needed - self.again)
-        return {result.key: result for result in found if result and result.status not in ("failed", "quarantined")}
-
-    def _write(self, cell: Cell, results: Mapping[str, TaskResult], count: Count) -> None:
-        record = cell_record(self.plan, cell, results.__getitem__)
-        self.writer.write([record])
-        for dimer in dimer_records(self.plan, cell, results.__getitem__):
-            place = tuple(dimer.labels[dim] for dim in DIMER_DIMS)
-            if place not in self._dimers:
-                self._dimers.add(place)
-                self.writer.write([dimer])
-        self.statuses[_labels(cell)] = record.status
+    def _write(self, cells: Cells, cell: Cell, count: Count) -> None:
+        records = cells.records(cell)
+        self.writer.write(records)
+        if not cells.left[cell.model]:
+            # one flush for a model that is complete costs as much as one for its first cell
+            self.writer.flush_model(cell.model)
+        status = records[0].status
+        self.statuses[labels_of(cell)] = status
         self.computed += 1
-        if record.status == "done":
+        if status == "done":
             count.done += 1
         else:
             count.failed += 1
 
     def summary(self) -> Summary:
-        return Summary(Counter(self.statuses[_labels(cell)] for cell in self.plan.cells), self.computed)
-
-
-def _labels(cell: Cell) -> Labels:
-    return tuple(cell.labels[dim] for dim in CELL_DIMS)
+        return Summary(Counter(self.statuses[labels_of(cell)] for cell in self.plan.cells), self.computed)
 
 
 def _layout(plan: Plan) -> Layout:
-    cells = plan.cells
-    axes = {dim: tuple(dict.fromkeys(cell.labels[dim] for cell in cells)) for dim in CELL_DIMS}
+    axes = {dim: tuple(dict.fromkeys(map(attrgetter(dim), plan.cells))) for dim in CELL_DIMS}
     return Layout.from_labels(axes)
-
-
-def _outdated(plan: Plan, path: Path) -> set[Labels]:
-    """Cells whose family package has another version now than when they were computed."""
-    versions = open_store(path).versions
-    found: set[Labels] = set()
-    for labels, text in versions.stack(cell=CELL_DIMS).to_series().items():
-        source = plan.sources.get(str(labels[0]))
-        if source is None or not text:
-            continue
-        before = json.loads(text)
-        for package in source.card.packages:
-            with contextlib.suppress(PackageNotFoundError):
-                if before.get(package) not in (None, version(package)):
-                    found.add(tuple(labels))
-    return found
-
-
-def _lost(path: Path) -> set[Labels]:
-    """Cells that are done and have no value: a chunk is gone; the journal may still hold what was in it."""
-    ds = open_store(path)
-    gone = (ds.status == "done") & ds.cooperative_energy.isnull().any("position")
-    series = gone.stack(cell=CELL_DIMS).to_series()
-    return {tuple(labels) for labels in series.index[series]}
 
 
 def task_results(store: str | Path) -> Iterator[TaskResult]:

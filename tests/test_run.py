@@ -138,7 +138,7 @@ def test_final_cells_are_left_alone_until_asked_for(tmp_path: Path) -> None:
 def test_another_version_of_the_package_makes_cells_stale(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = tmp_path / "a.zarr"
     assert run(tmp_path, store).computed == 2
-    for module in ("hbcoop_dist.run", "hbcoop_dist.work"):
+    for module in ("hbcoop_dist.survey", "hbcoop_dist.work"):
         monkeypatch.setattr(importlib.import_module(module), "version", lambda package: "99.0")
     assert run(tmp_path, store).computed == 2
     assert '"numpy": "99.0"' in str(hb.open_store(store).versions.values.ravel()[0])

@@ -22,6 +22,7 @@ from hbcoop_dist.store.errors import StoreError
 _HEAD = b'{"crc32":"'
 _BODY = len(_HEAD) + 8 + len(b'",')
 _KEY = b'"key":'
+_STATUS = b',"result":{"status":"'
 _TAGS = ("$array", "$float")
 
 
@@ -92,6 +93,12 @@ def key_of(line: bytes) -> str | None:
         return None
     end = body.index(b',"result":')
     return str(scanstring(body[: end + 1].decode(), len(_KEY) + 1)[0])
+
+
+def status_of(line: bytes) -> str:
+    """The status in a journal line that `key_of` accepts."""
+    begin = line.index(_STATUS) + len(_STATUS)
+    return line[begin : line.index(b'"', begin)].decode()
 
 
 def decode(line: bytes) -> TaskResult:

@@ -192,6 +192,18 @@ def test_memory_holds_offsets_only(path: Path) -> None:
         assert [found.key for found in journal.replay()] == [f"key-{i}" for i in range(100)]
 
 
+def test_statuses_are_known_without_reading(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Journal(path) as journal:
+        journal.append_many([result("a"), TaskResult("b", "failed", 'x","result":{"status":"done"'), result("c")])
+        journal.append(TaskResult("c", "unconverged"))
+        journal.append(TaskResult("d", "failed"))
+        journal.append(result("d"))
+        reopened = Journal(path)
+        for one in (journal, reopened):
+            monkeypatch.setattr(Path, "open", lambda *_: pytest.fail("read"))
+            assert [one.status(key) for key in "abcde"] == ["done", "failed", "unconverged", "done", None]
+
+
 APPENDER = """
 import sys
 import numpy as np
