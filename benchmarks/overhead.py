@@ -279,10 +279,11 @@ def report() -> None:
     print("|---|---|---|---|---|---|---|---|---|---|---|---|")
     for x in by["replay"]:
         cells, seconds = x["cells"], x["plan"] + x["run"]
+        per_cell = [x[name] / cells / 1000 for name in ("journal_bytes", "store_bytes")]
         print(
             f"| {cells} | {x['plan']:.1f} | {x['run']:.1f} | {x['cluster']:.1f} | {cells / seconds:.0f} "
-            f"| {1000 * x['driver_cpu'] / cells:.2f} | {x['memory'] / mib:.0f} "
-            f"| {x['journal_bytes'] / cells / 1000:.1f} | {x['store_bytes'] / cells / 1000:.1f} | {x['store_files']} | {x['again']:.1f} | {x['machine']} |"
+            f"| {1000 * x['driver_cpu'] / cells:.2f} | {x['memory'] / mib:.0f} | {per_cell[0]:.1f} | {per_cell[1]:.1f} "
+            f"| {x['store_files']} | {x['again']:.1f} | {x['machine']} |"
         )
     print("\nReplay, killed half-way\n")
     print("| cells | killed at, tasks | plan, s | cluster, then first batch, s | peak memory, MiB | machine |")
