@@ -39,6 +39,7 @@ bench: install
 	$(BIN)/python benchmarks/minimise.py ours so3lr
 	$(BIN)/python benchmarks/minimise.py ase so3lr 8
 	$(BIN)/python benchmarks/minimise.py report
+	$(BIN)/python benchmarks/overhead.py
 
 # Pins what the current .venv holds; edit pyproject.toml, install, then run this.
 lock:

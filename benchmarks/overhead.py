@@ -7,8 +7,8 @@
     python benchmarks/overhead.py report              all that was measured so far, as markdown tables
 
 The models are cards of a scratch distribution with an entry point, as anybody's would be.  What the workers do is
-replaced by a replay: results of the toy on the 44 cells, recorded once per invocation, come back under the keys that are
-asked for, Hessians and all.  So rates are those of the framework, and no physics is done.
+replaced by a replay: results of the toy on the 44 cells, recorded once per invocation, come back under the keys that
+are asked for, Hessians and all.  So rates are those of the framework, and no physics is done.
 
 Every measurement is a fresh process, so its peak memory is its own (the driver's, scheduler included).  Lines go into
 benchmarks/overhead.jsonl; what is there already for the same sources is not measured again (--again does).  Scratch
@@ -279,10 +279,11 @@ def report() -> None:
     print("|---|---|---|---|---|---|---|---|---|---|---|---|")
     for x in by["replay"]:
         cells, seconds = x["cells"], x["plan"] + x["run"]
+        per_cell = [x[name] / cells / 1000 for name in ("journal_bytes", "store_bytes")]
         print(
             f"| {cells} | {x['plan']:.1f} | {x['run']:.1f} | {x['cluster']:.1f} | {cells / seconds:.0f} "
-            f"| {1000 * x['driver_cpu'] / cells:.2f} | {x['memory'] / mib:.0f} | {x['journal_bytes'] / cells / 1000:.1f} "
-            f"| {x['store_bytes'] / cells / 1000:.1f} | {x['store_files']} | {x['again']:.1f} | {x['machine']} |"
+            f"| {1000 * x['driver_cpu'] / cells:.2f} | {x['memory'] / mib:.0f} | {per_cell[0]:.1f} | {per_cell[1]:.1f} "
+            f"| {x['store_files']} | {x['again']:.1f} | {x['machine']} |"
         )
     print("\nReplay, killed half-way\n")
     print("| cells | killed at, tasks | plan, s | cluster, then first batch, s | peak memory, MiB | machine |")

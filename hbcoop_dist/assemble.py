@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache, partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,9 +13,10 @@ from hbcoop_dist.campaign import Cell
 from hbcoop_dist.engine.cooperativity import EV_TO_KCAL, Cooperativity, cooperativity
 from hbcoop_dist.engine.energies import FragmentEnergies
 from hbcoop_dist.plan import CellTasks, Parts, Plan
-from hbcoop_dist.results import POSITIONS, Record, Status, TaskResult
+from hbcoop_dist.results import DIMER_DIMS, POSITIONS, Record, Status, TaskResult
 from hbcoop_dist.structures import Structure, position_of
-from hbcoop_dist.structures.build import structure_of
+from hbcoop_dist.structures.build import build
+from hbcoop_dist.structures.fragments import Molecules
 from hbcoop_dist.structures.measure import (
     NEAR_RING_LIMIT,
     HBondGeometry,
@@ -26,6 +28,9 @@ from hbcoop_dist.structures.measure import (
 
 FloatArray = NDArray[np.float64]
 Lookup = Callable[[str], TaskResult]
+Place = tuple[str, ...]
+Isolated = Callable[[Parts], "Complex"]
+"""From the parts of an isolated dimer to what was computed of it; cells share dimers, so a caller may keep some."""
 
 SADDLE = -2.0e-4
 """Out-of-plane eigenvalue, eV/A^2, below which a planar stationary point is called a saddle; finite differences
@@ -35,7 +40,7 @@ _GRAVITY: tuple[Status, ...] = ("done", "unconverged", "broken-geometry", "quara
 
 
 @dataclass(frozen=True, slots=True)
-class _Complex:
+class Complex:
     """One complex (or isolated dimer) with what was computed of it."""
 
     parts: Parts
@@ -44,7 +49,7 @@ class _Complex:
     minimised: Mapping[str, object]
 
 
-def cell_record(plan: Plan, cell: Cell, results: Lookup) -> Record:
+def cell_record(plan: Plan, cell: Cell, results: Lookup, isolated: Isolated | None = None) -> Record:
     """The record of one cell, once all its tasks have results.
 
     Parameters
@@ -53,13 +58,16 @@ def cell_record(plan: Plan, cell: Cell, results: Lookup) -> Record:
     cell : Cell
     results : callable
         Task key -> TaskResult.
+    isolated : callable, optional
+        `complex_of`, or a version that remembers.
     """
     tasks = plan.cell_tasks[cell]
     status, reason = cell_status(tasks, results)
     values = _provenance(plan, cell, tasks, results)
     if status not in ("failed", "quarantined"):
-        whole = _complex(plan, tasks.complex, results)
-        dimers = [_complex(plan, parts, results) for parts in tasks.dimers]
+        whole = complex_of(plan, tasks.complex, results)
+        find = isolated or partial(complex_of, plan, results=results)
+        dimers = [find(parts) for parts in tasks.dimers]
         if cell.geometry != "own" and status == "done" and (why := broken(whole.structure, cell.system.conformers)):
             status, reason = "broken-geometry", why
         values |= _whole_values(whole, cell)
@@ -67,20 +75,35 @@ def cell_record(plan: Plan, cell: Cell, results: Lookup) -> Record:
     return Record(cell.labels, status, reason, values)
 
 
-def dimer_records(plan: Plan, cell: Cell, results: Lookup) -> list[Record]:
-    """Records of the isolated dimers of a cell, one per conformer (the first H-bond that has it)."""
+def dimer_records(
+    plan: Plan, cell: Cell, results: Lookup, seen: set[Place], isolated: Isolated | None = None
+) -> list[Record]:
+    """Records of the isolated dimers of a cell, one per conformer (the first H-bond that has it).
+
+    Parameters
+    ----------
+    plan : Plan
+    cell : Cell
+    results : callable
+        Task key -> TaskResult.
+    seen : set
+        Labels of the isolated dimers that have a record already; those made here are added.
+    isolated : callable, optional
+        `complex_of`, or a version that remembers.
+    """
+    find = isolated or partial(complex_of, plan, results=results)
     records: list[Record] = []
-    seen: set[str] = set()
     for conformer, parts in zip(cell.system.conformers, plan.cell_tasks[cell].dimers, strict=True):
-        if conformer in seen:
+        place = (cell.model, cell.geometry, cell.rotamer, conformer)
+        if place in seen:
             continue
-        seen.add(conformer)
-        labels = {name: cell.labels[name] for name in ("model", "geometry", "rotamer")} | {"conformer": conformer}
+        seen.add(place)
+        labels = dict(zip(DIMER_DIMS, place, strict=True))
         found = [results(key) for key in parts.keys]
         worst = max(found, key=lambda result: _GRAVITY.index(result.status))
         values: dict[str, object] = {"dimer_task_key": parts.keys[0]}
         if worst.status not in ("failed", "quarantined"):
-            values |= _dimer_values(_complex(plan, parts, results))
+            values |= _dimer_values(find(parts))
         records.append(Record(labels, worst.status, worst.reason, values))
     return records
 
@@ -97,23 +120,35 @@ def cell_status(tasks: CellTasks, results: Lookup) -> tuple[Status, str]:
     return worst
 
 
-def _complex(plan: Plan, parts: Parts, results: Lookup) -> _Complex:
+def complex_of(plan: Plan, parts: Parts, results: Lookup) -> Complex:
+    """What was computed of one complex or isolated dimer."""
     if parts.minimise is None:
         given = plan.tasks[parts.energies[0]].given
         assert given is not None
         structure, minimised = given, {}
     else:
         minimised = dict(results(parts.minimise).data)
-        structure = structure_of(parts.system, np.asarray(minimised["q"]))
+        structure = _crude(parts.system).with_positions(np.asarray(minimised["positions"]))
     pieces = [results(key).data for key in parts.energies]
     members = np.concatenate([np.asarray(piece["members"]) for piece in pieces])
     atoms = [np.asarray(piece["atom_energies"]) for piece in pieces if "atom_energies" in piece]
     energies = FragmentEnergies(
-        tuple(tuple(int(m) for m in np.flatnonzero(row)) for row in members),
+        _fragments(members.shape, members.tobytes()),
         np.concatenate([np.asarray(piece["energies"]) for piece in pieces]),
         np.concatenate(atoms) if atoms else None,
     )
-    return _Complex(parts, structure, energies, minimised)
+    return Complex(parts, structure, energies, minimised)
+
+
+# Atoms, molecules and fragments follow from the system, which thousands of models share.
+_crude = lru_cache(maxsize=256)(build)
+
+
+@lru_cache(maxsize=256)
+def _fragments(shape: tuple[int, int], members: bytes) -> tuple[Molecules, ...]:
+    """Fragments from rows of memberships."""
+    rows = np.frombuffer(members, dtype=bool).reshape(shape)
+    return tuple(tuple(np.flatnonzero(row).tolist()) for row in rows)
 
 
 def _provenance(plan: Plan, cell: Cell, tasks: CellTasks, results: Lookup) -> dict[str, object]:
@@ -130,7 +165,7 @@ def _provenance(plan: Plan, cell: Cell, tasks: CellTasks, results: Lookup) -> di
     return values | {name: last[name] for name in names if name in last}
 
 
-def _whole_values(whole: _Complex, cell: Cell) -> dict[str, object]:
+def _whole_values(whole: Complex, cell: Cell) -> dict[str, object]:
     names = ("max_force", "rms_force", "steps", "force_calls", "lowest_out_of_plane")
     values: dict[str, object] = {name: whole.minimised[name] for name in names if name in whole.minimised}
     contact = head_tail_contact(whole.structure)
@@ -148,7 +183,7 @@ def _whole_values(whole: _Complex, cell: Cell) -> dict[str, object]:
     return values
 
 
-def _hbond_values(whole: _Complex, dimers: list[_Complex], length: int) -> dict[str, object]:
+def _hbond_values(whole: Complex, dimers: list[Complex], length: int) -> dict[str, object]:
     found = [
         cooperativity(whole.structure, whole.energies, bond, dimer.structure, dimer.energies)
         for bond, dimer in enumerate(dimers, 1)
@@ -177,7 +212,7 @@ def _geometry_arrays(geometry: HBondGeometry) -> dict[str, FloatArray]:
     return {name: getattr(geometry, name) for name in ("distance_on", "distance_oh", "angle", "phi1", "phi2")}
 
 
-def _dimer_values(dimer: _Complex) -> dict[str, object]:
+def _dimer_values(dimer: Complex) -> dict[str, object]:
     energies, geometry = dimer.energies, hbond_geometry(dimer.structure)
     interaction = energies.energy((0, 1)) - energies.energy((0,)) - energies.energy((1,))
     values: dict[str, object] = {

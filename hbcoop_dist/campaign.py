@@ -228,7 +228,7 @@ class CampaignSpec(_Frozen):
         given = [name for name in info.data.get("geometry", ()) if name != "own"]
         if given and any(rotamer_label(item) == LOWEST for item in items):
             raise ValueError(
-                f"expected geometry own beside {LOWEST} (given geometries have their rotamers), found {', '.join(given)}"
+                f"expected geometry own beside {LOWEST} (given ones have their rotamers), found {', '.join(given)}"
             )
         return items
 

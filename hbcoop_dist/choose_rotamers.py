@@ -17,14 +17,14 @@ Question = tuple[str, tuple[Conformer, ...]]
 def choose_rotamers(plan: Plan, results: Callable[[str], TaskResult | None]) -> Chosen:
     """Rotamers for every question whose candidates all have results.
 
-    A candidate that failed, or was lost with its worker, leaves its questions open: what is chosen must not depend on
-    what went wrong.  One that broke or did not converge has no minimum there, and is no choice.
+    One without a result leaves its questions open: what is chosen must not depend on what went wrong.  One that broke
+    or did not converge has no minimum there, and is no choice.
 
     Parameters
     ----------
     plan : Plan
     results : callable
-        Task key -> TaskResult, or None where there is none.
+        Task key -> TaskResult, or None where there is none or it failed.
     """
     chosen: dict[Question, tuple[Rotamer, ...] | None] = {}
     for cell, keys in plan.questions.items():
@@ -32,7 +32,7 @@ def choose_rotamers(plan: Plan, results: Callable[[str], TaskResult | None]) -> 
         if question in chosen:
             continue
         found = {key: result for key in keys if (result := results(key)) is not None}
-        if len(found) == len(keys) and all(r.status not in ("failed", "quarantined") for r in found.values()):
+        if len(found) == len(keys):
             energies = {
                 plan.tasks[key].system: float(cast(float, result.data["energy"]))
                 for key, result in found.items()

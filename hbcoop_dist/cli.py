@@ -22,8 +22,9 @@ from hbcoop_dist.models.base import ModelError
 from hbcoop_dist.plan import Plan
 from hbcoop_dist.plan import plan as make_plan
 from hbcoop_dist.reference import ReferenceSetError
-from hbcoop_dist.run import RETRYABLE, run
+from hbcoop_dist.run import run
 from hbcoop_dist.store import StoreError, open_store
+from hbcoop_dist.survey import RETRYABLE
 
 NOT_DONE, BAD_INPUT, INTERRUPTED = 1, 2, 3
 _TYPER_INTERRUPTED = 130

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
+import time
+from collections import deque
 from typing import TYPE_CHECKING
 
 from hbcoop_dist.clusters import replace_lost_workers
@@ -14,6 +17,7 @@ if TYPE_CHECKING:
 
 # Enough waiting batches for a worker that becomes free to have one at once.
 _PER_WORKER = 3
+_COUNT_SECONDS = 1.0
 
 
 class DaskBackend:
@@ -28,14 +32,20 @@ class DaskBackend:
         self._client = client
         self._flying: dict[int, Future] = {}
         self._over: queue.SimpleQueue[int] = queue.SimpleQueue()
+        self._outcomes: deque[tuple[int, Outcome]] = deque()
+        self._slots, self._counted = 0, -_COUNT_SECONDS
 
     @property
     def slots(self) -> int:
-        return _PER_WORKER * max(1, sum(int(n) for n in self._client.nthreads().values()))
+        # asking the scheduler takes longer than handing out a batch
+        if time.monotonic() - self._counted >= _COUNT_SECONDS:
+            self._slots = _PER_WORKER * max(1, sum(int(n) for n in self._client.nthreads().values()))
+            self._counted = time.monotonic()
+        return self._slots
 
     @property
     def flying(self) -> int:
-        return len(self._flying)
+        return len(self._flying) + len(self._outcomes)
 
     def submit(self, number: int, work: Work) -> None:
         name = f"{work.batch.name.replace(' ', '-')}-{number}"
@@ -44,24 +54,45 @@ class DaskBackend:
         future.add_done_callback(lambda _: self._over.put(number))
 
     def wait(self, seconds: float) -> tuple[int, Outcome] | None:
+        if not self._outcomes:
+            self._collect(seconds)
+        return self._outcomes.popleft() if self._outcomes else None
+
+    def _collect(self, seconds: float) -> None:
+        """Wait for a batch, then fetch all that are over: one trip takes as long for many as for one."""
         try:
-            number = self._over.get(timeout=seconds)
+            numbers = [self._over.get(timeout=seconds)]
         except queue.Empty:
-            if self._client.cluster is not None:
+            if seconds and self._client.cluster is not None:
                 replace_lost_workers(self._client.cluster)
-            return None
-        future = self._flying.pop(number)
+            return
+        with contextlib.suppress(queue.Empty):
+            while True:
+                numbers.append(self._over.get_nowait())
+        futures = {number: self._flying.pop(number) for number in numbers}
         try:
-            if future.status == "finished":
-                return number, future.result()
-            return number, _reason(future)
+            self._outcomes.extend(self._outcomes_of(futures).items())
         finally:
-            # what is kept on a worker is recomputed when that worker dies
-            future.release()
+            for future in futures.values():
+                # what is kept on a worker is recomputed when that worker dies
+                future.release()
+
+    def _outcomes_of(self, futures: dict[int, Future]) -> dict[int, Outcome]:
+        try:
+            return dict(zip(futures, self._client.gather(list(futures.values())), strict=True))
+        except Exception:  # noqa: BLE001  one that failed hides the others: ask each
+            return {number: _outcome(future) for number, future in futures.items()}
 
     def close(self) -> None:
         self._client.cancel(list(self._flying.values()), force=True)
         self._flying.clear()
+
+
+def _outcome(future: Future) -> Outcome:
+    try:
+        return future.result() if future.status == "finished" else _reason(future)
+    except Exception as error:  # noqa: BLE001  any failure is a row, not a crash
+        return error
 
 
 def _reason(future: Future) -> BaseException:

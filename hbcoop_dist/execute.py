@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from itertools import chain
 from typing import Protocol
 
 from hbcoop_dist.campaign import Minimize
+from hbcoop_dist.held import Held
+from hbcoop_dist.ready import Order, ReadyQueue, Waiting
 from hbcoop_dist.results import Status, TaskResult
 from hbcoop_dist.tasks import Batch, ModelSource, Task
 from hbcoop_dist.work import Work, do_work
@@ -75,17 +77,6 @@ class SerialBackend:
         self._waiting.clear()
 
 
-@dataclass(slots=True)
-class _State:
-    """What is still to be done; the only thing here that changes."""
-
-    waiting: list[Batch]
-    known: dict[str, TaskResult]
-    flying: dict[int, Batch] = field(default_factory=dict)
-    tries: Counter[str] = field(default_factory=Counter)
-    ticket: int = 0
-
-
 def execute(
     batches: Iterable[Batch],
     sources: Mapping[str, ModelSource],
@@ -97,16 +88,32 @@ def execute(
     scratch: str | None = None,
     idle: Callable[[], None] = lambda: None,
 ) -> Iterator[TaskResult]:
+    """Do all tasks of the batches that have no result yet, as `turns` does, and hand the results out one by one."""
+    found = turns(batches, sources, minimize, known, backend, device=device, scratch=scratch, idle=idle)
+    return chain.from_iterable(found)
+
+
+def turns(
+    batches: Iterable[Batch],
+    sources: Mapping[str, ModelSource],
+    minimize: Minimize,
+    known: Mapping[str, TaskResult],
+    backend: Backend,
+    *,
+    device: str = "cpu",
+    scratch: str | None = None,
+    idle: Callable[[], None] = lambda: None,
+) -> Iterator[list[TaskResult]]:
     """Do all tasks of the batches that have no result yet.
 
     Parameters
     ----------
     batches : iterable of Batch
-        In an order in which inputs come before what needs them.
+        In an order in which inputs come before what needs them; it is the order in which ready batches are done.
     sources : mapping of str to ModelSource
     minimize : Minimize
     known : mapping of str to TaskResult
-        Results from earlier; their tasks are left out.
+        Results from earlier; their tasks are left out. One is looked up only when a batch needs it.
     backend : Backend
     device : str
     scratch : str, optional
@@ -116,77 +123,98 @@ def execute(
 
     Yields
     ------
-    TaskResult
-        As soon as its batch is over; failed tasks too.
+    list of TaskResult
+        Results, failed tasks too, of all the batches that were over at this moment: one fsync keeps them all.
     """
-    state = _State([rest for batch in batches if (rest := _without(batch, known)).tasks], dict(known))
-    while state.waiting or state.flying:
-        _submit_ready(state, sources, minimize, backend, device, scratch)
+    state = _State(batches, sources, minimize, known, device, scratch)
+    while state.queue or state.flying:
+        state.submit_ready(backend)
         if not state.flying:
-            yield from _fail_orphans(state)
+            yield state.fail_orphans()
             continue
         arrived = backend.wait(1.0)
         if arrived is None:
             idle()
             continue
-        number, outcome = arrived
-        batch = state.flying.pop(number)
-        results = _failures(state, batch, outcome) if isinstance(outcome, BaseException) else outcome
+        results: list[TaskResult] = []
+        while arrived is not None:
+            results += state.over(*arrived)
+            arrived = backend.wait(0.0) if state.flying else None
+        yield results
+
+
+class _State:
+    """What is still to be done, and the results that it still needs."""
+
+    def __init__(
+        self,
+        batches: Iterable[Batch],
+        sources: Mapping[str, ModelSource],
+        minimize: Minimize,
+        known: Mapping[str, TaskResult],
+        device: str,
+        scratch: str | None,
+    ) -> None:
+        self._sources, self._minimize, self._device, self._scratch = sources, minimize, device, scratch
+        self._held = Held(known.__getitem__)
+        self._tries: Counter[str] = Counter()
+        self._ticket = 0
+        self.queue = ReadyQueue(known)
+        self.flying: dict[int, Waiting] = {}
+        for number, batch in enumerate(batches):
+            rest = tuple(task for task in batch.tasks if task.key not in known)
+            if rest:
+                self._add((number,), Batch(batch.name, batch.model, rest))
+
+    def _add(self, order: Order, batch: Batch) -> None:
+        self._held.need(self.queue.add(order, batch).inputs)
+
+    def submit_ready(self, backend: Backend) -> None:
+        """Hand the backend as many batches as it takes."""
+        slots = backend.slots
+        while len(self.flying) < slots and (ready := self.queue.pop()):
+            batch, inputs = ready.batch, {key: self._held[key] for key in ready.inputs}
+            self.flying[self._ticket] = ready
+            source = self._sources[batch.model]
+            work = Work(batch, source, self._minimize, inputs, self._device, self._scratch)
+            backend.submit(self._ticket, work)
+            self._ticket += 1
+
+    def over(self, ticket: int, outcome: Outcome) -> list[TaskResult]:
+        """The results of a batch that is over; none when it is to be tried again, whole or in parts."""
+        done = self.flying.pop(ticket)
+        results = self._failures(done, outcome) if isinstance(outcome, BaseException) else outcome
+        self._keep(results)
+        self._held.release(done.inputs)
+        return results
+
+    def _keep(self, results: list[TaskResult]) -> None:
         for result in results:
-            state.known[result.key] = result
-            yield result
+            self._held.put(result)
+        self.queue.settle(result.key for result in results)
 
+    def fail_orphans(self) -> list[TaskResult]:
+        """Nothing runs and nothing can: the inputs of what waits are part of no batch, so waiting would be for ever."""
+        results: list[TaskResult] = []
+        for orphan in self.queue.pop_blocked():
+            results += _failed(orphan.batch, "failed", "a task it needs is not part of this plan")
+            self._held.release(orphan.inputs)
+        return results
 
-def _without(batch: Batch, known: Mapping[str, TaskResult]) -> Batch:
-    return Batch(batch.name, batch.model, tuple(task for task in batch.tasks if task.key not in known))
-
-
-def _submit_ready(
-    state: _State,
-    sources: Mapping[str, ModelSource],
-    minimize: Minimize,
-    backend: Backend,
-    device: str,
-    scratch: str | None,
-) -> None:
-    later: list[Batch] = []
-    slots = backend.slots
-    for place, batch in enumerate(state.waiting):
-        if len(state.flying) >= slots:
-            later += state.waiting[place:]
-            break
-        if any(key not in state.known for key in batch.inputs):
-            later.append(batch)
-            continue
-        inputs = {key: state.known[key] for key in batch.inputs}
-        state.flying[state.ticket] = batch
-        backend.submit(state.ticket, Work(batch, sources[batch.model], minimize, inputs, device, scratch))
-        state.ticket += 1
-    state.waiting = later
-
-
-def _fail_orphans(state: _State) -> Iterator[TaskResult]:
-    """Nothing runs and nothing can: the inputs of what waits are part of no batch, so waiting would be for ever."""
-    orphans, state.waiting = state.waiting, []
-    for batch in orphans:
-        for result in _failed(batch, "failed", "a task it needs is not part of this plan"):
-            state.known[result.key] = result
-            yield result
-
-
-def _failures(state: _State, batch: Batch, error: BaseException) -> list[TaskResult]:
-    """Split a batch that failed as a whole; a task alone is tried again where that can help, else it is a row."""
-    parts = _split(batch)
-    if len(parts) > 1:
-        state.waiting = [*parts, *state.waiting]
-        return []
-    lost = isinstance(error, LostWorkerError)
-    state.tries[batch.tasks[0].key] += 1
-    if lost and state.tries[batch.tasks[0].key] < LOST_WORKER_TRIES:
-        state.waiting = [batch, *state.waiting]
-        return []
-    reason = f"{type(error).__name__}: {error}"
-    return _failed(batch, "quarantined" if lost else "failed", reason.strip())
+    def _failures(self, done: Waiting, error: BaseException) -> list[TaskResult]:
+        """Split a batch that failed as a whole; a task alone is tried again where that can help, else it is a row."""
+        parts = _split(done.batch)
+        if len(parts) > 1:
+            for number, part in enumerate(parts):
+                self._add((*done.order, number), part)
+            return []
+        lost = isinstance(error, LostWorkerError)
+        self._tries[done.batch.tasks[0].key] += 1
+        if lost and self._tries[done.batch.tasks[0].key] < LOST_WORKER_TRIES:
+            self._add(done.order, done.batch)
+            return []
+        reason = f"{type(error).__name__}: {error}"
+        return _failed(done.batch, "quarantined" if lost else "failed", reason.strip())
 
 
 def _split(batch: Batch) -> list[Batch]:

@@ -33,7 +33,7 @@ Group = tuple[str, tuple[int, ...]]
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A `Task` of any model: other tasks stand as their places in the outline, the key as the text it is hashed from."""
+    """A `Task` of any model: other tasks are places in the outline, the key is the text that it is hashed from."""
 
     text: str
     kind: Kind

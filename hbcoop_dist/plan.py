@@ -20,8 +20,10 @@ from hbcoop_dist.structures import System
 from hbcoop_dist.tasks import Batch, ModelSource, Task
 
 BATCH_ATOMS = {"cpu": 500, "cuda": 5000}
-"""Atoms of the tasks that a worker is given at a time, by device.  How many of them go into one call of the model is the
-worker's business (`engine.BatchSize`); a GPU has to be kept busy with more than a core can use."""
+"""Atoms of the tasks that a worker is given at a time, by device.
+
+How many of them go into one call of the model is the worker's business (`engine.BatchSize`); a GPU has to be kept busy
+with more than a core can use."""
 _NO_ROTAMERS = "no rotamers give this model a minimum of every dimer and trimer of the chain"
 
 

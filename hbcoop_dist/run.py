@@ -3,32 +3,26 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
+from functools import cache
+from operator import attrgetter
 from pathlib import Path
 
-import numpy as np
-
-from hbcoop_dist.assemble import cell_record, dimer_records
 from hbcoop_dist.campaign import Cell
+from hbcoop_dist.choose_rotamers import choose_rotamers
 from hbcoop_dist.clusters import check_device, local_cluster
+from hbcoop_dist.complete import Cells, Earlier
 from hbcoop_dist.dask_backend import DaskBackend
-from hbcoop_dist.engine import State
-from hbcoop_dist.execute import Backend, SerialBackend, execute
+from hbcoop_dist.drive import Driver, with_inputs
+from hbcoop_dist.execute import Backend, SerialBackend
 from hbcoop_dist.plan import Plan
+from hbcoop_dist.plan import plan as make_plan
 from hbcoop_dist.progress import Count, Display, default_display
-from hbcoop_dist.restart import RestartFolder
-from hbcoop_dist.results import CELL_DIMS, DIMER_DIMS, TaskResult
-from hbcoop_dist.store import Journal, Layout, StoreLock, StoreWriter, open_store, prepare_store, scratch_path
-
-Labels = tuple[str | int, ...]
-
-FINAL = ("done", "unconverged", "broken-geometry", "quarantined", "failed")
-"""Statuses that a run leaves alone unless it is asked to retry them."""
-RETRYABLE = FINAL[1:]
+from hbcoop_dist.results import CELL_DIMS, TaskResult
+from hbcoop_dist.store import Journal, Labels, Layout, StoreLock, StoreWriter, prepare_store, scratch_path
+from hbcoop_dist.survey import FINAL, Survey, labels_of, survey
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,17 +96,33 @@ def run(
         prepare_store(
             path, layout, protocol=plan.spec.protocol, spec=plan.spec.model_dump_json(exclude_none=True), lock=lock
         )
-        outdated, lost = _outdated(plan, path), _lost(path)
-        with StoreWriter(path, lock=lock) as writer:
-            run_ = _Run(plan, writer, outdated, lost, retry, str(scratch_path(path)))
+        with StoreWriter(path, lock=lock) as writer, contextlib.ExitStack() as stack:
+            stack.callback(shown.close)
+            backend = cache(lambda: stack.enter_context(_backend(serial, workers, shown)))
+            driver = Driver(writer.journal, backend, device, str(scratch_path(path)))
+            settled = _settled(plan, driver, shown)
+            run_ = _Run(settled, writer, survey(settled, writer, retry))
             run_.mark()
             if run_.todo:
-                try:
-                    with _backend(serial, workers, shown) as backend:
-                        run_.compute(backend, device, shown)
-                finally:
-                    shown.close()
+                run_.compute(driver, shown)
             return run_.summary()
+
+
+def _settled(plan: Plan, driver: Driver, display: Display) -> Plan:
+    """The plan with the rotamers that are chosen by energy; what cannot be chosen now stays a question."""
+    if not plan.questions:
+        return plan
+    needed = with_inputs(plan, (key for keys in plan.questions.values() for key in keys))
+    known = Earlier(driver.journal, needed)
+    if left := len(needed) - len(known):
+        display.say(f"choosing rotamers of {len(plan.questions)} cells by the energies of short chains")
+        count = Count(len(plan.questions), tasks=left)
+        for results in driver.compute(plan, needed, known, lambda: display.show(count)):
+            count.tasks -= len(results)
+            count.running = driver.running
+            display.show(count)
+    chosen = choose_rotamers(plan, Earlier(driver.journal, needed).get)
+    return make_plan(plan.spec, chosen, device=driver.device)
 
 
 @contextlib.contextmanager
@@ -122,7 +132,8 @@ def _backend(serial: bool, workers: int | None, display: Display) -> Iterator[Ba
         return
     from distributed import Client
 
-    with local_cluster(workers) as cluster, Client(cluster) as client:
+    # results come from the workers themselves, not by way of the scheduler's memory
+    with local_cluster(workers) as cluster, Client(cluster, direct_to_workers=True) as client:
         display.say(f"Dask dashboard: {cluster.dashboard_link}")
         backend = DaskBackend(client)
         try:
@@ -134,178 +145,88 @@ def _backend(serial: bool, workers: int | None, display: Display) -> Iterator[Ba
 class _Run:
     """One run of one plan into one open store."""
 
-    def __init__(
-        self,
-        plan: Plan,
-        writer: StoreWriter,
-        outdated: Collection[Labels],
-        lost: Collection[Labels],
-        retry: Collection[str],
-        scratch: str,
-    ) -> None:
-        self.scratch, self.restarts = scratch, RestartFolder(scratch)
+    def __init__(self, plan: Plan, writer: StoreWriter, found: Survey) -> None:
         self.plan, self.writer, self.journal = plan, writer, writer.journal
-        statuses, keys = writer.statuses(), writer.stored_keys()
-        self.statuses: dict[Labels, str] = dict(statuses)
-        self.todo: list[Cell] = []
-        self.again: set[str] = set()
-        for cell, tasks in plan.cell_tasks.items():
-            labels = _labels(cell)
-            final = statuses[labels] in FINAL and keys.get(labels) == tasks.complex.energies[-1]
-            if final and statuses[labels] not in retry and labels not in outdated and labels not in lost:
-                continue
-            self.todo.append(cell)
-            if labels in outdated or statuses[labels] in retry:
-                self.again.update(tasks.keys)
+        self.statuses = dict(found.statuses)
+        self.todo, self.again = found.todo, found.again
         self.computed = 0
-        self._dimers: set[tuple[object, ...]] = set()
 
     def mark(self) -> None:
         """Say of every cell that will not run why, and of every cell whose numbers are out of date that they are."""
-        todo = {_labels(cell) for cell in self.todo}
+        todo = {labels_of(cell) for cell in self.todo}
         for labels in todo:
             if self.statuses[labels] in FINAL:
                 self._mark(
                     labels, "stale", "to be computed again: checkpoint or packages changed, values lost, or a retry"
                 )
         for cell, reason in self.plan.skipped.items():
-            if self.statuses[_labels(cell)] in ("pending", "skipped", "stale"):
-                self._mark(_labels(cell), "skipped", reason)
-        asked = {_labels(cell) for cell in self.plan.cells}
+            if self.statuses[labels_of(cell)] in ("pending", "skipped", "stale"):
+                self._mark(labels_of(cell), "skipped", reason)
+        for cell, keys in self.plan.questions.items():
+            self._mark(labels_of(cell), "failed", f"rotamers could not be chosen: {self._why_open(keys)}")
+        asked = {labels_of(cell) for cell in self.plan.cells}
         for labels, status in self.statuses.items():
             if status == "pending" and labels not in asked:
                 self._mark(labels, "skipped", f"not asked for by campaign {self.plan.spec.campaign}")
         self.writer.flush()
 
+    def _why_open(self, keys: Collection[str]) -> str:
+        """Why there is a question left: the first candidate without a result that holds."""
+        bad = next(key for key in keys if self.journal.status(key) in (None, "failed", "quarantined"))
+        result = self.journal.get(bad)
+        return f"{self.plan.tasks[bad].system}: {result.reason if result else 'no result'}"
+
     def _mark(self, labels: Labels, status: str, reason: str) -> None:
         self.writer.mark([labels], status, reason)  # type: ignore[arg-type]
         self.statuses[labels] = status
 
-    def compute(self, backend: Backend, device: str, display: Display) -> None:
+    def compute(self, driver: Driver, display: Display) -> None:
         """Do every task the cells of this run need; write each cell as soon as its last task is over."""
-        needed = self._needed()
-        known = self._known(needed)
-        self._go_on(needed)
-        batches = [
-            kept
-            for batch in self.plan.batches
-            if (kept := type(batch)(batch.name, batch.model, tuple(t for t in batch.tasks if t.key in needed))).tasks
-        ]
-        results = dict(known)
-        open_tasks = {cell: {key for key in self.plan.cell_tasks[cell].keys if key not in known} for cell in self.todo}
-        waiting: dict[str, list[Cell]] = {}
-        for cell, keys in open_tasks.items():
-            for key in keys:
-                waiting.setdefault(key, []).append(cell)
+        needed = with_inputs(self.plan, (key for cell in self.todo for key in self.plan.cell_tasks[cell].keys))
+        known = Earlier(self.journal, needed - self.again)
+        driver.go_on(needed & self.again)
         count = Count(len(self.todo), tasks=len(needed) - len(known))
-        for cell in [cell for cell, keys in open_tasks.items() if not keys]:
-            self._write(cell, results, count)
+        cells = Cells(self.plan, self.todo, known)
         display.show(count)
+        for cell in cells.complete():
+            self._write(cells, cell, count)
+            display.show(count)
 
         def idle() -> None:
             self.writer.flush_if_due()
-            count.running = backend.flying
+            count.running = driver.running
             display.show(count)
 
-        for result in execute(
-            batches,
-            self.plan.sources,
-            self.plan.spec.minimize,
-            known,
-            backend,
-            device=device,
-            scratch=self.scratch,
-            idle=idle,
-        ):
-            self.journal.append(result)
-            self.restarts.forget(result.key)
-            results[result.key] = result
-            count.tasks -= 1
-            count.running = backend.flying
-            for cell in waiting.pop(result.key, []):
-                open_tasks[cell].discard(result.key)
-                if not open_tasks[cell]:
-                    self._write(cell, results, count)
+        for results in driver.compute(self.plan, needed, known, idle):
+            count.tasks -= len(results)
+            count.running = driver.running
+            for cell in cells.take(results):
+                self._write(cells, cell, count)
             display.show(count)
         self.writer.flush()
-        self.restarts.close()
         display.show(count, last=True)
 
-    def _go_on(self, needed: set[str]) -> None:
-        """Minimisations that gave up, and are to be tried again, go on from where they were."""
-        for key in needed & self.again:
-            before = self.journal.get(key)
-            if before is not None and before.status == "unconverged" and "hessian" in before.data:
-                q, curvature = (np.asarray(before.data[name], dtype=float) for name in ("q", "hessian"))
-                self.restarts.write(key, State(q, curvature))
-
-    def _needed(self) -> set[str]:
-        """Keys of the tasks of this run's cells and of everything those start from."""
-        needed: set[str] = set()
-        stack = [key for cell in self.todo for key in self.plan.cell_tasks[cell].keys]
-        while stack:
-            key = stack.pop()
-            if key not in needed:
-                needed.add(key)
-                stack += self.plan.tasks[key].inputs
-        return needed
-
-    def _known(self, needed: set[str]) -> dict[str, TaskResult]:
-        """Results of earlier runs that still hold; failures are tried again."""
-        found = (self.journal.get(key) for key in needed - self.again)
-        return {result.key: result for result in found if result and result.status not in ("failed", "quarantined")}
-
-    def _write(self, cell: Cell, results: Mapping[str, TaskResult], count: Count) -> None:
-        record = cell_record(self.plan, cell, results.__getitem__)
-        self.writer.write([record])
-        for dimer in dimer_records(self.plan, cell, results.__getitem__):
-            place = tuple(dimer.labels[dim] for dim in DIMER_DIMS)
-            if place not in self._dimers:
-                self._dimers.add(place)
-                self.writer.write([dimer])
-        self.statuses[_labels(cell)] = record.status
+    def _write(self, cells: Cells, cell: Cell, count: Count) -> None:
+        records = cells.records(cell)
+        self.writer.write(records)
+        if not cells.left[cell.model]:
+            # one flush for a model that is complete costs as much as one for its first cell
+            self.writer.flush_model(cell.model)
+        status = records[0].status
+        self.statuses[labels_of(cell)] = status
         self.computed += 1
-        if record.status == "done":
+        if status == "done":
             count.done += 1
         else:
             count.failed += 1
 
     def summary(self) -> Summary:
-        return Summary(Counter(self.statuses[_labels(cell)] for cell in self.plan.cells), self.computed)
-
-
-def _labels(cell: Cell) -> Labels:
-    return tuple(cell.labels[dim] for dim in CELL_DIMS)
+        return Summary(Counter(self.statuses[labels_of(cell)] for cell in self.plan.cells), self.computed)
 
 
 def _layout(plan: Plan) -> Layout:
-    cells = plan.cells
-    axes = {dim: tuple(dict.fromkeys(cell.labels[dim] for cell in cells)) for dim in CELL_DIMS}
+    axes = {dim: tuple(dict.fromkeys(map(attrgetter(dim), plan.cells))) for dim in CELL_DIMS}
     return Layout.from_labels(axes)
-
-
-def _outdated(plan: Plan, path: Path) -> set[Labels]:
-    """Cells whose family package has another version now than when they were computed."""
-    versions = open_store(path).versions
-    found: set[Labels] = set()
-    for labels, text in versions.stack(cell=CELL_DIMS).to_series().items():
-        source = plan.sources.get(str(labels[0]))
-        if source is None or not text:
-            continue
-        before = json.loads(text)
-        for package in source.card.packages:
-            with contextlib.suppress(PackageNotFoundError):
-                if before.get(package) not in (None, version(package)):
-                    found.add(tuple(labels))
-    return found
-
-
-def _lost(path: Path) -> set[Labels]:
-    """Cells that are done and have no value: a chunk is gone; the journal may still hold what was in it."""
-    ds = open_store(path)
-    gone = (ds.status == "done") & ds.cooperative_energy.isnull().any("position")
-    series = gone.stack(cell=CELL_DIMS).to_series()
-    return {tuple(labels) for labels in series.index[series]}
 
 
 def task_results(store: str | Path) -> Iterator[TaskResult]:

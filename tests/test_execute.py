@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,9 +13,10 @@ import pytest
 from hbcoop_dist import plan
 from hbcoop_dist.assemble import cell_record
 from hbcoop_dist.campaign import CampaignSpec
-from hbcoop_dist.execute import LostWorkerError, Outcome, SerialBackend, execute
+from hbcoop_dist.execute import LostWorkerError, Outcome, SerialBackend, execute, turns
 from hbcoop_dist.plan import Plan
 from hbcoop_dist.results import TaskResult
+from hbcoop_dist.tasks import Batch, Task
 from hbcoop_dist.work import Work
 
 
@@ -119,3 +123,98 @@ def test_unconverged_cells_keep_their_numbers_and_say_so(calls: int) -> None:
     assert record.status == "unconverged"
     assert f"after {calls} force calls" in record.reason
     assert "cooperative_energy" in record.values
+
+
+def test_a_model_that_is_over_leaves_nothing_in_memory() -> None:
+    """At 1e5 cells the Hessians of a campaign are 7 GB; after the last batch that starts from one, nobody holds it."""
+    drawn = draw(lengths="2..5", models=["toy", "toy-additive"])
+    alive: weakref.WeakSet[Kept] = weakref.WeakSet()
+    left = sum(task.model == "toy" for task in drawn.tasks.values())
+    going = turns(drawn.batches, drawn.sources, drawn.spec.minimize, {}, Keeping(alive))
+    turn: list[TaskResult] = []
+    while left:
+        turn = next(going)
+        left -= sum(drawn.tasks[result.key].model == "toy" for result in turn)
+    gc.collect()
+    assert {id(data) for data in alive} == {id(result.data) for result in turn}
+
+
+class Kept(dict[str, object]):
+    """Data of a result that can be watched."""
+
+    __hash__ = object.__hash__  # type: ignore[assignment]
+
+
+class Keeping(SerialBackend):
+    """Does batches, and watches what becomes of the data of their results."""
+
+    def __init__(self, alive: weakref.WeakSet[Kept]) -> None:
+        super().__init__()
+        self.alive = alive
+
+    def wait(self, seconds: float) -> tuple[int, Outcome] | None:
+        arrived = super().wait(seconds)
+        assert arrived is not None
+        assert isinstance(arrived[1], list)
+        watched = [replace(result, data=Kept(result.data)) for result in arrived[1]]
+        for result in watched:
+            self.alive.add(result.data)  # type: ignore[arg-type]
+        return arrived[0], watched
+
+
+def test_a_turn_costs_what_it_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Inputs of a batch are looked at once, however many batches wait: ten times the models, ten times the work."""
+    looks: list[int] = []
+    real = Batch.inputs
+    monkeypatch.setattr(Batch, "inputs", property(lambda batch: (looks.append(1), real.__get__(batch))[1]))
+    drawn = draw(lengths="2..5")
+    counts = []
+    for models in (3, 30):
+        looks.clear()
+        many = [Batch(f"{n} {b.name}", b.model, renamed(b, n)) for n in range(models) for b in drawn.batches]
+        backend = Instant()
+        results = list(execute(many, drawn.sources, drawn.spec.minimize, {}, backend))
+        assert len(results) == models * len(drawn.tasks)
+        assert backend.submitted == len(many)
+        counts.append(len(looks))
+    assert counts == [3 * len(drawn.batches), 30 * len(drawn.batches)]
+
+
+def renamed(batch: Batch, number: int) -> tuple[Task, ...]:
+    """The tasks of a batch as those of another model."""
+
+    def other(key: str) -> str:
+        return f"{number}-{key}"
+
+    return tuple(
+        replace(
+            task,
+            key=other(task.key),
+            monomers=tuple(map(other, task.monomers)),
+            seeds=tuple((other(key), system) for key, system in task.seeds),
+            geometry=other(task.geometry) if task.geometry else None,
+        )
+        for task in batch.tasks
+    )
+
+
+class Instant(SerialBackend):
+    """Says at once that everything is done, six batches at a time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.submitted = 0
+
+    @property
+    def slots(self) -> int:
+        return 6
+
+    def submit(self, number: int, work: Work) -> None:
+        self.submitted += 1
+        super().submit(number, work)
+
+    def wait(self, seconds: float) -> tuple[int, Outcome] | None:
+        if not self._waiting:
+            return None
+        number, work = self._waiting.popleft()
+        return number, [TaskResult(task.key, "done") for task in work.batch.tasks]

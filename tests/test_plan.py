@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -56,6 +58,49 @@ def test_a_result_does_not_depend_on_what_else_is_asked_for() -> None:
     assert set(alone.tasks) < set(many.tasks)
     for key, task in alone.tasks.items():
         assert task == many.tasks[key]
+
+
+def test_a_key_is_the_hash_of_the_documented_content() -> None:
+    """CONTRIBUTING and design, section 4: checkpoint, float type, options, protocol and structure; nothing else."""
+    drawn = draw(lengths=[2], minimize={"max_force": 1e-4})
+    model = {
+        "family": "toy",
+        "checkpoint": drawn.sources["toy"].identity,
+        "dtype": "float64",
+        "options": {"method": "toy version 1", "strength": str(registry.card("toy").options["strength"])},
+    }
+    minimize = {"max_force": 1e-4, "rms_force": None, "constraint": "mirror", "max_calls": 500}
+    system = {"conformers": ["syn"], "rotamers": ["cis-N, trans-C"] * 2, "capping": "none"}
+    minimised = {"version": 2, "kind": "minimise", "model": model, "minimize": minimize, "system": system}
+
+    def key(content: dict[str, Any]) -> str:
+        text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+    energies = {"version": 2, "kind": "energies", "model": model, "geometry": key(minimised), "fragments": None}
+    (parts,) = {tasks.complex for tasks in drawn.cell_tasks.values()}
+    assert (parts.minimise, parts.energies) == (key(minimised), (key(energies),))
+
+
+def test_models_share_everything_but_their_keys() -> None:
+    """Thousands of checkpoints ask for the same systems: one object each."""
+    drawn = draw(models=["toy", "toy-additive"], lengths="2..8", patterns=["arc", "linear"], capping=["none", "water"])
+    one, other = ([t for t in drawn.tasks.values() if t.model == model] for model in ("toy", "toy-additive"))
+    for a, b in zip(one, other, strict=True):
+        assert a.system is b.system
+        assert a.key != b.key
+        assert all(x[1] is y[1] for x, y in zip(a.seeds, b.seeds, strict=True))
+    cells = [[c for c in drawn.cells if c.model == model] for model in ("toy", "toy-additive")]
+    assert all(a.system is b.system for a, b in zip(*cells, strict=True))
+
+
+def test_two_names_of_one_model_are_computed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    toys = {name: replace(registry.card("toy"), name=name) for name in ("toy", "toy-additive")}
+    monkeypatch.setattr(registry, "card", toys.__getitem__)
+    drawn = draw(models=["toy", "toy-additive"], lengths=[2, 3])
+    assert {task.model for task in drawn.tasks.values()} == {"toy"}
+    assert {batch.model for batch in drawn.batches} == {"toy"}
+    assert len(drawn.cell_tasks) == 4
 
 
 @pytest.mark.parametrize(

@@ -142,7 +142,7 @@ def test_final_cells_are_left_alone_until_asked_for(tmp_path: Path) -> None:
 def test_another_version_of_the_package_makes_cells_stale(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = tmp_path / "a.zarr"
     assert run(tmp_path, store).computed == 2
-    for module in ("hbcoop_dist.run", "hbcoop_dist.work"):
+    for module in ("hbcoop_dist.survey", "hbcoop_dist.work"):
         monkeypatch.setattr(importlib.import_module(module), "version", lambda package: "99.0")
     assert run(tmp_path, store).computed == 2
     assert '"numpy": "99.0"' in str(hb.open_store(store).versions.values.ravel()[0])
@@ -326,3 +326,40 @@ def test_the_journal_keeps_every_task_with_its_time(tmp_path: Path) -> None:
     found = list(task_results(store))
     assert len(found) == len(hb.plan(hb.load_campaign(tmp_path / "spec.yaml")).tasks)
     assert all(result.seconds > 0 for result in found)
+
+
+def test_lowest_rotamers_are_chosen_by_energy_and_recorded(tmp_path: Path) -> None:
+    """The toy's rotamers differ by little, but differ: no cell of the default rotamer is lower."""
+    lowest, default = tmp_path / "lowest.zarr", tmp_path / "default.zarr"
+    fields = {"patterns": ["arc", "linear"], "lengths": [2, 4]}
+    first = run(tmp_path, lowest, rotamer="lowest", **fields)
+    assert first.statuses == {"done": 4}
+    assert run(tmp_path, lowest, rotamer="lowest", **fields).computed == 0
+    run(tmp_path, default, **fields)
+    ds, plain = hb.open_store(lowest).squeeze().load(), hb.open_store(default).squeeze().load()
+    assert str(ds.rotamer.values) == "lowest"
+    assert (ds.energy <= plain.energy + 1e-6).all()
+    assert (ds.energy < plain.energy - 1e-4).any()
+    rotamers = str(ds.unit_rotamers.sel(pattern="linear", length=4).values).split("; ")
+    assert len(rotamers) == 4
+    assert len(set(rotamers)) > 1
+
+
+def test_without_all_candidates_no_rotamers_are_chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A candidate that failed leaves its cells failed, with its reason; the next run tries it again and chooses."""
+    store = tmp_path / "a.zarr"
+    work = importlib.import_module("hbcoop_dist.work")
+    real = work._candidates
+
+    def spoilt(bench, tasks):
+        if any(task.system.length == 3 for task in tasks):
+            raise ValueError("no such orbital")
+        return real(bench, tasks)
+
+    monkeypatch.setattr(work, "_candidates", spoilt)
+    summary = run(tmp_path, store, rotamer="lowest", lengths=[2, 3])
+    assert summary.statuses == {"done": 1, "failed": 1}
+    reason = str(hb.open_store(store).reason.sel(length=3).values.squeeze())
+    assert reason == "rotamers could not be chosen: syn-syn: ValueError: no such orbital"
+    monkeypatch.setattr(work, "_candidates", real)
+    assert run(tmp_path, store, rotamer="lowest", lengths=[2, 3]).statuses == {"done": 2}

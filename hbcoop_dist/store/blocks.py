@@ -75,21 +75,24 @@ def edit_of(record: Record, layout: Layout, *, whole: bool) -> Edit:
         if name not in known or name in (status, reason):
             raise StoreError(f"{cell}, {name}: expected a variable of a {kind} other than {status} and {reason}")
         if value is not None:
-            values[name] = _checked(value, known[name], record.labels, layout, f"{cell}, {name}")
+            dims = known[name].dims[len(LABEL_DIMS[kind]) :]
+            room = tuple(layout.extent(dim, record.labels) for dim in dims)
+            values[name] = _checked(value, known[name], dims, room, f"{cell}, {name}")
     values[status] = np.asarray(record.status, dtype=np.dtypes.StringDType())
     values[reason] = np.asarray(record.reason, dtype=np.dtypes.StringDType())
     return Edit(kind, index, values, whole)
 
 
+_KINDS = {"float64": "fiu", "int64": "iu", "flag": "b", "str": "UT"}
+
+
 def _checked(
-    value: object, variable: Variable, labels: Mapping[str, Label], layout: Layout, where: str
+    value: object, variable: Variable, dims: tuple[str, ...], room: tuple[int, ...], where: str
 ) -> NDArray[np.generic]:
     array = np.asarray(value)
-    if array.dtype.kind not in {"float64": "fiu", "int64": "iu", "flag": "b", "str": "UT"}[variable.dtype]:
+    if array.dtype.kind not in _KINDS[variable.dtype]:
         expected = "bool" if variable.dtype == "flag" else variable.dtype
         raise StoreError(f"{where}: expected {expected}, found {array.dtype}")
-    dims = variable.dims[len(LABEL_DIMS[kind_of(labels)]) :]
-    room = tuple(layout.extent(dim, labels) for dim in dims)
     if array.ndim != len(room) or any(size > limit for size, limit in zip(array.shape, room, strict=True)):
         raise StoreError(f"{where}: expected shape ({', '.join(dims)}) of at most {room}, found {array.shape}")
     return array.astype(variable.numpy_dtype)

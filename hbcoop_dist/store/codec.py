@@ -2,7 +2,8 @@
 
 A line is JSON: ``{"crc32":"<8 hex digits>","key":"<task key>","result":{...}}``. The checksum covers everything
 behind it, and the key stands in front of the result, so that a scan needs no JSON parser.
-Arrays go as base64 of little-endian bytes; numbers JSON has no word for (nan, inf) are tagged.
+Arrays go as base64 of little-endian bytes, deflated where that pays; numbers that JSON has no word for (nan, inf) are
+tagged.
 """
 
 from __future__ import annotations
@@ -22,7 +23,12 @@ from hbcoop_dist.store.errors import StoreError
 _HEAD = b'{"crc32":"'
 _BODY = len(_HEAD) + 8 + len(b'",')
 _KEY = b'"key":'
-_TAGS = ("$array", "$float")
+_STATUS = b',"result":{"status":"'
+_TAGS = ("$array", "$deflated", "$float")
+
+_DEFLATE_BYTES, _DEFLATE_ZEROS = 1024, 0.25
+"""Size and share of zero bytes from which an array is deflated. Per-atom energies of fragments, mostly zeros, are half
+of a journal and shrink to 0.44; Hessians would shrink to 0.80 only, at twice the time, so they are left alone."""
 
 
 def _pack(value: object, where: str) -> object:
@@ -30,8 +36,10 @@ def _pack(value: object, where: str) -> object:
         if value.dtype.kind not in "biufU":
             raise StoreError(f"{where}: expected an array of numbers, bools or text, found dtype {value.dtype}")
         little = np.ascontiguousarray(value).astype(value.dtype.newbyteorder("<"), copy=False)
-        data = base64.b64encode(little.tobytes()).decode("ascii")
-        return {"$array": [little.dtype.str, list(value.shape), data]}
+        data, tag = little.tobytes(), "$array"
+        if len(data) >= _DEFLATE_BYTES and data.count(0) >= _DEFLATE_ZEROS * len(data):
+            data, tag = zlib.compress(data, 1), "$deflated"
+        return {tag: [little.dtype.str, list(value.shape), base64.b64encode(data).decode("ascii")]}
     if isinstance(value, np.generic):
         return _pack(value.item(), where)
     if isinstance(value, float) and not math.isfinite(value):
@@ -55,6 +63,9 @@ def _unpack(value: object) -> object:
     if "$array" in value:
         dtype, shape, data = value["$array"]
         return np.frombuffer(base64.b64decode(data), dtype=dtype).reshape(shape).copy()
+    if "$deflated" in value:
+        dtype, shape, data = value["$deflated"]
+        return np.frombuffer(zlib.decompress(base64.b64decode(data)), dtype=dtype).reshape(shape).copy()
     if "$float" in value:
         return float(value["$float"])
     return {name: _unpack(item) for name, item in value.items()}
@@ -92,6 +103,12 @@ def key_of(line: bytes) -> str | None:
         return None
     end = body.index(b',"result":')
     return str(scanstring(body[: end + 1].decode(), len(_KEY) + 1)[0])
+
+
+def status_of(line: bytes) -> str:
+    """The status in a journal line that `key_of` accepts."""
+    begin = line.index(_STATUS) + len(_STATUS)
+    return line[begin : line.index(b'"', begin)].decode()
 
 
 def decode(line: bytes) -> TaskResult:

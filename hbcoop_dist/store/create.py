@@ -205,7 +205,8 @@ def _copy(variable: Variable, old: OpenGroup, new: OpenGroup) -> None:
     source, target = old.array(variable.name), new.array(variable.name)
     dims = variable.dims[1:]
     places = [[new.layout.labels(dim).index(label) for label in old.layout.labels(dim)] for dim in dims]
-    for index, model in enumerate(old.layout.models):
+    # models are only ever appended, so each keeps its place
+    for index in range(len(old.layout.models)):
         block = variable.missing(new.layout.shape(dims))
         block[np.ix_(*places)] = source[index]
-        target[new.layout.models.index(model)] = block
+        target[index] = block

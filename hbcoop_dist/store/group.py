@@ -27,12 +27,18 @@ _COORDINATE_CHUNK = 1024
 class OpenGroup:
     """A Zarr group of ours, and the layout that its coordinates spell."""
 
+    path: Path
     group: zarr.Group
     layout: Layout
 
     def array(self, name: str) -> ZarrArray:
         """The Zarr array of one variable or coordinate."""
         return cast(ZarrArray, self.group[name])
+
+    def chunk(self, array: ZarrArray, model: int) -> Path:
+        """The file of one model's values; there is none where all are missing."""
+        key = array.metadata.encode_chunk_key((model, *[0] * (array.ndim - 1)))
+        return self.path / array.basename / key
 
 
 def root_attributes(path: Path) -> dict[str, object] | None:
@@ -84,7 +90,7 @@ def open_group(path: Path, mode: Literal["r", "r+"]) -> OpenGroup:
     labels: dict[str, list[Label]] = {}
     for dim in DIMS:
         labels[dim] = np.asarray(cast(ZarrArray, group[dim])[:]).tolist()
-    return OpenGroup(group, Layout.from_labels(labels))
+    return OpenGroup(path, group, Layout.from_labels(labels))
 
 
 def _create_array(group: zarr.Group, variable: Variable, layout: Layout) -> ZarrArray:
@@ -114,7 +120,7 @@ def build(path: Path, layout: Layout, attributes: Mapping[str, object]) -> OpenG
     """A new, complete store at `path` in which every value is missing."""
     everything = {"schema": SCHEMA, "schema_version": SCHEMA_VERSION, **attributes}
     group = zarr.create_group(path, zarr_format=3, attributes=everything)
-    built = OpenGroup(group, layout)
+    built = OpenGroup(path, group, layout)
     for dim in DIMS.values():
         group.create_array(
             dim.name,

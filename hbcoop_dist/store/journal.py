@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 
 from hbcoop_dist.results import TaskResult
-from hbcoop_dist.store.codec import decode, encode, key_of
+from hbcoop_dist.store.codec import decode, encode, key_of, status_of
 from hbcoop_dist.store.errors import StoreError
 
 _log = logging.getLogger(__name__)
@@ -22,8 +22,9 @@ _log = logging.getLogger(__name__)
 class Journal:
     """Task results by key, in an append-only file.
 
-    Memory holds one offset per key, never the results. Opening only reads; the file is created, and what a killed
-    writer left of its last line removed, when something is appended. One writer at a time: hold the store's lock.
+    Memory holds one offset per key (and the status of what is not done), never the results. Opening only reads; the
+    file is created, and what a killed writer left of its last line removed, when something is appended. One writer at a
+    time: hold the store's lock.
 
     Parameters
     ----------
@@ -43,6 +44,7 @@ class Journal:
         self.corrupt_lines: list[int] = []
         self.torn_bytes = 0
         self._offsets: dict[str, int] = {}
+        self._not_done: dict[str, str] = {}
         self._end = 0
         self._writer: int | None = None
         self._scan()
@@ -64,13 +66,16 @@ class Journal:
                     self.corrupt_lines.append(number)
                     _log.warning("%s: line %d does not match its checksum; skipped", self.path, number)
                 else:
-                    self._remember(key, self._end)
+                    self._remember(key, self._end, status_of(line))
                 self._end += len(line)
 
-    def _remember(self, key: str, offset: int) -> None:
+    def _remember(self, key: str, offset: int, status: str) -> None:
         # Taken out first, so that the index stays in the order of the lines that count.
         self._offsets.pop(key, None)
+        self._not_done.pop(key, None)
         self._offsets[key] = offset
+        if status != "done":
+            self._not_done[key] = status
 
     def append(self, result: TaskResult) -> None:
         """Keep one result; on return it is on disk."""
@@ -84,19 +89,19 @@ class Journal:
         StoreError
             When a value cannot be kept exactly (nothing is written then), or the disk refuses.
         """
-        lines = [(result.key, encode(result)) for result in results]
+        lines = [(result.key, result.status, encode(result)) for result in results]
         if not lines:
             return
         file = self._writable()
         try:
-            _write(file, b"".join(line for _, line in lines))
+            _write(file, b"".join(line for _, _, line in lines))
             os.fsync(file)
         except OSError as error:
             with contextlib.suppress(OSError):
                 os.ftruncate(file, self._end)
             raise StoreError(f"{self.path}: expected room for {len(lines)} results, {error}") from error
-        for key, line in lines:
-            self._remember(key, self._end)
+        for key, status, line in lines:
+            self._remember(key, self._end, status)
             self._end += len(line)
 
     def _writable(self) -> int:
@@ -121,6 +126,10 @@ class Journal:
         with self.path.open("rb") as file:
             file.seek(offset)
             return decode(file.readline())
+
+    def status(self, key: str) -> str | None:
+        """The status of the last result kept under `key`, or None; nothing is read for it."""
+        return self._not_done.get(key, "done") if key in self._offsets else None
 
     def keys(self) -> KeysView[str]:
         """Keys that have a result."""

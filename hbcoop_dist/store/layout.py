@@ -6,7 +6,7 @@ Nothing here touches a disk.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field
 from itertools import product
 from typing import cast
 
@@ -52,19 +52,24 @@ class Layout:
     cappings: tuple[str, ...]
     geometries: tuple[str, ...] = ("own",)
     rotamers: tuple[str, ...] = ("default",)
+    # with thousands of models, a scan of the axis for every record would grow with their square
+    _places: Mapping[str, Mapping[Label, int]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            labels = tuple(getattr(self, field.name))
+        for name in _ASKED.values():
+            labels = tuple(getattr(self, name))
             if not labels or len(set(labels)) != len(labels) or "" in labels:
-                raise StoreError(f"{field.name}: expected one or more different labels, found {labels}")
-            object.__setattr__(self, field.name, labels)
+                raise StoreError(f"{name}: expected one or more different labels, found {labels}")
+            object.__setattr__(self, name, labels)
         object.__setattr__(self, "lengths", tuple(sorted(int(length) for length in self.lengths)))
         if self.lengths[0] < 2:
             raise StoreError(f"lengths: expected at least 2 units, found {self.lengths[0]}")
         for name, known in (("patterns", PATTERNS), ("cappings", CAPPINGS)):
             if unknown := [label for label in getattr(self, name) if label not in known]:
                 raise StoreError(f"{name}: expected {', '.join(known)}, found {', '.join(map(str, unknown))}")
+        dims = (*_ASKED, "conformer")
+        places = {dim: {label: place for place, label in enumerate(self.labels(dim))} for dim in dims}
+        object.__setattr__(self, "_places", places)
 
     def labels(self, dim: str) -> tuple[Label, ...]:
         """Labels along `dim`, in order."""
@@ -102,13 +107,14 @@ class Layout:
         dims = LABEL_DIMS[kind]
         if set(labels) != set(dims):
             raise StoreError(f"labels: expected {', '.join(dims)}, found {', '.join(labels) or 'none'}")
-        found: list[int] = []
-        for dim in dims:
-            axis = self.labels(dim)
-            if labels[dim] not in axis:
-                raise StoreError(f"{dim}: expected one of {', '.join(map(str, axis))}, found {labels[dim]!r}")
-            found.append(axis.index(labels[dim]))
-        return tuple(found)
+        return tuple(self.place(dim, labels[dim]) for dim in dims)
+
+    def place(self, dim: str, label: Label) -> int:
+        """Where a label stands on the axis of a label dim; `StoreError` when it does not."""
+        place = self._places[dim].get(label)
+        if place is None:
+            raise StoreError(f"{dim}: expected one of {', '.join(map(str, self.labels(dim)))}, found {label!r}")
+        return place
 
     def cells(self, kind: Kind = "cell") -> list[Labels]:
         """Labels of every cell or isolated dimer, in the order of `CELL_DIMS` or `DIMER_DIMS`, last dim fastest."""
@@ -116,10 +122,7 @@ class Layout:
 
     def union(self, other: Layout) -> Layout:
         """This layout and what `other` has beyond it: lengths sorted, everything else appended."""
-        joined = {
-            field.name: tuple(dict.fromkeys((*getattr(self, field.name), *getattr(other, field.name))))
-            for field in fields(self)
-        }
+        joined = {name: tuple(dict.fromkeys((*getattr(self, name), *getattr(other, name)))) for name in _ASKED.values()}
         return Layout(**joined)
 
     @classmethod

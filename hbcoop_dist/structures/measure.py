@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import combinations, pairwise
+from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,14 +55,25 @@ class HBondGeometry:
 
 def dihedral(a: FloatArray, b: FloatArray, c: FloatArray, d: FloatArray) -> float:
     """Torsion a-b-c-d, rad, in (-pi, pi]; 0 is cis (IUPAC sign)."""
+    return float(_dihedrals(a, b, c, d))
+
+
+def _dihedrals(a: FloatArray, b: FloatArray, c: FloatArray, d: FloatArray) -> FloatArray:
+    """`dihedral` of many at once, (..., 3) to (...)."""
     b1, b2, b3 = b - a, c - b, d - c
     n1, n2 = np.cross(b1, b2), np.cross(b2, b3)
-    return float(np.arctan2(np.dot(np.cross(n1, n2), b2) / np.linalg.norm(b2), np.dot(n1, n2)))
+    sine = _dot(np.cross(n1, n2), b2) / np.linalg.norm(b2, axis=-1)
+    return np.asarray(np.arctan2(sine, _dot(n1, n2)))
 
 
-def _angle(a: FloatArray, b: FloatArray, c: FloatArray) -> float:
+def _angles(a: FloatArray, b: FloatArray, c: FloatArray) -> FloatArray:
+    """Angles a-b-c, rad, (..., 3) to (...)."""
     u, v = a - b, c - b
-    return float(np.arctan2(np.linalg.norm(np.cross(u, v)), np.dot(u, v)))
+    return np.asarray(np.arctan2(np.linalg.norm(np.cross(u, v), axis=-1), _dot(u, v)))
+
+
+def _dot(u: FloatArray, v: FloatArray) -> FloatArray:
+    return np.asarray(np.einsum("...i,...i", u, v))
 
 
 def _unit_atoms(structure: Structure) -> list[dict[str, FloatArray]]:
@@ -73,19 +84,17 @@ def _unit_atoms(structure: Structure) -> list[dict[str, FloatArray]]:
 
 def hbond_geometry(structure: Structure) -> HBondGeometry:
     """Distances, angles and torsions (phi1, phi2) of every H-bond between successive units."""
-    units = _unit_atoms(structure)
-    rows = []
-    for a, b in pairwise(units):
-        rows.append(
-            (
-                np.linalg.norm(a["O"] - b["N"]),
-                np.linalg.norm(a["O"] - b["H"]),
-                np.degrees(_angle(b["N"], b["H"], a["O"])),
-                np.degrees(dihedral(a["N"], a["C"], a["O"], b["N"])),
-                np.degrees(dihedral(a["C"], a["O"], b["N"], b["C"])),
-            )
-        )
-    return HBondGeometry(*np.array(rows, dtype=float).reshape(-1, 5).T)
+    owners = [structure.atoms_of(unit) for unit in structure.units]
+    at = {name: structure.positions[[atoms[i] for atoms in owners]] for i, name in enumerate(NMA_ATOMS)}
+    a = {name: x[:-1] for name, x in at.items()}
+    b = {name: x[1:] for name, x in at.items()}
+    return HBondGeometry(
+        np.linalg.norm(a["O"] - b["N"], axis=-1),
+        np.linalg.norm(a["O"] - b["H"], axis=-1),
+        np.degrees(_angles(b["N"], b["H"], a["O"])),
+        np.degrees(_dihedrals(a["N"], a["C"], a["O"], b["N"])),
+        np.degrees(_dihedrals(a["C"], a["O"], b["N"], b["C"])),
+    )
 
 
 def in_plane_atoms(structure: Structure) -> NDArray[np.int64]:

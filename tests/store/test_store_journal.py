@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import logging
 import os
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from subprocess import Popen
@@ -68,6 +70,30 @@ def test_round_trip_is_exact(path: Path) -> None:
     assert found.data["none"] is None
     assert found.data["text"] == data["text"]
     assert found.data["nested"] == data["nested"]
+
+
+def test_arrays_of_zeros_are_deflated_and_come_back_exactly(path: Path) -> None:
+    sparse = np.zeros((40, 60))
+    sparse[3] = np.pi
+    sparse[5] = -0.0
+    with Journal(path) as journal:
+        journal.append(TaskResult("a", "done", "", {"sparse": sparse}))
+    assert path.stat().st_size < sparse.nbytes / 10
+    (found,) = Journal(path).replay()
+    assert found.data["sparse"].tobytes() == sparse.tobytes()  # type: ignore[attr-defined]
+
+
+def test_a_line_from_before_arrays_were_deflated_is_read(path: Path) -> None:
+    numbers = base64.b64encode(np.zeros(300).tobytes()).decode()
+    body = (
+        '"key":"old","result":{"status":"done","reason":"","seconds":0.5,'
+        f'"data":{{"x":{{"$array":["<f8",[300],"{numbers}"]}}}},"provenance":{{}}}}}}'
+    ).encode()
+    path.write_bytes(b'{"crc32":"%08x",' % zlib.crc32(body) + body + b"\n")
+    journal = Journal(path)
+    assert journal.corrupt_lines == []
+    (found,) = journal.replay()
+    assert np.array_equal(found.data["x"], np.zeros(300))  # type: ignore[arg-type]
 
 
 def test_every_line_is_json(path: Path) -> None:
@@ -190,6 +216,18 @@ def test_memory_holds_offsets_only(path: Path) -> None:
         journal.append_many(result(f"key-{i}") for i in range(100))
         assert all(isinstance(offset, int) for offset in journal._offsets.values())
         assert [found.key for found in journal.replay()] == [f"key-{i}" for i in range(100)]
+
+
+def test_statuses_are_known_without_reading(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Journal(path) as journal:
+        journal.append_many([result("a"), TaskResult("b", "failed", 'x","result":{"status":"done"'), result("c")])
+        journal.append(TaskResult("c", "unconverged"))
+        journal.append(TaskResult("d", "failed"))
+        journal.append(result("d"))
+        reopened = Journal(path)
+        for one in (journal, reopened):
+            monkeypatch.setattr(Path, "open", lambda *_: pytest.fail("read"))
+            assert [one.status(key) for key in "abcde"] == ["done", "failed", "unconverged", "done", None]
 
 
 APPENDER = """

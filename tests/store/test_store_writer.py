@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 from subprocess import Popen
 
 import numpy as np
 import pytest
+import zarr
 
 from hbcoop_dist.results import Record
 from hbcoop_dist.store import Journal, StoreError, StoreSchemaError, StoreWriter, journal_path, open_store, verify
@@ -130,6 +133,40 @@ def test_flush_by_count_and_by_time(store: Path, cell: Callable[..., Record]) ->
         assert done() == 5
 
 
+def test_a_flush_inside_a_running_event_loop_as_in_a_notebook(store: Path, cell: Callable[..., Record]) -> None:
+    async def work() -> None:
+        with StoreWriter(store) as writer:
+            writer.write([cell()])
+
+    asyncio.run(work())
+    assert (open_store(store).status == "done").sum() == 1
+
+
+def test_full_models_are_flushed_first_and_one_that_still_fills_is_left_alone(
+    store: Path, cell: Callable[..., Record]
+) -> None:
+    with StoreWriter(store, flush_records=4, flush_seconds=1e9) as writer:
+        writer.write([cell("so3lr"), cell(length=2), cell(), cell(length=4)])
+        assert (open_store(store).status == "done").sum() == 3
+        writer.flush_model("so3lr")
+        assert (open_store(store).status == "done").sum() == 4
+
+
+def test_a_first_flush_reads_nothing_back(
+    store: Path, cell: Callable[..., Record], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+    real = zarr.Array.__getitem__
+    with StoreWriter(store) as writer:
+        monkeypatch.setattr(zarr.Array, "__getitem__", lambda self, key: (read.append(self.name), real(self, key))[1])
+        writer.write([cell(), cell("so3lr")])
+        writer.flush()
+        assert read == []
+        writer.write([cell(length=2)])
+        writer.flush()
+        assert read
+
+
 @pytest.mark.parametrize(
     ("labels", "values", "message"),
     [
@@ -178,24 +215,26 @@ def test_writing_needs_a_store(tmp_path: Path) -> None:
 def test_status_is_written_last_and_taken_back_first(
     name: str, store: Path, cell: Callable[..., Record], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = StoreWriter._rewrite
+    real = StoreWriter._write
 
-    def stop(self: StoreWriter, model: int, variable: str, edits: list[object]) -> None:
-        if variable == name:
+    def stop(self: StoreWriter, model: int, blocks: dict[str, np.ndarray | None]) -> None:
+        if name in blocks:
+            before = dict(itertools.takewhile(lambda item: item[0] != name, blocks.items()))
+            real(self, model, before)  # type: ignore[arg-type]
             raise OSError(28, "No space left on device")
-        real(self, model, variable, edits)  # type: ignore[arg-type]
+        real(self, model, blocks)  # type: ignore[arg-type]
 
     with StoreWriter(store) as writer:
         writer.write([cell(), cell(length=2)])
         writer.flush()
-        monkeypatch.setattr(StoreWriter, "_rewrite", stop)
+        monkeypatch.setattr(StoreWriter, "_write", stop)
         writer.write([cell(value=9.0)])
         with pytest.raises(OSError, match="No space"):
             writer.flush()
         found = open_store(store).load()
         assert found.status.sel(WHERE) == "pending"
         assert (found.status == "done").sum() == 1
-        monkeypatch.setattr(StoreWriter, "_rewrite", real)
+        monkeypatch.setattr(StoreWriter, "_write", real)
         assert writer.statuses()[TOY] == "done", "what waits is kept until it is written"
     assert open_store(store).energy.sel(WHERE) == -9.0
 
@@ -205,7 +244,7 @@ def test_lock_is_released_when_the_last_flush_fails(
 ) -> None:
     writer = StoreWriter(store)
     writer.write([cell()])
-    monkeypatch.setattr(StoreWriter, "_rewrite", lambda *_: (_ for _ in ()).throw(OSError("full")))
+    monkeypatch.setattr(StoreWriter, "_write", lambda *_: (_ for _ in ()).throw(OSError("full")))
     with pytest.raises(OSError, match="full"):
         writer.close()
     StoreWriter(store).close()

@@ -1,0 +1,83 @@
+"""Get results of tasks: batches go to the backend, and what comes back is in the journal before anyone sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+
+import numpy as np
+
+from hbcoop_dist.engine import State
+from hbcoop_dist.execute import Backend, turns
+from hbcoop_dist.plan import Plan
+from hbcoop_dist.restart import RestartFolder
+from hbcoop_dist.results import TaskResult
+from hbcoop_dist.store import Journal
+from hbcoop_dist.tasks import Batch
+
+
+class Driver:
+    """What a run computes with.
+
+    Parameters
+    ----------
+    journal : Journal
+    backend : callable
+        Gives the backend; called when there is something to compute, so that nothing is started for nothing.
+    device : str
+    scratch : str
+        Folder of restart files.
+    """
+
+    def __init__(self, journal: Journal, backend: Callable[[], Backend], device: str, scratch: str) -> None:
+        self.journal, self.device = journal, device
+        self._backend, self._scratch, self._restarts = backend, scratch, RestartFolder(scratch)
+
+    @property
+    def running(self) -> int:
+        """Batches that are being done."""
+        return self._backend().flying
+
+    def compute(
+        self, plan: Plan, needed: Collection[str], known: Mapping[str, TaskResult], idle: Callable[[], None]
+    ) -> Iterator[list[TaskResult]]:
+        """Results of the needed tasks of a plan that are not known, as they come."""
+        batches = [
+            Batch(batch.name, batch.model, kept)
+            for batch in plan.batches
+            if (kept := tuple(task for task in batch.tasks if task.key in needed))
+        ]
+        arriving = turns(
+            batches,
+            plan.sources,
+            plan.spec.minimize,
+            known,
+            self._backend(),
+            device=self.device,
+            scratch=self._scratch,
+            idle=idle,
+        )
+        for results in arriving:
+            self.journal.append_many(results)
+            for result in results:
+                self._restarts.forget(result.key)
+            yield results
+        self._restarts.close()
+
+    def go_on(self, keys: Iterable[str]) -> None:
+        """Let minimisations that gave up, and are to be tried again, go on from where they were."""
+        for key in keys:
+            if self.journal.status(key) == "unconverged" and (before := self.journal.get(key)) is not None:
+                q, curvature = (np.asarray(before.data[name], dtype=float) for name in ("q", "hessian"))
+                self._restarts.write(key, State(q, curvature))
+
+
+def with_inputs(plan: Plan, keys: Iterable[str]) -> set[str]:
+    """These tasks and everything they start from."""
+    needed: set[str] = set()
+    stack = list(keys)
+    while stack:
+        key = stack.pop()
+        if key not in needed:
+            needed.add(key)
+            stack += plan.tasks[key].inputs
+    return needed
