@@ -36,6 +36,8 @@ def describe(plan: Plan) -> str:
     """Plain text, one line per model."""
     points, asked = single_points(plan), asked_points(plan)
     minimisations = Counter(task.model for task in plan.tasks.values() if task.kind == "minimise")
+    candidates = Counter(task.model for task in plan.tasks.values() if task.kind == "candidate")
+    waiting = Counter(cell.model for cell in plan.questions)
     batches = Counter(batch.model for batch in plan.batches)
     running = Counter(c.model for c in plan.cell_tasks)
     skipped: dict[str, Counter[str]] = {}
@@ -53,6 +55,9 @@ def describe(plan: Plan) -> str:
                 f"{running[name]:4d} cells, {minimisations[name]:4d} minimisations, {points[name]:5d} single points "
                 f"(a loop over H-bonds: {asked[name]}), {batches[name]:3d} batches"
             )
+            lines.append(f"  {name:<{width}}  {line}")
+        if waiting[name]:
+            line = f"{waiting[name]:4d} cells wait for their rotamers, {candidates[name]} short chains decide"
             lines.append(f"  {name:<{width}}  {line}")
         for reason, count in skipped.get(name, {}).items():
             lines.append(f"  {name:<{width}}  {count:4d} cells skipped: {reason}")
