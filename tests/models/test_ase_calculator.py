@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -18,7 +19,7 @@ from hbcoop_dist.models.ase_calculator import calculator_card
 from hbcoop_dist.plan import plan
 from hbcoop_dist.structures import DEFAULT_ROTAMER, Structure, System, chain_system, monomer
 from hbcoop_dist.structures.build import build
-from hbcoop_dist.tasks import ModelSource, model_part
+from hbcoop_dist.tasks import ModelSource, model_text
 
 TBLITE: dict[str, Any] = {"method": "GFN2-xTB", "accuracy": 1e-4, "verbosity": 0}
 STIFF = """
@@ -72,7 +73,7 @@ def test_a_campaign_takes_it_from_yaml(tmp_path: Path) -> None:
     drawn = plan(load_campaign(tmp_path / "spec.yaml"))
     card = drawn.sources["mine"].card
     assert (card.family, card.batched, card.elements) == ("ase", False, (1, 6, 7, 8))
-    assert model_part(drawn.sources["mine"])["options"] == {
+    assert json.loads(model_text(drawn.sources["mine"]))["options"] == {
         "calculator": "test_ase_calculator:Springs",
         "kwargs": '{"stiffness": 2.0}',
     }
