@@ -151,7 +151,7 @@ class Tree:
             body, pose, b = self.bodies[index], poses[index], body_positions[index]
             local = cartesian[..., self.atom_slice(index), :] @ pose.rotation
             own_force = local.sum(-2) @ pose.rotation.T
-            own_torque = np.cross(b, local).sum(-2) @ pose.rotation.T + np.cross(pose.origin, own_force)
+            own_torque = _cross(b, local).sum(-2) @ pose.rotation.T + _cross(pose.origin, own_force)
             force[index] += own_force
             torque[index] += own_torque
             for child in range(index + 1, len(self.bodies)):
@@ -207,12 +207,19 @@ class Tree:
         return poses, body_positions
 
 
+def _cross(a: FloatArray, b: FloatArray) -> FloatArray:
+    """Cross products (..., 3); for vectors this small `numpy.cross` takes 2.5 times as long."""
+    ax, ay, az = a[..., 0], a[..., 1], a[..., 2]
+    bx, by, bz = b[..., 0], b[..., 1], b[..., 2]
+    return np.stack([ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx], axis=-1)
+
+
 def frame_from(along: FloatArray, beside: FloatArray) -> FloatArray:
     """Columns x, y, z: x along `along`, y towards `beside`, z normal to both."""
     x = along / np.linalg.norm(along)
     y = beside - x * np.dot(x, beside)
     y = y / np.linalg.norm(y)
-    return np.column_stack([x, y, np.cross(x, y)])
+    return np.column_stack([x, y, _cross(x, y)])
 
 
 def _turn_x(angle: float) -> FloatArray:
@@ -231,8 +238,8 @@ def _joint_gradient(pose: _Pose, force: FloatArray, torque: FloatArray) -> Float
     `force` and `torque` are sums of dE/dx and x cross dE/dx about the global origin; each angle turns what hangs below
     about an axis through the pivot (theta1, phi1) or the child's origin (theta2, phi2, phi3).
     """
-    about_pivot = torque - np.cross(pose.pivot, force)
-    about_origin = torque - np.cross(pose.origin, force)
+    about_pivot = torque - _cross(pose.pivot, force)
+    about_origin = torque - _cross(pose.origin, force)
     return np.stack(
         [
             force @ pose.bond_frame[:, 0],
@@ -256,7 +263,7 @@ def _exit_gradient(
     """
     _, i1, i2 = joint.exit_atoms
     frame = parent.rotation.T @ child.exit_frame
-    moment = (torque - np.cross(child.pivot, force)) @ parent.rotation
+    moment = (torque - _cross(child.pivot, force)) @ parent.rotation
     tilt = (moment @ frame[:, 2])[..., None] * frame[:, 1] / np.linalg.norm(b[i2] - b[i1])
     out = np.zeros((*force.shape[:-1], len(b), 3))
     out[..., i2, :] += force @ parent.rotation + tilt
