@@ -1,14 +1,18 @@
-"""Our staged minimiser against ASE on the same chains: force calls, wall clock, and where ours spends its time.
+"""Our staged minimiser against ASE, Sella and geomeTRIC on the same chains: force calls, wall clock, and where ours
+spends its time.
 
     python benchmarks/minimise.py calls [MODEL ...]   force calls of every chain of the paper's grid
-    python benchmarks/minimise.py ours [MODEL]        wall clock of the slice arc + linear, n = 2..12, bare
+    python benchmarks/minimise.py ours [MODEL] [N]    wall clock of the slice arc + linear, n = 2..N (12), bare
     python benchmarks/minimise.py ase [MODEL] [N]     the same slice with ASE LBFGS and dihedral restraints, up to N
+    python benchmarks/minimise.py sella [MODEL] [N]   the same with Sella in the mirror plane, as ours
+    python benchmarks/minimise.py geometric [MODEL] [N]   the same with geomeTRIC
     python benchmarks/minimise.py report              all that was measured so far, as markdown tables
 
-Float64, one thread, to 1e-5 eV/A.  Both sides start from the same crude chains; on our side the ladder's and the
-Hessians' force calls count.  Results go into benchmarks/minimise.jsonl, one line each, so that the slow side can be
-done in several sittings.  Chains of up to 8 units run out; a longer one that has not converged after ten minutes counts
-as ten minutes.
+Float64, one thread, to 1e-5 eV/A.  All sides start from the same crude chains; on our side the ladder, the Hessians
+and the out-of-plane modes count, on every side the fragment energies.  A ratio is one over the lengths that a side has
+finished, against ours run for just these.  Results go into benchmarks/minimise.jsonl, one line each, so that the slow
+sides can be done in several sittings.  Chains of up to 8 units run out; a longer one that has not converged after ten
+minutes counts as ten minutes.
 """
 
 from __future__ import annotations
@@ -20,7 +24,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -33,21 +37,25 @@ from ase.optimize import LBFGS
 import hbcoop_dist as hb
 from hbcoop_dist import work
 from hbcoop_dist.campaign import CampaignSpec
+from hbcoop_dist.engine import Goal, Start, minimise_with
+from hbcoop_dist.engine.external import Optimiser
 from hbcoop_dist.execute import SerialBackend, execute
 from hbcoop_dist.models import registry
 from hbcoop_dist.models.base import Evaluation, Potential
 from hbcoop_dist.results import TaskResult
 from hbcoop_dist.structures import Structure, System, chain_system
-from hbcoop_dist.structures.build import build, planar_torsions
+from hbcoop_dist.structures.build import build, crude_start, planar_torsions
 from hbcoop_dist.structures.fragments import distinct_fragments
 from hbcoop_dist.structures.measure import head_tail_contact
 from hbcoop_dist.tasks import Task
 
 RESULTS = Path(__file__).with_suffix(".jsonl")
-PATTERNS, LENGTHS = ("arc", "linear"), range(2, 13)
+LONGEST = 12
+PATTERNS, LENGTHS = ("arc", "linear"), range(2, LONGEST + 1)
 MAX_FORCE, CAP_SECONDS, STIFFNESS = 1.0e-5, 600.0, 20.0
 RUNS_OUT = 8
 """Longest chain whose minimisation is not cut off."""
+SIDES = {"ase": "ASE LBFGS with restraints", "sella": "Sella", "geometric": "geomeTRIC"}
 
 
 def record(**line: Any) -> None:
@@ -81,9 +89,11 @@ class Timed:
         return found
 
 
-def campaign(model: str, cappings: list[str]) -> tuple[hb.Plan, dict[str, TaskResult], float, Timed]:
+def campaign(
+    model: str, cappings: list[str], longest: int = LONGEST
+) -> tuple[hb.Plan, dict[str, TaskResult], float, Timed]:
     """Our side: the plan's tasks in this process; seconds without loading the model."""
-    fields = {"campaign": "benchmark", "models": [model], "patterns": list(PATTERNS), "lengths": "2..12"}
+    fields = {"campaign": "benchmark", "models": [model], "patterns": list(PATTERNS), "lengths": f"2..{longest}"}
     drawn = hb.plan(CampaignSpec.model_validate({**fields, "capping": cappings}))
     source = drawn.sources[model]
     timed = Timed(work.load_once(source.card, source.path, "cpu"))
@@ -113,14 +123,15 @@ def calls(model: str) -> None:
             record(what="calls", model=model, pattern=pattern, capping=capping, calls=row)
 
 
-def ours(model: str) -> None:
+def ours(model: str, longest: int) -> None:
     """Wall clock of the bare slice: minimisations, out-of-plane modes and fragment energies."""
-    _, results, seconds, timed = campaign(model, ["none"])
+    _, results, seconds, timed = campaign(model, ["none"], longest)
     statuses = sorted({result.status for result in results.values()})
     outside = 1000 * (seconds - timed.seconds) / timed.calls
     record(
         what="ours",
         model=model,
+        longest=longest,
         seconds=seconds,
         share_in_model=timed.seconds / seconds,
         model_calls=timed.calls,
@@ -187,11 +198,7 @@ def ase(model: str, longest: int) -> None:
             seconds = time.perf_counter() - begun
             if length > RUNS_OUT:
                 seconds = min(seconds, CAP_SECONDS)
-            final = structure.with_positions(atoms.positions)
-            begun = time.perf_counter()
-            for molecules in distinct_fragments(final):
-                potential.evaluate([final.subset(molecules)], forces=False)
-            fragment_seconds = time.perf_counter() - begun
+            fragment_seconds = fragments(potential, structure.with_positions(atoms.positions))
             energy = float(potential.evaluate([structure.with_positions(atoms.positions)])[0].energy)
             flat = float(np.abs(atoms.positions[:, 2][[i % 12 < 6 for i in range(len(atoms))]]).max())
             record(
@@ -208,6 +215,89 @@ def ase(model: str, longest: int) -> None:
             )
 
 
+def fragments(potential: Potential, structure: Structure) -> float:
+    """Seconds of the fragment energies, one after another."""
+    begun = time.perf_counter()
+    for molecules in distinct_fragments(structure):
+        potential.evaluate([structure.subset(molecules)], forces=False)
+    return time.perf_counter() - begun
+
+
+class Impatient(Timed):
+    """A potential that gives up when a long chain has had its time: the optimiser ends with that as its reason."""
+
+    def __init__(self, inner: Potential, length: int) -> None:
+        super().__init__(inner)
+        self.until = time.perf_counter() + (CAP_SECONDS if length > RUNS_OUT else float("inf"))
+
+    def evaluate(
+        self, structures: Sequence[Structure], *, forces: bool = True, atom_energies: bool = False
+    ) -> list[Evaluation]:
+        """As the potential inside, until the time is over."""
+        if time.perf_counter() > self.until:
+            raise TimeoutError(f"not there after {CAP_SECONDS:.0f} s")
+        return super().evaluate(structures, forces=forces, atom_energies=atom_energies)
+
+
+def other(optimiser: Optimiser, model: str, longest: int) -> None:
+    """Another package's optimiser, chain by chain, in the mirror plane; what is in the file is not done again."""
+    potential = registry.load(model)
+    have = {(r["pattern"], r["length"]) for r in measured() if r["what"] == optimiser and r["model"] == model}
+    # importing the package and compiling its kernels is not what is measured
+    dimer = chain_system("arc", 2)
+    minimise_with(optimiser, potential, [crude(dimer)], goal=Goal(max_calls=3))
+    for length in range(2, longest + 1):
+        for pattern in PATTERNS:
+            if (pattern, length) in have:
+                continue
+            start = crude(chain_system(pattern, length))  # type: ignore[arg-type]
+            begun = time.perf_counter()
+            one = minimise_with(optimiser, Impatient(potential, length), [start], goal=Goal(MAX_FORCE, None, 10**6))[0]
+            seconds = time.perf_counter() - begun
+            record(
+                what=optimiser,
+                model=model,
+                pattern=pattern,
+                length=length,
+                seconds=seconds,
+                fragment_seconds=fragments(potential, one.structure),
+                force_calls=one.path.force_calls,
+                converged=one.path.converged,
+                energy=one.path.energy,
+                max_force=one.path.max_force,
+            )
+
+
+def crude(system: System) -> Start:
+    """The crude chain; these optimisers have Hessians of their own."""
+    q = crude_start(system)
+    return Start(system, q, np.zeros((len(q), len(q))))
+
+
+def ratios(lines: list[dict[str, Any]], model: str) -> None:
+    """Every side's time against ours for the lengths it has finished."""
+    print(f"\n{model}, bare arc and linear chains. Both sides: one thread, float64, max force {MAX_FORCE:g} eV/A.\n")
+    print("| other side | n | chains | unconverged | other, s | ours, s | ratio |")
+    print("|---|---|---|---|---|---|---|")
+    for side, name in SIDES.items():
+        rows = {(r["pattern"], r["length"]): r for r in lines if r["what"] == side and r["model"] == model}
+        done = [n for n in LENGTHS if all((p, k) in rows for p in PATTERNS for k in range(2, n + 1))]
+        if not done:
+            continue
+        chains = [row for (_, length), row in rows.items() if length <= done[-1]]
+        total = sum(row["seconds"] + row.get("fragment_seconds", 0.0) for row in chains)
+        stuck = sum(not row["converged"] for row in chains)
+        own = [
+            r for r in lines if r["what"] == "ours" and r["model"] == model and r.get("longest", LONGEST) == done[-1]
+        ]
+        mine = (
+            f"{own[-1]['seconds']:.1f} | {total / own[-1]['seconds']:.1f}"
+            if own
+            else f"run ours {model} {done[-1]} | -"
+        )
+        print(f"| {name} | 2..{done[-1]} | {len(chains)} | {stuck} | {total:.1f} | {mine} |")
+
+
 def report() -> None:
     """Markdown of the last measurement of each kind."""
     lines = measured()
@@ -217,16 +307,15 @@ def report() -> None:
     for (model, pattern, capping), row in rows.items():
         print(f"| {model} | {pattern} | {capping} |", " | ".join(row[str(n)] for n in LENGTHS), "|")
     for model in dict.fromkeys(line["model"] for line in lines if line["what"] == "ours"):
-        own = [line for line in lines if line["what"] == "ours" and line["model"] == model][-1]
-        other = {(r["pattern"], r["length"]): r for r in lines if r["what"] == "ase" and r["model"] == model}
-        print(
-            f"\n{model}: ours {own['seconds']:.1f} s for n = 2..12, {100 * own['share_in_model']:.0f} % in the model,"
+        own = max(
+            (r for r in lines if r["what"] == "ours" and r["model"] == model), key=lambda r: r.get("longest", LONGEST)
         )
-        print(f"{own['outside_ms_per_call']:.1f} ms outside it per model call.")
-        if other:
-            total = sum(line["seconds"] for line in other.values())
-            stuck = sum(not line["converged"] for line in other.values())
-            print(f"ASE LBFGS with restraints: {total:.0f} s for {len(other)} of 22 chains, {stuck} not converged.")
+        print(
+            f"\n{model}: ours {own['seconds']:.1f} s for n = 2..{own.get('longest', LONGEST)}, "
+            f"{100 * own['share_in_model']:.0f} % in the model, "
+            f"{own['outside_ms_per_call']:.1f} ms outside it per model call."
+        )
+        ratios(lines, model)
 
 
 def main(arguments: list[str]) -> None:
@@ -236,9 +325,11 @@ def main(arguments: list[str]) -> None:
         for model in rest or ["so3lr", "ani-2x", "gfn2-xtb"]:
             calls(model)
     elif what == "ours":
-        ours(rest[0] if rest else "so3lr")
+        ours(rest[0] if rest else "so3lr", int(rest[1]) if len(rest) > 1 else LONGEST)
     elif what == "ase":
         ase(rest[0] if rest else "so3lr", int(rest[1]) if len(rest) > 1 else 8)
+    elif what in ("sella", "geometric"):
+        other(cast(Optimiser, what), rest[0] if rest else "so3lr", int(rest[1]) if len(rest) > 1 else RUNS_OUT)
     else:
         report()
 
