@@ -253,7 +253,7 @@ def measure(what: str, sizes: list[int], again: bool) -> None:
         for models in wanted:
             offer(scratch, models)
             line = {"what": what, "models": models, "cells": models * CELLS_PER_MODEL, "sources": version}
-            line |= {"machine": machine, **MEASUREMENTS[what](models, scratch)}
+            line |= {"machine": machine, **MEASUREMENTS[what](models, scratch), "load": os.getloadavg()[1]}
             with LINES.open("a") as file:
                 file.write(json.dumps(line) + "\n")
             print(line, flush=True)

@@ -11,7 +11,6 @@ from rich.console import Console
 
 from hbcoop_dist import analysis
 from hbcoop_dist.plan import Plan
-from hbcoop_dist.results import TaskResult
 from hbcoop_dist.run import task_results
 from hbcoop_dist.tasks import Task
 
@@ -39,13 +38,15 @@ def estimate(plan: Plan, store: Path) -> str:
     model without measurements is left out by name.
     """
     measured: dict[tuple[str, str], list[tuple[float, float]]] = defaultdict(list)
-    known: dict[str, TaskResult] = {result.key: result for result in task_results(store)}
+    known: dict[str, float] = {result.key: result.seconds for result in task_results(store)}
+    by_model: dict[str, list[Task]] = defaultdict(list)
     for key, task in plan.tasks.items():
-        if key in known and known[key].seconds > 0:
-            measured[task.model, task.kind].append((task.system.n_atoms, known[key].seconds))
+        by_model[task.model].append(task)
+        if known.get(key, 0.0) > 0:
+            measured[task.model, task.kind].append((task.system.n_atoms, known[key]))
     lines = [f"expected core time, from what {store} measured:"]
     for entry in plan.spec.models:
-        tasks = [task for task in plan.tasks.values() if task.model == entry.name]
+        tasks = by_model[entry.name]
         left = [task for task in tasks if task.key not in known]
         kinds = {task.kind for task in left}
         if not tasks:
