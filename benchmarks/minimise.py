@@ -8,11 +8,11 @@ spends its time.
     python benchmarks/minimise.py geometric [MODEL] [N]   the same with geomeTRIC
     python benchmarks/minimise.py report              all that was measured so far, as markdown tables
 
-Float64, one thread, to 1e-5 eV/A.  All sides start from the same crude chains; on our side the ladder and the
-Hessians count, on every side the fragment energies.  A ratio is one over the lengths that a side has finished, against
-ours run for just these; it is given without and with our out-of-plane modes, which no other side computes.  Results go into benchmarks/minimise.jsonl, one line each, so that the slow
-sides can be done in several sittings.  Chains of up to 8 units run out; a longer one that has not converged after ten
-minutes counts as ten minutes.
+Float64, one thread, to 1e-5 eV/A.  All sides start from the same crude chains; on our side the ladder and the Hessians
+count, on every side the fragment energies.  A ratio is one over the lengths that a side has finished, against ours run
+for just these; it is given without and with our out-of-plane modes, which no other side computes.  Results go into
+benchmarks/minimise.jsonl, one line each, so that the slow sides can be done in several sittings.  Chains of up to 8
+units run out; a longer one that has not converged after ten minutes counts as ten minutes.
 """
 
 from __future__ import annotations
