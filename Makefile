@@ -5,6 +5,8 @@ BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Two threads per process make small tensor calls slower, not faster: parallelism is one worker per core.
 export OMP_NUM_THREADS ?= 1
+# Longest chain of the slow sides of the benchmarks: 8 takes half an hour, 12 one and a half.
+LONGEST ?= 8
 
 .PHONY: install quickstart lint test test-all bench lock clean
 
@@ -36,8 +38,11 @@ test-all: lint
 bench: install
 	$(BIN)/python benchmarks/ani_kernel.py
 	$(BIN)/python benchmarks/minimise.py calls
-	$(BIN)/python benchmarks/minimise.py ours so3lr
-	$(BIN)/python benchmarks/minimise.py ase so3lr 8
+	$(BIN)/python benchmarks/minimise.py ours so3lr $(LONGEST)
+	$(BIN)/python benchmarks/minimise.py ours ani-2x
+	$(BIN)/python benchmarks/minimise.py ase so3lr $(LONGEST)
+	$(BIN)/python benchmarks/minimise.py sella so3lr $(LONGEST)
+	$(BIN)/python benchmarks/minimise.py geometric so3lr 3
 	$(BIN)/python benchmarks/minimise.py report
 	$(BIN)/python benchmarks/overhead.py
 
