@@ -18,6 +18,7 @@ from hbcoop_dist.reference import ReferenceSetError
 from hbcoop_dist.rotamers import ROTAMERS
 from hbcoop_dist.structures import chain_system
 from hbcoop_dist.structures.build import build
+from hbcoop_dist.tasks import PROTOCOL_VERSION
 
 
 def draw(**fields: Any) -> Plan:
@@ -71,13 +72,25 @@ def test_a_key_is_the_hash_of_the_documented_content() -> None:
     }
     minimize = {"max_force": 1e-4, "rms_force": None, "constraint": "mirror", "max_calls": 500}
     system = {"conformers": ["syn"], "rotamers": ["cis-N, trans-C"] * 2, "capping": "none"}
-    minimised = {"version": 2, "kind": "minimise", "model": model, "minimize": minimize, "system": system}
+    minimised = {
+        "version": PROTOCOL_VERSION,
+        "kind": "minimise",
+        "model": model,
+        "minimize": minimize,
+        "system": system,
+    }
 
     def key(content: dict[str, Any]) -> str:
         text = json.dumps(content, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
-    energies = {"version": 2, "kind": "energies", "model": model, "geometry": key(minimised), "fragments": None}
+    energies = {
+        "version": PROTOCOL_VERSION,
+        "kind": "energies",
+        "model": model,
+        "geometry": key(minimised),
+        "fragments": None,
+    }
     (parts,) = {tasks.complex for tasks in drawn.cell_tasks.values()}
     assert (parts.minimise, parts.energies) == (key(minimised), (key(energies),))
 
