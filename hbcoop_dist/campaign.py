@@ -8,15 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import Annotated, Any, Literal, TypeVar
 
+from ase.data import atomic_numbers, chemical_symbols
 from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
-    SerializerFunctionWrapHandler,
     ValidationInfo,
     field_validator,
-    model_serializer,
     model_validator,
 )
 
@@ -64,7 +63,6 @@ Lengths = Annotated[tuple[int, ...], BeforeValidator(_expand_lengths)]
 
 def _atomic_numbers(value: Any) -> list[int]:
     """Elements as symbols or atomic numbers."""
-    from ase.data import atomic_numbers
 
     items = value if isinstance(value, list) else [value]
     numbers = [atomic_numbers.get(item) if isinstance(item, str) else item for item in items]
@@ -97,9 +95,11 @@ class ModelEntry(_Frozen):
         if self.family is not None and self.checkpoint is None:
             raise ValueError(f"expected a checkpoint beside family {self.family}, found none")
         try:
-            self.card()
+            card = self.card()
         except ModelError as error:
             raise ValueError(str(error)) from None
+        if missing := sorted({"H", "C", "N", "O"} - {chemical_symbols[z] for z in card.elements}):
+            raise ValueError(f"expected a model that knows H, C, N and O, found none of {', '.join(missing)}")
         return self
 
     def card(self) -> ModelCard:
@@ -148,13 +148,10 @@ class Minimize(_Frozen):
             raise ValueError(reason)
         return optimiser
 
-    @model_serializer(mode="wrap")
-    def _content(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave the default optimiser out: task keys and stores from before there was a choice stay valid."""
-        content: dict[str, Any] = handler(self)
-        if self.optimiser == "tree":
-            del content["optimiser"]
-        return content
+    @property
+    def protocol(self) -> dict[str, object]:
+        """What of it decides a result; how many calls are granted does not."""
+        return self.model_dump(exclude={"max_calls"})
 
 
 def _named(value: Any) -> Any:
@@ -235,7 +232,7 @@ class CampaignSpec(_Frozen):
     @property
     def protocol(self) -> dict[str, object]:
         """What decides the meaning of every number of a store: it may not change within one."""
-        return {"kind": self.kind, "minimize": self.minimize.model_dump()}
+        return {"kind": self.kind, "minimize": self.minimize.protocol}
 
     @property
     def rotamer_labels(self) -> tuple[str, ...]:

@@ -91,6 +91,7 @@ def run_campaign(
     drawn = make_plan(load_campaign(spec), device=device)
     typer.echo(drawn)
     _licences(drawn)
+    models_command.try_calculators(drawn.sources)
     summary = run(drawn, store, serial=serial, workers=workers, device=device, retry=tuple(retry or ()))
     typer.echo(f"{store}: {summary}")
     if not summary.ok:

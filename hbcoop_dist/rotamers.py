@@ -3,6 +3,8 @@
 Methyls touch the next unit and, in the linear pattern, the one after it; so a chain's energy is put together from its
 bare trimers, less the dimers that two of them share, and the rotamers of all units that make it lowest are found
 exactly, unit by unit, by dynamic programming.  Every trimer and dimer is minimised in every rotamer for that.
+
+Caps are left out: a capped chain takes the rotamers of the bare one.
 """
 
 from __future__ import annotations

@@ -141,7 +141,7 @@ def minimise_text(kind: Kind, system: System, minimize: Minimize) -> str:
             "version": PROTOCOL_VERSION,
             "kind": kind,
             "model": MODEL,
-            "minimize": minimize.model_dump(),
+            "minimize": minimize.protocol,
             "system": system.as_data(),
         }
     )

@@ -129,6 +129,10 @@ def test_the_grid_is_the_product_and_a_capping_may_name_its_lengths(tmp_path: Pa
         (GOOD + "minimize: {max_force: .inf}\n", r":4: field minimize\.max_force"),
         (GOOD + "minimize: {max_force: true}\n", r":4: field minimize\.max_force"),
         (GOOD + "rotamer: {}\n", r":4: field rotamer"),
+        (
+            'campaign: x\nmodels: [{name: y, calculator: "tblite.ase:TBLite", elements: [H, C, N]}]\nlengths: 2\n',
+            r":2: field models\[0\].*knows H, C, N and O, found none of O",
+        ),
         (GOOD + "geometry: [own, qm]\nrotamer: lowest\n", r":5: field rotamer: expected geometry own.*found qm"),
         ("campaign: " + "[" * 3000 + "\n", r"nested too deep"),
         ("campaign: [x\n", r"spec\.yaml:\d: expected YAML"),
@@ -140,19 +144,21 @@ def test_complaints_say_where_what_and_instead_of_what(tmp_path: Path, text: str
         load_campaign(written(tmp_path, text))
 
 
-def test_the_default_optimiser_leaves_keys_and_protocol_as_they_were(tmp_path: Path) -> None:
-    """Stores of before there was a choice stay valid; another optimiser is another protocol and other tasks."""
-    before = {"max_force": 1.0e-5, "rms_force": None, "constraint": "mirror", "max_calls": 500}
-    default, named, other = (
+def test_what_decides_a_result_is_the_protocol_and_the_call_budget_does_not(tmp_path: Path) -> None:
+    default, named, patient, other = (
         load_campaign(written(tmp_path, GOOD + line))
-        for line in ("", "minimize: {optimiser: tree}\n", "minimize: {optimiser: ase-lbfgs}\n")
+        for line in (
+            "",
+            "minimize: {optimiser: tree}\n",
+            "minimize: {max_calls: 9}\n",
+            "minimize: {optimiser: ase-lbfgs}\n",
+        )
     )
-    assert default.protocol == named.protocol == {"kind": "hbond", "minimize": before}
-    assert other.protocol == {"kind": "hbond", "minimize": {**before, "optimiser": "ase-lbfgs"}}
-    assert "optimiser" not in default.model_dump_json()
-    first, second, third = (set(plan(spec).tasks) for spec in (default, named, other))
-    assert first == second
-    assert not first & third
+    assert default.protocol == named.protocol == patient.protocol
+    assert other.protocol != default.protocol
+    first, second, third, fourth = (set(plan(spec).tasks) for spec in (default, named, patient, other))
+    assert first == second == third
+    assert not first & fourth
 
 
 def test_an_optimiser_that_is_not_installed_is_bad_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -70,7 +70,7 @@ def test_a_key_is_the_hash_of_the_documented_content() -> None:
         "dtype": "float64",
         "options": {"method": "toy version 1", "strength": str(registry.card("toy").options["strength"])},
     }
-    minimize = {"max_force": 1e-4, "rms_force": None, "constraint": "mirror", "max_calls": 500}
+    minimize = {"max_force": 1e-4, "rms_force": None, "constraint": "mirror", "optimiser": "tree"}
     system = {"conformers": ["syn"], "rotamers": ["cis-N, trans-C"] * 2, "capping": "none"}
     minimised = {
         "version": PROTOCOL_VERSION,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import fields
 
 from ase.data import chemical_symbols
@@ -10,6 +11,9 @@ from rich.console import Console
 from rich.table import Table
 
 from hbcoop_dist.models import contract, registry
+from hbcoop_dist.models.base import ModelError
+from hbcoop_dist.structures import monomer
+from hbcoop_dist.tasks import ModelSource
 
 
 def show_list(console: Console) -> None:
@@ -69,3 +73,26 @@ def check(name: str, device: str, console: Console) -> bool:
         table.add_row(one.name, measured, limit, "yes" if one.passed else "NO", one.note)
     console.print(table)
     return all(one.passed for one in results)
+
+
+def try_calculators(sources: Mapping[str, ModelSource]) -> None:
+    """Evaluate one NMA molecule with every ASE calculator of a campaign: nobody checked those before.
+
+    Raises
+    ------
+    ModelError
+        When one cannot be made, or fails.
+    """
+    for name, source in sources.items():
+        if source.card.family != "ase":
+            continue
+        try:
+            registry.load(source.card).evaluate([monomer()])
+        except ModelError:
+            raise
+        except Exception as error:  # another package's class may raise anything
+            calculator = source.card.options["calculator"]
+            raise ModelError(
+                f"model {name}: expected energy and forces of one NMA molecule from calculator {calculator}, "
+                f"found {type(error).__name__}: {error}"
+            ) from error
