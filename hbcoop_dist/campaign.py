@@ -63,7 +63,6 @@ Lengths = Annotated[tuple[int, ...], BeforeValidator(_expand_lengths)]
 
 def _atomic_numbers(value: Any) -> list[int]:
     """Elements as symbols or atomic numbers."""
-
     items = value if isinstance(value, list) else [value]
     numbers = [atomic_numbers.get(item) if isinstance(item, str) else item for item in items]
     if not items or not all(type(z) is int and 0 < z < len(atomic_numbers) for z in numbers):

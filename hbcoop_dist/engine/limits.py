@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial.distance import cdist
 
 from hbcoop_dist.structures.tree import Tree
 
@@ -55,4 +54,5 @@ def _distances(tree: Tree, q: FloatArray) -> FloatArray:
     """Distances (P,), A, of all pairs of atoms in different molecules."""
     x = tree.positions(q)
     owner = np.repeat(np.arange(len(tree.bodies)), [len(body.offset) for body in tree.bodies])
-    return np.asarray(cdist(x, x)[owner[:, None] < owner[None, :]], dtype=float)
+    one, other = np.nonzero(owner[:, None] < owner[None, :])
+    return np.asarray(np.linalg.norm(x[one] - x[other], axis=1), dtype=float)
