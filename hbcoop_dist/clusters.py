@@ -42,7 +42,7 @@ def local_cluster(workers: int | None = None, dashboard: str = "127.0.0.1:0") ->
     count = workers or usable_cores()
     # A worker whose nanny died too is given up after this time, and replaced by `replace_lost_workers`.
     dask.config.set({"distributed.deploy.lost-worker-timeout": "5s"})
-    # Dask keeps the last thousand messages to every worker for debugging, ours with all their Hessians: 240 MB each.
+    # Dask keeps the last thousand messages to every worker for debugging, ours with their Hessians of 0.2 MB a batch.
     dask.config.set({"distributed.admin.low-level-log-length": 0})
     # Workers inherit it; without it every one of them announces its coming and going.
     os.environ.setdefault("DASK_LOGGING__DISTRIBUTED", "error")
