@@ -8,7 +8,7 @@ export OMP_NUM_THREADS ?= 1
 # Longest chain of the slow sides of the benchmarks: 8 takes half an hour, 12 one and a half.
 LONGEST ?= 8
 
-.PHONY: install quickstart lint test test-all bench lock clean
+.PHONY: install quickstart lint test test-all test-slurm bench lock clean
 
 install: .venv/installed
 
@@ -33,6 +33,10 @@ test: lint
 
 test-all: lint
 	$(BIN)/python -m pytest -m "not slurm"
+
+# Needs the packages that tests/slurm/mini_slurm.py names; without them it skips and says so.
+test-slurm: install
+	$(BIN)/python -m pytest -m slurm tests/slurm
 
 # Each script runs both sides of its ratios; the slow side of minimise.py goes on where it stopped.
 bench: install
