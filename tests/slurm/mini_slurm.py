@@ -211,7 +211,10 @@ class MiniSlurm:
         self._await_nodes([name])
 
     def stop(self) -> None:
-        """Cancel all jobs and end all daemons; nothing survives it, and stopping twice does no harm."""
+        """Cancel all jobs and end all daemons and what jobs left behind; stopping twice does no harm.
+
+        Only a process that has both left its job's session and cleared its environment survives: no trace leads to it.
+        """
         try:
             if any(process.info["name"] == "slurmctld" for process in self._processes()):
                 self._empty_queue()
