@@ -60,7 +60,8 @@ class ModelCard:
     packages : tuple of str
         Distributions whose versions decide the numbers, recorded in every result's provenance.
     environment : str
-        The worker environment it lives in; ``main`` is the locked one.
+        The Python environment its workers need: ``main`` is ``requirements.lock``, any other NAME is
+        ``environments/NAME.txt``. The pools of a cluster profile say which one they have.
     batched : bool
         Whether many structures in one call are faster than one by one.
     gpu : bool

@@ -157,14 +157,21 @@ def available(model: ModelCard, checkpoint: str | os.PathLike[str] | None = None
         reason = registry.broken.get(model.family, f"family {model.family} is not known")
         return Availability(False, reason)
     if missing := [module for module in model.requires if not _installed(module)]:
-        return Availability(
-            False, f"needs {', '.join(missing)}, not installed here (environment {model.environment!r})"
-        )
+        return Availability(False, f"needs {', '.join(missing)}, not installed here; {_remedy(model)}")
     try:
         checkpoints.identity(model, checkpoint)
     except checkpoints.CheckpointError as error:
         return Availability(False, str(error))
     return Availability(True)
+
+
+def _remedy(model: ModelCard) -> str:
+    if model.environment == "main":
+        return "environment 'main', from requirements.lock, has it"
+    return (
+        f"environment {model.environment!r} has it, from environments/{model.environment}.txt "
+        f"(make environment-{model.environment})"
+    )
 
 
 def _installed(module: str) -> bool:
