@@ -8,7 +8,7 @@ export OMP_NUM_THREADS ?= 1
 # Longest chain of the slow sides of the benchmarks: 8 takes half an hour, 12 one and a half.
 LONGEST ?= 8
 
-.PHONY: install quickstart lint test test-all test-slurm bench lock clean
+.PHONY: install environment-sevennet quickstart lint test test-all test-slurm bench lock clean
 
 install: .venv/installed
 
@@ -16,6 +16,16 @@ install: .venv/installed
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --requirement requirements.lock
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	touch $@
+
+# Models that cannot live with the others have an environment each; `environment` of their cards names it. Editable as
+# .venv is: driver and workers must run the same code.
+environment-sevennet: .venv-sevennet/installed
+
+.venv-sevennet/installed: environments/sevennet.txt pyproject.toml
+	$(PYTHON) -m venv .venv-sevennet
+	.venv-sevennet/bin/python -m pip install --quiet --requirement environments/sevennet.txt
+	.venv-sevennet/bin/python -m pip install --quiet --no-deps --editable .
 	touch $@
 
 quickstart: install
@@ -55,4 +65,4 @@ lock:
 	$(BIN)/python -m pip freeze --all --exclude-editable | grep -v '^pip==' | sed -E 's/\+cpu$$//; s/\+cu[0-9]+$$//' > requirements.lock
 
 clean:
-	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache quickstart.zarr quickstart.zarr.* quickstart.png
+	rm -rf .venv .venv-sevennet build dist .pytest_cache .mypy_cache .ruff_cache quickstart.zarr quickstart.zarr.* quickstart.png
