@@ -7,7 +7,8 @@
 `contract`      measure whether a loaded model keeps its promises
 ==============  ==================================================================================
 
-One file per family: `so3lr`, `ani`, `xtb`, `openmm`, `toy`, and `ase_calculator` for whatever has an ASE calculator.
+One file per family: `so3lr`, `ani`, `sevennet`, `xtb`, `openmm`, `toy`, and `ase_calculator` for whatever has an ASE
+calculator.
 """
 
 from hbcoop_dist.models.base import (
