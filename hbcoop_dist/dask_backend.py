@@ -1,117 +1,301 @@
-"""Batches on a Dask cluster: small results come back as they are ready, and nothing stays on the workers."""
+"""Batches on a Dask cluster: each worker is given work by name, and nothing of what it answers stays on it.
+
+Who does what is decided here and not by Dask's scheduler, because only here is known which model a worker has loaded,
+how long a batch of it takes, when the worker's job ends, and whose fault it was when one died.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import pickle
 import queue
 import time
-from collections import deque
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
-from hbcoop_dist.clusters import replace_lost_workers
-from hbcoop_dist.execute import LostWorkerError, Outcome
+from hbcoop_dist.clusters.pool_cluster import PoolCluster
+from hbcoop_dist.execute import Outcome
+from hbcoop_dist.failures import Failure, LostWorkerError
+from hbcoop_dist.pace import Pace
+from hbcoop_dist.ready import Offer
 from hbcoop_dist.results import TaskResult
+from hbcoop_dist.tasks import ModelSource
 from hbcoop_dist.work import Work, do_work
 
 if TYPE_CHECKING:
     from distributed import Client, Future
 
-# Enough waiting batches for a worker that becomes free to have one at once.
-_PER_WORKER = 3
-_COUNT_SECONDS = 1.0
+AHEAD = 3
+"""Short batches that a worker has at a time, so that it never waits for the next."""
+SHORT_SECONDS = 1.0
+"""Batches that take longer are handed out singly: what waits behind another cannot go to a worker that is free."""
+FETCH_SECONDS = 10.0
+"""How long answers may take to come from their workers before it is looked which of those are still there."""
+SICK = 5
+"""Failures in a row of different tasks, with no success between, after which a node is excluded if others do better."""
+
+
+@dataclass(slots=True)
+class _Worker:
+    """A worker as the driver knows it."""
+
+    address: str
+    name: str
+    host: str
+    loaded: str | None = None
+    tickets: list[int] = field(default_factory=list)
+    fresh: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class _Flight:
+    future: Future
+    worker: _Worker
+    model: str
 
 
 class DaskBackend:
-    """Does batches through a Dask client.
+    """Does batches through a Dask client on the workers of a cluster's pools.
 
     Parameters
     ----------
     client : distributed.Client
+    cluster : PoolCluster
+    sources : mapping of str to ModelSource
+        Models that may come, for what their cards need of a worker.
     """
 
-    def __init__(self, client: Client) -> None:
-        self._client = client
-        self._flying: dict[int, Future] = {}
+    def __init__(self, client: Client, cluster: PoolCluster, sources: Mapping[str, ModelSource]) -> None:
+        self._client, self._cluster = client, cluster
+        self._pools = {name: pools_for(source, cluster) for name, source in sources.items()}
+        self._workers: dict[str, _Worker] = {}
+        self._flying: dict[int, _Flight] = {}
+        self._lost: dict[int, tuple[_Worker, float, bool]] = {}
         self._over: queue.SimpleQueue[int] = queue.SimpleQueue()
         self._outcomes: deque[tuple[int, Outcome]] = deque()
-        self._slots, self._counted = 0, -_COUNT_SECONDS
-
-    @property
-    def slots(self) -> int:
-        # asking the scheduler takes longer than handing out a batch
-        if time.monotonic() - self._counted >= _COUNT_SECONDS:
-            self._slots = _PER_WORKER * max(1, sum(int(n) for n in self._client.nthreads().values()))
-            self._counted = time.monotonic()
-        return self._slots
+        self._pace = Pace()
+        self._crowd: Counter[str] = Counter()
+        self._failures: dict[str, set[str]] = {}
+        self._healthy: set[str] = set()
+        self._spent: set[str] = set()
 
     @property
     def flying(self) -> int:
-        return len(self._flying) + len(self._outcomes)
+        return len(self._flying) + len(self._outcomes) + len(self._lost)
 
-    def submit(self, number: int, work: Work) -> None:
+    def offers(self, ready: Mapping[str, int]) -> Iterator[Offer]:
+        """Every worker that could take a batch: idle ones first, then those that will be idle soon."""
+        self._look()
+        self._say_wants(ready)
+        hosts = {worker.host for worker in self._workers.values()}
+        for depth in range(AHEAD):
+            for worker in list(self._workers.values()):
+                if len(worker.tickets) == depth and worker.host not in self._cluster.excluded and self._may(worker):
+                    yield self._offer(worker, ready, last_resort=len(hosts) == 1)
+
+    def _may(self, worker: _Worker) -> bool:
+        """Whether it is idle, or has only short batches before it."""
+        expected = self._pace.slow(worker.loaded)
+        return not worker.tickets or (expected is not None and expected < SHORT_SECONDS)
+
+    def _offer(self, worker: _Worker, ready: Mapping[str, int], *, last_resort: bool) -> Offer:
+        pool = self._cluster.pool_of(worker.name)
+        left = self._seconds_left(worker)
+
+        def takes(model: str) -> bool:
+            return pool is not None and pool.name in self._pools[model] and self._in_time(worker, model, left)
+
+        if not worker.tickets and ready and not any(self._in_time(worker, model, left) for model in ready):
+            self._spent.add(worker.name)
+        return Offer(
+            worker=worker.address,
+            host=worker.host,
+            device=pool.pool.device if pool is not None else "cpu",
+            loaded=worker.loaded,
+            only_loaded=bool(worker.tickets),
+            last_resort=last_resort,
+            takes=takes,
+            crowd=self._crowd.__getitem__,
+        )
+
+    def _seconds_left(self, worker: _Worker) -> float:
+        record = self._cluster.record_of(worker.name)
+        return float("inf") if record is None or record.state.ends is None else record.state.ends - time.time()
+
+    def _in_time(self, worker: _Worker, model: str, left: float) -> bool:
+        """Whether a batch of the model would end before the worker's job does; a fresh worker tries in any case."""
+        expected = self._pace.slow(model)
+        return worker.fresh or expected is None or (len(worker.tickets) + 1) * expected < left
+
+    def _say_wants(self, ready: Mapping[str, int]) -> None:
+        wants: Counter[str] = Counter()
+        for model, count in ready.items():
+            # a model that several pools can do is wanted in the first
+            wants[self._pools[model][0]] += count
+        for flight in self._flying.values():
+            if (pool := self._cluster.pool_of(flight.worker.name)) is not None:
+                wants[pool.name] += 1
+        busy = {worker.name for worker in self._workers.values() if worker.tickets}
+        self._cluster.want(wants, busy, self._spent)
+
+    def submit(self, number: int, work: Work, offer: Offer) -> None:
+        worker = self._workers[offer.worker]
         name = f"{work.batch.name.replace(' ', '-')}-{number}"
         # One lump of bytes: Dask takes sixty arrays of a batch apart and together again at every hop, which was half of
         # what its event loop did (measured).
         lump = pickle.dumps(work, protocol=pickle.HIGHEST_PROTOCOL)
-        future = self._client.submit(_do, do_work, lump, key=name, pure=False, priority=-number)
-        self._flying[number] = future
+        future = self._client.submit(
+            _do, do_work, lump, key=name, pure=False, priority=-number, workers=[worker.address]
+        )
+        self._flying[number] = _Flight(future, worker, work.batch.model)
+        worker.tickets.append(number)
+        if worker.loaded != work.batch.model:
+            self._crowd[work.batch.model] += 1
+            if worker.loaded is not None:
+                self._crowd[worker.loaded] -= 1
+            worker.loaded = work.batch.model
         future.add_done_callback(lambda _: self._over.put(number))
 
     def wait(self, seconds: float) -> tuple[int, Outcome] | None:
+        if self._cluster.problem is not None:
+            raise self._cluster.problem
         if not self._outcomes:
             self._collect(seconds)
         return self._outcomes.popleft() if self._outcomes else None
 
     def _collect(self, seconds: float) -> None:
         """Wait for a batch, then fetch all that are over: one trip takes as long for many as for one."""
-        try:
-            numbers = [self._over.get(timeout=seconds)]
-        except queue.Empty:
-            if seconds and self._client.cluster is not None:
-                replace_lost_workers(self._client.cluster)
-            return
+        self._look()
+        numbers = []
         with contextlib.suppress(queue.Empty):
+            numbers.append(self._over.get(timeout=seconds) if seconds else self._over.get_nowait())
             while True:
                 numbers.append(self._over.get_nowait())
-        futures = {number: self._flying.pop(number) for number in numbers}
+        flights = {number: self._flying.pop(number) for number in numbers if number in self._flying}
         try:
-            self._outcomes.extend(self._outcomes_of(futures).items())
+            for number, outcome in self._outcomes_of(flights).items():
+                self._note(number, flights[number], outcome)
         finally:
-            for future in futures.values():
-                # what is kept on a worker is recomputed when that worker dies
-                future.release()
+            for number, flight in flights.items():
+                if number not in self._flying:
+                    # what is kept on a worker is recomputed when that worker dies
+                    flight.future.release()
 
-    def _outcomes_of(self, futures: dict[int, Future]) -> dict[int, Outcome]:
+    def _note(self, number: int, flight: _Flight, outcome: Outcome) -> None:
+        """Take an outcome; learn from it about the model's pace and the node's health."""
+        worker = flight.worker
+        if number in worker.tickets:
+            worker.tickets.remove(number)
+        worker.fresh = False
+        if isinstance(outcome, list):
+            self._pace.add(flight.model, sum(result.seconds for result in outcome))
+            self._healthy.add(worker.host)
+            self._failures.pop(worker.host, None)
+        elif isinstance(outcome, Failure):
+            self._blame(worker.host, flight.future.key)
+        self._outcomes.append((number, outcome))
+
+    def _blame(self, host: str, what: str) -> None:
+        failed = self._failures.setdefault(host, set())
+        failed.add(what)
+        if len(failed) >= SICK and self._healthy - {host} and host not in self._cluster.excluded:
+            self._cluster.exclude(host)
+
+    def _outcomes_of(self, flights: Mapping[int, _Flight]) -> dict[int, Outcome]:
+        ready = {number: flight for number, flight in flights.items() if flight.future.status == "finished"}
+        outcomes: dict[int, Outcome] = {
+            number: _failure(flight.future) for number, flight in flights.items() if number not in ready
+        }
         try:
-            lumps = self._client.gather(list(futures.values()))
-            return {number: pickle.loads(lump) for number, lump in zip(futures, lumps, strict=True)}
-        except Exception:  # noqa: BLE001  one that failed hides the others: ask each
-            return {number: _outcome(future) for number, future in futures.items()}
+            lumps = self._fetch([flight.future for flight in ready.values()])
+        except Exception:  # noqa: BLE001  whoever kept one of them died: Dask would wait for it for ever
+            return outcomes | self._still_there(ready)
+        return outcomes | {number: pickle.loads(lump) for number, lump in zip(ready, lumps, strict=True)}
+
+    def _fetch(self, futures: Sequence[Future]) -> list[bytes]:
+        async def bounded() -> list[bytes]:
+            found = self._client.gather(list(futures), asynchronous=True)
+            return list(await asyncio.wait_for(found, FETCH_SECONDS))
+
+        return list(self._client.sync(bounded)) if futures else []
+
+    def _still_there(self, flights: Mapping[int, _Flight]) -> dict[int, Outcome]:
+        """After a fetch that failed: what lies on living workers is asked for again, the rest has to be done again."""
+        present = dict(self._cluster.scheduler_info["workers"])
+        outcomes: dict[int, Outcome] = {}
+        for number, flight in flights.items():
+            if flight.worker.address in present:
+                self._flying[number] = flight
+                self._over.put(number)
+            else:
+                reason = f"worker {flight.worker.name} died with the answer"
+                outcomes[number] = Failure.of(LostWorkerError(reason, blamed=False))
+        return outcomes
+
+    def _look(self) -> None:
+        """Compare the workers with those of a moment ago: what a lost one had is done again, or its batch blamed."""
+        # a copy at once: the event loop changes it
+        present: dict[str, Any] = dict(self._cluster.scheduler_info["workers"])
+        for address in [address for address in self._workers if address not in present]:
+            self._lose(self._workers.pop(address))
+        for address, info in present.items():
+            if address not in self._workers:
+                name = str(info["name"])
+                record = self._cluster.record_of(name)
+                host = (record.state.node if record is not None else "") or str(info["host"])
+                self._workers[address] = _Worker(address, name, host)
+        for number, (worker, since, first) in list(self._lost.items()):
+            fate = self._cluster.fate(worker.name, since)
+            if fate in (None, "ending"):
+                continue
+            del self._lost[number]
+            # only what it was doing can have killed it; what waited behind is innocent, as is all that was taken away
+            blamed = first and fate != "taken"
+            if blamed:
+                self._blame(worker.host, str(number))
+            lost = LostWorkerError(f"worker {worker.name} on {worker.host} died", blamed)
+            self._outcomes.append((number, Failure.of(lost)))
+
+    def _lose(self, worker: _Worker) -> None:
+        now = time.monotonic()
+        if worker.loaded is not None:
+            self._crowd[worker.loaded] -= 1
+        for place, number in enumerate(worker.tickets):
+            if (flight := self._flying.pop(number, None)) is not None:
+                flight.future.release()
+                self._lost[number] = worker, now, place == 0
 
     def close(self) -> None:
-        self._client.cancel(list(self._flying.values()), force=True)
+        self._client.cancel([flight.future for flight in self._flying.values()], force=True)
         self._flying.clear()
 
 
+def pools_for(source: ModelSource, cluster: PoolCluster) -> tuple[str, ...]:
+    """Pools that can do a model: they have its environment, and GPUs exactly when it can use them, if any do."""
+    card = source.card
+    able = {name: jobs.pool for name, jobs in cluster.pools.items() if card.environment in jobs.pool.environments}
+    fitting = tuple(name for name, pool in able.items() if pool.gpus == card.gpu)
+    return fitting or tuple(able)
+
+
 def _do(do: Callable[[Work], list[TaskResult]], work: bytes) -> bytes:
-    return pickle.dumps(do(pickle.loads(work)), protocol=pickle.HIGHEST_PROTOCOL)
+    """Do a batch in a worker; what goes wrong is said in plain words, since its type may be unknown to the driver."""
+    from hbcoop_dist.worker import BatchLog
+
+    loaded: Work = pickle.loads(work)
+    with BatchLog(loaded.batch.name, len(loaded.batch.tasks)) as log:
+        try:
+            answer: list[TaskResult] | Failure = do(loaded)
+        except Exception as error:  # noqa: BLE001  any failure is a row, not a crash
+            answer = Failure.of(error)
+            log.failed(answer.reason)
+    return pickle.dumps(answer, protocol=pickle.HIGHEST_PROTOCOL)
 
 
-def _outcome(future: Future) -> Outcome:
-    try:
-        return pickle.loads(future.result()) if future.status == "finished" else _reason(future)
-    except Exception as error:  # noqa: BLE001  any failure is a row, not a crash
-        return error
-
-
-def _reason(future: Future) -> BaseException:
-    from distributed import KilledWorker
-
-    if future.status == "cancelled":
-        return LostWorkerError("the scheduler dropped it")
-    error = future.exception()
-    if isinstance(error, KilledWorker):
-        return LostWorkerError(f"its worker died {error.allowed_failures + 1} times")
-    return error if error is not None else LostWorkerError(f"no answer, status {future.status}")
+def _failure(future: Future) -> Failure:
+    """Why a batch has no answer."""
+    error = future.exception() if future.status == "error" else None
+    return Failure.of(error or LostWorkerError(f"no answer, status {future.status}", blamed=False))

@@ -23,13 +23,12 @@ class Driver:
     journal : Journal
     backend : callable
         Gives the backend; called when there is something to compute, so that nothing is started for nothing.
-    device : str
     scratch : str
         Folder of restart files.
     """
 
-    def __init__(self, journal: Journal, backend: Callable[[], Backend], device: str, scratch: str) -> None:
-        self.journal, self.device = journal, device
+    def __init__(self, journal: Journal, backend: Callable[[], Backend], scratch: str) -> None:
+        self.journal = journal
         self._backend, self._scratch, self._restarts = backend, scratch, RestartFolder(scratch)
 
     @property
@@ -52,7 +51,6 @@ class Driver:
             plan.spec.minimize,
             known,
             self._backend(),
-            device=self.device,
             scratch=self._scratch,
             idle=idle,
         )

@@ -12,33 +12,33 @@ from itertools import chain
 from typing import Protocol
 
 from hbcoop_dist.campaign import Minimize
+from hbcoop_dist.failures import Failure
 from hbcoop_dist.held import Held
-from hbcoop_dist.ready import Order, ReadyQueue, Waiting
+from hbcoop_dist.ready import Offer, Order, ReadyQueue, Waiting
 from hbcoop_dist.results import Status, TaskResult
 from hbcoop_dist.tasks import Batch, ModelSource, Task
 from hbcoop_dist.work import Work, do_work
 
-Outcome = list[TaskResult] | BaseException
+Outcome = list[TaskResult] | Failure | BaseException
 
-LOST_WORKER_TRIES = 2
-"""How often a task that stands alone may lose its worker before it is quarantined."""
-
-
-class LostWorkerError(Exception):
-    """The process that did a batch died, or was killed, before it answered."""
+LOST_WORKER_TRIES = 3
+"""How often a task that stands alone may kill its worker before it is quarantined."""
+FAILURE_TRIES = 2
+"""How often a task that stands alone may fail, each time on another host, before that is its result."""
 
 
 class Backend(Protocol):
-    """Something that does batches: at most `slots` at a time are handed to it, `flying` of them are with it now."""
-
-    @property
-    def slots(self) -> int: ...
+    """Something that does batches: it offers workers that would take one now; `flying` batches are with it."""
 
     @property
     def flying(self) -> int: ...
 
-    def submit(self, number: int, work: Work) -> None:
-        """Take one batch; `number` is its ticket."""
+    def offers(self, ready: Mapping[str, int]) -> Iterable[Offer]:
+        """Workers that would take a batch now; `ready` says how many batches of each model could be done."""
+        ...
+
+    def submit(self, number: int, work: Work, offer: Offer) -> None:
+        """Give an offered worker a batch; `number` is its ticket."""
         ...
 
     def wait(self, seconds: float) -> tuple[int, Outcome] | None:
@@ -51,18 +51,22 @@ class Backend(Protocol):
 class SerialBackend:
     """Everything in this process, one batch at a time: for debugging."""
 
-    def __init__(self) -> None:
+    def __init__(self, device: str = "cpu") -> None:
+        self._device = device
         self._waiting: deque[tuple[int, Work]] = deque()
-
-    @property
-    def slots(self) -> int:
-        return 1
+        self._loaded: str | None = None
 
     @property
     def flying(self) -> int:
         return len(self._waiting)
 
-    def submit(self, number: int, work: Work) -> None:
+    def offers(self, ready: Mapping[str, int]) -> Iterable[Offer]:
+        del ready
+        return () if self._waiting else (Offer("here", device=self._device, loaded=self._loaded),)
+
+    def submit(self, number: int, work: Work, offer: Offer) -> None:
+        del offer
+        self._loaded = work.batch.model
         self._waiting.append((number, work))
 
     def wait(self, seconds: float) -> tuple[int, Outcome] | None:
@@ -84,12 +88,11 @@ def execute(
     known: Mapping[str, TaskResult],
     backend: Backend,
     *,
-    device: str = "cpu",
     scratch: str | None = None,
     idle: Callable[[], None] = lambda: None,
 ) -> Iterator[TaskResult]:
     """Do all tasks of the batches that have no result yet, as `turns` does, and hand the results out one by one."""
-    found = turns(batches, sources, minimize, known, backend, device=device, scratch=scratch, idle=idle)
+    found = turns(batches, sources, minimize, known, backend, scratch=scratch, idle=idle)
     return chain.from_iterable(found)
 
 
@@ -100,7 +103,6 @@ def turns(
     known: Mapping[str, TaskResult],
     backend: Backend,
     *,
-    device: str = "cpu",
     scratch: str | None = None,
     idle: Callable[[], None] = lambda: None,
 ) -> Iterator[list[TaskResult]]:
@@ -115,7 +117,6 @@ def turns(
     known : mapping of str to TaskResult
         Results from earlier; their tasks are left out. One is looked up only when a batch needs it.
     backend : Backend
-    device : str
     scratch : str, optional
         Folder where workers leave restart files of long minimisations.
     idle : callable
@@ -126,10 +127,10 @@ def turns(
     list of TaskResult
         Results, failed tasks too, of all the batches that were over at this moment: one fsync keeps them all.
     """
-    state = _State(batches, sources, minimize, known, device, scratch)
+    state = _State(batches, sources, minimize, known, scratch)
     while state.queue or state.flying:
         state.submit_ready(backend)
-        if not state.flying:
+        if not state.flying and not state.queue.ready:
             yield state.fail_orphans()
             continue
         arrived = backend.wait(1.0)
@@ -152,38 +153,39 @@ class _State:
         sources: Mapping[str, ModelSource],
         minimize: Minimize,
         known: Mapping[str, TaskResult],
-        device: str,
         scratch: str | None,
     ) -> None:
-        self._sources, self._minimize, self._device, self._scratch = sources, minimize, device, scratch
+        self._sources, self._minimize, self._scratch = sources, minimize, scratch
         self._held = Held(known.__getitem__)
         self._tries: Counter[str] = Counter()
         self._ticket = 0
         self.queue = ReadyQueue(known)
-        self.flying: dict[int, Waiting] = {}
+        self.flying: dict[int, tuple[Waiting, Offer]] = {}
         for number, batch in enumerate(batches):
             rest = tuple(task for task in batch.tasks if task.key not in known)
             if rest:
                 self._add((number,), Batch(batch.name, batch.model, rest))
 
-    def _add(self, order: Order, batch: Batch) -> None:
-        self._held.need(self.queue.add(order, batch).inputs)
+    def _add(self, order: Order, batch: Batch, avoid: frozenset[str] = frozenset()) -> None:
+        self._held.need(self.queue.add(order, batch, avoid).inputs)
 
     def submit_ready(self, backend: Backend) -> None:
-        """Hand the backend as many batches as it takes."""
-        slots = backend.slots
-        while len(self.flying) < slots and (ready := self.queue.pop()):
+        """Give every worker that is offered a batch it can do."""
+        for offer in backend.offers(self.queue.ready):
+            if (ready := self.queue.pop(offer)) is None:
+                continue
             batch, inputs = ready.batch, {key: self._held[key] for key in ready.inputs}
-            self.flying[self._ticket] = ready
-            source = self._sources[batch.model]
-            work = Work(batch, source, self._minimize, inputs, self._device, self._scratch)
-            backend.submit(self._ticket, work)
+            self.flying[self._ticket] = ready, offer
+            work = Work(batch, self._sources[batch.model], self._minimize, inputs, offer.device, self._scratch)
+            backend.submit(self._ticket, work, offer)
             self._ticket += 1
 
     def over(self, ticket: int, outcome: Outcome) -> list[TaskResult]:
         """The results of a batch that is over; none when it is to be tried again, whole or in parts."""
-        done = self.flying.pop(ticket)
-        results = self._failures(done, outcome) if isinstance(outcome, BaseException) else outcome
+        done, offer = self.flying.pop(ticket)
+        if isinstance(outcome, BaseException):
+            outcome = Failure.of(outcome)
+        results = self._failures(done, outcome, offer) if isinstance(outcome, Failure) else outcome
         self._keep(results)
         self._held.release(done.inputs)
         return results
@@ -201,20 +203,24 @@ class _State:
             self._held.release(orphan.inputs)
         return results
 
-    def _failures(self, done: Waiting, error: BaseException) -> list[TaskResult]:
+    def _failures(self, done: Waiting, failure: Failure, offer: Offer) -> list[TaskResult]:
         """Split a batch that failed as a whole; a task alone is tried again where that can help, else it is a row."""
+        if not failure.blamed:
+            self._add(done.order, done.batch, done.avoid)
+            return []
         parts = _split(done.batch)
         if len(parts) > 1:
             for number, part in enumerate(parts):
                 self._add((*done.order, number), part)
             return []
-        lost = isinstance(error, LostWorkerError)
+        lost = failure.kind == "lost worker"
         self._tries[done.batch.tasks[0].key] += 1
-        if lost and self._tries[done.batch.tasks[0].key] < LOST_WORKER_TRIES:
-            self._add(done.order, done.batch)
+        # what fails here may be this host's fault; where there is no other, a second try would tell nothing
+        tries = LOST_WORKER_TRIES if lost else 1 if offer.last_resort else FAILURE_TRIES
+        if self._tries[done.batch.tasks[0].key] < tries:
+            self._add(done.order, done.batch, done.avoid | {offer.host})
             return []
-        reason = f"{type(error).__name__}: {error}"
-        return _failed(done.batch, "quarantined" if lost else "failed", reason.strip())
+        return _failed(done.batch, "quarantined" if lost else "failed", failure.reason)
 
 
 def _split(batch: Batch) -> list[Batch]:

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
-
-import yaml
-from pydantic import ValidationError
 
 from hbcoop_dist.campaign import CampaignSpec, ModelEntry
 from hbcoop_dist.data import find_file
 from hbcoop_dist.models.ase_calculator import files_beside
+from hbcoop_dist.yaml_file import YamlError, read_model
 
 
 class CampaignError(ValueError):
@@ -38,52 +34,11 @@ def load_campaign(name: str | Path) -> CampaignSpec:
         path = find_file(name, "campaigns")
     except FileNotFoundError as error:
         raise CampaignError(str(error)) from None
-    node, content = _parse(path)
     try:
-        spec = CampaignSpec.model_validate(content)
-    except ValidationError as error:
-        # a list whose only item is wrong is reported by pydantic as too short as well: once is enough
-        problems = [p for p in error.errors() if p["type"] != "too_short"] or error.errors()
-        raise CampaignError("\n".join(_message(path, node, content, problem) for problem in problems)) from None
+        spec = read_model(path, CampaignSpec)
+    except YamlError as error:
+        raise CampaignError(str(error)) from None
     return _resolved(spec, path)
-
-
-def _parse(path: Path) -> tuple[Any, dict[str, Any]]:
-    """The YAML of a file as nodes (which know their lines) and as values."""
-    try:
-        text = path.read_text(encoding="utf-8")
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        content = yaml.safe_load(text)
-    except UnicodeDecodeError as error:
-        raise CampaignError(f"{path}: expected text in UTF-8, found byte {error.object[error.start]:#04x}") from None
-    except RecursionError:
-        raise CampaignError(f"{path}: expected a campaign, found brackets nested too deep") from None
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f":{mark.line + 1}" if mark else ""
-        problem = str(getattr(error, "problem", error)).removeprefix("found ")
-        raise CampaignError(f"{path}{line}: expected YAML, found {problem}") from None
-    if not isinstance(content, dict):
-        raise CampaignError(f"{path}:1: expected a mapping of fields, found {type(content).__name__}")
-    for mapping in _mappings(node):
-        names = [key.value for key, _ in mapping.value]
-        for key, _ in mapping.value:
-            if names.count(key.value) > 1:
-                line = key.start_mark.line + 1
-                raise CampaignError(
-                    f"{path}:{line}: field {key.value}: expected it once, found it {names.count(key.value)} times"
-                )
-    return node, content
-
-
-def _mappings(node: Any) -> Iterator[yaml.MappingNode]:
-    if isinstance(node, yaml.MappingNode):
-        yield node
-        for _, value in node.value:
-            yield from _mappings(value)
-    elif isinstance(node, yaml.SequenceNode):
-        for value in node.value:
-            yield from _mappings(value)
 
 
 def _resolved(spec: CampaignSpec, path: Path) -> CampaignSpec:
@@ -105,43 +60,3 @@ def _entry_resolved(base: Path, entry: ModelEntry) -> ModelEntry:
 
 def _absolute(base: Path, name: str) -> str:
     return str(base / Path(name).expanduser())
-
-
-def _message(path: Path, node: Any, content: Any, problem: Any) -> str:
-    location = [part for part in problem["loc"] if _is_step(part)]
-    line, field, found = _locate(node, content, location)
-    text = problem["msg"].removeprefix("Value error, ")
-    if problem["type"] == "extra_forbidden":
-        known = ", ".join(CampaignSpec.model_fields) if len(location) == 1 else "only the documented fields"
-        text = f"unknown field; expected {known}"
-    elif problem["type"] == "missing":
-        return f"{path}:{line}: field {field}: expected a value, found none"
-    elif "found" not in text:
-        text = f"{text[0].lower()}{text[1:]}, found {found!r}".replace("input should", "should").replace(
-            "should be", "expected"
-        )
-    return f"{path}:{line}: field {field}: {text}"
-
-
-def _is_step(part: object) -> bool:
-    # pydantic adds the names of its own validators to the location of wrapped fields
-    return isinstance(part, int) or (isinstance(part, str) and "[" not in part and "(" not in part)
-
-
-def _locate(node: Any, content: Any, location: list[Any]) -> tuple[int, str, Any]:
-    """Line (1-based), dotted field name and value found at a location, as deep as the file goes."""
-    line = node.start_mark.line + 1
-    names: list[str] = []
-    for part in location:
-        names.append(f"[{part}]" if isinstance(part, int) else (f".{part}" if names else str(part)))
-        if isinstance(node, yaml.MappingNode):
-            pair = next(((key, value) for key, value in node.value if key.value == part), None)
-            if pair is None:
-                continue
-            line, node = pair[0].start_mark.line + 1, pair[1]
-            content = content.get(part) if isinstance(content, dict) else content
-        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
-            node = node.value[part]
-            line = node.start_mark.line + 1
-            content = content[part] if isinstance(content, list) else content
-    return line, "".join(names), content

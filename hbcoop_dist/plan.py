@@ -6,7 +6,7 @@ package.  A model that cannot run is skipped with its reason, never silently.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
@@ -74,6 +74,9 @@ class Plan:
     questions : mapping of Cell to tuple of str
         Cells whose rotamers are chosen by energy and still open: keys of the candidates that decide.  Once those have
         results, `plan` is asked again with what was `chosen`.
+    device : str
+    elsewhere : frozenset of str
+        As they were given to `plan`.
     """
 
     spec: CampaignSpec
@@ -84,6 +87,8 @@ class Plan:
     batches: tuple[Batch, ...] = field(repr=False)
     cell_tasks: Mapping[Cell, CellTasks] = field(repr=False)
     questions: Mapping[Cell, tuple[str, ...]] = field(repr=False)
+    device: str = "cpu"
+    elsewhere: frozenset[str] = frozenset()
 
     def __str__(self) -> str:
         from hbcoop_dist.describe_plan import describe
@@ -91,7 +96,13 @@ class Plan:
         return describe(self)
 
 
-def plan(spec: CampaignSpec, chosen: Chosen = MappingProxyType({}), *, device: str = "cpu") -> Plan:
+def plan(
+    spec: CampaignSpec,
+    chosen: Chosen = MappingProxyType({}),
+    *,
+    device: str = "cpu",
+    elsewhere: Collection[str] = (),
+) -> Plan:
     """Expand a campaign into its plan.
 
     Parameters
@@ -102,6 +113,8 @@ def plan(spec: CampaignSpec, chosen: Chosen = MappingProxyType({}), *, device: s
         Rotamers chosen by energy so far, by model and conformers of the chain.
     device : str
         What the workers run on, ``cpu`` or ``cuda``: decides how large batches are, and no result.
+    elsewhere : collection of str
+        Environments that workers have in a Python of their own: nothing is looked for in this one.
 
     Returns
     -------
@@ -115,7 +128,7 @@ def plan(spec: CampaignSpec, chosen: Chosen = MappingProxyType({}), *, device: s
         When a checkpoint named in the spec is not there, or is not what it should be.
     """
     cells = tuple(_decided(cell, chosen) for cell in cells_of(spec))
-    sources, absent = _sources(spec)
+    sources, absent = _sources(spec, elsewhere)
     references = {
         label: read_reference_set(folder)
         for label, folder in zip(spec.geometry_labels, spec.geometry, strict=True)
@@ -132,7 +145,18 @@ def plan(spec: CampaignSpec, chosen: Chosen = MappingProxyType({}), *, device: s
             skipped.update(draft.add(sources[model], own))
     if sources:
         _refuse_unused(references, grid, draft.missing)
-    return Plan(spec, cells, sources, skipped, draft.tasks, tuple(draft.batches), draft.cell_tasks, draft.questions)
+    return Plan(
+        spec,
+        cells,
+        sources,
+        skipped,
+        draft.tasks,
+        tuple(draft.batches),
+        draft.cell_tasks,
+        draft.questions,
+        device,
+        frozenset(elsewhere),
+    )
 
 
 def _decided(cell: Cell, chosen: Chosen) -> Cell:
@@ -149,12 +173,13 @@ def _refuse_unused(references: Iterable[str], grid: Sequence[Cell], missing: Map
             raise ReferenceSetError("; ".join(dict.fromkeys(reasons)))
 
 
-def _sources(spec: CampaignSpec) -> tuple[dict[str, ModelSource], dict[str, str]]:
+def _sources(spec: CampaignSpec, elsewhere: Collection[str]) -> tuple[dict[str, ModelSource], dict[str, str]]:
     sources: dict[str, ModelSource] = {}
     absent: dict[str, str] = {}
     for entry in spec.models:
         card = entry.card()
-        usable = registry.available(card, entry.checkpoint)
+        here = card.environment not in elsewhere
+        usable = registry.available(card, entry.checkpoint, here=here)
         if not usable.ok:
             if entry.checkpoint is not None:
                 raise ModelError(usable.reason)
@@ -162,9 +187,9 @@ def _sources(spec: CampaignSpec) -> tuple[dict[str, ModelSource], dict[str, str]
             continue
         if card.checkpoint is not None or entry.checkpoint is not None:
             found = checkpoints.find(card, entry.checkpoint)
-            sources[entry.name] = ModelSource(card, found.sha256, str(found.path))
+            sources[entry.name] = ModelSource(card, found.sha256, str(found.path), here)
         else:
-            sources[entry.name] = ModelSource(card, checkpoints.identity(card))
+            sources[entry.name] = ModelSource(card, checkpoints.identity(card), here=here)
     return sources, absent
 
 

@@ -1,4 +1,4 @@
-"""Batches handed out in the order of the plan, each as soon as its inputs are there.
+"""Batches that wait, and those of them that are ready, by model: a worker is given what it has loaded.
 
 Open inputs are counted down as results come, so a turn costs what it changes and not what still waits.
 """
@@ -6,8 +6,8 @@ Open inputs are counted down as results come, so a turn costs what it changes an
 from __future__ import annotations
 
 import heapq
-from collections.abc import Container, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Container, Iterable, Mapping
+from dataclasses import dataclass, field
 
 from hbcoop_dist.tasks import Batch
 
@@ -17,12 +17,45 @@ Order = tuple[int, ...]
 
 @dataclass(order=True, slots=True)
 class Waiting:
-    """A batch that waits for `missing` of its inputs."""
+    """A batch that waits for `missing` of its inputs, and is not done again on the hosts that it failed on."""
 
     order: Order
     batch: Batch
     inputs: tuple[str, ...]
     missing: int = 0
+    avoid: frozenset[str] = field(default=frozenset(), compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A worker that would take a batch now.
+
+    Attributes
+    ----------
+    worker : str
+    host : str
+    device : str
+        ``cpu``, ``cuda`` or ``cuda:N``.
+    loaded : str or None
+        The model it has loaded, or will have by then.
+    only_loaded : bool
+        Whether it takes no other: it is still busy with that one.
+    last_resort : bool
+        Whether there is no other host, so that it must take what failed here before.
+    takes : callable
+        Model name -> whether it could do that model at all.
+    crowd : callable
+        Model name -> how many workers have that model loaded.
+    """
+
+    worker: str
+    host: str = ""
+    device: str = "cpu"
+    loaded: str | None = None
+    only_loaded: bool = False
+    last_resort: bool = True
+    takes: Callable[[str], bool] = lambda _: True
+    crowd: Callable[[str], int] = lambda _: 0
 
 
 class ReadyQueue:
@@ -37,13 +70,13 @@ class ReadyQueue:
     def __init__(self, known: Container[str]) -> None:
         self._known = known
         self._over: set[str] = set()
-        self._ready: list[Waiting] = []
+        self._ready: dict[str, list[Waiting]] = {}
         self._by_input: dict[str, list[Waiting]] = {}
         self._blocked = 0
 
-    def add(self, order: Order, batch: Batch) -> Waiting:
+    def add(self, order: Order, batch: Batch, avoid: frozenset[str] = frozenset()) -> Waiting:
         """Take a batch; orders are different from one another."""
-        waiting = Waiting(order, batch, batch.inputs)
+        waiting = Waiting(order, batch, batch.inputs, avoid=avoid)
         for key in waiting.inputs:
             if key not in self._over and key not in self._known:
                 waiting.missing += 1
@@ -51,8 +84,11 @@ class ReadyQueue:
         if waiting.missing:
             self._blocked += 1
         else:
-            heapq.heappush(self._ready, waiting)
+            self._push(waiting)
         return waiting
+
+    def _push(self, waiting: Waiting) -> None:
+        heapq.heappush(self._ready.setdefault(waiting.batch.model, []), waiting)
 
     def settle(self, keys: Iterable[str]) -> None:
         """Say that these tasks have results now."""
@@ -62,11 +98,47 @@ class ReadyQueue:
                 waiting.missing -= 1
                 if not waiting.missing:
                     self._blocked -= 1
-                    heapq.heappush(self._ready, waiting)
+                    self._push(waiting)
 
-    def pop(self) -> Waiting | None:
-        """The first batch that is ready, or None."""
-        return heapq.heappop(self._ready) if self._ready else None
+    @property
+    def ready(self) -> Mapping[str, int]:
+        """Number of ready batches by model."""
+        return {model: len(heap) for model, heap in self._ready.items()}
+
+    def pop(self, offer: Offer) -> Waiting | None:
+        """The batch this worker should do next, or None: of the model that it has, else of one that few have."""
+        if offer.loaded in self._ready and offer.takes(offer.loaded) and (found := self._take(offer.loaded, offer)):
+            return found
+        return None if offer.only_loaded else self._of_another(offer)
+
+    def _of_another(self, offer: Offer) -> Waiting | None:
+        """A batch of the first model of the plan that no worker has, else of the one with most to do per worker."""
+        crowded: list[tuple[float, str]] = []
+        for model in [model for model in self._ready if model != offer.loaded]:
+            if not offer.takes(model):
+                continue
+            if workers := offer.crowd(model):
+                crowded.append((-len(self._ready[model]) / workers, model))
+            elif found := self._take(model, offer):
+                return found
+        for _, model in sorted(crowded):
+            if found := self._take(model, offer):
+                return found
+        return None
+
+    def _take(self, model: str, offer: Offer) -> Waiting | None:
+        heap, aside, found = self._ready[model], [], None
+        while heap and found is None:
+            first = heapq.heappop(heap)
+            if offer.host in first.avoid and not offer.last_resort:
+                aside.append(first)
+            else:
+                found = first
+        for waiting in aside:
+            heapq.heappush(heap, waiting)
+        if not heap:
+            del self._ready[model]
+        return found
 
     def pop_blocked(self) -> list[Waiting]:
         """Every batch that waits for an input, in order; they wait no more."""
@@ -76,4 +148,4 @@ class ReadyQueue:
         return [blocked[order] for order in sorted(blocked)]
 
     def __len__(self) -> int:
-        return len(self._ready) + self._blocked
+        return sum(map(len, self._ready.values())) + self._blocked

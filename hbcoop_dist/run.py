@@ -12,17 +12,17 @@ from pathlib import Path
 
 from hbcoop_dist.campaign import Cell
 from hbcoop_dist.choose_rotamers import choose_rotamers
-from hbcoop_dist.clusters import check_device, local_cluster
+from hbcoop_dist.clusters import ClusterError, ClusterProfile, check_device, local_profile
 from hbcoop_dist.complete import Cells, Earlier
-from hbcoop_dist.dask_backend import DaskBackend
 from hbcoop_dist.drive import Driver, with_inputs
 from hbcoop_dist.execute import Backend, SerialBackend
 from hbcoop_dist.plan import Plan
 from hbcoop_dist.plan import plan as make_plan
 from hbcoop_dist.progress import Count, Display, default_display
 from hbcoop_dist.results import CELL_DIMS, TaskResult
-from hbcoop_dist.store import Journal, Labels, Layout, StoreLock, StoreWriter, prepare_store, scratch_path
+from hbcoop_dist.store import Journal, Labels, Layout, StoreLock, StoreWriter, logs_path, prepare_store, scratch_path
 from hbcoop_dist.survey import FINAL, Survey, labels_of, survey
+from hbcoop_dist.tasks import PROTOCOL_VERSION
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,9 @@ def run(
     serial: bool = False,
     workers: int | None = None,
     device: str = "cpu",
+    cluster: ClusterProfile | None = None,
     retry: Collection[str] = (),
+    match: str = "",
     display: Display | None = None,
 ) -> Summary:
     """Compute what a plan asks for and the store does not have yet.
@@ -73,8 +75,12 @@ def run(
         Number of Dask workers.
     device : str
         ``cpu``, ``cuda`` or ``cuda:0``.
+    cluster : ClusterProfile, optional
+        Where the workers run, instead of `workers` and `device`.
     retry : collection of str
         Final statuses to compute again, e.g. ``("failed", "unconverged")``.
+    match : str
+        Only those of them whose reason has this text in it, in capitals or not.
     display : Display, optional
         A live bar on a terminal, plain lines elsewhere, by default.
 
@@ -86,10 +92,15 @@ def run(
     ------
     DeviceError
         When the device is not there.
+    ClusterError
+        When no pool of the cluster has what a model needs, or none of its jobs can be started.
     StoreError
         When the store cannot be used: another protocol, another driver, not a store. Nothing is computed then.
     """
-    check_device(device)
+    if cluster is None:
+        check_device(device)
+    profile = cluster or local_profile(workers, device)
+    _require_pools(plan, profile)
     path, shown = Path(store), display or default_display()
     with StoreLock(path) as lock:
         layout = _layout(plan)
@@ -98,14 +109,27 @@ def run(
         )
         with StoreWriter(path, lock=lock) as writer, contextlib.ExitStack() as stack:
             stack.callback(shown.close)
-            backend = cache(lambda: stack.enter_context(_backend(serial, workers, shown)))
-            driver = Driver(writer.journal, backend, device, str(scratch_path(path)))
+            start = _serial(device) if serial else _pools(profile, plan, path, shown)
+            backend = cache(lambda: stack.enter_context(start))
+            driver = Driver(writer.journal, backend, str(scratch_path(path)))
             settled = _settled(plan, driver, shown)
-            run_ = _Run(settled, writer, survey(settled, writer, retry))
+            run_ = _Run(settled, writer, survey(settled, writer, retry, match))
             run_.mark()
             if run_.todo:
                 run_.compute(driver, shown)
             return run_.summary()
+
+
+def _require_pools(plan: Plan, profile: ClusterProfile) -> None:
+    """Raise `ClusterError` unless every model of the plan has a pool that can do it."""
+    there = {name for pool in profile.pools.values() for name in pool.environments}
+    for source in plan.sources.values():
+        needed = source.card.environment
+        if not source.here and needed not in there:
+            raise ClusterError(
+                f"model {source.card.name}: expected a pool with environment {needed}; profile {profile.profile} has "
+                + "; ".join(f"{name}: {', '.join(pool.environments)}" for name, pool in profile.pools.items())
+            )
 
 
 def _settled(plan: Plan, driver: Driver, display: Display) -> Plan:
@@ -122,20 +146,28 @@ def _settled(plan: Plan, driver: Driver, display: Display) -> Plan:
             count.running = driver.running
             display.show(count)
     chosen = choose_rotamers(plan, Earlier(driver.journal, needed).get)
-    return make_plan(plan.spec, chosen, device=driver.device)
+    return make_plan(plan.spec, chosen, device=plan.device, elsewhere=plan.elsewhere)
 
 
 @contextlib.contextmanager
-def _backend(serial: bool, workers: int | None, display: Display) -> Iterator[Backend]:
-    if serial:
-        yield SerialBackend()
-        return
+def _serial(device: str) -> Iterator[Backend]:
+    yield SerialBackend(device)
+
+
+@contextlib.contextmanager
+def _pools(profile: ClusterProfile, plan: Plan, store: Path, display: Display) -> Iterator[Backend]:
     from distributed import Client
 
+    from hbcoop_dist.clusters.pool_cluster import PoolCluster
+    from hbcoop_dist.dask_backend import DaskBackend
+
     # results come from the workers themselves, not by way of the scheduler's memory
-    with local_cluster(workers) as cluster, Client(cluster, direct_to_workers=True) as client:
+    with (
+        PoolCluster(profile, logs_path(store), PROTOCOL_VERSION, display.say) as cluster,
+        Client(cluster, direct_to_workers=True) as client,
+    ):
         display.say(f"Dask dashboard: {cluster.dashboard_link}")
-        backend = DaskBackend(client)
+        backend = DaskBackend(client, cluster, plan.sources)
         try:
             yield backend
         finally:

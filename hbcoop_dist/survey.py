@@ -44,7 +44,7 @@ class Survey:
     again: frozenset[str]
 
 
-def survey(plan: Plan, writer: StoreWriter, retry: Collection[str]) -> Survey:
+def survey(plan: Plan, writer: StoreWriter, retry: Collection[str], match: str = "") -> Survey:
     """Compare a plan with a store.
 
     Parameters
@@ -54,6 +54,8 @@ def survey(plan: Plan, writer: StoreWriter, retry: Collection[str]) -> Survey:
         Of a store that has every cell of the plan.
     retry : collection of str
         Final statuses to compute again.
+    match : str
+        Only where the reason has this text in it.
 
     Raises
     ------
@@ -62,15 +64,20 @@ def survey(plan: Plan, writer: StoreWriter, retry: Collection[str]) -> Survey:
     """
     statuses, keys = writer.statuses(), writer.stored_keys()
     outdated, lost = _outdated(plan, writer), _lost(writer)
+    reasons = writer.texts("reason") if match else {}
+
+    def retried(labels: Labels) -> bool:
+        return statuses[labels] in retry and match.lower() in reasons.get(labels, "").lower()
+
     todo: list[Cell] = []
     again: set[str] = set()
     for cell, tasks in plan.cell_tasks.items():
         labels = labels_of(cell)
         final = statuses[labels] in FINAL and keys.get(labels) == tasks.complex.energies[-1]
-        if final and statuses[labels] not in retry and labels not in outdated and labels not in lost:
+        if final and not retried(labels) and labels not in outdated and labels not in lost:
             continue
         todo.append(cell)
-        if labels in outdated or statuses[labels] in retry:
+        if labels in outdated or retried(labels):
             again.update(tasks.keys)
     return Survey(statuses, tuple(todo), frozenset(again))
 
@@ -85,10 +92,12 @@ def _outdated(plan: Plan, writer: StoreWriter) -> set[Labels]:
             before.get(package) not in (None, now) for package in packages if (now := _version(package)) is not None
         )
 
+    # of a model that runs in another Python the versions here say nothing
+    here = {name for name, source in plan.sources.items() if source.here}
     return {
         labels
         for labels, text in writer.texts("versions").items()
-        if text and labels[0] in plan.sources and changed(text, plan.sources[str(labels[0])].card.packages)
+        if text and labels[0] in here and changed(text, plan.sources[str(labels[0])].card.packages)
     }
 
 

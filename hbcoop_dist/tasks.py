@@ -31,11 +31,23 @@ Kind = Literal["monomer", "candidate", "minimise", "energies"]
 
 @dataclass(frozen=True, slots=True)
 class ModelSource:
-    """A model as the planner knows it: its card, the hash of its checkpoint, and where that lies (None: embedded)."""
+    """A model as the planner knows it.
+
+    Attributes
+    ----------
+    card : ModelCard
+    identity : str
+        Hash of its checkpoint.
+    path : str or None
+        Where that lies; None when it is embedded in a package.
+    here : bool
+        Whether its packages are in this Python, and not only in that of its workers.
+    """
 
     card: ModelCard
     identity: str
     path: str | None = None
+    here: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -147,16 +147,16 @@ def custom_card(
     return replace(template, **{**fields, "name": name, "checkpoint": Path(checkpoint).name, "sha256": None})
 
 
-def available(model: ModelCard, checkpoint: str | os.PathLike[str] | None = None) -> Availability:
+def available(model: ModelCard, checkpoint: str | os.PathLike[str] | None = None, *, here: bool = True) -> Availability:
     """Whether a model can run in this Python: its modules are installed and its parameters are here and verified.
 
-    Nothing heavy is imported.
+    Nothing heavy is imported.  With `here` False it is to run in another Python, whose modules cannot be looked for.
     """
     registry = _registry()
     if model.family not in registry.families:
         reason = registry.broken.get(model.family, f"family {model.family} is not known")
         return Availability(False, reason)
-    if missing := [module for module in model.requires if not _installed(module)]:
+    if here and (missing := [module for module in model.requires if not _installed(module)]):
         return Availability(False, f"needs {', '.join(missing)}, not installed here; {_remedy(model)}")
     try:
         checkpoints.identity(model, checkpoint)

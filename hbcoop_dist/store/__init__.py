@@ -9,7 +9,7 @@ from hbcoop_dist.store.errors import ProtocolMismatchError, StoreError, StoreLoc
 from hbcoop_dist.store.journal import Journal
 from hbcoop_dist.store.layout import Labels, Layout, static_variables
 from hbcoop_dist.store.lock import StoreLock
-from hbcoop_dist.store.paths import journal_path, scratch_path
+from hbcoop_dist.store.paths import journal_path, logs_path, progress_path, scratch_path
 from hbcoop_dist.store.read import open_store, verify
 from hbcoop_dist.store.schema import (
     CELL_VARIABLES,
@@ -40,8 +40,10 @@ __all__ = [
     "Variable",
     "describe",
     "journal_path",
+    "logs_path",
     "open_store",
     "prepare_store",
+    "progress_path",
     "recover",
     "scratch_path",
     "static_variables",

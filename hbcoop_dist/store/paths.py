@@ -24,6 +24,10 @@ class StorePaths:
         A store under construction; never read by anyone.
     scratch : Path
         Folder of restart files of the minimisations that are going on.
+    logs : Path
+        Folder of what workers and jobs write.
+    progress : Path
+        How the run that is going on stands, for `hbcoop status`.
     replaced : Path
         The former store between the two renames of a growth.
     """
@@ -35,6 +39,8 @@ class StorePaths:
     growing: Path
     replaced: Path
     scratch: Path
+    logs: Path
+    progress: Path
 
     @classmethod
     def of(cls, path: str | Path) -> StorePaths:
@@ -52,12 +58,24 @@ class StorePaths:
             growing=beside(".growing"),
             replaced=beside(".replaced"),
             scratch=beside(".scratch"),
+            logs=beside(".logs"),
+            progress=beside(".progress.json"),
         )
 
 
 def scratch_path(path: str | Path) -> Path:
     """Folder of restart files that belongs to the store at `path`."""
     return StorePaths.of(path).scratch
+
+
+def logs_path(path: str | Path) -> Path:
+    """Folder of worker logs that belongs to the store at `path`."""
+    return StorePaths.of(path).logs
+
+
+def progress_path(path: str | Path) -> Path:
+    """File that says how the run of the store at `path` stands."""
+    return StorePaths.of(path).progress
 
 
 def journal_path(path: str | Path) -> Path:

@@ -1,0 +1,84 @@
+"""What Slurm says of our jobs, in one call for all of them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from hbcoop_dist.clusters.slurm_job import clean_environ
+
+Fate = Literal["lives", "ending", "taken", "died"]
+"""Of a job: ``taken`` from us by Slurm, a person or a dead node; ``died`` of what it did itself."""
+
+_FATES: Mapping[str, Fate] = {
+    "COMPLETING": "ending",
+    "CANCELLED": "taken",
+    "TIMEOUT": "taken",
+    "DEADLINE": "taken",
+    "NODE_FAIL": "taken",
+    "BOOT_FAIL": "taken",
+    "PREEMPTED": "taken",
+    "REVOKED": "taken",
+    "COMPLETED": "taken",
+    "FAILED": "died",
+    "OUT_OF_MEMORY": "died",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class SlurmState:
+    """One job as squeue shows it.
+
+    Attributes
+    ----------
+    state : str
+        Slurm's word, e.g. ``RUNNING``.
+    ends : float or None
+        When its walltime ends, seconds since the epoch; None while it waits.
+    node : str
+    reason : str
+        Why it waits, or why it ended.
+    """
+
+    state: str
+    ends: float | None = None
+    node: str = ""
+    reason: str = ""
+
+    @property
+    def fate(self) -> Fate:
+        return _FATES.get(self.state, "lives")
+
+
+def parse_queue(text: str) -> dict[str, SlurmState]:
+    """Jobs by id from lines ``id|state|end|node|reason``."""
+    found = {}
+    for line in text.splitlines():
+        job, state, end, node, reason = line.split("|", 4)
+        try:
+            ends = datetime.fromisoformat(end).timestamp()
+        except ValueError:
+            ends = None
+        found[job] = SlurmState(state, ends, node, reason)
+    return found
+
+
+async def read_queue() -> dict[str, SlurmState]:
+    """The user's jobs, ended ones too as long as Slurm remembers them (five minutes by default).
+
+    Raises
+    ------
+    OSError
+        When squeue fails, as it does while the controller restarts: nothing is known then, of any job.
+    """
+    command = ("squeue", "--noheader", "--me", "--states=all", "--format=%i|%T|%e|%N|%r")
+    process = await asyncio.create_subprocess_exec(
+        *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, env=clean_environ()
+    )
+    out, err = await process.communicate()
+    if process.returncode != 0:
+        raise OSError(f"squeue: {err.decode(errors='replace').strip()}")
+    return parse_queue(out.decode(errors="replace"))

@@ -1,0 +1,70 @@
+"""What went wrong with a batch, in plain words: an exception's own type may not exist where it is read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+Kind = Literal["out of memory", "bad structure", "missing checkpoint", "missing package", "lost worker", "code"]
+KINDS: tuple[str, ...] = get_args(Kind)
+
+
+class LostWorkerError(Exception):
+    """The process that did a batch died, or was killed, before it answered.
+
+    Parameters
+    ----------
+    reason : str
+    blamed : bool
+        Whether the batch may have been the cause: it was being done, and nobody outside ended the process.
+    """
+
+    def __init__(self, reason: str, blamed: bool = True) -> None:
+        super().__init__(reason)
+        self.blamed = blamed
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a batch has no results.
+
+    Attributes
+    ----------
+    kind : str
+        One of `KINDS`; what `hbcoop retry --match` looks for first.
+    text : str
+        Type and message of the exception.
+    blamed : bool
+        False where something outside ended the worker, so that it says nothing of the batch.
+    """
+
+    kind: Kind
+    text: str
+    blamed: bool = True
+
+    @classmethod
+    def of(cls, error: BaseException) -> Failure:
+        """Classify an exception."""
+        text = f"{type(error).__name__}: {error}".strip()
+        if isinstance(error, LostWorkerError):
+            return cls("lost worker", str(error), error.blamed)
+        return cls(_kind(error), text)
+
+    @property
+    def reason(self) -> str:
+        return f"{self.kind}: {self.text}"
+
+
+def _kind(error: BaseException) -> Kind:
+    """By name: torch's and a family's own types need not be importable here."""
+    names = {kind.__name__ for kind in type(error).__mro__}
+    message = str(error).lower()
+    if names & {"MemoryError", "OutOfMemoryError"} or "out of memory" in message:
+        return "out of memory"
+    if "UnknownElementError" in names:
+        return "bad structure"
+    if names & {"CheckpointError", "FileNotFoundError"} or "checkpoint" in message:
+        return "missing checkpoint"
+    if names & {"ImportError"} or "not installed here" in message:
+        return "missing package"
+    return "code"
