@@ -13,7 +13,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from hbcoop_dist.clusters import DeviceError, check_device
+from hbcoop_dist.clusters import ClusterError, ClusterProfile, DeviceError, JobRange, check_device, load_profile
+from hbcoop_dist.commands import cluster as cluster_command
 from hbcoop_dist.commands import doctor as doctor_command
 from hbcoop_dist.commands import models as models_command
 from hbcoop_dist.commands import report as report_command
@@ -47,8 +48,16 @@ models_app = typer.Typer(
     help="What models there are, whether they run here, and whether they keep their promises.", no_args_is_help=True
 )
 app.add_typer(models_app, name="models")
+cluster_app = typer.Typer(help="Profiles of clusters, their job scripts, drivers as jobs.", no_args_is_help=True)
+app.add_typer(cluster_app, name="cluster")
 
 SpecArgument = Annotated[str, typer.Argument(metavar="SPEC", help="Campaign file, or a bundled name: quickstart, nma.")]
+ClusterOption = Annotated[
+    str | None, typer.Option("--cluster", metavar="PROFILE", help="Profile file, or a bundled name: slurm-4gpu ...")
+]
+JobsOption = Annotated[
+    str | None, typer.Option("--jobs", metavar="N|LEAST:MOST", help="Jobs in every pool, instead of the profile's.")
+]
 StoreArgument = Annotated[Path, typer.Argument(metavar="STORE", help="The campaign's Zarr store.")]
 
 
@@ -77,8 +86,13 @@ def run_campaign(
     serial: Annotated[bool, typer.Option("--serial", help="Everything in this process, for debugging.")] = False,
     workers: Annotated[int | None, typer.Option(min=1, help="Dask workers; one per core by default.")] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda or cuda:0.")] = "cpu",
+    cluster: ClusterOption = None,
+    jobs: JobsOption = None,
     retry: Annotated[
         list[str] | None, typer.Option(help=f"Compute cells of this status again: {', '.join(RETRYABLE)}. Repeatable.")
+    ] = None,
+    performance_report: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Also write Dask's performance report (HTML).")
     ] = None,
 ) -> None:
     """Run a campaign into a store; what is there already is not computed again.
@@ -87,14 +101,71 @@ def run_campaign(
     """
     if unknown := sorted(set(retry or ()) - set(RETRYABLE)):
         raise typer.BadParameter(f"--retry: expected {', '.join(RETRYABLE)}, found {', '.join(unknown)}")
-    check_device(device)
-    drawn = make_plan(load_campaign(spec), device=device)
+    profile = _profile(cluster, jobs, serial=serial, workers=workers, device=device)
+    if profile is None:
+        check_device(device)
+    drawn = make_plan(
+        load_campaign(spec),
+        device=device if profile is None else profile.device,
+        elsewhere=frozenset() if profile is None else profile.environments_elsewhere,
+    )
     typer.echo(drawn)
     _licences(drawn)
-    models_command.try_calculators(drawn.sources)
-    summary = run(drawn, store, serial=serial, workers=workers, device=device, retry=tuple(retry or ()))
+    models_command.try_calculators({name: source for name, source in drawn.sources.items() if source.here})
+    summary = run(
+        drawn,
+        store,
+        serial=serial,
+        workers=workers,
+        device=device,
+        cluster=profile,
+        retry=tuple(retry or ()),
+        report=performance_report,
+    )
     typer.echo(f"{store}: {summary}")
     if not summary.ok:
+        typer.echo(f"see why with: hbcoop status {store}", err=True)
+        raise typer.Exit(NOT_DONE)
+
+
+def _profile(
+    cluster: str | None, jobs: str | None, *, serial: bool, workers: int | None, device: str
+) -> ClusterProfile | None:
+    if cluster is None:
+        if jobs is not None:
+            raise typer.BadParameter("--jobs: expected a --cluster with it; --workers sets those of this machine")
+        return None
+    if serial or workers is not None or device != "cpu":
+        raise typer.BadParameter("--cluster: expected no --serial, --workers or --device, which the profile says")
+    profile = load_profile(cluster)
+    try:
+        return profile if jobs is None else profile.with_jobs(JobRange.parse(jobs))
+    except ValueError as error:
+        raise typer.BadParameter(f"--jobs: {error}") from None
+
+
+@app.command()
+def retry(
+    store: StoreArgument,
+    match: Annotated[
+        str, typer.Option(help="Only cells whose reason has this in it, e.g. 'out of memory', 'lost worker', 'CUDA'.")
+    ] = "",
+    cluster: ClusterOption = None,
+    jobs: JobsOption = None,
+) -> None:
+    """Compute again what failed, was quarantined or did not converge, by the campaigns the store was made by."""
+    profile = _profile(cluster, jobs, serial=False, workers=None, device="cpu")
+    undone = False
+    for spec in report_command.specs_of(open_store(store), store):
+        drawn = make_plan(
+            spec,
+            device="cpu" if profile is None else profile.device,
+            elsewhere=frozenset() if profile is None else profile.environments_elsewhere,
+        )
+        summary = run(drawn, store, cluster=profile, retry=RETRYABLE, match=match)
+        typer.echo(f"{store}: {summary}")
+        undone = undone or not summary.ok
+    if undone:
         typer.echo(f"see why with: hbcoop status {store}", err=True)
         raise typer.Exit(NOT_DONE)
 
@@ -105,9 +176,14 @@ def _licences(drawn: Plan) -> None:
 
 
 @app.command()
-def status(store: StoreArgument) -> None:
-    """Show how the cells of a store stand, and why those that are not done are not."""
-    if not report_command.status(open_store(store), Console()):
+def status(
+    store: StoreArgument,
+    watch: Annotated[bool, typer.Option("--watch", help="Show it every few seconds until the run is over.")] = False,
+) -> None:
+    """Show how the cells of a store stand, why those that are not done are not, and the run that is going on."""
+    if watch:
+        report_command.watch(store, Console())
+    if not report_command.status(open_store(store), Console(), store):
         raise typer.Exit(NOT_DONE)
 
 
@@ -147,6 +223,44 @@ def models_check(
         raise typer.Exit(NOT_DONE)
 
 
+@cluster_app.command("list")
+def cluster_list() -> None:
+    """List the bundled profiles and their pools."""
+    cluster_command.show_list(Console())
+
+
+@cluster_app.command("script")
+def cluster_script(profile: Annotated[str, typer.Argument(metavar="PROFILE")]) -> None:
+    """Print what would be submitted for the first job of every pool."""
+    typer.echo(cluster_command.scripts(load_profile(profile)), nl=False)
+
+
+@cluster_app.command("submit")
+def cluster_submit(
+    spec: SpecArgument,
+    store: Annotated[Path, typer.Argument(metavar="STORE", help="Zarr store to create, continue or extend.")],
+    cluster: Annotated[str, typer.Option("--cluster", metavar="PROFILE", help="Where the workers run.")],
+    jobs: JobsOption = None,
+    walltime: Annotated[str, typer.Option(help="Of the driver's job.")] = "2-00:00:00",
+    directive: Annotated[
+        list[str] | None, typer.Option(metavar="TEXT", help="Another #SBATCH line for the driver's job. Repeatable.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the script and submit nothing.")] = False,
+) -> None:
+    """Run the driver as a job of its own, for sites that forbid long processes on login nodes; returns at once."""
+    profile = _profile(cluster, jobs, serial=False, workers=None, device="cpu")
+    assert profile is not None
+    # what is wrong with the campaign is said now, and not in a log tomorrow
+    make_plan(load_campaign(spec), device=profile.device, elsewhere=profile.environments_elsewhere)
+    extra = [] if jobs is None else ["--jobs", jobs]
+    script = cluster_command.driver_script(spec, store, cluster, walltime, extra, directive or [])
+    if dry_run:
+        typer.echo(script, nl=False)
+        return
+    job = cluster_command.submit(script, store)
+    typer.echo(f"job {job} runs the driver; see how it stands with: hbcoop status {store}")
+
+
 @app.command()
 def doctor() -> None:
     """Show what is installed, which models can run here, and which devices and threads there are."""
@@ -159,7 +273,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         code = app(standalone_mode=False)
-    except (CampaignError, ModelError, StoreError, ReferenceSetError, DeviceError) as error:
+    except (CampaignError, ModelError, StoreError, ReferenceSetError, DeviceError, ClusterError) as error:
         typer.echo(str(error), err=True)
         sys.exit(BAD_INPUT)
     except typer.TyperException as error:
@@ -173,3 +287,7 @@ def main() -> None:
         typer.echo("interrupted; the same command continues from here", err=True)
         sys.exit(INTERRUPTED)
     sys.exit(code or 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -16,11 +16,22 @@ from hbcoop_dist.clusters import ClusterError, ClusterProfile, check_device, loc
 from hbcoop_dist.complete import Cells, Earlier
 from hbcoop_dist.drive import Driver, with_inputs
 from hbcoop_dist.execute import Backend, SerialBackend
+from hbcoop_dist.heartbeat import Heartbeat
 from hbcoop_dist.plan import Plan
 from hbcoop_dist.plan import plan as make_plan
 from hbcoop_dist.progress import Count, Display, default_display
 from hbcoop_dist.results import CELL_DIMS, TaskResult
-from hbcoop_dist.store import Journal, Labels, Layout, StoreLock, StoreWriter, logs_path, prepare_store, scratch_path
+from hbcoop_dist.store import (
+    Journal,
+    Labels,
+    Layout,
+    StoreLock,
+    StoreWriter,
+    logs_path,
+    prepare_store,
+    progress_path,
+    scratch_path,
+)
 from hbcoop_dist.survey import FINAL, Survey, labels_of, survey
 from hbcoop_dist.tasks import PROTOCOL_VERSION
 
@@ -60,6 +71,7 @@ def run(
     cluster: ClusterProfile | None = None,
     retry: Collection[str] = (),
     match: str = "",
+    report: Path | None = None,
     display: Display | None = None,
 ) -> Summary:
     """Compute what a plan asks for and the store does not have yet.
@@ -81,6 +93,8 @@ def run(
         Final statuses to compute again, e.g. ``("failed", "unconverged")``.
     match : str
         Only those of them whose reason has this text in it, in capitals or not.
+    report : Path, optional
+        HTML file for a Dask performance report.
     display : Display, optional
         A live bar on a terminal, plain lines elsewhere, by default.
 
@@ -101,15 +115,16 @@ def run(
         check_device(device)
     profile = cluster or local_profile(workers, device)
     _require_pools(plan, profile)
-    path, shown = Path(store), display or default_display()
+    path = Path(store)
     with StoreLock(path) as lock:
         layout = _layout(plan)
         prepare_store(
             path, layout, protocol=plan.spec.protocol, spec=plan.spec.model_dump_json(exclude_none=True), lock=lock
         )
         with StoreWriter(path, lock=lock) as writer, contextlib.ExitStack() as stack:
+            shown = Heartbeat(progress_path(path), display or default_display())
             stack.callback(shown.close)
-            start = _serial(device) if serial else _pools(profile, plan, path, shown)
+            start = _serial(device) if serial else _pools(profile, plan, path, shown, report)
             backend = cache(lambda: stack.enter_context(start))
             driver = Driver(writer.journal, backend, str(scratch_path(path)))
             settled = _settled(plan, driver, shown)
@@ -155,18 +170,22 @@ def _serial(device: str) -> Iterator[Backend]:
 
 
 @contextlib.contextmanager
-def _pools(profile: ClusterProfile, plan: Plan, store: Path, display: Display) -> Iterator[Backend]:
-    from distributed import Client
+def _pools(
+    profile: ClusterProfile, plan: Plan, store: Path, shown: Heartbeat, report: Path | None
+) -> Iterator[Backend]:
+    from distributed import Client, performance_report
 
     from hbcoop_dist.clusters.pool_cluster import PoolCluster
     from hbcoop_dist.dask_backend import DaskBackend
 
     # results come from the workers themselves, not by way of the scheduler's memory
     with (
-        PoolCluster(profile, logs_path(store), PROTOCOL_VERSION, display.say) as cluster,
+        PoolCluster(profile, logs_path(store), PROTOCOL_VERSION, shown.say) as cluster,
         Client(cluster, direct_to_workers=True) as client,
+        performance_report(str(report)) if report else contextlib.nullcontext(),
     ):
-        display.say(f"Dask dashboard: {cluster.dashboard_link}")
+        shown.say(f"Dask dashboard: {cluster.dashboard_link}")
+        shown.cluster = cluster
         backend = DaskBackend(client, cluster, plan.sources)
         try:
             yield backend

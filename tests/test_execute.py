@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -13,8 +13,10 @@ import pytest
 from hbcoop_dist import plan
 from hbcoop_dist.assemble import cell_record
 from hbcoop_dist.campaign import CampaignSpec
-from hbcoop_dist.execute import LostWorkerError, Outcome, SerialBackend, execute, turns
+from hbcoop_dist.execute import Outcome, SerialBackend, execute, turns
+from hbcoop_dist.failures import Failure, LostWorkerError
 from hbcoop_dist.plan import Plan
+from hbcoop_dist.ready import Offer, ReadyQueue
 from hbcoop_dist.results import TaskResult
 from hbcoop_dist.tasks import Batch, Task
 from hbcoop_dist.work import Work
@@ -76,10 +78,10 @@ def test_one_bad_task_costs_only_itself_and_what_needs_it() -> None:
     failed = {key for key, result in results.items() if result.status == "failed"}
     trimer_energies = {t.key for t in drawn.tasks.values() if t.geometry == trimer}
     assert failed == {trimer, *trimer_energies}
-    assert results[trimer].reason == "ValueError: no such orbital"
+    assert results[trimer].reason == "code: ValueError: no such orbital"
     records = {c.length: cell_record(drawn, c, results.__getitem__) for c in drawn.cell_tasks}
     assert [records[n].status for n in (2, 3, 4)] == ["done", "failed", "done"]
-    assert records[3].reason == "ValueError: no such orbital"
+    assert records[3].reason == "code: ValueError: no such orbital"
     assert "cooperative_energy" not in records[3].values
 
 
@@ -104,8 +106,77 @@ def test_a_lost_worker_is_tried_again_and_then_quarantined() -> None:
     always = Failing(lambda work, _: LostWorkerError("gone") if dimer in [t.key for t in work.batch.tasks] else None)
     results = done(drawn, always)
     assert results[dimer].status == "quarantined"
-    assert results[dimer].reason == "LostWorkerError: gone"
-    assert sum(dimer in keys for keys in always.seen) == 2
+    assert results[dimer].reason == "lost worker: gone"
+    # alone with the energies that need it, after the batch was split
+    assert sum(dimer in keys for keys in always.seen[-3:]) == 3
+
+
+def test_a_worker_that_was_taken_away_costs_its_batch_no_try() -> None:
+    drawn = draw(lengths=[2])
+    often = Failing(lambda work, count: LostWorkerError("scancel", blamed=False) if count <= 10 else None)
+    results = done(drawn, often)
+    assert {result.status for result in results.values()} == {"done"}
+    assert {len(keys) for keys in often.seen[:10]} == {len(often.seen[0])}, "split, as if it were at fault"
+
+
+def test_what_failed_on_one_host_is_tried_on_another_before_it_is_a_row() -> None:
+    drawn = draw(lengths=[2])
+    monomer = drawn.batches[0].tasks[0].key
+    hosts: list[str] = []
+
+    class TwoHosts(SerialBackend):
+        def offers(self, ready: Mapping[str, int]) -> Iterable[Offer]:
+            free = ("sick", "well") if not self._waiting else ()
+            return [Offer(host, host=host, last_resort=False) for host in free]
+
+        def submit(self, number: int, work: Work, offer: Offer) -> None:
+            if monomer in [task.key for task in work.batch.tasks]:
+                hosts.append(offer.host)
+            self.host = offer.host
+            super().submit(number, work, offer)
+
+        def wait(self, seconds: float) -> tuple[int, Outcome] | None:
+            if hosts[-1:] == ["sick"] and monomer in [task.key for task in self._waiting[0][1].batch.tasks]:
+                return self._waiting.popleft()[0], RuntimeError("CUDA error: device unavailable")
+            return super().wait(seconds)
+
+    assert {result.status for result in done(drawn, TwoHosts()).values()} == {"done"}
+    assert hosts[0] == "sick"
+    assert hosts[-1] == "well"
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (MemoryError("8 GB"), "out of memory"),
+        (RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"), "out of memory"),
+        (FileNotFoundError("x.model"), "missing checkpoint"),
+        (ModuleNotFoundError("No module named 'sevenn'"), "missing package"),
+        (LostWorkerError("worker main-1 died"), "lost worker"),
+        (ZeroDivisionError("division by zero"), "code"),
+    ],
+)
+def test_failures_are_classified(error: Exception, kind: str) -> None:
+    failure = Failure.of(error)
+    assert failure.kind == kind
+    assert str(error) in failure.reason
+
+
+def test_a_worker_goes_on_with_its_model_and_a_new_one_takes_a_model_that_nobody_has() -> None:
+    drawn = draw(models=["toy", "toy-additive"], lengths=[2])
+    queue = ReadyQueue(())
+    for number, batch in enumerate(batch for batch in drawn.batches if not batch.inputs):
+        queue.add((number,), batch)
+    assert set(queue.ready) == {"toy", "toy-additive"}
+    crowd = {"toy": 1, "toy-additive": 0}
+    other = queue.pop(Offer("b", crowd=crowd.__getitem__))
+    assert other is not None
+    assert other.batch.model == "toy-additive"
+    assert queue.pop(Offer("c", loaded="toy-additive", only_loaded=True)) is None
+    same = queue.pop(Offer("a", loaded="toy", only_loaded=True))
+    assert same is not None
+    assert same.batch.model == "toy"
+    assert len(queue) == 0
 
 
 def test_tasks_whose_inputs_nobody_computes_fail_instead_of_waiting() -> None:
@@ -205,13 +276,12 @@ class Instant(SerialBackend):
         super().__init__()
         self.submitted = 0
 
-    @property
-    def slots(self) -> int:
-        return 6
+    def offers(self, ready: Mapping[str, int]) -> Iterable[Offer]:
+        return [Offer(f"worker {n}") for n in range(6 - len(self._waiting))]
 
-    def submit(self, number: int, work: Work) -> None:
+    def submit(self, number: int, work: Work, offer: Offer) -> None:
         self.submitted += 1
-        super().submit(number, work)
+        super().submit(number, work, offer)
 
     def wait(self, seconds: float) -> tuple[int, Outcome] | None:
         if not self._waiting:

@@ -135,6 +135,22 @@ class PoolCluster(SpecCluster):  # type: ignore[misc]  # distributed has no type
             return None if waited < 30 else "taken"
         return record.fate
 
+    def jobs(self) -> list[dict[str, Any]]:
+        """Every job, for `hbcoop status`: pool, name, job id, state, node, workers, end of its walltime."""
+        return [
+            {
+                "pool": jobs.name,
+                "name": name,
+                "job": record.job_id,
+                "state": record.state.state,
+                "node": record.state.node,
+                "workers": len(record.workers),
+                "ends": record.state.ends,
+            }
+            for jobs in self.pools.values()
+            for name, record in list(jobs.records.items())
+        ]
+
     # in the event loop
 
     async def _manage(self) -> None:

@@ -6,6 +6,7 @@ import os
 import shlex
 import signal
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -89,9 +90,13 @@ def job_script(pool_name: str, profile: ClusterProfile, logs: Path, protocol: in
         When neither the profile nor jobqueue.yaml says what Slurm must know.
     """
     pool = profile.pools[pool_name]
-    try:
-        job = SlurmJob("tcp://DRIVER:PORT", **slurm_options(f"{pool_name}-1", pool, profile, logs, protocol))
-    except ValueError as error:
-        text = str(error).splitlines()[0]
-        raise ClusterError(f"profile {profile.profile}, pool {pool_name}: memory: expected e.g. 16GB; {text}") from None
-    return str(job.job_script())
+    # dask-jobqueue makes the folder of logs as soon as it is named
+    with tempfile.TemporaryDirectory() as folder:
+        options = slurm_options(f"{pool_name}-1", pool, profile, Path(folder), protocol)
+        try:
+            script = str(SlurmJob("tcp://DRIVER:PORT", **options).job_script())
+        except ValueError as error:
+            text = str(error).splitlines()[0]
+            where = f"profile {profile.profile}, pool {pool_name}"
+            raise ClusterError(f"{where}: memory: expected e.g. 16GB; {text}") from None
+    return script.replace(folder, str(logs))

@@ -1,0 +1,90 @@
+"""`hbcoop cluster`: profiles and their job scripts, and drivers that run as a job themselves."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from hbcoop_dist.clusters import ClusterError, ClusterProfile, load_profile
+from hbcoop_dist.clusters.local_job import local_command
+from hbcoop_dist.data import bundled_names
+from hbcoop_dist.store.paths import logs_path
+from hbcoop_dist.tasks import PROTOCOL_VERSION
+
+EXAMPLE_LOGS = Path("STORE.logs")
+
+
+def show_list(console: Console) -> None:
+    """The bundled profiles."""
+    table = Table("profile", "kind", "pool", "environments", "device", "jobs", "workers per job", box=None)
+    for name in bundled_names("cluster_profiles"):
+        profile = load_profile(name)
+        for label, pool in profile.pools.items():
+            jobs = "auto" if pool.jobs.auto else f"{pool.jobs.least}:{pool.jobs.most}"
+            environments = ", ".join(pool.environments)
+            table.add_row(name, profile.kind, label, environments, pool.device, jobs, str(pool.workers_per_job))
+    console.print(table)
+
+
+def scripts(profile: ClusterProfile) -> str:
+    """What would be handed to sbatch (or started, on this machine) for the first job of every pool."""
+    parts = []
+    for name, pool in profile.pools.items():
+        if profile.kind == "local":
+            text = shlex.join(local_command("tcp://DRIVER:PORT", f"{name}-1", pool))
+        else:
+            from hbcoop_dist.clusters.slurm_job import job_script
+
+            text = job_script(name, profile, EXAMPLE_LOGS, PROTOCOL_VERSION).strip()
+        parts.append(f"# pool {name}\n{text}\n" if len(profile.pools) > 1 else f"{text}\n")
+    return "\n".join(parts)
+
+
+def driver_script(spec: str, store: Path, profile: str, walltime: str, extra: list[str], directives: list[str]) -> str:
+    """A job that runs the driver: one core, and it submits the workers' jobs from there."""
+    logs = logs_path(store)
+    command = [sys.executable, "-m", "hbcoop_dist.cli", "run", spec, str(store), "--cluster", profile, *extra]
+    lines = [
+        "#!/usr/bin/env bash",
+        "#SBATCH -J hbcoop-driver",
+        f"#SBATCH -o {logs}/driver-%j.out",
+        "#SBATCH -n 1",
+        "#SBATCH --cpus-per-task=1",
+        "#SBATCH --mem=4G",
+        f"#SBATCH -t {walltime}",
+        # the same command continues, so Slurm may start it again after a node failed
+        "#SBATCH --requeue",
+        "#SBATCH --open-mode=append",
+        *(f"#SBATCH {text}" for text in directives),
+        "exec " + shlex.join(command),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def submit(script: str, store: Path) -> str:
+    """Hand a driver's script to sbatch; the job's id.
+
+    Raises
+    ------
+    ClusterError
+        When sbatch is not there, or refuses it.
+    """
+    from hbcoop_dist.clusters.slurm_job import clean_environ
+
+    logs_path(store).mkdir(parents=True, exist_ok=True)
+    try:
+        found = subprocess.run(
+            ["sbatch"], input=script, capture_output=True, text=True, check=False, env=clean_environ()
+        )
+    except FileNotFoundError:
+        raise ClusterError("sbatch: expected Slurm's commands on this machine, found none") from None
+    match = re.search(r"(\d+)", found.stdout)
+    if found.returncode != 0 or match is None:
+        raise ClusterError(f"sbatch refused the driver's job: {found.stderr.strip() or found.stdout.strip()}")
+    return match[1]
