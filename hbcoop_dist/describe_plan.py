@@ -34,7 +34,8 @@ def asked_points(plan: Plan) -> dict[str, int]:
 
 def describe(plan: Plan) -> str:
     """Plain text, one line per model."""
-    points, asked = single_points(plan), asked_points(plan)
+    # a model that shares every task with another has none of its own
+    points, asked = Counter(single_points(plan)), asked_points(plan)
     minimisations = Counter(task.model for task in plan.tasks.values() if task.kind == "minimise")
     candidates = Counter(task.model for task in plan.tasks.values() if task.kind == "candidate")
     waiting = Counter(cell.model for cell in plan.questions)

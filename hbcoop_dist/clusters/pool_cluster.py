@@ -19,6 +19,7 @@ from typing import Any
 
 import dask
 from distributed import Scheduler, SpecCluster
+from distributed.core import Status
 from distributed.deploy.cluster import Cluster
 
 from hbcoop_dist.clusters.devices import usable_cores, visible_gpus
@@ -196,7 +197,9 @@ class PoolCluster(SpecCluster):  # type: ignore[misc]  # distributed has no type
             if record.fate not in ("taken", "died"):
                 continue
             self._forget(jobs, name)
-            self.workers.pop(name, None)
+            del self.workers[name]
+            # SpecCluster insists on it when it closes
+            job.status = Status.closed
             if record.joined:
                 jobs.stillborn = 0
                 self.say(f"job {record.job_id or name} ({name}) is gone: {record.state.state.lower()}")
@@ -243,7 +246,8 @@ class PoolCluster(SpecCluster):  # type: ignore[misc]  # distributed has no type
         except Exception as error:  # noqa: BLE001  sbatch's refusal, or a Python that is not there
             refused = str(error)
         for name in [name for name in jobs.records if _never_started(self.workers.get(name))]:
-            self.workers.pop(name, None)
+            if (job := self.workers.pop(name, None)) is not None:
+                job.status = Status.failed
             self.worker_spec.pop(name, None)
             del jobs.records[name]
         for name, record in jobs.records.items():
