@@ -1,0 +1,129 @@
+"""Profiles and what they become: complaints that name the field, and job scripts as strings."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import dask
+import pytest
+import yaml
+
+from hbcoop_dist.clusters import ClusterError, JobRange, load_profile, local_profile
+from hbcoop_dist.clusters.slurm_job import clean_environ, job_script
+from hbcoop_dist.data import bundled_names
+
+LOGS = Path("a.zarr.logs")
+
+
+def profile_file(folder: Path, pool: dict[str, object] | None = None, **fields: object) -> Path:
+    base = {"profile": "mine", "kind": "slurm", "pools": {"gpu": {"jobs": "0:2", "memory": "8GB", **(pool or {})}}}
+    path = folder / "mine.yaml"
+    path.write_text(yaml.safe_dump({**base, **fields}))
+    return path
+
+
+@pytest.mark.parametrize("name", bundled_names("cluster_profiles"))
+def test_bundled_profiles_load_and_are_named_after_their_file(name: str) -> None:
+    assert load_profile(name).profile == name
+
+
+@pytest.mark.parametrize(
+    ("pool", "complaint"),
+    [
+        ({"jobs": "20:0"}, "field pools.gpu.jobs: expected a range of at least one job, found '20:0'"),
+        ({"jobs": "many"}, "field pools.gpu.jobs: expected a number, a range like 0:20, or auto, found 'many'"),
+        ({"partitoin": "gpu"}, "field pools.gpu.partitoin: unknown field"),
+        ({"walltime": "4h"}, "field pools.gpu.walltime: expected hours:minutes:seconds"),
+        ({"device": "gpu"}, "field pools.gpu.device"),
+        ({"workers_per_job": 0}, "field pools.gpu.workers_per_job"),
+    ],
+)
+def test_what_is_wrong_is_said_with_its_line(tmp_path: Path, pool: dict[str, object], complaint: str) -> None:
+    path = profile_file(tmp_path, pool)
+    with pytest.raises(ClusterError) as found:
+        load_profile(path)
+    assert re.match(rf"{re.escape(str(path))}:\d+: ", str(found.value))
+    assert complaint in str(found.value)
+
+
+def test_a_slurm_pool_says_how_many_jobs_it_may_have(tmp_path: Path) -> None:
+    path = profile_file(tmp_path, pools={"gpu": {"memory": "8GB"}})
+    with pytest.raises(ClusterError, match=r"pools\.gpu\.jobs: expected a number or a range like 0:20"):
+        load_profile(path)
+
+
+def test_an_unknown_profile_names_those_there_are() -> None:
+    with pytest.raises(ClusterError, match=r"slurm-9gpu: expected a file.*slurm-4gpu"):
+        load_profile("slurm-9gpu")
+
+
+def test_a_walltime_without_quotes_is_not_a_number_of_seconds(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("profile: mine\nkind: slurm\npools: {gpu: {jobs: 1, memory: 8GB, walltime: 04:30:00}}\n")
+    assert load_profile(path).pools["gpu"].walltime == "04:30:00"
+
+
+def test_a_python_with_a_folder_is_relative_to_the_profile(tmp_path: Path) -> None:
+    assert load_profile(profile_file(tmp_path, {"python": "env/bin/python"})).pools["gpu"].python == str(
+        tmp_path / "env/bin/python"
+    )
+    assert load_profile(profile_file(tmp_path, {"python": "python3.11"})).pools["gpu"].python == "python3.11"
+
+
+def test_a_job_with_four_gpus_starts_four_workers_with_one_each() -> None:
+    script = job_script("gpu", load_profile("slurm-4gpu"), LOGS, 3)
+    lines = script.splitlines()
+    assert "#SBATCH --gres=gpu:4" in lines
+    assert "#SBATCH --nodes=1 --ntasks=4 --cpus-per-task=4" in lines
+    assert "#SBATCH --no-requeue" in lines
+    assert "#SBATCH -p gpu" in lines
+    assert "#SBATCH -t 04:00:00" in lines
+    assert "#SBATCH -n 1" not in lines
+    assert "#SBATCH -e a.zarr.logs/hbcoop-gpu-1-%J.err" in lines
+    last = lines[-1]
+    assert last.startswith("srun --ntasks=4 --cpus-per-task=4 --gpus-per-task=1 --kill-on-bad-exit=0 ")
+    assert "-m hbcoop_dist.worker tcp://DRIVER:PORT --name gpu-1 --nthreads 4" in last
+
+
+def test_a_job_with_one_worker_needs_no_srun(tmp_path: Path) -> None:
+    script = job_script("gpu", load_profile(profile_file(tmp_path, {"prologue": ["module load x"]})), LOGS, 3)
+    assert "srun" not in script
+    assert "gres" not in script
+    assert "export HBCOOP_WORKER_LOGS=a.zarr.logs HBCOOP_WORKER_PROTOCOL=3\nmodule load x\n" in script
+
+
+def test_the_users_own_settings_of_dask_jobqueue_are_honoured(tmp_path: Path) -> None:
+    own = {
+        "jobqueue.slurm.account": "chem",
+        "jobqueue.slurm.walltime": "01:00:00",
+        "jobqueue.slurm.job-extra-directives": ["--qos=long"],
+        "jobqueue.slurm.job-script-prologue": ["source ~/env.sh"],
+    }
+    with dask.config.set(own):
+        script = job_script("gpu", load_profile(profile_file(tmp_path)), LOGS, 3)
+    for line in ("#SBATCH -A chem", "#SBATCH -t 01:00:00", "#SBATCH --qos=long", "source ~/env.sh"):
+        assert line in script.splitlines()
+
+
+def test_memory_that_nobody_names_is_asked_for(tmp_path: Path) -> None:
+    profile = load_profile(profile_file(tmp_path, pools={"gpu": {"jobs": 1}}))
+    with pytest.raises(ClusterError, match=r"profile mine, pool gpu: memory: expected e\.g\. 16GB"):
+        job_script("gpu", profile, LOGS, 3)
+
+
+def test_a_driver_in_a_job_hands_nothing_of_it_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("SLURM_JOB_ID", "SBATCH_EXCLUSIVE", "SRUN_CPUS_PER_TASK", "SLURMD_NODENAME", "SLURM_CONF"):
+        monkeypatch.setenv(name, "1")
+    left = [name for name in clean_environ() if name.startswith(("SLURM", "SBATCH", "SRUN"))]
+    assert left == ["SLURM_CONF"]
+
+
+def test_jobs_on_the_command_line_replace_those_of_every_pool() -> None:
+    profile = load_profile("slurm-mixed").with_jobs(JobRange.parse("0:7"))
+    assert {pool.jobs.most for pool in profile.pools.values()} == {7}
+
+
+def test_the_local_profile_is_one_worker_per_core_unless_said() -> None:
+    assert local_profile().pools["local"].jobs.auto
+    assert local_profile(3).pools["local"].jobs == JobRange(least=3, most=3)
