@@ -1,0 +1,130 @@
+"""Disturb a campaign: kill one of its processes every few seconds, start the driver again when it was that one.
+
+Kills are SIGKILL and strike the driver (and with it the scheduler), a worker, or the nanny that would restart it; which
+and when is decided by a seed.  After a bounded number of them the campaign is left alone to end.
+"""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import psutil
+import yaml
+
+import hbcoop_dist as hb
+
+HBCOOP = str(Path(sys.executable).with_name("hbcoop"))
+SPEC = {
+    "campaign": "disturbed",
+    "models": ["toy", "toy-additive"],
+    "patterns": ["arc", "linear"],
+    "lengths": "2..8",
+    "capping": ["none", "water"],
+    "rotamer": ["cis-N, trans-C", "cis-N, cis-C", "cis-O, cis-C", "cis-O, trans-C"],
+}
+"""224 cells."""
+KILLS = 8
+SECONDS_BETWEEN = (0.0, 3.0)
+
+
+@dataclass
+class Disturbed:
+    """What was killed, and how the campaign ended."""
+
+    seed: int
+    killed: list[str] = field(default_factory=list)
+    starts: int = 1
+    returncode: int = -1
+    differences: list[str] = field(default_factory=list)
+
+
+def spec_file(folder: Path) -> Path:
+    path = folder / "spec.yaml"
+    path.write_text(yaml.safe_dump(SPEC))
+    return path
+
+
+def undisturbed(folder: Path, spec: Path) -> Path:
+    store = folder / "undisturbed.zarr"
+    subprocess.run([HBCOOP, "run", str(spec), str(store)], capture_output=True, timeout=600, check=False)
+    return store
+
+
+def disturb(spec: Path, store: Path, calm: Path, seed: int) -> Disturbed:
+    """Run the campaign under fire, and compare its store with the calm one."""
+    found, dice = Disturbed(seed), random.Random(seed)
+    driver = _start(spec, store)
+    while len(found.killed) < KILLS and _at_work(driver, store):
+        time.sleep(dice.uniform(*SECONDS_BETWEEN))
+        if driver.poll() is not None:
+            break
+        kind, process = _victim(driver, dice)
+        process.kill()
+        found.killed.append(kind)
+        if kind == "driver":
+            driver.wait()
+            driver = _start(spec, store)
+            found.starts += 1
+    found.returncode = driver.wait(timeout=600)
+    found.differences = differences(store, calm)
+    return found
+
+
+def _at_work(driver: subprocess.Popen[bytes], store: Path) -> bool:
+    """Wait for another result, so that every kill strikes a campaign at work; False when it ended meanwhile."""
+    journal = store.with_name(f"{store.name}.journal")
+    size = journal.stat().st_size if journal.exists() else 0
+    while driver.poll() is None:
+        if journal.exists() and journal.stat().st_size > size:
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def _start(spec: Path, store: Path) -> subprocess.Popen[bytes]:
+    with store.with_suffix(".out").open("ab") as out:
+        return subprocess.Popen([HBCOOP, "run", str(spec), str(store)], stdout=out, stderr=out)
+
+
+def _victim(driver: subprocess.Popen[bytes], dice: random.Random) -> tuple[str, psutil.Process]:
+    """The driver, a nanny or a worker: each kind as likely as the other."""
+    kinds: dict[str, list[psutil.Process]] = {"driver": [psutil.Process(driver.pid)]}
+    for process in psutil.Process(driver.pid).children(recursive=True):
+        try:
+            words = " ".join(process.cmdline())
+        except psutil.Error:
+            continue
+        if "hbcoop_dist.worker" in words:
+            kinds.setdefault("nanny", []).append(process)
+        elif "spawn_main" in words:
+            kinds.setdefault("worker", []).append(process)
+    kind = dice.choice(sorted(kinds))
+    return kind, dice.choice(kinds[kind])
+
+
+def differences(one: Path, other: Path) -> list[str]:
+    """Variables in which two stores differ, timings and hosts aside."""
+    a, b = (hb.open_store(path).load() for path in (one, other))
+    found = []
+    for name in sorted((set(a.variables) | set(b.variables)) - {"seconds", "computed_at", "host"}):
+        x, y = a[name].values, b[name].values
+        same = np.array_equal(x, y, equal_nan=True) if x.dtype.kind == "f" else np.array_equal(x, y)
+        if not same:
+            found.append(str(name))
+    return found
+
+
+def wait_for_orphans(seconds: float = 90.0) -> None:
+    """Workers whose driver was killed look for it for a while; two of them per seed would slow the next one down."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        left = [p for p in psutil.process_iter(["cmdline"]) if "hbcoop_dist.worker" in " ".join(p.info["cmdline"] or [])]
+        if not left:
+            return
+        time.sleep(1)
