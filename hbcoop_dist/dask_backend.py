@@ -66,15 +66,27 @@ class DaskBackend:
     cluster : PoolCluster
     sources : mapping of str to ModelSource
         Models that may come, for what their cards need of a worker.
+    clock : callable
+        Monotonic seconds, the same as the cluster's.
+    over : SimpleQueue, optional
+        Takes the tickets of batches that are over, from any thread.
     """
 
-    def __init__(self, client: Client, cluster: PoolCluster, sources: Mapping[str, ModelSource]) -> None:
-        self._client, self._cluster = client, cluster
+    def __init__(
+        self,
+        client: Client,
+        cluster: PoolCluster,
+        sources: Mapping[str, ModelSource],
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        over: queue.SimpleQueue[int] | None = None,
+    ) -> None:
+        self._client, self._cluster, self._clock = client, cluster, clock
         self._pools = {name: pools_for(source, cluster) for name, source in sources.items()}
         self._workers: dict[str, _Worker] = {}
         self._flying: dict[int, _Flight] = {}
         self._lost: dict[int, tuple[_Worker, float, bool]] = {}
-        self._over: queue.SimpleQueue[int] = queue.SimpleQueue()
+        self._over: queue.SimpleQueue[int] = queue.SimpleQueue() if over is None else over
         self._outcomes: deque[tuple[int, Outcome]] = deque()
         self._pace = Pace()
         self._crowd: Counter[str] = Counter()
@@ -260,7 +272,7 @@ class DaskBackend:
             self._outcomes.append((number, Failure.of(lost)))
 
     def _lose(self, worker: _Worker) -> None:
-        now = time.monotonic()
+        now = self._clock()
         if worker.loaded is not None:
             self._crowd[worker.loaded] -= 1
         for place, number in enumerate(worker.tickets):

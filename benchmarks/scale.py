@@ -1,0 +1,488 @@
+"""A campaign of 1e6 cells on 1,000 simulated workers: what the driver costs, and what breaks first.
+
+    python benchmarks/scale.py run STORE [CELLS:WORKERS ...]   simulate (default 1e4:16 1e5:200 1e6:1000), then report
+    python benchmarks/scale.py profile STORE CELLS:WORKERS     the same under cProfile, and where the time went
+    python benchmarks/scale.py report                          all that was simulated so far, as a markdown table
+
+STORE is one that a campaign of one model on the paper's grid of 44 cells was run into: what it measured is drawn from.
+
+Real: the plan (checkpoints of the scratch family of overhead.py, 44 cells each), the loop of `turns` with what waits
+and what is held, `DaskBackend`, and the pool manager's look at its jobs.  Simulated: the Dask client, the workers and
+the jobs.  They keep a virtual clock and a heap of events: a batch ends at the later of now and when its worker is free,
+plus what it takes.  What comes back are the results in STORE under the keys that are asked for, pickled, Hessians and
+all, so the driver unpickles, holds and pickles what it would.  The driver's own CPU time moves the clock
+too: a driver that cannot keep up shows as a longer makespan.  The simulation's own CPU time does not.
+
+Not here: Dask's own scheduler and event loop, the journal, and cells on their way into the store.  overhead.py measures
+those with real workers; if it has a line, the report adds it.
+
+What a batch takes: the mean seconds of its tasks by kind and number of atoms, as measured in STORE, times one lognormal
+factor per batch, seeded by its name, as wide as the measured seconds scatter about a power of the number of atoms.  A
+worker that changes its model loads it first, which takes what it takes here.
+
+Every simulation is a process of its own.  Lines go into benchmarks/scale.jsonl.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import cProfile
+import heapq
+import itertools
+import json
+import os
+import pickle
+import pstats
+import queue
+import random
+import subprocess
+import sys
+import tempfile
+import time
+import zlib
+from collections import Counter, defaultdict
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import overhead
+
+import hbcoop_dist as hb
+from hbcoop_dist.campaign import CampaignSpec
+from hbcoop_dist.clusters.pool_cluster import TICK_SECONDS, PoolCluster
+from hbcoop_dist.clusters.pool_jobs import JobRecord, PoolJobs
+from hbcoop_dist.clusters.profile import ClusterProfile, JobRange, Pool
+from hbcoop_dist.clusters.slurm_queue import SlurmState
+from hbcoop_dist.dask_backend import DaskBackend
+from hbcoop_dist.execute import Outcome, turns
+from hbcoop_dist.models import registry
+from hbcoop_dist.ready import Offer
+from hbcoop_dist.run import task_results
+from hbcoop_dist.store import open_store
+from hbcoop_dist.tasks import Batch
+from hbcoop_dist.work import Work
+
+LINES = Path(__file__).with_suffix(".jsonl")
+SIZES = ((10_000, 16), (100_000, 200), (1_000_000, 1000))
+PARTS = ("offers", "submit", "wait", "turns", "pool manager")
+NODE = 64
+"""Workers on a node."""
+
+
+class Meter:
+    """CPU seconds of this process by what they went into; what the simulation took is no part of the driver's."""
+
+    def __init__(self) -> None:
+        self.spent: Counter[str] = Counter()
+        self._stack = ["turns"]
+        self._since = time.process_time()
+        self._driver = 0.0
+
+    def _note(self) -> None:
+        now = time.process_time()
+        self.spent[self._stack[-1]] += now - self._since
+        if self._stack[-1] != "simulation":
+            self._driver += now - self._since
+        self._since = now
+
+    @contextlib.contextmanager
+    def of(self, part: str) -> Iterator[None]:
+        self._note()
+        self._stack.append(part)
+        try:
+            yield
+        finally:
+            self._note()
+            self._stack.pop()
+
+    @property
+    def driver(self) -> float:
+        self._note()
+        return self._driver
+
+
+class Clock:
+    """Virtual time, s: what was waited, and what the driver computed; and what happens when."""
+
+    def __init__(self, meter: Meter) -> None:
+        self._meter, self._waited = meter, 0.0
+        self._events: list[tuple[float, int, Callable[[], None]]] = []
+        self._number = itertools.count()
+
+    def now(self) -> float:
+        return self._waited + self._meter.driver
+
+    def at(self, when: float, what: Callable[[], None]) -> None:
+        heapq.heappush(self._events, (when, next(self._number), what))
+
+    def catch_up(self) -> None:
+        """Let happen what is due."""
+        while self._events and self._events[0][0] <= self.now():
+            heapq.heappop(self._events)[2]()
+
+    def wait(self, until: float) -> None:
+        """Go on to the next event, or to `until` if that is sooner."""
+        until = min(until, self._events[0][0]) if self._events else until
+        self._waited += max(0.0, until - self.now())
+        self.catch_up()
+
+
+class Tickets(queue.SimpleQueue[int]):
+    """Tickets of batches that are over; to wait for one is to move the clock."""
+
+    def __init__(self, clock: Clock, meter: Meter) -> None:
+        self._clock, self._meter = clock, meter
+
+    def get(self, block: bool = True, timeout: float | None = None) -> int:
+        with self._meter.of("simulation"):
+            self._clock.catch_up()
+            end = self._clock.now() + (timeout or 0.0)
+            while self.empty() and self._clock.now() < end:
+                self._clock.wait(end)
+        return super().get(block=False)
+
+    def get_nowait(self) -> int:
+        return self.get(block=False)
+
+
+class Recorded:
+    """Results of the tasks of one model by what was computed, and seconds of batches drawn from theirs."""
+
+    def __init__(self, store: Path, load: float) -> None:
+        self.load = load
+        drawn = hb.plan(spec_of(store))
+        found = {result.key: result for result in task_results(store)}
+        self.results = {(task.kind, task.system): found[key] for key, task in drawn.tasks.items()}
+        points: dict[str, list[tuple[int, float]]] = defaultdict(list)
+        for key, task in drawn.tasks.items():
+            points[task.kind].append((task.system.n_atoms, found[key].seconds))
+        scatter: list[float] = []
+        for pairs in points.values():
+            x, y = np.log(np.array(pairs)).T
+            if len(set(x)) > 1:
+                scatter += list(y - np.polyval(np.polyfit(x, y, 1), x))
+        self.scatter = float(np.std(scatter))
+        means: dict[tuple[str, int], list[float]] = defaultdict(list)
+        for kind, pairs in points.items():
+            for atoms, seconds in pairs:
+                means[kind, atoms].append(seconds)
+        self._means = {what: float(np.mean(all_of_it)) for what, all_of_it in means.items()}
+
+    def seconds(self, batch: Batch) -> list[float]:
+        """Seconds of every task of a batch; the same whenever it is asked."""
+        drawn = random.Random(zlib.crc32(batch.name.encode()))
+        factor = drawn.lognormvariate(-(self.scatter**2) / 2, self.scatter)
+        return [factor * self._means[task.kind, task.system.n_atoms] for task in batch.tasks]
+
+    def answer(self, batch: Batch, seconds: Sequence[float]) -> bytes:
+        """What a worker would send."""
+        found = [
+            replace(self.results[task.kind, task.system], key=task.key, seconds=one)
+            for task, one in zip(batch.tasks, seconds, strict=True)
+        ]
+        return pickle.dumps(found, protocol=pickle.HIGHEST_PROTOCOL)
+
+
+class SimulatedFuture:
+    """A batch on a simulated worker."""
+
+    def __init__(self, key: str, lump: bytes) -> None:
+        self.key, self.lump, self.status = key, lump, "pending"
+        self._callbacks: list[Callable[[SimulatedFuture], None]] = []
+
+    def add_done_callback(self, call: Callable[[SimulatedFuture], None]) -> None:
+        self._callbacks.append(call)
+
+    def finish(self, answer: bytes) -> None:
+        self.lump, self.status = answer, "finished"
+        for call in self._callbacks:
+            call(self)
+
+    def release(self) -> None:
+        self.lump = b""
+
+
+class SimulatedClient:
+    """What `DaskBackend` uses of a Dask client; workers do what they are given one after the other."""
+
+    def __init__(self, clock: Clock, meter: Meter, recorded: Recorded) -> None:
+        self._clock, self._meter, self._recorded = clock, meter, recorded
+        self._free: defaultdict[str, float] = defaultdict(float)
+        self._loaded: dict[str, str] = {}
+        self._loop = asyncio.new_event_loop()
+        self.loads, self.batches, self.work, self.loading, self.last = 0, 0, 0.0, 0.0, 0.0
+
+    def submit(self, do: object, what: object, lump: bytes, *, key: str, workers: list[str], **_: Any) -> Any:
+        with self._meter.of("simulation"):
+            future, (worker,) = SimulatedFuture(key, lump), workers
+            batch = pickle.loads(lump).batch
+            seconds = self._recorded.seconds(batch)
+            load = 0.0 if self._loaded.get(worker) == batch.model else self._recorded.load
+            self._loaded[worker] = batch.model
+            self.loads, self.batches = self.loads + bool(load), self.batches + 1
+            self.work, self.loading = self.work + sum(seconds), self.loading + load
+            end = max(self._free[worker], self._clock.now()) + load + sum(seconds)
+            self._free[worker], self.last = end, max(self.last, end)
+            self._clock.at(end, lambda: future.finish(self._recorded.answer(batch, seconds)))
+            return future
+
+    async def gather(self, futures: Sequence[SimulatedFuture], asynchronous: bool) -> list[bytes]:
+        return [future.lump for future in futures]
+
+    def sync(self, call: Callable[[], Awaitable[list[bytes]]]) -> list[bytes]:
+        return self._loop.run_until_complete(call())
+
+    def cancel(self, futures: Collection[SimulatedFuture], force: bool) -> None:
+        del futures, force
+
+    def close(self) -> None:
+        self._loop.close()
+
+
+class SimulatedJob:
+    """A job that runs for ever."""
+
+    def __init__(self, job_id: str) -> None:
+        self.job_id = job_id
+
+
+class SimulatedCluster(PoolCluster):
+    """A pool with all its workers there: no scheduler and no jobs, but the real bookkeeping and manager."""
+
+    def __init__(self, clock: Clock, meter: Meter, workers: int, per_job: int) -> None:
+        jobs = -(-workers // per_job)
+        pool = Pool(jobs=JobRange(least=jobs, most=jobs))
+        self.profile = ClusterProfile(profile="simulated", kind="local", pools={"cpu": pool})
+        self.pools = {"cpu": PoolJobs("cpu", pool.model_copy(update={"workers_per_job": per_job}))}
+        self.problem, self.excluded = None, set()
+        self.worker_spec, self.workers, self._queue = {}, {}, {}
+        self._busy, self._spent = (), set()
+        self._clock, self._meter = clock, meter
+        self.scheduler_info = {"workers": {}}
+        for number in range(workers):
+            job, rank = divmod(number, per_job)
+            host = f"node-{number // NODE}"
+            if not rank:
+                name = self.pools["cpu"].next_name()
+                self.workers[name] = SimulatedJob(str(job))
+                self.pools["cpu"].records[name] = JobRecord("cpu", str(job))
+                self._queue[str(job)] = SlurmState("RUNNING", None, host)
+            worker = name if per_job == 1 else f"{name}-{rank}"
+            self.scheduler_info["workers"][f"tcp://{host}:{number}"] = {"name": worker, "host": host}
+        self.ticks = 0
+        self.tick()
+
+    def tick(self) -> None:
+        """What the manager does every second."""
+        with self._meter.of("pool manager"), contextlib.suppress(StopIteration):
+            # nothing in it waits as long as no job comes or goes
+            self._tick().send(None)
+            raise AssertionError("the pool changed")
+        self.ticks += 1
+        self._clock.at(self._clock.now() + TICK_SECONDS, self.tick)
+
+
+class Metered:
+    """A backend, with the CPU time of everything that is asked of it."""
+
+    def __init__(self, backend: DaskBackend, meter: Meter) -> None:
+        self._backend, self._meter = backend, meter
+        self.turns = 0
+
+    @property
+    def flying(self) -> int:
+        return self._backend.flying
+
+    def offers(self, ready: Mapping[str, int]) -> Iterator[Offer]:
+        self.turns += 1
+        offers = iter(self._backend.offers(ready))
+        while True:
+            with self._meter.of("offers"):
+                offer = next(offers, None)
+            if offer is None:
+                return
+            yield offer
+
+    def submit(self, number: int, work: Work, offer: Offer) -> None:
+        with self._meter.of("submit"):
+            self._backend.submit(number, work, offer)
+
+    def wait(self, seconds: float) -> tuple[int, Outcome] | None:
+        with self._meter.of("wait"):
+            return self._backend.wait(seconds)
+
+    def close(self) -> None:
+        self._backend.close()
+
+
+def simulate(recorded: Recorded, cells: int, workers: int, per_job: int) -> dict[str, Any]:
+    """One campaign, from the plan to its last result."""
+    begun = time.process_time()
+    drawn = hb.plan(overhead.spec(-(-cells // overhead.CELLS_PER_MODEL)))
+    planned = time.process_time() - begun
+    plan_memory = overhead.memory()
+    meter = Meter()
+    clock = Clock(meter)
+    cluster = SimulatedCluster(clock, meter, workers, per_job)
+    client = SimulatedClient(clock, meter, recorded)
+    real = DaskBackend(client, cluster, drawn.sources, clock=clock.now, over=Tickets(clock, meter))
+    backend = Metered(real, meter)
+    left = len(drawn.tasks)
+    for results in turns(drawn.batches, drawn.sources, drawn.spec.minimize, {}, backend):
+        left -= len(results)
+    assert not left, f"{left} tasks without a result"
+    driver = meter.driver
+    client.close()
+    return {
+        "cells": len(drawn.cells),
+        "workers": workers,
+        "per_job": per_job,
+        "batches": client.batches,
+        "turns": backend.turns,
+        "ticks": cluster.ticks,
+        "makespan": clock.now(),
+        "ideal": client.work / workers,
+        "path": critical_path(drawn.batches, recorded),
+        "loading": client.loading / workers,
+        "plan": planned,
+        "driver": driver,
+        "parts": dict(meter.spent),
+        "loads": client.loads,
+        "load": recorded.load,
+        "scatter": recorded.scatter,
+        "models": len(drawn.sources),
+        "plan_memory": plan_memory,
+        "memory": overhead.memory(),
+    }
+
+
+def critical_path(batches: Iterable[Batch], recorded: Recorded) -> float:
+    """Seconds of the longest chain of batches, each of which needs the one before, with one load of its model."""
+    longest = 0.0
+    for _, own in itertools.groupby(batches, lambda batch: batch.model):
+        ends: dict[str, float] = {}
+        for batch in own:
+            end = max((ends[key] for key in batch.inputs), default=recorded.load) + sum(recorded.seconds(batch))
+            ends.update((task.key, end) for task in batch.tasks)
+            longest = max(longest, end)
+    return longest
+
+
+def spec_of(store: Path) -> CampaignSpec:
+    """The campaign that was last run into a store."""
+    return CampaignSpec.model_validate_json(json.loads(open_store(store).attrs["history"])[-1]["spec"])
+
+
+def load_seconds(store: Path) -> float:
+    """What it takes to load the model of a store again; the first time also imports what it needs, once a worker."""
+    (source,) = hb.plan(spec_of(store)).sources.values()
+    seconds = []
+    for _ in range(4):
+        begun = time.perf_counter()
+        registry.load(source.card, source.path, "cpu")
+        seconds.append(time.perf_counter() - begun)
+    return float(np.mean(seconds[1:]))
+
+
+def measured() -> list[dict[str, Any]]:
+    """Every simulation so far."""
+    return [json.loads(line) for line in LINES.read_text().splitlines()] if LINES.exists() else []
+
+
+def child(what: str, scratch: Path, *arguments: object) -> str:
+    """What this file says in a process of its own, with the scratch distribution on its path."""
+    root = str(Path(hb.__file__).parents[1])
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join((str(scratch), root))}
+    command = [sys.executable, __file__, f"child-{what}", str(scratch / "recorded.pickle"), *map(str, arguments)]
+    return subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True).stdout
+
+
+def run(what: str, store: Path, sizes: Iterable[tuple[int, int]], per_job: int) -> None:
+    """Simulate campaigns, one after the other, and keep each at once; or show where their time goes."""
+    with tempfile.TemporaryDirectory(prefix="scale-") as folder:
+        scratch = Path(folder)
+        # not here: a model's packages would count into the peak memory of every child
+        child("record", scratch, store)
+        for cells, workers in sizes:
+            overhead.offer(scratch, -(-cells // overhead.CELLS_PER_MODEL))
+            said = child(what, scratch, cells, workers, per_job)
+            if what == "profile":
+                print(said)
+                continue
+            line = {"sources": overhead.sources(), **json.loads(said.splitlines()[-1])}
+            with LINES.open("a") as file:
+                file.write(json.dumps(line) + "\n")
+            print(line, flush=True)
+
+
+def as_child(what: str, kept: Path, *arguments: str) -> None:
+    """What a child does."""
+    if what == "child-record":
+        store = Path(arguments[0])
+        kept.write_bytes(pickle.dumps(Recorded(store, load_seconds(store))))
+        return
+    recorded = pickle.loads(kept.read_bytes())
+    if what == "child-run":
+        print(json.dumps(simulate(recorded, *map(int, arguments))))
+        return
+    with cProfile.Profile() as profile:
+        simulate(recorded, *map(int, arguments))
+    pstats.Stats(profile).sort_stats("tottime").print_stats(45)
+
+
+def report() -> None:
+    """Markdown of the last simulation of every size."""
+    last = {(line["cells"], line["workers"], line["per_job"]): line for line in measured()}
+    real = [line for line in overhead.measured() if line["what"] == "replay"]
+    print(
+        "| cells | workers (per job) | batches | makespan / ideal | longest chain / ideal | driver CPU, ms a batch: "
+        f"plan | {' | '.join(PARTS[:-1])} | pool manager, ms a tick | driver CPU s per s | full at, workers "
+        "| with Dask, journal, store | peak after plan, MiB | peak, MiB | model loads / worker | models / worker |"
+    )
+    print("|" + "---|" * 18)
+    for key in sorted(last):
+        x = last[key]
+        per_batch = [1000 * spent / x["batches"] for spent in (x["plan"], *(x["parts"][name] for name in PARTS[:-1]))]
+        share = x["driver"] / x["ideal"]
+        # of the largest replay with real workers: all that its driver did but the plan
+        rate = x["cells"] / x["ideal"]
+        whole = " ".join(f"{rate * line['driver_cpu'] / line['cells']:.2f}" for line in real[-1:])
+        print(
+            f"| {x['cells']} | {x['workers']} ({x['per_job']}) | {x['batches']} | {x['makespan'] / x['ideal']:.3f} "
+            f"| {x['path'] / x['ideal']:.3f} | {' | '.join(f'{ms:.3f}' for ms in per_batch)} "
+            f"| {1000 * x['parts']['pool manager'] / x['ticks']:.1f} | {share:.3f} | {x['workers'] / share:.0f} "
+            f"| {whole} "
+            f"| {x['plan_memory'] / 2**20:.0f} | {x['memory'] / 2**20:.0f} "
+            f"| {x['loads'] / x['workers']:.1f} | {x['models'] / x['workers']:.1f} |"
+        )
+
+
+def size(text: str) -> tuple[int, int]:
+    """Cells and workers from ``1e6:1000``."""
+    cells, _, workers = text.partition(":")
+    return int(float(cells)), int(float(workers))
+
+
+def main(arguments: list[str]) -> None:
+    """Dispatch; see the module."""
+    if arguments and arguments[0].startswith("child-"):
+        as_child(arguments[0], Path(arguments[1]), *arguments[2:])
+        return
+    parser = argparse.ArgumentParser(usage=__doc__)
+    parser.add_argument("what", choices=("run", "profile", "report"))
+    parser.add_argument("store", nargs="?", type=Path)
+    parser.add_argument("sizes", nargs="*", type=size)
+    parser.add_argument("--per-job", type=int, default=8, help="workers of a job")
+    asked = parser.parse_args(arguments)
+    if asked.what != "report":
+        run(asked.what, asked.store, asked.sizes or SIZES, asked.per_job)
+    if asked.what != "profile":
+        report()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
