@@ -209,8 +209,9 @@ class SimulatedFuture:
 class SimulatedClient:
     """What `DaskBackend` uses of a Dask client; workers do what they are given one after the other."""
 
-    def __init__(self, clock: Clock, meter: Meter, recorded: Recorded) -> None:
+    def __init__(self, clock: Clock, meter: Meter, recorded: Recorded, batches: Iterable[Batch]) -> None:
         self._clock, self._meter, self._recorded = clock, meter, recorded
+        self._batches = {batch.name.replace(" ", "-"): batch for batch in batches}
         self._free: defaultdict[str, float] = defaultdict(float)
         self._loaded: dict[str, str] = {}
         self._loop = asyncio.new_event_loop()
@@ -219,7 +220,7 @@ class SimulatedClient:
     def submit(self, do: object, what: object, lump: bytes, *, key: str, workers: list[str], **_: Any) -> Any:
         with self._meter.of("simulation"):
             future, (worker,) = SimulatedFuture(key, lump), workers
-            batch = pickle.loads(lump).batch
+            batch = self._batches[key.rpartition("-")[0]]
             seconds = self._recorded.seconds(batch)
             load = 0.0 if self._loaded.get(worker) == batch.model else self._recorded.load
             self._loaded[worker] = batch.model
@@ -328,7 +329,7 @@ def simulate(recorded: Recorded, cells: int, workers: int, per_job: int) -> dict
     meter = Meter()
     clock = Clock(meter)
     cluster = SimulatedCluster(clock, meter, workers, per_job)
-    client = SimulatedClient(clock, meter, recorded)
+    client = SimulatedClient(clock, meter, recorded, drawn.batches)
     real = DaskBackend(client, cluster, drawn.sources, clock=clock.now, over=Tickets(clock, meter))
     backend = Metered(real, meter)
     left = len(drawn.tasks)

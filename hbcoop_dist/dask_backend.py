@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from hbcoop_dist.clusters.pool_cluster import PoolCluster
+from hbcoop_dist.clusters.pool_cluster import TICK_SECONDS, PoolCluster
 from hbcoop_dist.execute import Outcome
 from hbcoop_dist.failures import Failure, LostWorkerError
 from hbcoop_dist.pace import Pace
@@ -32,6 +32,8 @@ AHEAD = 3
 """Short batches that a worker has at a time, so that it never waits for the next."""
 SHORT_SECONDS = 1.0
 """Batches that take longer are handed out singly: what waits behind another cannot go to a worker that is free."""
+SAY_SECONDS = TICK_SECONDS / 2
+"""How often the pool manager is told what is wanted; it looks once a tick, and to count takes a look at every model."""
 FETCH_SECONDS = 10.0
 """How long answers may take to come from their workers before it is looked which of those are still there."""
 SICK = 5
@@ -89,7 +91,11 @@ class DaskBackend:
         self._over: queue.SimpleQueue[int] = queue.SimpleQueue() if over is None else over
         self._outcomes: deque[tuple[int, Outcome]] = deque()
         self._pace = Pace()
-        self._crowd: Counter[str] = Counter()
+        self._idle: dict[str, _Worker] = {}
+        self._having: dict[str, dict[str, _Worker]] = {}
+        self._quick: dict[str, None] = {}
+        self._hosts: Counter[str] = Counter()
+        self._said = -SAY_SECONDS
         self._failures: dict[str, set[str]] = {}
         self._healthy: set[str] = set()
         self._spent: set[str] = set()
@@ -102,18 +108,18 @@ class DaskBackend:
         """Every worker that could take a batch: idle ones first, then those that will be idle soon."""
         self._look()
         self._say_wants(ready)
-        hosts = {worker.host for worker in self._workers.values()}
-        for depth in range(AHEAD):
-            for worker in list(self._workers.values()):
-                if len(worker.tickets) == depth and worker.host not in self._cluster.excluded and self._may(worker):
-                    yield self._offer(worker, ready, last_resort=len(hosts) == 1)
+        for worker in list(self._idle.values()):
+            if not ready:
+                return
+            if worker.host not in self._cluster.excluded:
+                yield self._offer(worker, ready)
+        quick = [model for model in self._quick if model in ready]
+        for depth in range(1, AHEAD):
+            for worker in [worker for model in quick for worker in self._having[model].values()]:
+                if len(worker.tickets) == depth and worker.host not in self._cluster.excluded:
+                    yield self._offer(worker, ready)
 
-    def _may(self, worker: _Worker) -> bool:
-        """Whether it is idle, or has only short batches before it."""
-        expected = self._pace.slow(worker.loaded)
-        return not worker.tickets or (expected is not None and expected < SHORT_SECONDS)
-
-    def _offer(self, worker: _Worker, ready: Mapping[str, int], *, last_resort: bool) -> Offer:
+    def _offer(self, worker: _Worker, ready: Mapping[str, int]) -> Offer:
         pool = self._cluster.pool_of(worker.name)
         left = self._seconds_left(worker)
 
@@ -128,9 +134,9 @@ class DaskBackend:
             device=pool.pool.device if pool is not None else "cpu",
             loaded=worker.loaded,
             only_loaded=bool(worker.tickets),
-            last_resort=last_resort,
+            last_resort=len(self._hosts) == 1,
             takes=takes,
-            crowd=self._crowd.__getitem__,
+            crowd=lambda model: len(self._having.get(model, ())),
         )
 
     def _seconds_left(self, worker: _Worker) -> float:
@@ -143,6 +149,10 @@ class DaskBackend:
         return worker.fresh or expected is None or (len(worker.tickets) + 1) * expected < left
 
     def _say_wants(self, ready: Mapping[str, int]) -> None:
+        now = self._clock()
+        if now - self._said < SAY_SECONDS:
+            return
+        self._said = now
         wants: Counter[str] = Counter()
         for model, count in ready.items():
             # a model that several pools can do is wanted in the first
@@ -164,12 +174,29 @@ class DaskBackend:
         )
         self._flying[number] = _Flight(future, worker, work.batch.model)
         worker.tickets.append(number)
+        self._idle.pop(worker.address, None)
         if worker.loaded != work.batch.model:
-            self._crowd[work.batch.model] += 1
-            if worker.loaded is not None:
-                self._crowd[worker.loaded] -= 1
+            self._unload(worker)
             worker.loaded = work.batch.model
+            self._having.setdefault(worker.loaded, {})[worker.address] = worker
+            self._rate(worker.loaded)
         future.add_done_callback(lambda _: self._over.put(number))
+
+    def _unload(self, worker: _Worker) -> None:
+        """The worker has no model any more, or another one soon."""
+        if (model := worker.loaded) is not None:
+            del self._having[model][worker.address]
+            if not self._having[model]:
+                del self._having[model]
+            self._rate(model)
+
+    def _rate(self, model: str) -> None:
+        """Note whether there are workers to be given batches of the model ahead: they have it, and it is quick."""
+        expected = self._pace.slow(model)
+        if model in self._having and expected is not None and expected < SHORT_SECONDS:
+            self._quick[model] = None
+        else:
+            self._quick.pop(model, None)
 
     def wait(self, seconds: float) -> tuple[int, Outcome] | None:
         if self._cluster.problem is not None:
@@ -201,9 +228,12 @@ class DaskBackend:
         worker = flight.worker
         if number in worker.tickets:
             worker.tickets.remove(number)
+        if not worker.tickets and worker.address in self._workers:
+            self._idle[worker.address] = worker
         worker.fresh = False
         if isinstance(outcome, list):
             self._pace.add(flight.model, sum(result.seconds for result in outcome))
+            self._rate(flight.model)
             self._healthy.add(worker.host)
             self._failures.pop(worker.host, None)
         elif isinstance(outcome, Failure):
@@ -251,14 +281,12 @@ class DaskBackend:
         """Compare the workers with those of a moment ago: what a lost one had is done again, or its batch blamed."""
         # a copy at once: the event loop changes it
         present: dict[str, Any] = dict(self._cluster.scheduler_info["workers"])
-        for address in [address for address in self._workers if address not in present]:
-            self._lose(self._workers.pop(address))
-        for address, info in present.items():
-            if address not in self._workers:
-                name = str(info["name"])
-                record = self._cluster.record_of(name)
-                host = (record.state.node if record is not None else "") or str(info["host"])
-                self._workers[address] = _Worker(address, name, host)
+        if present.keys() != self._workers.keys():
+            for address in [address for address in self._workers if address not in present]:
+                self._lose(self._workers.pop(address))
+            for address, info in present.items():
+                if address not in self._workers:
+                    self._join(address, str(info["name"]), str(info["host"]))
         for number, (worker, since, first) in list(self._lost.items()):
             fate = self._cluster.fate(worker.name, since)
             if fate in (None, "ending"):
@@ -271,10 +299,17 @@ class DaskBackend:
             lost = LostWorkerError(f"worker {worker.name} on {worker.host} died", blamed)
             self._outcomes.append((number, Failure.of(lost)))
 
+    def _join(self, address: str, name: str, host: str) -> None:
+        record = self._cluster.record_of(name)
+        worker = _Worker(address, name, (record.state.node if record is not None else "") or host)
+        self._workers[address] = self._idle[address] = worker
+        self._hosts[worker.host] += 1
+
     def _lose(self, worker: _Worker) -> None:
         now = self._clock()
-        if worker.loaded is not None:
-            self._crowd[worker.loaded] -= 1
+        self._idle.pop(worker.address, None)
+        self._unload(worker)
+        self._hosts -= Counter((worker.host,))
         for place, number in enumerate(worker.tickets):
             if (flight := self._flying.pop(number, None)) is not None:
                 flight.future.release()

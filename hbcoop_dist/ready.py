@@ -8,6 +8,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from hbcoop_dist.tasks import Batch
 
@@ -65,14 +66,21 @@ class ReadyQueue:
     ----------
     known : container of str
         Keys of the tasks that have a result from earlier.
+
+    Attributes
+    ----------
+    ready : mapping of str to int
+        Number of ready batches by model, at any time; models that have none are not in it.
     """
 
     def __init__(self, known: Container[str]) -> None:
         self._known = known
         self._over: set[str] = set()
         self._ready: dict[str, list[Waiting]] = {}
+        self._counts: dict[str, int] = {}
         self._by_input: dict[str, list[Waiting]] = {}
-        self._blocked = 0
+        self._left = 0
+        self.ready: Mapping[str, int] = MappingProxyType(self._counts)
 
     def add(self, order: Order, batch: Batch, avoid: frozenset[str] = frozenset()) -> Waiting:
         """Take a batch; orders are different from one another."""
@@ -81,14 +89,15 @@ class ReadyQueue:
             if key not in self._over and key not in self._known:
                 waiting.missing += 1
                 self._by_input.setdefault(key, []).append(waiting)
-        if waiting.missing:
-            self._blocked += 1
-        else:
+        self._left += 1
+        if not waiting.missing:
             self._push(waiting)
         return waiting
 
     def _push(self, waiting: Waiting) -> None:
-        heapq.heappush(self._ready.setdefault(waiting.batch.model, []), waiting)
+        model = waiting.batch.model
+        heapq.heappush(self._ready.setdefault(model, []), waiting)
+        self._counts[model] = len(self._ready[model])
 
     def settle(self, keys: Iterable[str]) -> None:
         """Say that these tasks have results now."""
@@ -97,13 +106,7 @@ class ReadyQueue:
             for waiting in self._by_input.pop(key, ()):
                 waiting.missing -= 1
                 if not waiting.missing:
-                    self._blocked -= 1
                     self._push(waiting)
-
-    @property
-    def ready(self) -> Mapping[str, int]:
-        """Number of ready batches by model."""
-        return {model: len(heap) for model, heap in self._ready.items()}
 
     def pop(self, offer: Offer) -> Waiting | None:
         """The batch this worker should do next, or None: of the model that it has, else of one that few have."""
@@ -114,8 +117,8 @@ class ReadyQueue:
     def _of_another(self, offer: Offer) -> Waiting | None:
         """A batch of the first model of the plan that no worker has, else of the one with most to do per worker."""
         crowded: list[tuple[float, str]] = []
-        for model in [model for model in self._ready if model != offer.loaded]:
-            if not offer.takes(model):
+        for model in self._ready:
+            if model == offer.loaded or not offer.takes(model):
                 continue
             if workers := offer.crowd(model):
                 crowded.append((-len(self._ready[model]) / workers, model))
@@ -136,16 +139,18 @@ class ReadyQueue:
                 found = first
         for waiting in aside:
             heapq.heappush(heap, waiting)
+        self._counts[model] = len(heap)
         if not heap:
-            del self._ready[model]
+            del self._ready[model], self._counts[model]
+        self._left -= found is not None
         return found
 
     def pop_blocked(self) -> list[Waiting]:
         """Every batch that waits for an input, in order; they wait no more."""
         blocked = {waiting.order: waiting for group in self._by_input.values() for waiting in group}
         self._by_input.clear()
-        self._blocked = 0
+        self._left -= len(blocked)
         return [blocked[order] for order in sorted(blocked)]
 
     def __len__(self) -> int:
-        return sum(map(len, self._ready.values())) + self._blocked
+        return self._left

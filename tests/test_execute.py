@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from hbcoop_dist import plan
@@ -15,6 +16,7 @@ from hbcoop_dist.assemble import cell_record
 from hbcoop_dist.campaign import CampaignSpec
 from hbcoop_dist.execute import Outcome, SerialBackend, execute, turns
 from hbcoop_dist.failures import Failure, LostWorkerError
+from hbcoop_dist.pace import Pace
 from hbcoop_dist.plan import Plan
 from hbcoop_dist.ready import Offer, ReadyQueue
 from hbcoop_dist.results import TaskResult
@@ -288,3 +290,33 @@ class Instant(SerialBackend):
             return None
         number, work = self._waiting.popleft()
         return number, [TaskResult(task.key, "done") for task in work.batch.tasks]
+
+
+def test_the_queue_says_at_any_time_what_is_ready_and_what_is_left() -> None:
+    drawn = draw(models=["toy", "toy-additive"], lengths=[2])
+    queue = ReadyQueue(())
+    ready = queue.ready
+    for number, batch in enumerate(drawn.batches):
+        queue.add((number,), batch)
+    assert len(queue) == len(drawn.batches)
+    assert ready == {"toy": 1, "toy-additive": 1}
+    first = queue.pop(Offer("a", loaded="toy"))
+    assert first is not None
+    assert ready == {"toy-additive": 1}
+    assert len(queue) == len(drawn.batches) - 1
+    queue.settle(task.key for task in first.batch.tasks)
+    assert ready["toy"] >= 1
+    other = queue.pop(Offer("b", loaded="toy-additive"))
+    blocked = queue.pop_blocked()
+    assert other is not None
+    assert len(queue) == sum(ready.values()) == len(drawn.batches) - 2 - len(blocked)
+
+
+@pytest.mark.parametrize("count", [1, 2, 14, 200])
+def test_the_pace_of_a_model_is_the_95th_percentile_of_its_batches(count: int) -> None:
+    seconds = np.random.default_rng(count).lognormal(size=count)
+    pace = Pace()
+    for one in seconds:
+        pace.add("toy", one)
+    assert pace.slow("other") is None
+    assert pace.slow("toy") == pytest.approx(np.quantile(seconds, 0.95), rel=1e-12)

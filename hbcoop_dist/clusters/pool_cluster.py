@@ -13,7 +13,7 @@ import contextlib
 import itertools
 import logging
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -177,7 +177,7 @@ class PoolCluster(SpecCluster):  # type: ignore[misc]  # distributed has no type
         if self.profile.kind == "slurm" and any(jobs.records for jobs in self.pools.values()):
             self._queue = await read_queue()
             self._queue_read = time.monotonic()
-        present = {str(info["name"]) for info in list(self.scheduler_info["workers"].values())}
+        present = _by_job(str(info["name"]) for info in list(self.scheduler_info["workers"].values()))
         for jobs in self.pools.values():
             self._look(jobs, present)
             give_back = self._to_give_back(jobs)
@@ -187,13 +187,13 @@ class PoolCluster(SpecCluster):  # type: ignore[misc]  # distributed has no type
                 await self._correct_state()
             await self._grow(jobs)
 
-    def _look(self, jobs: PoolJobs, present: set[str]) -> None:
-        """Compare a pool's jobs with the queue; those that ended are forgotten."""
+    def _look(self, jobs: PoolJobs, present: Mapping[str, set[str]]) -> None:
+        """Compare a pool's jobs with the queue and the workers present; those that ended are forgotten."""
         for name, record in list(jobs.records.items()):
             job = self.workers.get(name)
             if job is None:
                 continue
-            record.see(self._state_of(job), {worker for worker in present if _belongs(worker, name)})
+            record.see(self._state_of(job), present.get(name, set()))
             if record.fate not in ("taken", "died"):
                 continue
             self._forget(jobs, name)
@@ -223,7 +223,7 @@ class PoolCluster(SpecCluster):  # type: ignore[misc]  # distributed has no type
 
     def _to_give_back(self, jobs: PoolJobs) -> list[str]:
         """Jobs that idle beyond what is needed, that have no time left, or that sit on an excluded node."""
-        busy = {name for name in jobs.records if any(_belongs(worker, name) for worker in self._busy)}
+        busy = jobs.records.keys() & _by_job(self._busy)
         spent = [
             name
             for name, record in jobs.records.items()
@@ -295,8 +295,13 @@ def _sized(profile: ClusterProfile, name: str) -> Pool:
     return pool.model_copy(update={"jobs": JobRange(least=count, most=count)})
 
 
-def _belongs(worker: str, job: str) -> bool:
-    return worker == job or worker.rpartition("-")[0] == job
+def _by_job(workers: Iterable[str]) -> dict[str, set[str]]:
+    """Workers by the name of their job, which is a worker's own, or its own without the rank."""
+    found: dict[str, set[str]] = {}
+    for worker in workers:
+        for name in (worker, worker.rpartition("-")[0]):
+            found.setdefault(name, set()).add(worker)
+    return found
 
 
 def _never_started(job: Any) -> bool:
