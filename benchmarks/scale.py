@@ -68,7 +68,7 @@ from hbcoop_dist.work import Work
 
 LINES = Path(__file__).with_suffix(".jsonl")
 SIZES = ((10_000, 16), (100_000, 200), (1_000_000, 1000))
-PARTS = ("offers", "submit", "wait", "turns", "pool manager")
+PARTS = ("start", "offers", "submit", "wait", "turns", "pool manager")
 NODE = 64
 """Workers on a node."""
 
@@ -78,7 +78,7 @@ class Meter:
 
     def __init__(self) -> None:
         self.spent: Counter[str] = Counter()
-        self._stack = ["turns"]
+        self._stack = ["start"]
         self._since = time.process_time()
         self._driver = 0.0
 
@@ -98,6 +98,11 @@ class Meter:
         finally:
             self._note()
             self._stack.pop()
+
+    def begin(self) -> None:
+        """All batches wait in their queues; from now on it is turns."""
+        self._note()
+        self._stack[0] = "turns"
 
     @property
     def driver(self) -> float:
@@ -299,6 +304,8 @@ class Metered:
         return self._backend.flying
 
     def offers(self, ready: Mapping[str, int]) -> Iterator[Offer]:
+        if not self.turns:
+            self._meter.begin()
         self.turns += 1
         offers = iter(self._backend.offers(ready))
         while True:
@@ -320,8 +327,8 @@ class Metered:
         self._backend.close()
 
 
-def simulate(recorded: Recorded, cells: int, workers: int, per_job: int) -> dict[str, Any]:
-    """One campaign, from the plan to its last result."""
+def simulate(recorded: Recorded, cells: int, workers: int, per_job: int, first: int) -> dict[str, Any]:
+    """One campaign, from the plan to its last result, or until so many batches were handed out (0: all)."""
     begun = time.process_time()
     drawn = hb.plan(overhead.spec(-(-cells // overhead.CELLS_PER_MODEL)))
     planned = time.process_time() - begun
@@ -335,14 +342,18 @@ def simulate(recorded: Recorded, cells: int, workers: int, per_job: int) -> dict
     left = len(drawn.tasks)
     for results in turns(drawn.batches, drawn.sources, drawn.spec.minimize, {}, backend):
         left -= len(results)
-    assert not left, f"{left} tasks without a result"
+        if first and client.batches >= first:
+            break
+    assert first or not left, f"{left} tasks without a result"
     driver = meter.driver
     client.close()
     return {
         "cells": len(drawn.cells),
         "workers": workers,
         "per_job": per_job,
+        "first": first,
         "batches": client.batches,
+        "all_batches": len(drawn.batches),
         "turns": backend.turns,
         "ticks": cluster.ticks,
         "makespan": clock.now(),
@@ -402,7 +413,7 @@ def child(what: str, scratch: Path, *arguments: object) -> str:
     return subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True).stdout
 
 
-def run(what: str, store: Path, sizes: Iterable[tuple[int, int]], per_job: int) -> None:
+def run(what: str, store: Path, sizes: Iterable[tuple[int, int]], *how: int) -> None:
     """Simulate campaigns, one after the other, and keep each at once; or show where their time goes."""
     with tempfile.TemporaryDirectory(prefix="scale-") as folder:
         scratch = Path(folder)
@@ -410,7 +421,7 @@ def run(what: str, store: Path, sizes: Iterable[tuple[int, int]], per_job: int) 
         child("record", scratch, store)
         for cells, workers in sizes:
             overhead.offer(scratch, -(-cells // overhead.CELLS_PER_MODEL))
-            said = child(what, scratch, cells, workers, per_job)
+            said = child(what, scratch, cells, workers, *how)
             if what == "profile":
                 print(said)
                 continue
@@ -437,24 +448,30 @@ def as_child(what: str, kept: Path, *arguments: str) -> None:
 
 def report() -> None:
     """Markdown of the last simulation of every size."""
-    last = {(line["cells"], line["workers"], line["per_job"]): line for line in measured()}
+    last = {(line["cells"], line["workers"], line["per_job"], line["first"]): line for line in measured()}
     real = [line for line in overhead.measured() if line["what"] == "replay"]
     print(
         "| cells | workers (per job) | batches | makespan / ideal | longest chain / ideal | driver CPU, ms a batch: "
         f"plan | {' | '.join(PARTS[:-1])} | pool manager, ms a tick | driver CPU s per s | full at, workers "
         "| with Dask, journal, store | peak after plan, MiB | peak, MiB | model loads / worker | models / worker |"
     )
-    print("|" + "---|" * 18)
+    print("|" + "---|" * 19)
     for key in sorted(last):
         x = last[key]
-        per_batch = [1000 * spent / x["batches"] for spent in (x["plan"], *(x["parts"][name] for name in PARTS[:-1]))]
-        share = x["driver"] / x["ideal"]
+        per_batch = [
+            1000 * spent / x["batches"] for spent in (x["plan"], *(x["parts"].get(name, 0.0) for name in PARTS[:-1]))
+        ]
+        # of one that was stopped there is neither an end nor a whole
+        spread = x["makespan"] if x["first"] else x["ideal"]
+        share, ends, path = x["driver"] / spread, "", ""
+        if not x["first"]:
+            ends, path = f"{x['makespan'] / x['ideal']:.3f}", f"{x['path'] / x['ideal']:.3f}"
         # of the largest replay with real workers: all that its driver did but the plan
-        rate = x["cells"] / x["ideal"]
+        rate = x["cells"] * x["batches"] / x["all_batches"] / spread
         whole = " ".join(f"{rate * line['driver_cpu'] / line['cells']:.2f}" for line in real[-1:])
         print(
-            f"| {x['cells']} | {x['workers']} ({x['per_job']}) | {x['batches']} | {x['makespan'] / x['ideal']:.3f} "
-            f"| {x['path'] / x['ideal']:.3f} | {' | '.join(f'{ms:.3f}' for ms in per_batch)} "
+            f"| {x['cells']} | {x['workers']} ({x['per_job']}) | {x['batches']} | {ends} "
+            f"| {path} | {' | '.join(f'{ms:.3f}' for ms in per_batch)} "
             f"| {1000 * x['parts']['pool manager'] / x['ticks']:.1f} | {share:.3f} | {x['workers'] / share:.0f} "
             f"| {whole} "
             f"| {x['plan_memory'] / 2**20:.0f} | {x['memory'] / 2**20:.0f} "
@@ -478,9 +495,10 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("store", nargs="?", type=Path)
     parser.add_argument("sizes", nargs="*", type=size)
     parser.add_argument("--per-job", type=int, default=8, help="workers of a job")
-    asked = parser.parse_args(arguments)
+    parser.add_argument("--first", type=int, default=0, help="stop after so many batches: costs without an end")
+    asked = parser.parse_intermixed_args(arguments)
     if asked.what != "report":
-        run(asked.what, asked.store, asked.sizes or SIZES, asked.per_job)
+        run(asked.what, asked.store, asked.sizes or SIZES, asked.per_job, asked.first)
     if asked.what != "profile":
         report()
 
