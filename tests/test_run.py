@@ -113,7 +113,7 @@ def test_a_second_driver_is_refused(tmp_path: Path) -> None:
 def test_a_model_that_appears_later_is_no_longer_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = registry.available
 
-    def absent(card, path=None):
+    def absent(card, path=None, **_):
         return registry.Availability(False, "lent out") if card.name == "toy-additive" else real(card, path)
 
     store = tmp_path / "a.zarr"
@@ -360,6 +360,6 @@ def test_without_all_candidates_no_rotamers_are_chosen(tmp_path: Path, monkeypat
     summary = run(tmp_path, store, rotamer="lowest", lengths=[2, 3])
     assert summary.statuses == {"done": 1, "failed": 1}
     reason = str(hb.open_store(store).reason.sel(length=3).values.squeeze())
-    assert reason == "rotamers could not be chosen: syn-syn: ValueError: no such orbital"
+    assert reason == "rotamers could not be chosen: syn-syn: code: ValueError: no such orbital"
     monkeypatch.setattr(work, "_candidates", real)
     assert run(tmp_path, store, rotamer="lowest", lengths=[2, 3]).statuses == {"done": 2}

@@ -118,13 +118,3 @@ def differences(one: Path, other: Path) -> list[str]:
         if not same:
             found.append(str(name))
     return found
-
-
-def wait_for_orphans(seconds: float = 90.0) -> None:
-    """Workers whose driver was killed look for it for a while; two of them per seed would slow the next one down."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        left = [p for p in psutil.process_iter(["cmdline"]) if "hbcoop_dist.worker" in " ".join(p.info["cmdline"] or [])]
-        if not left:
-            return
-        time.sleep(1)

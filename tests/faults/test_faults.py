@@ -8,6 +8,7 @@ import pytest
 from disturb import KILLS, disturb, spec_file, undisturbed
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_random_kills_change_no_value(tmp_path: Path) -> None:
     spec = spec_file(tmp_path)
