@@ -42,11 +42,11 @@ test: lint
 	$(BIN)/python -m pytest -m "not slow and not slurm"
 
 test-all: lint
-	$(BIN)/python -m pytest -m "not slurm"
+	$(BIN)/python -m pytest
 
 # Needs the packages that tests/slurm/mini_slurm.py names; without them it skips and says so.
 test-slurm: install
-	$(BIN)/python -m pytest -m slurm tests/slurm
+	$(BIN)/python -m pytest -m "slurm and not slow" tests/slurm
 
 # Each script runs both sides of its ratios; the slow side of minimise.py goes on where it stopped.
 bench: install

@@ -153,6 +153,7 @@ def test_the_driver_itself_can_be_a_job(slurm: MiniSlurm, tmp_path: Path) -> Non
     assert differences(campaign.store, campaign.serial()) == []
 
 
+@pytest.mark.slow
 def test_a_worker_is_given_nothing_that_its_walltime_has_no_room_for(slurm: MiniSlurm, tmp_path: Path) -> None:
     """Jobs of one minute, which Slurm ends at any moment up to half a minute later: work goes on in the next ones."""
     campaign = Campaign(slurm, tmp_path, lengths="2..9", patterns=["arc", "linear"])
