@@ -45,7 +45,7 @@ test-all: lint
 	$(BIN)/python -m pytest
 
 # Needs the packages that tests/slurm/mini_slurm.py names; without them it skips and says so.
-test-slurm: install
+test-slurm: install environment-sevennet
 	$(BIN)/python -m pytest -m "slurm and not slow" tests/slurm
 
 # Each script runs both sides of its ratios; the slow side of minimise.py goes on where it stopped.

@@ -16,7 +16,7 @@ from hbcoop_dist.clusters import ClusterError, ClusterProfile, check_device, loc
 from hbcoop_dist.complete import Cells, Earlier
 from hbcoop_dist.drive import Driver, with_inputs
 from hbcoop_dist.execute import Backend, SerialBackend
-from hbcoop_dist.heartbeat import Heartbeat
+from hbcoop_dist.heartbeat import Heartbeat, read_progress
 from hbcoop_dist.plan import Plan
 from hbcoop_dist.plan import plan as make_plan
 from hbcoop_dist.progress import Count, Display, default_display
@@ -176,8 +176,13 @@ def _pools(
     from distributed import Client, performance_report
 
     from hbcoop_dist.clusters.pool_cluster import PoolCluster
+    from hbcoop_dist.clusters.slurm_queue import cancel_jobs
     from hbcoop_dist.dask_backend import DaskBackend
 
+    before = read_progress(progress_path(store))
+    if profile.kind == "slurm" and before is not None and not before.over:
+        # its workers would wait for a scheduler that is dead, and take the places of those that start now
+        cancel_jobs({job["job"]: f"hbcoop-{job['name']}" for job in before.jobs if job["job"]})
     # results come from the workers themselves, not by way of the scheduler's memory
     with (
         PoolCluster(profile, logs_path(store), PROTOCOL_VERSION, shown.say) as cluster,

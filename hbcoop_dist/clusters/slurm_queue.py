@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -64,6 +65,14 @@ def parse_queue(text: str) -> dict[str, SlurmState]:
             ends = None
         found[job] = SlurmState(state, ends, node, reason)
     return found
+
+
+def cancel_jobs(jobs: Mapping[str, str]) -> None:
+    """Cancel jobs, by id and only under the names they had: what a driver that was killed left behind."""
+    for job, name in jobs.items():
+        command = ["scancel", "--quiet", "--me", f"--name={name}", job]
+        # one that has ended is refused, which is what is wanted
+        subprocess.run(command, env=clean_environ(), capture_output=True, check=False, timeout=60)
 
 
 async def read_queue() -> dict[str, SlurmState]:

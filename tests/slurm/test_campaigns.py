@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 from mini_slurm import MiniSlurm
 
+import hbcoop_dist as hb
 from campaigns import HBCOOP, Campaign, differences, profile_file, until
 
 pytestmark = pytest.mark.slurm
@@ -83,10 +85,13 @@ def test_a_killed_driver_continues_where_it_was(slurm: MiniSlurm, tmp_path: Path
     )
     assert other.returncode == 2
     assert f"pid {driver.pid} on" in other.stderr
+    left = {job["job"] for job in campaign.workers()}
     driver.kill()
     driver.wait()
     before = campaign.results()
-    assert campaign.run(profile) == 0
+    again = campaign.start(profile)
+    until(lambda: not left & {job.id for job in slurm.jobs()}, 45)
+    assert again.wait(timeout=180) == 0
     assert campaign.results() > before
     assert differences(campaign.store, campaign.serial()) == []
 
@@ -113,6 +118,35 @@ def test_two_campaigns_run_side_by_side(slurm: MiniSlurm, tmp_path: Path) -> Non
     drivers = [one.start(profile), two.start(profile)]
     assert [driver.wait(timeout=180) for driver in drivers] == [0, 0]
     assert differences(one.store, two.store) == []
+
+
+SEVENNET = Path(__file__).resolve().parents[2] / ".venv-sevennet" / "bin" / "python"
+
+
+@pytest.mark.skipif(not SEVENNET.exists(), reason="no .venv-sevennet: make environment-sevennet")
+def test_two_families_that_cannot_live_together_run_in_one_campaign(slurm: MiniSlurm, tmp_path: Path) -> None:
+    campaign = Campaign(slurm, tmp_path, models=["so3lr", "sevennet-0"], lengths=[2])
+    pools = {
+        "main": {"jobs": "0:1", "memory": "4GB"},
+        "sevennet": {"environments": ["sevennet"], "python": str(SEVENNET), "jobs": "0:1", "memory": "4GB"},
+    }
+    assert campaign.run(profile_file(tmp_path, **pools), timeout=400) == 0
+    pythons = {worker["worker"].rpartition("-")[0]: worker["python"] for worker in campaign.started()}
+    assert pythons["sevennet"] == str(SEVENNET)
+    assert pythons["main"] != pythons["sevennet"]
+    ds = hb.open_store(campaign.store).squeeze()
+    assert set(ds.status.values) == {"done"}
+    assert "e3nn" in json.loads(str(ds.versions.sel(model="sevennet-0").values))
+
+
+def test_a_model_whose_environment_no_pool_has_is_refused_before_anything_runs(
+    slurm: MiniSlurm, tmp_path: Path
+) -> None:
+    campaign = Campaign(slurm, tmp_path, models=["sevennet-0"], lengths=[2])
+    profile = profile_file(tmp_path, cpu={"environments": ["other"], "python": "python3"})
+    campaign.run(profile, timeout=60)
+    assert "environment 'sevennet' has it, from environments/sevennet.txt" in " ".join(campaign.said.split())
+    assert not slurm.jobs()
 
 
 def test_a_refused_job_is_said_at_once_and_ends_the_run(slurm: MiniSlurm, tmp_path: Path) -> None:
