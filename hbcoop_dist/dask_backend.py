@@ -57,6 +57,7 @@ class _Flight:
     future: Future
     worker: _Worker
     model: str
+    name: str
 
 
 class DaskBackend:
@@ -94,10 +95,10 @@ class DaskBackend:
         self._idle: dict[str, _Worker] = {}
         self._having: dict[str, dict[str, _Worker]] = {}
         self._quick: dict[str, None] = {}
-        self._hosts: Counter[str] = Counter()
+        self._hosts: dict[str, Counter[str]] = {}
         self._said = -SAY_SECONDS
         self._failures: dict[str, set[str]] = {}
-        self._healthy: set[str] = set()
+        self._healthy: dict[str, set[str]] = {}
         self._spent: set[str] = set()
 
     @property
@@ -134,10 +135,15 @@ class DaskBackend:
             device=pool.pool.device if pool is not None else "cpu",
             loaded=worker.loaded,
             only_loaded=bool(worker.tickets),
-            last_resort=len(self._hosts) == 1,
+            elsewhere=self._elsewhere,
             takes=takes,
             crowd=lambda model: len(self._having.get(model, ())),
         )
+
+    def _elsewhere(self, model: str, hosts: frozenset[str]) -> bool:
+        """Whether a worker on another host than these could do a model."""
+        there = {host for pool in self._pools[model] for host in self._hosts.get(pool, ())}
+        return bool(there - hosts - self._cluster.excluded)
 
     def _seconds_left(self, worker: _Worker) -> float:
         record = self._cluster.record_of(worker.name)
@@ -153,6 +159,7 @@ class DaskBackend:
         if now - self._said < SAY_SECONDS:
             return
         self._said = now
+        self._name_hosts()
         wants: Counter[str] = Counter()
         for model, count in ready.items():
             # a model that several pools can do is wanted in the first
@@ -163,6 +170,14 @@ class DaskBackend:
         busy = {worker.name for worker in self._workers.values() if worker.tickets}
         self._cluster.want(wants, busy, self._spent)
 
+    def _name_hosts(self) -> None:
+        """Call hosts what Slurm calls their nodes, which it may not have said yet when their workers came."""
+        self._hosts = {}
+        for worker in self._workers.values():
+            if (record := self._cluster.record_of(worker.name)) is not None:
+                worker.host = record.state.node or worker.host
+                self._hosts.setdefault(record.pool, Counter())[worker.host] += 1
+
     def submit(self, number: int, work: Work, offer: Offer) -> None:
         worker = self._workers[offer.worker]
         name = f"{work.batch.name.replace(' ', '-')}-{number}"
@@ -172,7 +187,7 @@ class DaskBackend:
         future = self._client.submit(
             _do, do_work, lump, key=name, pure=False, priority=-number, workers=[worker.address]
         )
-        self._flying[number] = _Flight(future, worker, work.batch.model)
+        self._flying[number] = _Flight(future, worker, work.batch.model, work.batch.name)
         worker.tickets.append(number)
         self._idle.pop(worker.address, None)
         if worker.loaded != work.batch.model:
@@ -199,10 +214,11 @@ class DaskBackend:
             self._quick.pop(model, None)
 
     def wait(self, seconds: float) -> tuple[int, Outcome] | None:
-        if self._cluster.problem is not None:
-            raise self._cluster.problem
         if not self._outcomes:
             self._collect(seconds)
+        # what has arrived is handed out first: it must not be lost
+        if self._cluster.problem is not None and seconds and not self._outcomes:
+            raise self._cluster.problem
         return self._outcomes.popleft() if self._outcomes else None
 
     def _collect(self, seconds: float) -> None:
@@ -234,16 +250,18 @@ class DaskBackend:
         if isinstance(outcome, list):
             self._pace.add(flight.model, sum(result.seconds for result in outcome))
             self._rate(flight.model)
-            self._healthy.add(worker.host)
+            self._healthy.setdefault(flight.model, set()).add(worker.host)
             self._failures.pop(worker.host, None)
-        elif isinstance(outcome, Failure):
-            self._blame(worker.host, flight.future.key)
+        elif isinstance(outcome, Failure) and outcome.blamed:
+            self._blame(worker.host, flight.model, flight.name)
         self._outcomes.append((number, outcome))
 
-    def _blame(self, host: str, what: str) -> None:
+    def _blame(self, host: str, model: str, batch: str) -> None:
+        """Note a failure; a node is sick where others do well with the same model."""
         failed = self._failures.setdefault(host, set())
-        failed.add(what)
-        if len(failed) >= SICK and self._healthy - {host} and host not in self._cluster.excluded:
+        failed.add(batch)
+        others = self._healthy.get(model, set()) - {host} - self._cluster.excluded
+        if len(failed) >= SICK and others and host not in self._cluster.excluded:
             self._cluster.exclude(host)
 
     def _outcomes_of(self, flights: Mapping[int, _Flight]) -> dict[int, Outcome]:
@@ -254,8 +272,20 @@ class DaskBackend:
         try:
             lumps = self._fetch([flight.future for flight in ready.values()])
         except Exception:  # noqa: BLE001  whoever kept one of them died: Dask would wait for it for ever
-            return outcomes | self._still_there(ready)
+            return outcomes | self._one_by_one(ready)
         return outcomes | {number: pickle.loads(lump) for number, lump in zip(ready, lumps, strict=True)}
+
+    def _one_by_one(self, flights: Mapping[int, _Flight]) -> dict[int, Outcome]:
+        """After a fetch that failed: each on its own, so that one that is gone does not hold up the others."""
+
+        async def each() -> list[Any]:
+            found = [self._client.gather([flight.future], asynchronous=True) for flight in flights.values()]
+            bounded = [asyncio.wait_for(one, FETCH_SECONDS) for one in found]
+            return list(await asyncio.gather(*bounded, return_exceptions=True))
+
+        answers = dict(zip(flights, self._client.sync(each), strict=True))
+        here = {number: pickle.loads(one[0]) for number, one in answers.items() if not isinstance(one, BaseException)}
+        return here | self._still_there({number: flight for number, flight in flights.items() if number not in here})
 
     def _fetch(self, futures: Sequence[Future]) -> list[bytes]:
         async def bounded() -> list[bytes]:
@@ -294,8 +324,8 @@ class DaskBackend:
             del self._lost[number]
             # only what it was doing can have killed it; what waited behind is innocent, as is all that was taken away
             blamed = first and fate != "taken"
-            if blamed:
-                self._blame(worker.host, str(number))
+            if blamed and worker.loaded is not None:
+                self._blame(worker.host, worker.loaded, str(number))
             lost = LostWorkerError(f"worker {worker.name} on {worker.host} died", blamed)
             self._outcomes.append((number, Failure.of(lost)))
 
@@ -303,13 +333,13 @@ class DaskBackend:
         record = self._cluster.record_of(name)
         worker = _Worker(address, name, (record.state.node if record is not None else "") or host)
         self._workers[address] = self._idle[address] = worker
-        self._hosts[worker.host] += 1
+        self._name_hosts()
 
     def _lose(self, worker: _Worker) -> None:
         now = self._clock()
         self._idle.pop(worker.address, None)
         self._unload(worker)
-        self._hosts -= Counter((worker.host,))
+        self._name_hosts()
         for place, number in enumerate(worker.tickets):
             if (flight := self._flying.pop(number, None)) is not None:
                 flight.future.release()
@@ -324,6 +354,9 @@ def pools_for(source: ModelSource, cluster: PoolCluster) -> tuple[str, ...]:
     """Pools that can do a model: they have its environment, and GPUs exactly when it can use them, if any do."""
     card = source.card
     able = {name: jobs.pool for name, jobs in cluster.pools.items() if card.environment in jobs.pool.environments}
+    if not able and source.here:
+        # the driver's own Python has it, whatever it is called
+        able = {name: jobs.pool for name, jobs in cluster.pools.items() if jobs.pool.python is None}
     fitting = tuple(name for name, pool in able.items() if pool.gpus == card.gpu)
     return fitting or tuple(able)
 

@@ -216,9 +216,10 @@ class _State:
         lost = failure.kind == "lost worker"
         self._tries[done.batch.tasks[0].key] += 1
         # what fails here may be this host's fault; where there is no other, a second try would tell nothing
-        tries = LOST_WORKER_TRIES if lost else 1 if offer.last_resort else FAILURE_TRIES
+        avoid = done.avoid | {offer.host}
+        tries = LOST_WORKER_TRIES if lost else FAILURE_TRIES if offer.elsewhere(done.batch.model, avoid) else 1
         if self._tries[done.batch.tasks[0].key] < tries:
-            self._add(done.order, done.batch, done.avoid | {offer.host})
+            self._add(done.order, done.batch, avoid)
             return []
         return _failed(done.batch, "quarantined" if lost else "failed", failure.reason)
 

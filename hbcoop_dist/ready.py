@@ -41,8 +41,8 @@ class Offer:
         The model it has loaded, or will have by then.
     only_loaded : bool
         Whether it takes no other: it is still busy with that one.
-    last_resort : bool
-        Whether there is no other host, so that it must take what failed here before.
+    elsewhere : callable
+        (Model name, hosts) -> whether a worker on another host than those could do that model.
     takes : callable
         Model name -> whether it could do that model at all.
     crowd : callable
@@ -54,7 +54,7 @@ class Offer:
     device: str = "cpu"
     loaded: str | None = None
     only_loaded: bool = False
-    last_resort: bool = True
+    elsewhere: Callable[[str, frozenset[str]], bool] = lambda model, hosts: False
     takes: Callable[[str], bool] = lambda _: True
     crowd: Callable[[str], int] = lambda _: 0
 
@@ -133,7 +133,7 @@ class ReadyQueue:
         heap, aside, found = self._ready[model], [], None
         while heap and found is None:
             first = heapq.heappop(heap)
-            if offer.host in first.avoid and not offer.last_resort:
+            if offer.host in first.avoid and offer.elsewhere(model, first.avoid):
                 aside.append(first)
             else:
                 found = first

@@ -16,7 +16,7 @@ from hbcoop_dist.clusters import ClusterError, ClusterProfile, check_device, loc
 from hbcoop_dist.complete import Cells, Earlier
 from hbcoop_dist.drive import Driver, with_inputs
 from hbcoop_dist.execute import Backend, SerialBackend
-from hbcoop_dist.heartbeat import Heartbeat, read_progress
+from hbcoop_dist.heartbeat import Heartbeat, Progress, read_progress
 from hbcoop_dist.plan import Plan
 from hbcoop_dist.plan import plan as make_plan
 from hbcoop_dist.progress import Count, Display, default_display
@@ -114,7 +114,8 @@ def run(
     if cluster is None:
         check_device(device)
     profile = cluster or local_profile(workers, device)
-    _require_pools(plan, profile)
+    if not serial:
+        _require_pools(plan, profile)
     path = Path(store)
     with StoreLock(path) as lock:
         layout = _layout(plan)
@@ -122,9 +123,10 @@ def run(
             path, layout, protocol=plan.spec.protocol, spec=plan.spec.model_dump_json(exclude_none=True), lock=lock
         )
         with StoreWriter(path, lock=lock) as writer, contextlib.ExitStack() as stack:
+            before = read_progress(progress_path(path))
             shown = Heartbeat(progress_path(path), display or default_display())
             stack.callback(shown.close)
-            start = _serial(device) if serial else _pools(profile, plan, path, shown, report)
+            start = _serial(device) if serial else _pools(profile, plan, path, shown, report, before)
             backend = cache(lambda: stack.enter_context(start))
             driver = Driver(writer.journal, backend, str(scratch_path(path)))
             settled = _settled(plan, driver, shown)
@@ -140,7 +142,7 @@ def _require_pools(plan: Plan, profile: ClusterProfile) -> None:
     there = {name for pool in profile.pools.values() for name in pool.environments}
     for source in plan.sources.values():
         needed = source.card.environment
-        if not source.here and needed not in there:
+        if needed not in there and not (source.here and any(pool.python is None for pool in profile.pools.values())):
             raise ClusterError(
                 f"model {source.card.name}: expected a pool with environment {needed}; profile {profile.profile} has "
                 + "; ".join(f"{name}: {', '.join(pool.environments)}" for name, pool in profile.pools.items())
@@ -171,7 +173,7 @@ def _serial(device: str) -> Iterator[Backend]:
 
 @contextlib.contextmanager
 def _pools(
-    profile: ClusterProfile, plan: Plan, store: Path, shown: Heartbeat, report: Path | None
+    profile: ClusterProfile, plan: Plan, store: Path, shown: Heartbeat, report: Path | None, before: Progress | None
 ) -> Iterator[Backend]:
     from distributed import Client, performance_report
 
@@ -179,7 +181,6 @@ def _pools(
     from hbcoop_dist.clusters.slurm_queue import cancel_jobs
     from hbcoop_dist.dask_backend import DaskBackend
 
-    before = read_progress(progress_path(store))
     if profile.kind == "slurm" and before is not None and not before.over:
         # its workers would wait for a scheduler that is dead, and take the places of those that start now
         cancel_jobs({job["job"]: f"hbcoop-{job['name']}" for job in before.jobs if job["job"]})

@@ -9,6 +9,7 @@ it refuses to work for a driver with another protocol; and what it does is logge
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -87,6 +88,14 @@ def _check_protocol() -> None:
         )
 
 
+class QuietFileHandler(logging.FileHandler):
+    """A log that cannot be written costs no results."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with contextlib.suppress(OSError):
+            super().emit(record)
+
+
 class BatchLog:
     """The log lines of one batch: begun, done or failed, and how long it took."""
 
@@ -115,7 +124,7 @@ def dask_setup(worker: object) -> None:
     """Dask calls this in the worker process: from here on what happens goes into the worker's log."""
     name = os.environ.get(NAME, "worker")
     if folder := os.environ.get(LOGS):
-        handler = logging.FileHandler(os.path.join(folder, f"{name}.jsonl"), delay=True)
+        handler = QuietFileHandler(os.path.join(folder, f"{name}.jsonl"), delay=True)
         handler.setFormatter(JsonLines())
         logger = logging.getLogger("hbcoop_dist")
         logger.addHandler(handler)

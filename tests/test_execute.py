@@ -126,10 +126,15 @@ def test_what_failed_on_one_host_is_tried_on_another_before_it_is_a_row() -> Non
     monomer = drawn.batches[0].tasks[0].key
     hosts: list[str] = []
 
+    def elsewhere(model: str, hosts: frozenset[str]) -> bool:
+        return bool({"sick", "well"} - hosts)
+
     class TwoHosts(SerialBackend):
         def offers(self, ready: Mapping[str, int]) -> Iterable[Offer]:
             free = ("sick", "well") if not self._waiting else ()
-            return [Offer(host, host=host, last_resort=False) for host in free]
+            return [
+                Offer(host, host=host, elsewhere=lambda model, hosts: bool({"sick", "well"} - hosts)) for host in free
+            ]
 
         def submit(self, number: int, work: Work, offer: Offer) -> None:
             if monomer in [task.key for task in work.batch.tasks]:
@@ -145,6 +150,16 @@ def test_what_failed_on_one_host_is_tried_on_another_before_it_is_a_row() -> Non
     assert {result.status for result in done(drawn, TwoHosts()).values()} == {"done"}
     assert hosts[0] == "sick"
     assert hosts[-1] == "well"
+
+
+def test_a_batch_that_failed_on_every_host_is_still_done_somewhere() -> None:
+    queue = ReadyQueue(())
+    batch = next(batch for batch in draw(lengths=[2]).batches if not batch.inputs)
+    queue.add((0,), batch, avoid=frozenset({"a", "b"}))
+    hosts = {"a", "b", "c"}
+    assert queue.pop(Offer("1", host="a", elsewhere=lambda model, avoided: bool(hosts - avoided))) is None
+    hosts.discard("c")
+    assert queue.pop(Offer("1", host="a", elsewhere=lambda model, avoided: bool(hosts - avoided))) is not None
 
 
 @pytest.mark.parametrize(

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import psutil
+from distributed.core import Status
 from distributed.deploy.subprocess import Subprocess
 
 from hbcoop_dist.clusters.profile import Pool
@@ -51,8 +54,14 @@ class LocalJob(Subprocess):  # type: ignore[misc]  # distributed has no types
     async def _start(self) -> None:
         with self.output.open("ab") as output:
             self.process = await asyncio.create_subprocess_exec(
-                *self.command, env=self.environ, stderr=output, stdin=asyncio.subprocess.DEVNULL
+                *self.command, env=self.environ, stderr=output, stdin=asyncio.subprocess.DEVNULL, start_new_session=True
             )
+
+    async def close(self) -> None:
+        # Ctrl-C reaches the driver only, which ends its workers; one that ended by itself meanwhile is no error
+        with contextlib.suppress(psutil.NoSuchProcess):
+            await super().close()
+        self.status = Status.closed
 
     @property
     def ended(self) -> bool:

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -31,9 +31,14 @@ from hbcoop_dist.clusters.slurm_queue import Fate, SlurmState, read_queue
 
 TICK_SECONDS = 1.0
 BACK_OFF = (1.0, 5.0, 15.0)
-"""Seconds before a refused job is tried again; after the last, a pool without any job is given up."""
+"""Seconds before a refused job is tried again; after the last, a pool that never had a job is given up."""
 STILLBORN = 3
 """Jobs in a row that end before a worker of theirs has come, after which a pool is given up."""
+NOT_ITS_FAULT = ("CANCELLED", "PREEMPTED", "NODE_FAIL", "BOOT_FAIL")
+"""Ends of a job without workers that say nothing against its script."""
+FORGOTTEN_SECONDS = 60.0
+"""Time after which a job should be in squeue's answer."""
+CLOSE_SECONDS = 120.0
 AT_ONCE = 50
 """Jobs submitted in one go at most: controllers dislike floods."""
 
@@ -62,7 +67,8 @@ class PoolCluster(SpecCluster):  # type: ignore[misc]  # distributed has no type
         self._busy: Collection[str] = ()
         self._spent: set[str] = set()
         self._manager: asyncio.Task[None] | None = None
-        self._gpus = visible_gpus() if profile.kind == "local" and profile.device == "cuda" else []
+        self._stopping = False
+        self._gpus = visible_gpus() if profile.kind == "local" else []
         # Dask keeps the last thousand messages to every worker for debugging, ours with Hessians of 0.2 MB a batch.
         dask.config.set({"distributed.admin.low-level-log-length": 0})
         logs.mkdir(parents=True, exist_ok=True)
@@ -85,10 +91,10 @@ class PoolCluster(SpecCluster):  # type: ignore[misc]  # distributed has no type
         self._manager = asyncio.ensure_future(self._manage())
 
     async def _close(self) -> None:
+        # not cancelled: jobs that are being submitted at this moment would never be heard of again
+        self._stopping = True
         if self._manager is not None:
-            self._manager.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._manager
+            await asyncio.wait({self._manager}, timeout=CLOSE_SECONDS)
         self.worker_spec.clear()
         await super()._close()
 
@@ -125,7 +131,9 @@ class PoolCluster(SpecCluster):  # type: ignore[misc]  # distributed has no type
         """What became of the job of a worker that went at monotonic time `since`; None while it is not known."""
         record = self.record_of(worker)
         if record is None:
-            return "taken"
+            # jobs that were given back are there as they last were, which was not dead
+            gone = [jobs.gone.get(worker) or jobs.gone.get(worker.rpartition("-")[0]) for jobs in self.pools.values()]
+            return "died" if any(one is not None and one.fate == "died" for one in gone) else "taken"
         if record.fate in ("taken", "died"):
             return record.fate
         waited = time.monotonic() - since
@@ -156,12 +164,10 @@ class PoolCluster(SpecCluster):  # type: ignore[misc]  # distributed has no type
 
     async def _manage(self) -> None:
         failed = 0
-        while self.problem is None:
+        while self.problem is None and not self._stopping:
             try:
                 await self._tick()
                 failed = 0
-            except asyncio.CancelledError:
-                raise
             except OSError as error:
                 # the controller restarts now and then; jobs go on meanwhile
                 failed += 1
@@ -171,7 +177,7 @@ class PoolCluster(SpecCluster):  # type: ignore[misc]  # distributed has no type
                 self.problem = error
             except Exception as error:  # noqa: BLE001  nobody awaits this task: the driver must hear of it
                 self.problem = ClusterError(f"the pool manager stopped: {type(error).__name__}: {error}")
-            await asyncio.sleep(TICK_SECONDS)
+            await asyncio.sleep(0 if self._stopping else TICK_SECONDS)
 
     async def _tick(self) -> None:
         if self.profile.kind == "slurm" and any(jobs.records for jobs in self.pools.values()):
@@ -193,15 +199,16 @@ class PoolCluster(SpecCluster):  # type: ignore[misc]  # distributed has no type
             job = self.workers.get(name)
             if job is None:
                 continue
-            record.see(self._state_of(job), present.get(name, set()))
+            record.see(self._state_of(job, record), present.get(name, set()))
+            if record.joined:
+                jobs.stillborn = 0
             if record.fate not in ("taken", "died"):
                 continue
             self._forget(jobs, name)
             del self.workers[name]
             # SpecCluster insists on it when it closes
             job.status = Status.closed
-            if record.joined:
-                jobs.stillborn = 0
+            if record.joined or (self.profile.kind == "slurm" and record.state.state in NOT_ITS_FAULT):
                 self.say(f"job {record.job_id or name} ({name}) is gone: {record.state.state.lower()}")
                 continue
             jobs.stillborn += 1
@@ -211,11 +218,12 @@ class PoolCluster(SpecCluster):  # type: ignore[misc]  # distributed has no type
                     f"{_last_words(self.logs, name, record)}"
                 )
 
-    def _state_of(self, job: Any) -> SlurmState:
+    def _state_of(self, job: Any, record: JobRecord) -> SlurmState:
         if isinstance(job, LocalJob):
             return SlurmState("CANCELLED" if job.ended else "RUNNING")
-        # one that was submitted since squeue was asked is not in its answer
-        return self._queue.get(str(job.job_id), SlurmState("PENDING"))
+        # one that was submitted since squeue was asked is not in its answer; one that Slurm has forgotten is over
+        forgotten = self._queue_read > record.submitted + FORGOTTEN_SECONDS
+        return self._queue.get(str(job.job_id), SlurmState("COMPLETED" if forgotten else "PENDING"))
 
     def _forget(self, jobs: PoolJobs, name: str) -> None:
         jobs.gone[name] = jobs.records.pop(name)
@@ -259,7 +267,7 @@ class PoolCluster(SpecCluster):  # type: ignore[misc]  # distributed has no type
             jobs.refusals = 0
             return
         said = " ".join(refused.rsplit("stderr:", maxsplit=1)[-1].split())
-        if jobs.refusals >= len(BACK_OFF) and not jobs.records:
+        if jobs.refusals >= len(BACK_OFF) and not jobs.records and not jobs.gone:
             raise ClusterError(f"pool {jobs.name}: no job could be started: {said}")
         wait = BACK_OFF[min(jobs.refusals, len(BACK_OFF) - 1)]
         jobs.refusals += 1
@@ -281,8 +289,8 @@ class PoolCluster(SpecCluster):  # type: ignore[misc]  # distributed has no type
         return {"cls": SlurmJob, "options": options}
 
     def _free_gpus(self) -> Any:
-        taken = {jobs.gpus.get(name) for jobs in self.pools.values() for name in jobs.records}
-        return itertools.chain((gpu for gpu in self._gpus if gpu not in taken), self._gpus)
+        taken = Counter(jobs.gpus.get(name) for jobs in self.pools.values() for name in jobs.records)
+        return iter(sorted(self._gpus, key=taken.__getitem__))
 
 
 def _sized(profile: ClusterProfile, name: str) -> Pool:
@@ -290,7 +298,10 @@ def _sized(profile: ClusterProfile, name: str) -> Pool:
     pool = profile.pools[name]
     if not pool.jobs.auto:
         return pool
-    count = len(visible_gpus()) if pool.device == "cuda" else usable_cores() // pool.threads
+    count = usable_cores() // pool.threads
+    if pool.gpus:
+        # a certain GPU, as in cuda:1, is one
+        count = len(visible_gpus()) if pool.device == "cuda" else 1
     count = max(1, count)
     return pool.model_copy(update={"jobs": JobRange(least=count, most=count)})
 

@@ -28,6 +28,8 @@ class JobRecord:
         Whether a worker of it ever was.
     idle_since : float or None
         Monotonic time since when none of its workers has had anything to do.
+    submitted : float
+        Monotonic time.
     """
 
     pool: str
@@ -36,6 +38,7 @@ class JobRecord:
     workers: set[str] = field(default_factory=set)
     joined: bool = False
     idle_since: float | None = None
+    submitted: float = field(default_factory=time.monotonic)
 
     @property
     def fate(self) -> Fate:

@@ -29,6 +29,9 @@ _FATES: Mapping[str, Fate] = {
 }
 
 
+QUEUE_SECONDS = 60.0
+
+
 @dataclass(frozen=True, slots=True)
 class SlurmState:
     """One job as squeue shows it.
@@ -58,6 +61,9 @@ def parse_queue(text: str) -> dict[str, SlurmState]:
     """Jobs by id from lines ``id|state|end|node|reason``."""
     found = {}
     for line in text.splitlines():
+        # a site may greet its users in between
+        if line.count("|") < 4:
+            continue
         job, state, end, node, reason = line.split("|", 4)
         try:
             ends = datetime.fromisoformat(end).timestamp()
@@ -87,7 +93,11 @@ async def read_queue() -> dict[str, SlurmState]:
     process = await asyncio.create_subprocess_exec(
         *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, env=clean_environ()
     )
-    out, err = await process.communicate()
+    try:
+        out, err = await asyncio.wait_for(process.communicate(), QUEUE_SECONDS)
+    except TimeoutError:
+        process.kill()
+        raise OSError(f"squeue: no answer within {QUEUE_SECONDS:.0f} s") from None
     if process.returncode != 0:
         raise OSError(f"squeue: {err.decode(errors='replace').strip()}")
     return parse_queue(out.decode(errors="replace"))
