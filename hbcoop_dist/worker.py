@@ -145,7 +145,9 @@ def dask_setup(worker: object) -> None:
 
 def main() -> None:
     """Become a Dask worker."""
-    _check_protocol()
+    if __spec__ is not None:
+        # run as a module, so maybe that of another Python than the driver's
+        _check_protocol()
     options = arguments(sys.argv[1:], os.environ)
     from distributed.cli.dask_worker import main as dask_worker
 

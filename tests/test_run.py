@@ -274,7 +274,7 @@ def test_killed_workers_cost_nothing_but_time(tmp_path: Path, victim: str) -> No
     journal = Path(f"{store}.journal")
     while not journal.exists() or journal.read_bytes().count(b"\n") < 2:
         time.sleep(0.005)
-    mark = "spawn_main" if victim == "worker" else "hbcoop_dist.worker"
+    mark = "spawn_main" if victim == "worker" else "hbcoop_dist/worker.py"
     found = [p for p in psutil.Process(driver.pid).children(recursive=True) if mark in " ".join(p.cmdline())]
     assert found
     for process in found[:1] if victim == "worker" else found:
