@@ -18,7 +18,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 LINES = Path(__file__).with_suffix(".jsonl")
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "faults"))
+TESTS = Path(__file__).resolve().parents[1] / "tests"
+sys.path[:0] = [str(TESTS), str(TESTS / "faults")]
 
 from disturb import disturb, spec_file, undisturbed  # noqa: E402
 

@@ -16,6 +16,7 @@ import psutil
 import pytest
 import xarray as xr
 import yaml
+from stores import differences
 
 import hbcoop_dist as hb
 from hbcoop_dist.models import registry
@@ -36,24 +37,6 @@ def spec_file(folder: Path, **fields: object) -> Path:
 def run(folder: Path, store: Path, retry: tuple[str, ...] = (), **fields: object) -> Summary:
     drawn = hb.plan(hb.load_campaign(spec_file(folder, **fields)))
     return hb.run(drawn, store, serial=True, display=QuietDisplay(), retry=retry)
-
-
-def differences(one: Path, other: Path, within: float = 0.0) -> list[str]:
-    """Variables in which two stores differ, timings and hosts aside."""
-    a, b = (hb.open_store(path).load() for path in (one, other))
-    found = []
-    for name in set(a.variables) | set(b.variables):
-        if name in ("seconds", "computed_at", "host"):
-            continue
-        x, y = a[name].values, b[name].values
-        if x.shape != y.shape:
-            found.append(f"{name}: {x.shape} {y.shape}")
-        elif x.dtype.kind == "f":
-            if not np.allclose(x, y, rtol=0.0, atol=within, equal_nan=True):
-                found.append(f"{name}: {np.nanmax(np.abs(x - y))}")
-        elif not np.array_equal(x, y):
-            found.append(str(name))
-    return found
 
 
 def test_a_store_holds_every_cell_with_labels_units_and_provenance(tmp_path: Path) -> None:

@@ -67,7 +67,7 @@ class PoolCluster(SpecCluster):  # type: ignore[misc]  # distributed has no type
         self._busy: Collection[str] = ()
         self._spent: set[str] = set()
         self._manager: asyncio.Task[None] | None = None
-        self._stopping = False
+        self._stop = asyncio.Event()
         self._gpus = visible_gpus() if profile.kind == "local" else []
         # Dask keeps the last thousand messages to every worker for debugging, ours with Hessians of 0.2 MB a batch.
         dask.config.set({"distributed.admin.low-level-log-length": 0})
@@ -92,7 +92,7 @@ class PoolCluster(SpecCluster):  # type: ignore[misc]  # distributed has no type
 
     async def _close(self) -> None:
         # not cancelled: jobs that are being submitted at this moment would never be heard of again
-        self._stopping = True
+        self._stop.set()
         if self._manager is not None:
             await asyncio.wait({self._manager}, timeout=CLOSE_SECONDS)
         self.worker_spec.clear()
@@ -164,7 +164,7 @@ class PoolCluster(SpecCluster):  # type: ignore[misc]  # distributed has no type
 
     async def _manage(self) -> None:
         failed = 0
-        while self.problem is None and not self._stopping:
+        while self.problem is None and not self._stop.is_set():
             try:
                 await self._tick()
                 failed = 0
@@ -177,7 +177,8 @@ class PoolCluster(SpecCluster):  # type: ignore[misc]  # distributed has no type
                 self.problem = error
             except Exception as error:  # noqa: BLE001  nobody awaits this task: the driver must hear of it
                 self.problem = ClusterError(f"the pool manager stopped: {type(error).__name__}: {error}")
-            await asyncio.sleep(0 if self._stopping else TICK_SECONDS)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stop.wait(), TICK_SECONDS)
 
     async def _tick(self) -> None:
         if self.profile.kind == "slurm" and any(jobs.records for jobs in self.pools.values()):
@@ -276,8 +277,7 @@ class PoolCluster(SpecCluster):  # type: ignore[misc]  # distributed has no type
 
     def _spec(self, jobs: PoolJobs, name: str) -> dict[str, Any]:
         if self.profile.kind == "local":
-            # names of their own for the GPUs as well: the lowest that no living worker has
-            gpu = next(self._free_gpus(), None) if jobs.pool.device == "cuda" else None
+            gpu = self._least_used_gpu() if jobs.pool.device == "cuda" else None
             jobs.gpus[name] = gpu
             options: dict[str, Any] = {"name": name, "pool": jobs.pool, "gpu": gpu}
             return {"cls": LocalJob, "options": {**options, "logs": self.logs, "protocol": self.protocol}}
@@ -288,9 +288,9 @@ class PoolCluster(SpecCluster):  # type: ignore[misc]  # distributed has no type
             options["job_extra_directives"].append(f"--exclude={','.join(sorted(self.excluded))}")
         return {"cls": SlurmJob, "options": options}
 
-    def _free_gpus(self) -> Any:
+    def _least_used_gpu(self) -> str | None:
         taken = Counter(jobs.gpus.get(name) for jobs in self.pools.values() for name in jobs.records)
-        return iter(sorted(self._gpus, key=taken.__getitem__))
+        return min(self._gpus, key=taken.__getitem__, default=None)
 
 
 def _sized(profile: ClusterProfile, name: str) -> Pool:

@@ -13,11 +13,9 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
 import psutil
 import yaml
-
-import hbcoop_dist as hb
+from stores import differences
 
 HBCOOP = str(Path(sys.executable).with_name("hbcoop"))
 SPEC = {
@@ -106,15 +104,3 @@ def _victim(driver: subprocess.Popen[bytes], dice: random.Random) -> tuple[str, 
             kinds.setdefault("worker", []).append(process)
     kind = dice.choice(sorted(kinds))
     return kind, dice.choice(kinds[kind])
-
-
-def differences(one: Path, other: Path) -> list[str]:
-    """Variables in which two stores differ, timings and hosts aside."""
-    a, b = (hb.open_store(path).load() for path in (one, other))
-    found = []
-    for name in sorted((set(a.variables) | set(b.variables)) - {"seconds", "computed_at", "host"}):
-        x, y = a[name].values, b[name].values
-        same = np.array_equal(x, y, equal_nan=True) if x.dtype.kind == "f" else np.array_equal(x, y)
-        if not same:
-            found.append(str(name))
-    return found

@@ -10,11 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import yaml
 from mini_slurm import MiniSlurm
-
-import hbcoop_dist as hb
 
 HBCOOP = str(Path(sys.executable).with_name("hbcoop"))
 FAMILY = '''"""The toy, slowed down: a campaign of it lasts long enough to be disturbed, on any machine."""
@@ -136,16 +133,4 @@ def until(what: Callable[[], Any], seconds: float = 90.0) -> Any:
     while not (found := what()):
         assert time.monotonic() < end, f"waited {seconds:.0f} s in vain"
         time.sleep(0.1)
-    return found
-
-
-def differences(one: Path, other: Path) -> list[str]:
-    """Variables in which two stores differ, timings and hosts aside."""
-    a, b = (hb.open_store(path).load() for path in (one, other))
-    found = []
-    for name in sorted((set(a.variables) | set(b.variables)) - {"seconds", "computed_at", "host", "device"}):
-        x, y = a[name].values, b[name].values
-        same = np.array_equal(x, y, equal_nan=True) if x.dtype.kind == "f" else np.array_equal(x, y)
-        if x.shape != y.shape or not same:
-            found.append(str(name))
     return found

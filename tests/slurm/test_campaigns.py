@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 from mini_slurm import MiniSlurm
+from stores import differences
 
 import hbcoop_dist as hb
-from campaigns import HBCOOP, Campaign, differences, profile_file, until
+from campaigns import HBCOOP, Campaign, profile_file, until
 
 pytestmark = pytest.mark.slurm
 
