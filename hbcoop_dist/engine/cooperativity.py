@@ -94,6 +94,7 @@ def _atomic(
     inside = energies.of_atoms(parts["ABC"]) - energies.of_atoms(parts["BC"])
     inside += energies.of_atoms(parts["C"]) - energies.of_atoms(parts["AC"])
     isolated = dimer_energies.of_atoms((0, 1)) - dimer_energies.of_atoms((0,)) - dimer_energies.of_atoms((1,))
-    pair = np.isin(structure.molecules, parts["AB"])
+    a, b = parts["AB"]
+    pair = (structure.molecules == a) | (structure.molecules == b)
     inside[pair] -= isolated
     return np.asarray(-inside * EV_TO_KCAL)

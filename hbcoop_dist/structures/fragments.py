@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from hbcoop_dist.structures.structure import Structure
 
 Molecules = tuple[int, ...]
@@ -12,11 +14,16 @@ def fragments_of(structure: Structure, hbond: int) -> dict[str, Molecules]:
 
     A is unit `hbond`, B the next unit, C every other molecule, waters included.  An empty tuple is no molecule at all.
     """
-    units = structure.units
+    return dict(_fragments_of(structure.kinds, hbond))
+
+
+@lru_cache(maxsize=1024)
+def _fragments_of(kinds: tuple[str, ...], hbond: int) -> dict[str, Molecules]:
+    units = [m for m, kind in enumerate(kinds) if kind == "nma"]
     if not 1 <= hbond < len(units):
         raise ValueError(f"H-bond: expected 1..{len(units) - 1}, found {hbond}")
     a, b = units[hbond - 1], units[hbond]
-    rest = tuple(m for m in range(len(structure.kinds)) if m not in (a, b))
+    rest = tuple(m for m in range(len(kinds)) if m not in (a, b))
     return {
         "ABC": tuple(sorted((a, b, *rest))),
         "BC": tuple(sorted((b, *rest))),

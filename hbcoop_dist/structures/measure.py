@@ -61,9 +61,10 @@ def dihedral(a: FloatArray, b: FloatArray, c: FloatArray, d: FloatArray) -> floa
 def _dihedrals(a: FloatArray, b: FloatArray, c: FloatArray, d: FloatArray) -> FloatArray:
     """`dihedral` of many at once, (..., 3) to (...)."""
     b1, b2, b3 = b - a, c - b, d - c
-    n1, n2 = np.cross(b1, b2), np.cross(b2, b3)
-    sine = _dot(np.cross(n1, n2), b2) / np.linalg.norm(b2, axis=-1)
-    return np.asarray(np.arctan2(sine, _dot(n1, n2)))
+    n2 = np.cross(b2, b3)
+    # n1 x n2 = b2 (b1 . n2)
+    sine = _dot(b1, n2) * np.linalg.norm(b2, axis=-1)
+    return np.asarray(np.arctan2(sine, _dot(np.cross(b1, b2), n2)))
 
 
 def _angles(a: FloatArray, b: FloatArray, c: FloatArray) -> FloatArray:
@@ -99,14 +100,12 @@ def hbond_geometry(structure: Structure) -> HBondGeometry:
 
 def in_plane_atoms(structure: Structure) -> NDArray[np.int64]:
     """Atoms that lie in the mirror plane of a planar structure; the H of an accepting water do not."""
-    keep: list[int] = []
+    named = {"nma": [name not in _MIRRORED for name in NMA_ATOMS], "water": [name == "O" for name in WATER_ATOMS]}
+    keep = np.zeros(len(structure), dtype=bool)
     for molecule, kind in enumerate(structure.kinds):
-        atoms = structure.atoms_of(molecule)
-        if kind == "nma":
-            keep += [int(i) for i, name in zip(atoms, NMA_ATOMS, strict=True) if name not in _MIRRORED]
-        elif kind == "water":
-            keep += [int(atoms[0])]
-    return np.array(keep)
+        if kind in named:
+            keep[structure.molecules == molecule] = named[kind]
+    return np.flatnonzero(keep)
 
 
 def planarity(structure: Structure) -> float:
@@ -123,8 +122,9 @@ def head_tail_contact(structure: Structure) -> float:
     if len(units) < 3:
         return float("inf")
     waters = [m for m, kind in enumerate(structure.kinds) if kind == "water"]
-    first = structure.positions[np.isin(structure.molecules, [units[0], *waters[:1]])]
-    last = structure.positions[np.isin(structure.molecules, [units[-1], *waters[1:]])]
+    ends = np.zeros((2, len(structure.kinds)), dtype=bool)
+    ends[0, [units[0], *waters[:1]]] = ends[1, [units[-1], *waters[1:]]] = True
+    first, last = (structure.positions[end[structure.molecules]] for end in ends)
     return float(np.linalg.norm(first[:, None] - last[None, :], axis=-1).min())
 
 
