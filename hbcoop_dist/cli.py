@@ -13,7 +13,15 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from hbcoop_dist.clusters import ClusterError, ClusterProfile, DeviceError, JobRange, check_device, load_profile
+from hbcoop_dist.clusters import (
+    ClusterError,
+    ClusterLostError,
+    ClusterProfile,
+    DeviceError,
+    JobRange,
+    check_device,
+    load_profile,
+)
 from hbcoop_dist.commands import cluster as cluster_command
 from hbcoop_dist.commands import doctor as doctor_command
 from hbcoop_dist.commands import models as models_command
@@ -241,7 +249,9 @@ def cluster_submit(
     store: Annotated[Path, typer.Argument(metavar="STORE", help="Zarr store to create, continue or extend.")],
     cluster: Annotated[str, typer.Option("--cluster", metavar="PROFILE", help="Where the workers run.")],
     jobs: JobsOption = None,
-    walltime: Annotated[str, typer.Option(help="Of the driver's job.")] = "2-00:00:00",
+    walltime: Annotated[
+        str | None, typer.Option(help="Of the driver's job: two days, or what an allocation's profile says.")
+    ] = None,
     directive: Annotated[
         list[str] | None, typer.Option(metavar="TEXT", help="Another #SBATCH line for the driver's job. Repeatable.")
     ] = None,
@@ -253,7 +263,7 @@ def cluster_submit(
     # what is wrong with the campaign is said now, and not in a log tomorrow
     make_plan(load_campaign(spec), device=profile.device, elsewhere=profile.environments_elsewhere)
     extra = [] if jobs is None else ["--jobs", jobs]
-    script = cluster_command.driver_script(spec, store, cluster, walltime, extra, directive or [])
+    script = cluster_command.driver_script(spec, store, cluster, profile, walltime, extra, directive or [])
     if dry_run:
         typer.echo(script, nl=False)
         return
@@ -273,6 +283,9 @@ def main() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         code = app(standalone_mode=False)
+    except ClusterLostError as error:
+        typer.echo(f"{error}; what was computed is kept, the same command continues from here", err=True)
+        sys.exit(NOT_DONE)
     except (CampaignError, ModelError, StoreError, ReferenceSetError, DeviceError, ClusterError) as error:
         typer.echo(str(error), err=True)
         sys.exit(BAD_INPUT)

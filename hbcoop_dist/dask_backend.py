@@ -14,6 +14,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from hbcoop_dist.clusters.pool_cluster import TICK_SECONDS, PoolCluster
@@ -34,6 +35,8 @@ SHORT_SECONDS = 1.0
 """Batches that take longer are handed out singly: what waits behind another cannot go to a worker that is free."""
 SAY_SECONDS = TICK_SECONDS / 2
 """How often the pool manager is told what is wanted; it looks once a tick, and to count takes a look at every model."""
+FETCH_AT_ONCE = 64
+"""Answers fetched in one trip, some 0.2 MB each: more would not come within FETCH_SECONDS on a slow network."""
 FETCH_SECONDS = 10.0
 """How long answers may take to come from their workers before it is looked which of those are still there."""
 SICK = 5
@@ -90,6 +93,7 @@ class DaskBackend:
         self._flying: dict[int, _Flight] = {}
         self._lost: dict[int, tuple[_Worker, float, bool]] = {}
         self._over: queue.SimpleQueue[int] = queue.SimpleQueue() if over is None else over
+        self._arrived: dict[int, None] = {}
         self._outcomes: deque[tuple[int, Outcome]] = deque()
         self._pace = Pace()
         self._idle: dict[str, _Worker] = {}
@@ -224,11 +228,13 @@ class DaskBackend:
     def _collect(self, seconds: float) -> None:
         """Wait for a batch, then fetch all that are over: one trip takes as long for many as for one."""
         self._look()
-        numbers = []
-        with contextlib.suppress(queue.Empty):
-            numbers.append(self._over.get(timeout=seconds) if seconds else self._over.get_nowait())
-            while True:
-                numbers.append(self._over.get_nowait())
+        if not self._arrived and seconds:
+            with contextlib.suppress(queue.Empty):
+                self._arrived[self._over.get(timeout=seconds)] = None
+        self._hear()
+        numbers = list(islice(self._arrived, FETCH_AT_ONCE))
+        for number in numbers:
+            del self._arrived[number]
         flights = {number: self._flying.pop(number) for number in numbers if number in self._flying}
         try:
             for number, outcome in self._outcomes_of(flights).items():
@@ -238,6 +244,12 @@ class DaskBackend:
                 if number not in self._flying:
                     # what is kept on a worker is recomputed when that worker dies
                     flight.future.release()
+
+    def _hear(self) -> None:
+        """Take note of the batches that are over by now."""
+        with contextlib.suppress(queue.Empty):
+            while True:
+                self._arrived[self._over.get_nowait()] = None
 
     def _note(self, number: int, flight: _Flight, outcome: Outcome) -> None:
         """Take an outcome; learn from it about the model's pace and the node's health."""
@@ -312,6 +324,8 @@ class DaskBackend:
         # a copy at once: the event loop changes it
         present: dict[str, Any] = dict(self._cluster.scheduler_info["workers"])
         if present.keys() != self._workers.keys():
+            # what a worker had finished did not kill it
+            self._hear()
             for address in [address for address in self._workers if address not in present]:
                 self._lose(self._workers.pop(address))
             for address, info in present.items():
@@ -323,10 +337,12 @@ class DaskBackend:
                 continue
             del self._lost[number]
             # only what it was doing can have killed it; what waited behind is innocent, as is all that was taken away
-            blamed = first and fate != "taken"
+            blamed = first and fate not in ("taken", "expired")
             if blamed and worker.loaded is not None:
                 self._blame(worker.host, worker.loaded, str(number))
-            lost = LostWorkerError(f"worker {worker.name} on {worker.host} died", blamed)
+            expired = first and fate == "expired"
+            what = "the walltime ended of" if expired else "lost"
+            lost = LostWorkerError(f"{what} worker {worker.name} on {worker.host}", blamed, expired)
             self._outcomes.append((number, Failure.of(lost)))
 
     def _join(self, address: str, name: str, host: str) -> None:
@@ -340,10 +356,11 @@ class DaskBackend:
         self._idle.pop(worker.address, None)
         self._unload(worker)
         self._name_hosts()
-        for place, number in enumerate(worker.tickets):
+        doing = next((number for number in worker.tickets if number not in self._arrived), None)
+        for number in worker.tickets:
             if (flight := self._flying.pop(number, None)) is not None:
                 flight.future.release()
-                self._lost[number] = worker, now, place == 0
+                self._lost[number] = worker, now, number == doing
 
     def close(self) -> None:
         self._client.cancel([flight.future for flight in self._flying.values()], force=True)

@@ -23,6 +23,9 @@ Outcome = list[TaskResult] | Failure | BaseException
 
 LOST_WORKER_TRIES = 3
 """How often a task that stands alone may kill its worker before it is quarantined."""
+EXPIRED_TRIES, EXPIRED_TRIES_ALONE = 3, 10
+"""How often the walltime may end while a batch is being done before it is split, and before a task that stands alone is
+quarantined: a long minimisation goes on from where it was, so for that one it may well take several jobs."""
 FAILURE_TRIES = 2
 """How often a task that stands alone may fail, each time on another host, before that is its result."""
 
@@ -158,6 +161,7 @@ class _State:
         self._sources, self._minimize, self._scratch = sources, minimize, scratch
         self._held = Held(known.__getitem__)
         self._tries: Counter[str] = Counter()
+        self._expired: Counter[str] = Counter()
         self._ticket = 0
         self.queue = ReadyQueue(known)
         self.flying: dict[int, tuple[Waiting, Offer]] = {}
@@ -205,20 +209,27 @@ class _State:
 
     def _failures(self, done: Waiting, failure: Failure, offer: Offer) -> list[TaskResult]:
         """Split a batch that failed as a whole; a task alone is tried again where that can help, else it is a row."""
-        if not failure.blamed:
+        parts, first = _split(done.batch), done.batch.tasks[0].key
+        if failure.expired:
+            self._expired[first] += 1
+        expired = self._expired[first] >= (EXPIRED_TRIES if len(parts) > 1 else EXPIRED_TRIES_ALONE)
+        if not failure.blamed and not expired:
             self._add(done.order, done.batch, done.avoid)
             return []
-        parts = _split(done.batch)
         if len(parts) > 1:
+            # the first part is known by the same task as the whole
+            del self._expired[first]
             for number, part in enumerate(parts):
                 self._add((*done.order, number), part)
             return []
+        if expired:
+            return _failed(done.batch, "quarantined", f"{failure.reason}, {self._expired[first]} times")
         lost = failure.kind == "lost worker"
-        self._tries[done.batch.tasks[0].key] += 1
+        self._tries[first] += 1
         # what fails here may be this host's fault; where there is no other, a second try would tell nothing
         avoid = done.avoid | {offer.host}
         tries = LOST_WORKER_TRIES if lost else FAILURE_TRIES if offer.elsewhere(done.batch.model, avoid) else 1
-        if self._tries[done.batch.tasks[0].key] < tries:
+        if self._tries[first] < tries:
             self._add(done.order, done.batch, avoid)
             return []
         return _failed(done.batch, "quarantined" if lost else "failed", failure.reason)

@@ -17,11 +17,13 @@ class LostWorkerError(Exception):
     reason : str
     blamed : bool
         Whether the batch may have been the cause: it was being done, and nobody outside ended the process.
+    expired : bool
+        Whether the walltime of the job ended while the batch was being done.
     """
 
-    def __init__(self, reason: str, blamed: bool = True) -> None:
+    def __init__(self, reason: str, blamed: bool = True, expired: bool = False) -> None:
         super().__init__(reason)
-        self.blamed = blamed
+        self.blamed, self.expired = blamed, expired
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,18 +38,21 @@ class Failure:
         Type and message of the exception.
     blamed : bool
         False where something outside ended the worker, so that it says nothing of the batch.
+    expired : bool
+        Whether that something was the walltime: a batch that no walltime has room for would be begun for ever.
     """
 
     kind: Kind
     text: str
     blamed: bool = True
+    expired: bool = False
 
     @classmethod
     def of(cls, error: BaseException) -> Failure:
         """Classify an exception."""
         text = f"{type(error).__name__}: {error}".strip()
         if isinstance(error, LostWorkerError):
-            return cls("lost worker", str(error), error.blamed)
+            return cls("lost worker", str(error), error.blamed, error.expired)
         return cls(_kind(error), text)
 
     @property

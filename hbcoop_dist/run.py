@@ -13,6 +13,7 @@ from pathlib import Path
 from hbcoop_dist.campaign import Cell
 from hbcoop_dist.choose_rotamers import choose_rotamers
 from hbcoop_dist.clusters import ClusterError, ClusterProfile, check_device, local_profile
+from hbcoop_dist.clusters.step_job import require_allocation
 from hbcoop_dist.complete import Cells, Earlier
 from hbcoop_dist.drive import Driver, with_inputs
 from hbcoop_dist.execute import Backend, SerialBackend
@@ -138,7 +139,9 @@ def run(
 
 
 def _require_pools(plan: Plan, profile: ClusterProfile) -> None:
-    """Raise `ClusterError` unless every model of the plan has a pool that can do it."""
+    """Raise `ClusterError` unless every model of the plan has a pool that can do it, and the pools can be had here."""
+    if profile.kind == "allocation":
+        require_allocation(profile)
     there = {name for pool in profile.pools.values() for name in pool.environments}
     for source in plan.sources.values():
         needed = source.card.environment

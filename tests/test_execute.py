@@ -121,6 +121,29 @@ def test_a_worker_that_was_taken_away_costs_its_batch_no_try() -> None:
     assert {len(keys) for keys in often.seen[:10]} == {len(often.seen[0])}, "split, as if it were at fault"
 
 
+def test_a_batch_that_no_walltime_has_room_for_is_split_and_its_guilty_task_quarantined() -> None:
+    drawn = draw(lengths=[2, 3], patterns=["arc", "linear"])
+    trimer = trimer_of(drawn)
+    *first, one, other = drawn.batches
+    whole = Batch("trimers", "toy", one.tasks + other.tasks)
+    ends = LostWorkerError("the walltime ended of worker main-1", blamed=False, expired=True)
+    endless = Failing(lambda work, _: ends if trimer in [t.key for t in work.batch.tasks] else None)
+    found = execute([*first, whole], drawn.sources, drawn.spec.minimize, {}, endless)
+    results = {result.key: result for result in found}
+    assert results[trimer].reason == "lost worker: the walltime ended of worker main-1, 10 times"
+    quarantined = {key for key, result in results.items() if result.status == "quarantined"}
+    assert quarantined == {task.key for task in whole.tasks if trimer in (task.key, task.geometry)}
+    assert {results[key].status for key in set(results) - quarantined} == {"done"}
+    assert [len(keys) for keys in endless.seen if trimer in keys] == [4] * 3 + [2] * 10
+
+
+def test_a_walltime_that_ends_now_and_then_costs_its_batch_nothing() -> None:
+    drawn = draw(lengths=[2])
+    ends = LostWorkerError("the walltime ended of worker main-1", blamed=False, expired=True)
+    twice = Failing(lambda work, count: ends if count <= 2 else None)
+    assert {result.status for result in done(drawn, twice).values()} == {"done"}
+
+
 def test_what_failed_on_one_host_is_tried_on_another_before_it_is_a_row() -> None:
     drawn = draw(lengths=[2])
     monomer = drawn.batches[0].tasks[0].key

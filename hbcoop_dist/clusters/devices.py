@@ -1,7 +1,8 @@
-"""What this machine has to compute with: cores, and CUDA devices that torch sees or that the driver lists."""
+"""What this machine has to work with: cores, CUDA devices that torch sees or that the driver lists, open files."""
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import re
@@ -16,6 +17,19 @@ class DeviceError(ValueError):
 def usable_cores() -> int:
     """Cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+
+
+def raise_open_files() -> None:
+    """Allow this process as many open files as it may have: a driver has a few connections to every worker.
+
+    Usual is 1,024, which four hundred workers use up.
+    """
+    import resource
+
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    # systems that say "unlimited" and do not mean it refuse
+    with contextlib.suppress(ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def visible_gpus() -> list[str]:

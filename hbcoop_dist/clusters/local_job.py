@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import psutil
+from dask.utils import parse_bytes
 from distributed.core import Status
 from distributed.deploy.subprocess import Subprocess
 
@@ -72,10 +73,20 @@ class LocalJob(Subprocess):  # type: ignore[misc]  # distributed has no types
 
 def local_command(scheduler: str, name: str, pool: Pool) -> Sequence[str]:
     """The command line of a worker."""
-    options = ["--name", name, "--nthreads", str(pool.threads), "--memory-limit", pool.memory or "auto"]
-    options += ["--death-timeout", str(DEATH_SECONDS)]
+    options = worker_options(name, pool)
     if pool.python is not None:
         return [pool.python, "-m", "hbcoop_dist.worker", scheduler, *options]
     # The driver's own package, as a file: the nanny has no use for the package, and starts a second earlier without it
     # (measured). -P keeps the folder of the file off the path, whose modules would pass for others.
     return [sys.executable, "-P", worker.__file__, scheduler, *options]
+
+
+def worker_options(name: str, pool: Pool) -> list[str]:
+    """Options of `hbcoop_dist.worker` that are the same wherever it runs."""
+    options = ["--name", name, "--nthreads", str(pool.threads)]
+    if pool.memory:
+        memory = parse_bytes(pool.memory) // pool.workers_per_job
+        options += ["--memory-limit", str(memory)]
+    else:
+        options += ["--memory-limit", "auto"]
+    return [*options, "--death-timeout", str(DEATH_SECONDS)]

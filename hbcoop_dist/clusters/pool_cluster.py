@@ -22,12 +22,13 @@ from distributed import Scheduler, SpecCluster
 from distributed.core import Status
 from distributed.deploy.cluster import Cluster
 
-from hbcoop_dist.clusters.devices import usable_cores, visible_gpus
-from hbcoop_dist.clusters.errors import ClusterError
+from hbcoop_dist.clusters.devices import raise_open_files, usable_cores, visible_gpus
+from hbcoop_dist.clusters.errors import ClusterError, ClusterLostError
 from hbcoop_dist.clusters.local_job import LocalJob
 from hbcoop_dist.clusters.pool_jobs import JobRecord, PoolJobs
 from hbcoop_dist.clusters.profile import ClusterProfile, JobRange, Pool
-from hbcoop_dist.clusters.slurm_queue import Fate, SlurmState, read_queue
+from hbcoop_dist.clusters.slurm_queue import ENDED, Fate, SlurmState, cancel_at_once, read_queue
+from hbcoop_dist.clusters.step_job import StepJob, require_allocation
 
 TICK_SECONDS = 1.0
 BACK_OFF = (1.0, 5.0, 15.0)
@@ -38,6 +39,8 @@ NOT_ITS_FAULT = ("CANCELLED", "PREEMPTED", "NODE_FAIL", "BOOT_FAIL")
 """Ends of a job without workers that say nothing against its script."""
 FORGOTTEN_SECONDS = 60.0
 """Time after which a job should be in squeue's answer."""
+SILENT_SECONDS = 420.0
+"""Time within which Slurm says that a silent node is dead: SlurmdTimeout, 300 s by default, and its next round."""
 CLOSE_SECONDS = 120.0
 AT_ONCE = 50
 """Jobs submitted in one go at most: controllers dislike floods."""
@@ -69,6 +72,8 @@ class PoolCluster(SpecCluster):  # type: ignore[misc]  # distributed has no type
         self._manager: asyncio.Task[None] | None = None
         self._stop = asyncio.Event()
         self._gpus = visible_gpus() if profile.kind == "local" else []
+        self._allocation = require_allocation(profile) if profile.kind == "allocation" else None
+        raise_open_files()
         # Dask keeps the last thousand messages to every worker for debugging, ours with Hessians of 0.2 MB a batch.
         dask.config.set({"distributed.admin.low-level-log-length": 0})
         logs.mkdir(parents=True, exist_ok=True)
@@ -95,8 +100,16 @@ class PoolCluster(SpecCluster):  # type: ignore[misc]  # distributed has no type
         self._stop.set()
         if self._manager is not None:
             await asyncio.wait({self._manager}, timeout=CLOSE_SECONDS)
+        await self._cancel(self.workers)
         self.worker_spec.clear()
         await super()._close()
+
+    async def _cancel(self, names: Iterable[str]) -> None:
+        """Cancel Slurm jobs together; what closes them afterwards one by one leaves them alone."""
+        there = [job for name in names if getattr(job := self.workers.get(name), "job_id", None)]
+        await cancel_at_once([str(job.job_id) for job in there])
+        for job in there:
+            job.cancelled = True
 
     def _update_worker_status(self, op: str, msg: Any) -> None:
         # SpecCluster would close a job some seconds after its worker went, though its nanny may be starting another
@@ -133,16 +146,18 @@ class PoolCluster(SpecCluster):  # type: ignore[misc]  # distributed has no type
         if record is None:
             # jobs that were given back are there as they last were, which was not dead
             gone = [jobs.gone.get(worker) or jobs.gone.get(worker.rpartition("-")[0]) for jobs in self.pools.values()]
-            return "died" if any(one is not None and one.fate == "died" for one in gone) else "taken"
-        if record.fate in ("taken", "died"):
+            return next((one.fate for one in gone if one is not None and one.fate in ENDED), "taken")
+        if record.fate in ENDED:
             return record.fate
         waited = time.monotonic() - since
         if self.profile.kind == "local":
             return "lives" if waited > TICK_SECONDS else None
         # squeue must have been asked after the loss; a job that is ending has not said yet how
-        if record.fate == "ending" or self._queue_read < since + TICK_SECONDS:
+        asked = self.profile.kind == "allocation" or self._queue_read >= since + TICK_SECONDS
+        if record.fate == "ending" or not asked:
             return None if waited < 30 else "taken"
-        return record.fate
+        # Slurm notices a node that went silent much later than we do; one that has workers of the job is alive
+        return record.fate if record.workers or waited > SILENT_SECONDS else None
 
     def jobs(self) -> list[dict[str, Any]]:
         """Every job, for `hbcoop status`: pool, name, job id, state, node, workers, end of its walltime."""
@@ -176,12 +191,12 @@ class PoolCluster(SpecCluster):  # type: ignore[misc]  # distributed has no type
             except ClusterError as error:
                 self.problem = error
             except Exception as error:  # noqa: BLE001  nobody awaits this task: the driver must hear of it
-                self.problem = ClusterError(f"the pool manager stopped: {type(error).__name__}: {error}")
+                self.problem = ClusterLostError(f"the pool manager stopped: {type(error).__name__}: {error}")
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stop.wait(), TICK_SECONDS)
 
     async def _tick(self) -> None:
-        if self.profile.kind == "slurm" and any(jobs.records for jobs in self.pools.values()):
+        if self._queue_is_due():
             self._queue = await read_queue()
             self._queue_read = time.monotonic()
         present = _by_job(str(info["name"]) for info in list(self.scheduler_info["workers"].values()))
@@ -191,8 +206,15 @@ class PoolCluster(SpecCluster):  # type: ignore[misc]  # distributed has no type
             for name in give_back:
                 self._forget(jobs, name)
             if give_back:
+                await self._cancel(give_back)
                 await self._correct_state()
             await self._grow(jobs)
+
+    def _queue_is_due(self) -> bool:
+        if self.profile.kind == "allocation":
+            # only for when it ends
+            return self._queue_read == 0.0
+        return self.profile.kind == "slurm" and any(jobs.records for jobs in self.pools.values())
 
     def _look(self, jobs: PoolJobs, present: Mapping[str, set[str]]) -> None:
         """Compare a pool's jobs with the queue and the workers present; those that ended are forgotten."""
@@ -203,7 +225,7 @@ class PoolCluster(SpecCluster):  # type: ignore[misc]  # distributed has no type
             record.see(self._state_of(job, record), present.get(name, set()))
             if record.joined:
                 jobs.stillborn = 0
-            if record.fate not in ("taken", "died"):
+            if record.fate not in ENDED:
                 continue
             self._forget(jobs, name)
             del self.workers[name]
@@ -214,14 +236,15 @@ class PoolCluster(SpecCluster):  # type: ignore[misc]  # distributed has no type
                 continue
             jobs.stillborn += 1
             if jobs.stillborn >= STILLBORN:
-                raise ClusterError(
+                raise _no_more(jobs)(
                     f"pool {jobs.name}: {jobs.stillborn} jobs in a row ended before a worker came"
                     f"{_last_words(self.logs, name, record)}"
                 )
 
     def _state_of(self, job: Any, record: JobRecord) -> SlurmState:
         if isinstance(job, LocalJob):
-            return SlurmState("CANCELLED" if job.ended else "RUNNING")
+            own = self._queue.get(self._allocation) if self._allocation else None
+            return SlurmState("CANCELLED" if job.ended else "RUNNING", ends=own.ends if own else None)
         # one that was submitted since squeue was asked is not in its answer; one that Slurm has forgotten is over
         forgotten = self._queue_read > record.submitted + FORGOTTEN_SECONDS
         return self._queue.get(str(job.job_id), SlurmState("COMPLETED" if forgotten else "PENDING"))
@@ -236,7 +259,12 @@ class PoolCluster(SpecCluster):  # type: ignore[misc]  # distributed has no type
         spent = [
             name
             for name, record in jobs.records.items()
-            if name not in busy and record.joined and record.workers and record.workers <= self._spent
+            # an allocation has no more time for a new step than for this one
+            if self._allocation is None
+            and name not in busy
+            and record.joined
+            and record.workers
+            and record.workers <= self._spent
         ]
         excluded = [name for name, record in jobs.records.items() if record.state.node in self.excluded]
         return list(dict.fromkeys([*spent, *excluded, *jobs.idle(busy)]))
@@ -281,6 +309,9 @@ class PoolCluster(SpecCluster):  # type: ignore[misc]  # distributed has no type
             jobs.gpus[name] = gpu
             options: dict[str, Any] = {"name": name, "pool": jobs.pool, "gpu": gpu}
             return {"cls": LocalJob, "options": {**options, "logs": self.logs, "protocol": self.protocol}}
+        if self.profile.kind == "allocation":
+            options = {"name": name, "pool": jobs.pool, "interface": self.profile.interface}
+            return {"cls": StepJob, "options": {**options, "logs": self.logs, "protocol": self.protocol}}
         from hbcoop_dist.clusters.slurm_job import SlurmJob, slurm_options
 
         options = slurm_options(name, jobs.pool, self.profile, self.logs, self.protocol)
@@ -313,6 +344,11 @@ def _by_job(workers: Iterable[str]) -> dict[str, set[str]]:
         for name in (worker, worker.rpartition("-")[0]):
             found.setdefault(name, set()).add(worker)
     return found
+
+
+def _no_more(jobs: PoolJobs) -> type[ClusterError]:
+    """What it is when a pool gives up: a profile that is wrong, or a cluster that is lost after it has done work."""
+    return ClusterLostError if any(record.joined for record in jobs.gone.values()) else ClusterError
 
 
 def _never_started(job: Any) -> bool:

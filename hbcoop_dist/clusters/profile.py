@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 
 class _Frozen(BaseModel):
@@ -119,14 +119,15 @@ class ClusterProfile(_Frozen):
     Attributes
     ----------
     profile : str
-    kind : {"local", "slurm"}
+    kind : {"local", "slurm", "allocation"}
+        This machine; jobs that the driver submits; steps of the one job that the driver itself runs in.
     pools : mapping of str to Pool
     interface : str or None
         Network interface of scheduler and workers, e.g. ``ib0``.
     """
 
     profile: Name
-    kind: Literal["local", "slurm"]
+    kind: Literal["local", "slurm", "allocation"]
     pools: Mapping[Name, Pool] = Field(min_length=1)
     interface: str | None = None
 
@@ -135,6 +136,8 @@ class ClusterProfile(_Frozen):
         for name, pool in self.pools.items():
             if self.kind == "slurm" and pool.jobs.auto:
                 raise ValueError(f"pools.{name}.jobs: expected a number or a range like 0:20, found none")
+            if self.kind == "allocation" and (pool.jobs.auto or pool.jobs.least != pool.jobs.most):
+                raise ValueError(f"pools.{name}.jobs: expected a number of nodes, since an allocation does not grow")
             if self.kind == "local" and pool.workers_per_job > 1:
                 raise ValueError(f"pools.{name}.workers_per_job: expected 1 on this machine, as many jobs as workers")
         return self
@@ -150,9 +153,18 @@ class ClusterProfile(_Frozen):
         return frozenset(name for pool in self.pools.values() if pool.python for name in pool.environments)
 
     def with_jobs(self, jobs: JobRange) -> ClusterProfile:
-        """The profile with another number of jobs in every pool."""
-        pools = {name: pool.model_copy(update={"jobs": jobs}) for name, pool in self.pools.items()}
-        return self.model_copy(update={"pools": pools})
+        """The profile with another number of jobs in every pool.
+
+        Raises
+        ------
+        ValueError
+            When that is no number of jobs for this kind of profile.
+        """
+        pools = {name: {**pool.model_dump(), "jobs": jobs} for name, pool in self.pools.items()}
+        try:
+            return ClusterProfile.model_validate({**self.model_dump(), "pools": pools})
+        except ValidationError as error:
+            raise ValueError(error.errors()[0]["msg"].removeprefix("Value error, ")) from None
 
 
 def local_profile(workers: int | None = None, device: str = "cpu") -> ClusterProfile:

@@ -31,7 +31,19 @@ def clean_environ() -> dict[str, str]:
 
 
 class SlurmJob(SLURMJob):  # type: ignore[misc]  # dask-jobqueue has no types
-    """One job of a pool; see `slurm_options`."""
+    """One job of a pool; see `slurm_options`.
+
+    Attributes
+    ----------
+    cancelled : bool
+        Whether whoever closes it has cancelled it already, many at once.
+    """
+
+    cancelled = False
+
+    async def close(self) -> None:
+        if not self.cancelled:
+            await super().close()
 
     async def _submit_job(self, script_filename: str) -> str:
         command = [*shlex.split(self.submit_command), script_filename]

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
 from hbcoop_dist.clusters.slurm_job import clean_environ
 
-Fate = Literal["lives", "ending", "taken", "died"]
-"""Of a job: ``taken`` from us by Slurm, a person or a dead node; ``died`` of what it did itself."""
+Fate = Literal["lives", "ending", "taken", "expired", "died"]
+"""Of a job: ``taken`` from us by Slurm, a person or a dead node; ``expired`` at the end of its walltime; ``died`` of
+what it did itself."""
+ENDED = frozenset({"taken", "expired", "died"})
 
 _FATES: Mapping[str, Fate] = {
     "COMPLETING": "ending",
     "CANCELLED": "taken",
-    "TIMEOUT": "taken",
-    "DEADLINE": "taken",
+    "TIMEOUT": "expired",
+    "DEADLINE": "expired",
     "NODE_FAIL": "taken",
     "BOOT_FAIL": "taken",
     "PREEMPTED": "taken",
@@ -30,6 +32,7 @@ _FATES: Mapping[str, Fate] = {
 
 
 QUEUE_SECONDS = 60.0
+CANCEL_AT_ONCE = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,20 @@ def parse_queue(text: str) -> dict[str, SlurmState]:
             ends = None
         found[job] = SlurmState(state, ends, node, reason)
     return found
+
+
+async def cancel_at_once(jobs: Sequence[str]) -> None:
+    """Cancel jobs by id, a hundred per call: a call each is a flood for the controller."""
+    for start in range(0, len(jobs), CANCEL_AT_ONCE):
+        command = ["scancel", "--quiet", *jobs[start : start + CANCEL_AT_ONCE]]
+        process = await asyncio.create_subprocess_exec(
+            *command, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL, env=clean_environ()
+        )
+        try:
+            # one that has ended is refused, which is what is wanted
+            await asyncio.wait_for(process.wait(), QUEUE_SECONDS)
+        except TimeoutError:
+            process.kill()
 
 
 def cancel_jobs(jobs: Mapping[str, str]) -> None:

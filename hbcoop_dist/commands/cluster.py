@@ -6,6 +6,7 @@ import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -13,10 +14,12 @@ from rich.table import Table
 
 from hbcoop_dist.clusters import ClusterError, ClusterProfile, load_profile
 from hbcoop_dist.clusters.local_job import local_command
+from hbcoop_dist.clusters.step_job import allocation_directives, prologue, step_command
 from hbcoop_dist.data import bundled_names
 from hbcoop_dist.store.paths import logs_path
 from hbcoop_dist.tasks import PROTOCOL_VERSION
 
+DRIVER_WALLTIME = "2-00:00:00"
 EXAMPLE_LOGS = Path("STORE.logs")
 
 
@@ -38,6 +41,8 @@ def scripts(profile: ClusterProfile) -> str:
     for name, pool in profile.pools.items():
         if profile.kind == "local":
             text = shlex.join(local_command("tcp://DRIVER:PORT", f"{name}-1", pool))
+        elif profile.kind == "allocation":
+            text = shlex.join(step_command("tcp://DRIVER:PORT", f"{name}-1", pool, profile.interface))
         else:
             from hbcoop_dist.clusters.slurm_job import job_script
 
@@ -46,22 +51,39 @@ def scripts(profile: ClusterProfile) -> str:
     return "\n".join(parts)
 
 
-def driver_script(spec: str, store: Path, profile: str, walltime: str, extra: list[str], directives: list[str]) -> str:
-    """A job that runs the driver: one core, and it submits the workers' jobs from there."""
+def driver_script(
+    spec: str,
+    store: Path,
+    cluster: str,
+    profile: ClusterProfile,
+    walltime: str | None,
+    extra: Sequence[str],
+    directives: Sequence[str],
+) -> str:
+    """A job that runs the driver, on one core; it submits the workers' jobs from there, or holds them all itself.
+
+    Raises
+    ------
+    ClusterError
+        When the profile's pools cannot share one job, though it says that they do.
+    """
     logs = logs_path(store)
-    command = [sys.executable, "-m", "hbcoop_dist.cli", "run", spec, str(store), "--cluster", profile, *extra]
+    command = [sys.executable, "-m", "hbcoop_dist.cli", "run", spec, str(store), "--cluster", cluster, *extra]
+    before: list[str] = []
+    if profile.kind == "allocation":
+        asked, before = allocation_directives(profile), prologue(profile)
+        asked += [f"--time={walltime}"] if walltime else []
+    else:
+        asked = ["-n 1", "--cpus-per-task=1", "--mem=4G", f"-t {walltime or DRIVER_WALLTIME}"]
     lines = [
         "#!/usr/bin/env bash",
         "#SBATCH -J hbcoop-driver",
         f"#SBATCH -o {logs}/driver-%j.out",
-        "#SBATCH -n 1",
-        "#SBATCH --cpus-per-task=1",
-        "#SBATCH --mem=4G",
-        f"#SBATCH -t {walltime}",
         # the same command continues, so Slurm may start it again after a node failed
         "#SBATCH --requeue",
         "#SBATCH --open-mode=append",
-        *(f"#SBATCH {text}" for text in directives),
+        *(f"#SBATCH {text}" for text in (*asked, *directives)),
+        *before,
         "exec " + shlex.join(command),
     ]
     return "\n".join(lines) + "\n"

@@ -6,7 +6,6 @@ structures goes through the network as one graph without periodic images.
 
 from __future__ import annotations
 
-import functools
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,10 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hbcoop_dist.models import checkpoints
 from hbcoop_dist.models.base import Evaluation, ModelCard, ModelError, require_elements
+from hbcoop_dist.models.graphs import join, split, to_numpy
 from hbcoop_dist.structures import Structure
 
 if TYPE_CHECKING:
@@ -100,54 +99,27 @@ class SevenNetPotential:
             receiver, sender = graph["edge_index"]
             graph["edge_vec"] = positions[sender] - positions[receiver]
             energies = self.network(graph)["atomic_energy"].reshape(-1)
-            slopes = _to_numpy(torch.autograd.grad(energies.sum(), positions)[0]) if forces else None
-        per_atom = _to_numpy(energies)
-        results, start = [], 0
-        for structure in structures:
-            mine = slice(start, start + len(structure))
-            start = mine.stop
-            results.append(
-                Evaluation(
-                    energy=float(per_atom[mine].sum()),
-                    forces=None if slopes is None else -slopes[mine],
-                    atom_energies=per_atom[mine] if atom_energies else None,
-                )
-            )
-        return results
+            slopes = to_numpy(-torch.autograd.grad(energies.sum(), positions)[0]) if forces else None
+        return split([len(one) for one in structures], to_numpy(energies), slopes, with_atoms=atom_energies)
 
     def _graph(self, structures: Sequence[Structure]) -> dict[str, torch.Tensor]:
         """Join the structures into one graph, edges within the cutoff, under the network's names."""
         import torch
 
-        sizes = [len(structure) for structure in structures]
-        starts = np.concatenate([[0], np.cumsum(sizes)])
-        positions = np.concatenate([structure.positions for structure in structures])
-        numbers = np.concatenate([structure.numbers for structure in structures])
-        pairs = np.concatenate([_all_pairs(n) + start for n, start in zip(sizes, starts, strict=False)], axis=1)
-        distances = np.linalg.norm(positions[pairs[0]] - positions[pairs[1]], axis=1)
-        near = pairs[:, distances <= self.network.cutoff]
-        types = np.array([self.network.type_map[int(number)] for number in numbers])
+        graph = join(structures, self.network.cutoff)
+        types = np.array([self.network.type_map[int(number)] for number in graph.numbers])
 
         def tensor(array: Any, dtype: torch.dtype) -> torch.Tensor:
             return torch.as_tensor(np.asarray(array), dtype=dtype, device=self.device)
 
         species = tensor(np.eye(len(self.network.type_map))[types], self.dtype)
         return {
-            "pos": tensor(positions, self.dtype),
-            "edge_index": tensor(near, torch.long),
+            "pos": tensor(graph.positions, self.dtype),
+            "edge_index": tensor(graph.near, torch.long),
             "atom_type": tensor(types, torch.long),
             "x": species,
             "node_attr": species,
         }
-
-
-@functools.lru_cache(maxsize=64)
-def _all_pairs(n: int) -> NDArray[np.int64]:
-    return np.stack(np.nonzero(~np.eye(n, dtype=bool))).astype(np.int64)
-
-
-def _to_numpy(tensor: torch.Tensor) -> NDArray[np.float64]:
-    return tensor.detach().cpu().double().numpy()
 
 
 def load(card: ModelCard, checkpoint: Path | None, *, device: str = "cpu", dtype: str = "float64") -> SevenNetPotential:

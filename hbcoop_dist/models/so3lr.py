@@ -6,7 +6,6 @@ network as one graph batch.
 
 from __future__ import annotations
 
-import functools
 import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,10 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hbcoop_dist.models import checkpoints
 from hbcoop_dist.models.base import Evaluation, ModelCard, ModelError, require_elements
+from hbcoop_dist.models.graphs import join, split, to_numpy
 from hbcoop_dist.structures import Structure
 
 if TYPE_CHECKING:
@@ -95,64 +94,36 @@ class So3lrPotential:
 
         with torch.set_grad_enabled(forces):
             out = self.network(self._graph(structures), compute_force=forces)
-        # In float32 the model's own sum would cost 1e-3 eV: total energies are some 1e4 eV.
-        per_atom = _to_numpy(out["node_energy"]).reshape(-1)
-        charges = _to_numpy(out["partial_charges"]).reshape(-1)
-        slopes = _to_numpy(out["forces"]) if forces else None
-        results, start = [], 0
-        for structure in structures:
-            mine = slice(start, start + len(structure))
-            start = mine.stop
-            results.append(
-                Evaluation(
-                    energy=float(per_atom[mine].sum()),
-                    forces=None if slopes is None else slopes[mine],
-                    atom_energies=per_atom[mine] if atom_energies else None,
-                    charges=charges[mine],
-                )
-            )
-        return results
+        per_atom = to_numpy(out["node_energy"]).reshape(-1)
+        charges = to_numpy(out["partial_charges"]).reshape(-1)
+        slopes = to_numpy(out["forces"]) if forces else None
+        return split([len(one) for one in structures], per_atom, slopes, charges, with_atoms=atom_energies)
 
     def _graph(self, structures: Sequence[Structure]) -> dict[str, torch.Tensor]:
         """Join the structures into one graph: edges within the cutoff, long-range edges between all pairs."""
         import torch
 
-        sizes = [len(structure) for structure in structures]
-        starts = np.concatenate([[0], np.cumsum(sizes)])
-        positions = np.concatenate([structure.positions for structure in structures])
-        numbers = np.concatenate([structure.numbers for structure in structures])
-        pairs = np.concatenate([_all_pairs(n) + start for n, start in zip(sizes, starts, strict=False)], axis=1)
-        distances = np.linalg.norm(positions[pairs[0]] - positions[pairs[1]], axis=1)
-        near = pairs[:, distances <= self.network.r_max]
+        graph = join(structures, self.network.r_max)
         count = len(structures)
 
         def tensor(array: Any, dtype: torch.dtype) -> torch.Tensor:
             return torch.as_tensor(np.asarray(array), dtype=dtype, device=self.device)
 
         return {
-            "positions": tensor(positions, self.dtype),
-            "atomic_numbers": tensor(numbers, torch.long),
-            "node_attrs": tensor(np.eye(self.network.num_elements)[numbers - 1], self.dtype),
-            "edge_index": tensor(near, torch.long),
-            "shifts": tensor(np.zeros((near.shape[1], 3)), self.dtype),
-            "edge_index_lr": tensor(pairs, torch.long),
-            "shifts_lr": tensor(np.zeros((pairs.shape[1], 3)), self.dtype),
+            "positions": tensor(graph.positions, self.dtype),
+            "atomic_numbers": tensor(graph.numbers, torch.long),
+            "node_attrs": tensor(np.eye(self.network.num_elements)[graph.numbers - 1], self.dtype),
+            "edge_index": tensor(graph.near, torch.long),
+            "shifts": tensor(np.zeros((graph.near.shape[1], 3)), self.dtype),
+            "edge_index_lr": tensor(graph.pairs, torch.long),
+            "shifts_lr": tensor(np.zeros((graph.pairs.shape[1], 3)), self.dtype),
             "cell": tensor(np.zeros((3 * count, 3)), self.dtype),
-            "batch": tensor(np.repeat(np.arange(count), sizes), torch.long),
-            "ptr": tensor(starts, torch.long),
+            "batch": tensor(np.repeat(np.arange(count), graph.sizes), torch.long),
+            "ptr": tensor(graph.starts, torch.long),
             "head": tensor(np.zeros(count), torch.long),
             "total_charge": tensor(np.zeros(count), self.dtype),
             "total_spin": tensor(np.zeros(count), self.dtype),
         }
-
-
-@functools.lru_cache(maxsize=64)
-def _all_pairs(n: int) -> NDArray[np.int64]:
-    return np.stack(np.nonzero(~np.eye(n, dtype=bool))).astype(np.int64)
-
-
-def _to_numpy(tensor: torch.Tensor) -> NDArray[np.float64]:
-    return tensor.detach().cpu().double().numpy()
 
 
 def load(card: ModelCard, checkpoint: Path | None, *, device: str = "cpu", dtype: str = "float64") -> So3lrPotential:

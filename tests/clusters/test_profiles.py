@@ -11,6 +11,8 @@ import yaml
 
 from hbcoop_dist.clusters import ClusterError, JobRange, load_profile, local_profile
 from hbcoop_dist.clusters.slurm_job import clean_environ, job_script
+from hbcoop_dist.clusters.step_job import allocation_directives, require_allocation, step_command
+from hbcoop_dist.commands.cluster import driver_script
 from hbcoop_dist.data import bundled_names
 
 LOGS = Path("a.zarr.logs")
@@ -127,3 +129,44 @@ def test_jobs_on_the_command_line_replace_those_of_every_pool() -> None:
 def test_the_local_profile_is_one_worker_per_core_unless_said() -> None:
     assert local_profile().pools["local"].jobs.auto
     assert local_profile(3).pools["local"].jobs == JobRange(least=3, most=3)
+
+
+def test_an_allocation_asks_for_all_its_nodes_and_steps_for_one_each() -> None:
+    profile = load_profile("slurm-allocation")
+    script = driver_script("nma", Path("a.zarr"), "slurm-allocation", profile, None, [], ["--qos=long"])
+    wanted = ("--nodes=2", "--ntasks-per-node=4", "--cpus-per-task=4", "--gres=gpu:4", "--mem=64G", "--time=12:00:00")
+    for line in (*wanted, "--no-kill", "--qos=long"):
+        assert f"#SBATCH {line}\n" in script
+    step = step_command("tcp://DRIVER:1", "gpu-1", profile.pools["gpu"], "ib0")
+    assert step[:7] == [
+        "srun",
+        "--nodes=1",
+        "--ntasks=4",
+        "--cpus-per-task=4",
+        "--exact",
+        "--gpus-per-task=1",
+        "--mem=64G",
+    ]
+    assert step[step.index("--interface") + 1] == "ib0"
+    assert step[step.index("--memory-limit") + 1] == str(16 * 10**9), "each of four workers has a quarter"
+
+
+def test_pools_of_one_allocation_have_the_same_shape(tmp_path: Path) -> None:
+    pools = {"one": {"jobs": 1, "threads": 4}, "two": {"jobs": 1, "threads": 8}}
+    profile = load_profile(profile_file(tmp_path, kind="allocation", pools=pools))
+    with pytest.raises(ClusterError, match=r"pools\.two\.threads: expected 4 as in pool one.*found 8"):
+        allocation_directives(profile)
+
+
+def test_an_allocation_does_not_grow(tmp_path: Path) -> None:
+    path = profile_file(tmp_path, kind="allocation", pools={"one": {"jobs": "0:2"}})
+    with pytest.raises(ClusterError, match=r"pools\.one\.jobs: expected a number of nodes"):
+        load_profile(path)
+    with pytest.raises(ValueError, match=r"^pools\.gpu\.jobs: expected a number of nodes"):
+        load_profile("slurm-allocation").with_jobs(JobRange.parse("0:2"))
+
+
+def test_outside_a_job_there_is_no_allocation(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    with pytest.raises(ClusterError, match=r"expected to run inside a Slurm job.*hbcoop cluster submit"):
+        require_allocation(load_profile("slurm-allocation"))

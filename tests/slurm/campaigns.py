@@ -60,12 +60,12 @@ def spec_file(folder: Path, **fields: Any) -> Path:
     return path
 
 
-def profile_file(folder: Path, *, name: str = "profile", **pools: dict[str, Any]) -> Path:
+def profile_file(folder: Path, *, name: str = "profile", kind: str = "slurm", **pools: dict[str, Any]) -> Path:
     """A profile of pools on the loopback interface; each has one CPU worker per job unless it says otherwise."""
     base = {"memory": "2GB", "walltime": "00:20:00", "jobs": "0:2", "idle_seconds": 2}
     content = {
         "profile": "test",
-        "kind": "slurm",
+        "kind": kind,
         "interface": "lo",
         "pools": {label: {**base, **pool} for label, pool in pools.items()},
     }
@@ -89,6 +89,12 @@ class Campaign:
         command = [HBCOOP, "run", str(self.spec), str(self.store), "--cluster", str(profile), *extra]
         with (self.folder / f"{self.store.name}.out").open("a") as out:
             return subprocess.Popen(command, env=self.env, stdout=out, stderr=out, text=True)
+
+    def submit(self, profile: Path, *extra: str) -> str:
+        """Let a job be the driver; its id."""
+        command = [HBCOOP, "cluster", "submit", str(self.spec), str(self.store), "--cluster", str(profile), *extra]
+        done = subprocess.run(command, env=self.env, capture_output=True, text=True, timeout=60, check=True)
+        return done.stdout.split()[1]
 
     def run(self, profile: Path, *extra: str, timeout: float = 180) -> int:
         return self.start(profile, *extra).wait(timeout=timeout)

@@ -169,9 +169,7 @@ def test_the_driver_itself_can_be_a_job(slurm: MiniSlurm, tmp_path: Path) -> Non
     campaign = Campaign(slurm, tmp_path, lengths="2..5")
     campaign.env["SLOW_SECONDS"] = "0.4"
     profile = profile_file(tmp_path, cpu={"jobs": 1})
-    command = [HBCOOP, "cluster", "submit", str(campaign.spec), str(campaign.store), "--cluster", str(profile)]
-    done = subprocess.run(command, env=campaign.env, capture_output=True, text=True, timeout=60, check=True)
-    job = done.stdout.split()[1]
+    job = campaign.submit(profile)
     until(lambda: campaign.results() > 1)
     status = subprocess.run(
         [HBCOOP, "status", str(campaign.store)],
@@ -185,6 +183,39 @@ def test_the_driver_itself_can_be_a_job(slurm: MiniSlurm, tmp_path: Path) -> Non
     assert "(cpu-1): running on n" in " ".join(status.stdout.split())
     until(lambda: job not in [found.id for found in slurm.jobs()])
     assert "JobState=COMPLETED" in slurm.run("scontrol", "show", "job", job)
+    assert differences(campaign.store, campaign.serial()) == []
+
+
+def test_a_driver_that_slurm_requeues_goes_on(slurm: MiniSlurm, tmp_path: Path) -> None:
+    """What happens to it when its node fails, or somebody with more rights needs it."""
+    campaign = Campaign(slurm, tmp_path, lengths="2..6", patterns=["arc", "linear"])
+    campaign.env["SLOW_SECONDS"] = "0.4"
+    job = campaign.submit(profile_file(tmp_path, cpu={"jobs": 1}))
+    until(lambda: campaign.results() > 1)
+    before = {found.id for found in slurm.jobs()} - {job}
+    slurm.run("scontrol", "requeue", job)
+    until(lambda: job in [found.id for found in slurm.jobs()] and before.isdisjoint(f.id for f in slurm.jobs()))
+    # a requeued job waits for two minutes unless somebody says otherwise
+    slurm.run("scontrol", "update", f"jobid={job}", "starttime=now")
+    until(lambda: job not in [found.id for found in slurm.jobs()], 180)
+    shown = slurm.run("scontrol", "show", "job", job)
+    assert "JobState=COMPLETED" in shown
+    assert "Restarts=1" in shown
+    assert differences(campaign.store, campaign.serial()) == []
+
+
+def test_driver_and_workers_share_one_job(slurm: MiniSlurm, tmp_path: Path) -> None:
+    campaign = Campaign(slurm, tmp_path, lengths="2..6", patterns=["arc", "linear"])
+    campaign.env["SLOW_SECONDS"] = "0.3"
+    gpu = {"device": "cuda", "workers_per_job": 4, "jobs": 2, "memory": "4GB"}
+    job = campaign.submit(profile_file(tmp_path, kind="allocation", gpu=gpu))
+    victim = until(lambda: campaign.results() > 3 and campaign.started())[0]
+    os.kill(victim["pid"], signal.SIGKILL)
+    assert [found.id for found in slurm.jobs()] == [job]
+    until(lambda: not slurm.jobs(), 180)
+    assert "JobState=COMPLETED" in slurm.run("scontrol", "show", "job", job)
+    places = {(worker["node"], worker["gpu"]) for worker in campaign.started()}
+    assert places == {(node, str(gpu)) for node in ("n0", "n1") for gpu in range(4)}
     assert differences(campaign.store, campaign.serial()) == []
 
 
