@@ -32,7 +32,7 @@ from hbcoop_dist.plan import Plan
 from hbcoop_dist.plan import plan as make_plan
 from hbcoop_dist.reference import ReferenceSetError
 from hbcoop_dist.run import run
-from hbcoop_dist.store import StoreError, open_store
+from hbcoop_dist.store import StoreError, StoreWriteError, open_store
 from hbcoop_dist.survey import RETRYABLE
 
 NOT_DONE, BAD_INPUT, INTERRUPTED = 1, 2, 3
@@ -283,7 +283,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         code = app(standalone_mode=False)
-    except ClusterLostError as error:
+    except (ClusterLostError, StoreWriteError) as error:
         typer.echo(f"{error}; what was computed is kept, the same command continues from here", err=True)
         sys.exit(NOT_DONE)
     except (CampaignError, ModelError, StoreError, ReferenceSetError, DeviceError, ClusterError) as error:

@@ -33,6 +33,7 @@ from hbcoop_dist.store import (
     progress_path,
     scratch_path,
 )
+from hbcoop_dist.store.errors import writing
 from hbcoop_dist.survey import FINAL, Survey, labels_of, survey
 from hbcoop_dist.tasks import PROTOCOL_VERSION
 
@@ -120,9 +121,10 @@ def run(
     path = Path(store)
     with StoreLock(path) as lock:
         layout = _layout(plan)
-        prepare_store(
-            path, layout, protocol=plan.spec.protocol, spec=plan.spec.model_dump_json(exclude_none=True), lock=lock
-        )
+        with writing(path):
+            prepare_store(
+                path, layout, protocol=plan.spec.protocol, spec=plan.spec.model_dump_json(exclude_none=True), lock=lock
+            )
         with StoreWriter(path, lock=lock) as writer, contextlib.ExitStack() as stack:
             before = read_progress(progress_path(path))
             shown = Heartbeat(progress_path(path), display or default_display())

@@ -5,7 +5,13 @@ The schema, as data and as text: `VARIABLES`, `describe`.
 """
 
 from hbcoop_dist.store.create import prepare_store, recover
-from hbcoop_dist.store.errors import ProtocolMismatchError, StoreError, StoreLockedError, StoreSchemaError
+from hbcoop_dist.store.errors import (
+    ProtocolMismatchError,
+    StoreError,
+    StoreLockedError,
+    StoreSchemaError,
+    StoreWriteError,
+)
 from hbcoop_dist.store.journal import Journal
 from hbcoop_dist.store.layout import Labels, Layout, static_variables
 from hbcoop_dist.store.lock import StoreLock
@@ -36,6 +42,7 @@ __all__ = [
     "StoreLock",
     "StoreLockedError",
     "StoreSchemaError",
+    "StoreWriteError",
     "StoreWriter",
     "Variable",
     "describe",

@@ -14,7 +14,7 @@ from types import TracebackType
 
 from hbcoop_dist.results import TaskResult
 from hbcoop_dist.store.codec import decode, encode, key_of, status_of
-from hbcoop_dist.store.errors import StoreError
+from hbcoop_dist.store.errors import StoreError, StoreWriteError
 
 _log = logging.getLogger(__name__)
 
@@ -99,7 +99,7 @@ class Journal:
         except OSError as error:
             with contextlib.suppress(OSError):
                 os.ftruncate(file, self._end)
-            raise StoreError(f"{self.path}: expected room for {len(lines)} results, {error}") from error
+            raise StoreWriteError(f"{self.path}: expected room for {len(lines)} results, {error}") from error
         for key, status, line in lines:
             self._remember(key, self._end, status)
             self._end += len(line)
@@ -114,7 +114,7 @@ class Journal:
                     _sync_folder(self.path.parent)
             except OSError as error:
                 self.close()
-                raise StoreError(f"{self.path}: expected a writable journal, {error}") from error
+                raise StoreWriteError(f"{self.path}: expected a writable journal, {error}") from error
             self.torn_bytes = 0
         return self._writer
 

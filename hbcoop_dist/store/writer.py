@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from hbcoop_dist.results import Record, Status
 from hbcoop_dist.store.blocks import Edit, edit_of, lay
-from hbcoop_dist.store.errors import StoreError
+from hbcoop_dist.store.errors import StoreError, writing
 from hbcoop_dist.store.group import ZarrArray, check_schema, open_group
 from hbcoop_dist.store.journal import Journal
 from hbcoop_dist.store.layout import Labels, Layout
@@ -79,6 +79,7 @@ class StoreWriter:
     ) -> None:
         paths = StorePaths.of(path)
         check_schema(paths.store)
+        self._path = paths.store
         self._own_lock = StoreLock(paths.store) if lock is None else None
         try:
             self._store = open_group(paths.store, "r+")
@@ -189,18 +190,16 @@ class StoreWriter:
 
     def _write(self, model: int, blocks: Mapping[str, NDArray[np.generic] | None]) -> None:
         """Write chunks of one model, all at once: one after the other took twice as long, most of it waiting."""
+        there = {name: block for name, block in blocks.items() if block is not None}
 
         async def every() -> list[BaseException | None]:
-            writes = [
-                self._arrays[name].async_array.setitem((model,), block)
-                for name, block in blocks.items()
-                if block is not None
-            ]
+            writes = [self._arrays[name].async_array.setitem((model,), block) for name, block in there.items()]
             return await asyncio.gather(*writes, return_exceptions=True)
 
-        for failure in self._thread.submit(lambda: self._runner.run(every())).result():
+        for name, failure in zip(there, self._thread.submit(lambda: self._runner.run(every())).result(), strict=True):
             if failure is not None:
-                raise failure
+                with writing(f"{self._path}, {name}, model {self.layout.models[model]}"):
+                    raise failure
 
     def _read(self, model: int, name: str) -> NDArray[np.generic] | None:
         """The values of one model, or None where nothing was ever written."""

@@ -1,0 +1,139 @@
+"""How close a campaign on Slurm comes to the ideal: a model that sleeps one second per batch, on sixteen light workers.
+
+    python benchmarks/slurm.py [BATCHES]     default 2400, some three minutes; then the report
+    python benchmarks/slurm.py report        what was measured so far, as a markdown table
+
+A throw-away Slurm of two emulated nodes (tests/slurm/mini_slurm.py) takes sixteen jobs of one worker each.  What the
+workers do is replaced by a sleep and a replay of recorded results (benchmarks/overhead.py), so that sixteen of them fit
+on two cores; driver, scheduler, journal, store, sbatch and squeue are real.  Times are the workers' own log lines:
+
+- to the first worker: from the start of the driver's process, Slurm being idle;
+- of the ideal: seconds slept after the last worker had joined, over sixteen times the wall clock from then to the end
+  of the last batch.  All that a worker waits, or works beside its sleep, counts against it, and the campaign's tail.
+
+Lines go into benchmarks/slurm.jsonl.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT / "benchmarks"), str(ROOT / "tests" / "slurm")]
+
+import overhead  # noqa: E402
+
+import hbcoop_dist as hb  # noqa: E402
+from hbcoop_dist.campaign import CampaignSpec  # noqa: E402
+from hbcoop_dist.clusters import load_profile  # noqa: E402
+from hbcoop_dist.progress import QuietDisplay  # noqa: E402
+
+LINES = Path(__file__).with_suffix(".jsonl")
+WORKERS, SECONDS = 16, 1.0
+GRID = {"patterns": ["arc", "linear"], "lengths": "2..5"}
+"""Short chains: the driver is measured by benchmarks/overhead.py, here nothing but the dispatch."""
+
+
+def spec(models: int) -> CampaignSpec:
+    names = [f"costless-{number:05d}" for number in range(models)]
+    return CampaignSpec.model_validate({"campaign": "sleep", "models": names, **GRID})
+
+
+def drive(models: int, store: Path, profile: Path) -> None:
+    """The driver: a process of its own, with the scratch distribution on its path."""
+    import costless  # type: ignore[import-not-found]
+
+    from hbcoop_dist import dask_backend
+
+    dask_backend.do_work = costless.replay
+    drawn = hb.plan(spec(models))
+    summary = hb.run(drawn, store, cluster=load_profile(profile), display=QuietDisplay())
+    assert set(summary.statuses) <= {"done", "unconverged"}, summary
+    print(json.dumps({"driver_cpu": time.process_time(), "cells": len(drawn.cells)}))
+
+
+def measure(batches: int) -> dict[str, Any]:
+    from mini_slurm import MiniSlurm
+
+    with tempfile.TemporaryDirectory() as folder:
+        scratch = Path(folder)
+        overhead.record_toy(scratch)
+        overhead.offer(scratch, batches)
+        sys.path.insert(0, folder)
+        models = math.ceil(batches / len(hb.plan(spec(1)).batches))
+        pools = {"light": {"jobs": WORKERS, "memory": "900MB", "walltime": "01:00:00"}}
+        profile = scratch / "sixteen.yaml"
+        profile.write_text(yaml.safe_dump({"profile": "sixteen", "kind": "slurm", "interface": "lo", "pools": pools}))
+        with MiniSlurm(scratch / "s") as slurm:
+            path = os.pathsep.join((folder, str(ROOT)))
+            environment = {**slurm.env, "PYTHONPATH": path, "COSTLESS_SECONDS": str(SECONDS), "OMP_NUM_THREADS": "1"}
+            command = [sys.executable, __file__, "drive", str(models), str(scratch / "a.zarr"), str(profile)]
+            begun = time.time()
+            said = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True).stdout
+            wall = time.time() - begun
+        found = json.loads(said.splitlines()[-1])
+        return {**found, **judged(scratch / "a.zarr.logs", begun), "wall": wall, "load": os.getloadavg()[2]}
+
+
+def judged(logs: Path, begun: float) -> dict[str, Any]:
+    """First and last worker, and how much of the time after that was slept."""
+    started, done = [], []
+    for file in logs.glob("*.jsonl"):
+        for line in map(json.loads, file.read_text().splitlines()):
+            at = datetime.fromisoformat(line["time"]).timestamp()
+            if line["event"] == "started":
+                started.append(at)
+            elif line["event"] == "done":
+                done.append((at, line["seconds"]))
+    last, end = max(started), max(at for at, _ in done)
+    slept = sum(SECONDS * max(0.0, at - max(last, at - took)) / took for at, took in done)
+    return {
+        "workers": len(started),
+        "batches": len(done),
+        "first_worker": min(started) - begun,
+        "last_worker": last - begun,
+        "after": end - last,
+        "of_ideal": slept / (WORKERS * (end - last)),
+    }
+
+
+def report() -> None:
+    print(
+        "| batches | workers | first worker, s | last worker, s | wall after that, s | of the ideal | driver CPU, ms a batch |"
+    )
+    print("|---|---|---|---|---|---|---|")
+    for line in map(json.loads, LINES.read_text().splitlines() if LINES.exists() else []):
+        cpu = 1000 * line["driver_cpu"] / line["batches"]
+        print(
+            f"| {line['batches']} | {line['workers']} | {line['first_worker']:.1f} | {line['last_worker']:.1f} "
+            f"| {line['after']:.1f} | {100 * line['of_ideal']:.1f} % | {cpu:.1f} |"
+        )
+
+
+def main() -> None:
+    if sys.argv[1:2] == ["drive"]:
+        drive(int(sys.argv[2]), Path(sys.argv[3]), Path(sys.argv[4]))
+        return
+    if sys.argv[1:] != ["report"]:
+        found = measure(int(sys.argv[1]) if len(sys.argv) > 1 else 2400)
+        line = {**found, "machine": f"{platform.machine()}, {os.cpu_count()} cores", "sources": overhead.sources()}
+        print(line, flush=True)
+        with LINES.open("a") as lines:
+            lines.write(json.dumps(line) + "\n")
+    report()
+
+
+if __name__ == "__main__":
+    main()
