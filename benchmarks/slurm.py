@@ -110,10 +110,9 @@ def judged(logs: Path, begun: float) -> dict[str, Any]:
 
 
 def report() -> None:
-    print(
-        "| batches | workers | first worker, s | last worker, s | wall after that, s | of the ideal | driver CPU, ms a batch |"
-    )
-    print("|---|---|---|---|---|---|---|")
+    columns = ("batches", "workers", "first worker, s", "last worker, s", "wall after that, s", "of the ideal")
+    print("|", " | ".join((*columns, "driver CPU, ms a batch")), "|")
+    print("|---" * (len(columns) + 1) + "|")
     for line in map(json.loads, LINES.read_text().splitlines() if LINES.exists() else []):
         cpu = 1000 * line["driver_cpu"] / line["batches"]
         print(

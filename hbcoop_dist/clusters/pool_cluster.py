@@ -247,7 +247,7 @@ class PoolCluster(SpecCluster):  # type: ignore[misc]  # distributed has no type
             return SlurmState("CANCELLED" if job.ended else "RUNNING", ends=own.ends if own else None)
         # one that was submitted since squeue was asked is not in its answer; one that Slurm has forgotten is over
         forgotten = self._queue_read > record.submitted + FORGOTTEN_SECONDS
-        return self._queue.get(str(job.job_id), SlurmState("COMPLETED" if forgotten else "PENDING"))
+        return self._queue.get(str(job.job_id), SlurmState("FORGOTTEN" if forgotten else "PENDING"))
 
     def _forget(self, jobs: PoolJobs, name: str) -> None:
         jobs.gone[name] = jobs.records.pop(name)

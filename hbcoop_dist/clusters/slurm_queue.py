@@ -25,7 +25,9 @@ _FATES: Mapping[str, Fate] = {
     "BOOT_FAIL": "taken",
     "PREEMPTED": "taken",
     "REVOKED": "taken",
-    "COMPLETED": "taken",
+    "FORGOTTEN": "taken",
+    # of itself, in the middle of a batch: a step that ran out of memory may end so (seen)
+    "COMPLETED": "died",
     "FAILED": "died",
     "OUT_OF_MEMORY": "died",
 }
@@ -42,7 +44,7 @@ class SlurmState:
     Attributes
     ----------
     state : str
-        Slurm's word, e.g. ``RUNNING``.
+        Slurm's word, e.g. ``RUNNING``, or ours for one that Slurm knows no more, ``FORGOTTEN``.
     ends : float or None
         When its walltime ends, seconds since the epoch; None while it waits.
     node : str

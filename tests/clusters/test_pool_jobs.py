@@ -49,9 +49,12 @@ def test_squeue_is_understood() -> None:
         "10|OUT_OF_MEMORY|2026-11-25T09:10:00|n1|OutOfMemory\n"
         "11|COMPLETING|2026-11-25T09:10:00|n1|None\n"
         "12|NODE_FAIL|2026-11-25T09:10:00|n1|NodeDown\n"
+        "13|TIMEOUT|2026-11-25T09:10:00|n1|TimeLimit\n"
+        "14|COMPLETED|2026-11-25T09:10:00|n1|None\n"
     )
     found = parse_queue(text)
-    assert [state.fate for state in found.values()] == ["lives", "lives", "taken", "died", "ending", "taken"]
+    fates = ["lives", "lives", "taken", "died", "ending", "taken", "expired", "died"]
+    assert [state.fate for state in found.values()] == fates
     assert found["7"].node == "n0"
     assert found["7"].ends is not None
     assert found["8"].ends is None
