@@ -7,7 +7,8 @@ A throw-away Slurm of two emulated nodes (tests/slurm/mini_slurm.py) takes sixte
 workers do is replaced by a sleep and a replay of recorded results (benchmarks/overhead.py), so that sixteen of them fit
 on two cores; driver, scheduler, journal, store, sbatch and squeue are real.  Times are the workers' own log lines:
 
-- to the first worker: from the start of the driver's process, Slurm being idle;
+- to the first worker: from the start of the driver's process, Slurm being idle, for one job and for all of them, which
+  start on the same two cores at once;
 - of the ideal: seconds slept after the last worker had joined, over sixteen times the wall clock from then to the end
   of the last batch.  All that a worker waits, or works beside its sleep, counts against it, and the campaign's tail.
 
@@ -46,9 +47,8 @@ GRID = {"patterns": ["arc", "linear"], "lengths": "2..5"}
 """Short chains: the driver is measured by benchmarks/overhead.py, here nothing but the dispatch."""
 
 
-def spec(models: int) -> CampaignSpec:
-    names = [f"costless-{number:05d}" for number in range(models)]
-    return CampaignSpec.model_validate({"campaign": "sleep", "models": names, **GRID})
+def spec(*models: str) -> CampaignSpec:
+    return CampaignSpec.model_validate({"campaign": "sleep", "models": list(models), **GRID})
 
 
 def drive(models: int, store: Path, profile: Path) -> None:
@@ -58,7 +58,7 @@ def drive(models: int, store: Path, profile: Path) -> None:
     from hbcoop_dist import dask_backend
 
     dask_backend.do_work = costless.replay
-    drawn = hb.plan(spec(models))
+    drawn = hb.plan(spec(*(f"costless-{number:05d}" for number in range(models))))
     summary = hb.run(drawn, store, cluster=load_profile(profile), display=QuietDisplay())
     assert set(summary.statuses) <= {"done", "unconverged"}, summary
     print(json.dumps({"driver_cpu": time.process_time(), "cells": len(drawn.cells)}))
@@ -71,20 +71,23 @@ def measure(batches: int) -> dict[str, Any]:
         scratch = Path(folder)
         overhead.record_toy(scratch)
         overhead.offer(scratch, batches)
-        sys.path.insert(0, folder)
-        models = math.ceil(batches / len(hb.plan(spec(1)).batches))
-        pools = {"light": {"jobs": WORKERS, "memory": "900MB", "walltime": "01:00:00"}}
-        profile = scratch / "sixteen.yaml"
-        profile.write_text(yaml.safe_dump({"profile": "sixteen", "kind": "slurm", "interface": "lo", "pools": pools}))
+        models = math.ceil(batches / len(hb.plan(spec("toy")).batches))
         with MiniSlurm(scratch / "s") as slurm:
             path = os.pathsep.join((folder, str(ROOT)))
             environment = {**slurm.env, "PYTHONPATH": path, "COSTLESS_SECONDS": str(SECONDS), "OMP_NUM_THREADS": "1"}
-            command = [sys.executable, __file__, "drive", str(models), str(scratch / "a.zarr"), str(profile)]
-            begun = time.time()
-            said = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True).stdout
-            wall = time.time() - begun
-        found = json.loads(said.splitlines()[-1])
-        return {**found, **judged(scratch / "a.zarr.logs", begun), "wall": wall, "load": os.getloadavg()[2]}
+            alone = campaign(scratch / "one", environment, 1, jobs=1)
+            return {**campaign(scratch / "all", environment, models, jobs=WORKERS), "alone": alone["first_worker"]}
+
+
+def campaign(folder: Path, environment: dict[str, str], models: int, *, jobs: int) -> dict[str, Any]:
+    """Run one campaign on an idle Slurm; when its workers came, and how well they were used."""
+    folder.mkdir()
+    profile, pools = folder / "profile.yaml", {"light": {"jobs": jobs, "memory": "900MB", "walltime": "01:00:00"}}
+    profile.write_text(yaml.safe_dump({"profile": "light", "kind": "slurm", "interface": "lo", "pools": pools}))
+    command = [sys.executable, __file__, "drive", str(models), str(folder / "a.zarr"), str(profile)]
+    begun = time.time()
+    said = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True).stdout
+    return {**json.loads(said.splitlines()[-1]), **judged(folder / "a.zarr.logs", begun), "load": os.getloadavg()[2]}
 
 
 def judged(logs: Path, begun: float) -> dict[str, Any]:
@@ -110,13 +113,22 @@ def judged(logs: Path, begun: float) -> dict[str, Any]:
 
 
 def report() -> None:
-    columns = ("batches", "workers", "first worker, s", "last worker, s", "wall after that, s", "of the ideal")
+    columns = (
+        "batches",
+        "workers",
+        "first worker, alone, s",
+        "first worker of all, s",
+        "last, s",
+        "wall after that, s",
+        "of the ideal",
+    )
     print("|", " | ".join((*columns, "driver CPU, ms a batch")), "|")
     print("|---" * (len(columns) + 1) + "|")
     for line in map(json.loads, LINES.read_text().splitlines() if LINES.exists() else []):
         cpu = 1000 * line["driver_cpu"] / line["batches"]
         print(
-            f"| {line['batches']} | {line['workers']} | {line['first_worker']:.1f} | {line['last_worker']:.1f} "
+            f"| {line['batches']} | {line['workers']} | {line['alone']:.1f} | {line['first_worker']:.1f} "
+            f"| {line['last_worker']:.1f} "
             f"| {line['after']:.1f} | {100 * line['of_ideal']:.1f} % | {cpu:.1f} |"
         )
 

@@ -29,10 +29,9 @@ from hbcoop_dist.work import Work, do_work
 if TYPE_CHECKING:
     from distributed import Client, Future
 
-AHEAD = 3
-"""Short batches that a worker has at a time, so that it never waits for the next."""
-SHORT_SECONDS = 1.0
-"""Batches that take longer are handed out singly: what waits behind another cannot go to a worker that is free."""
+AHEAD = ((1.0, 3), (10.0, 2))
+"""How many batches a worker has at a time when they take at most so many seconds: it then never waits for the next.
+Longer ones are handed out singly, since what waits behind another cannot go to a worker that is free."""
 SAY_SECONDS = TICK_SECONDS / 2
 """How often the pool manager is told what is wanted; it looks once a tick, and to count takes a look at every model."""
 FETCH_AT_ONCE = 64
@@ -98,7 +97,7 @@ class DaskBackend:
         self._pace = Pace()
         self._idle: dict[str, _Worker] = {}
         self._having: dict[str, dict[str, _Worker]] = {}
-        self._quick: dict[str, None] = {}
+        self._quick: dict[str, int] = {}
         self._hosts: dict[str, Counter[str]] = {}
         self._said = -SAY_SECONDS
         self._failures: dict[str, set[str]] = {}
@@ -118,8 +117,8 @@ class DaskBackend:
                 return
             if worker.host not in self._cluster.excluded:
                 yield self._offer(worker, ready)
-        quick = [model for model in self._quick if model in ready]
-        for depth in range(1, AHEAD):
+        for depth in range(1, AHEAD[0][1]):
+            quick = [model for model, ahead in self._quick.items() if model in ready and depth < ahead]
             for worker in [worker for model in quick for worker in self._having[model].values()]:
                 if len(worker.tickets) == depth and worker.host not in self._cluster.excluded:
                     yield self._offer(worker, ready)
@@ -210,10 +209,11 @@ class DaskBackend:
             self._rate(model)
 
     def _rate(self, model: str) -> None:
-        """Note whether there are workers to be given batches of the model ahead: they have it, and it is quick."""
+        """Note how many batches of the model may be with a worker that has it, if there is one and they are quick."""
         expected = self._pace.slow(model)
-        if model in self._having and expected is not None and expected < SHORT_SECONDS:
-            self._quick[model] = None
+        ahead = next((ahead for most, ahead in AHEAD if expected is not None and expected <= most), None)
+        if model in self._having and ahead is not None:
+            self._quick[model] = ahead
         else:
             self._quick.pop(model, None)
 

@@ -6,13 +6,17 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
 import numpy as np
 
+from hbcoop_dist.ahead import ahead
 from hbcoop_dist.engine import State
-from hbcoop_dist.execute import Backend, turns
+from hbcoop_dist.execute import Backend, SerialBackend, turns
 from hbcoop_dist.plan import Plan
 from hbcoop_dist.restart import RestartFolder
 from hbcoop_dist.results import TaskResult
 from hbcoop_dist.store import Journal
 from hbcoop_dist.tasks import Batch
+
+TURNS_AHEAD = 16
+"""Turns of results that may wait to be written: a driver that is killed loses them, and they are in memory."""
 
 
 class Driver:
@@ -45,16 +49,15 @@ class Driver:
             for batch in plan.batches
             if (kept := tuple(task for task in batch.tasks if task.key in needed))
         ]
-        arriving = turns(
-            batches,
-            plan.sources,
-            plan.spec.minimize,
-            known,
-            self._backend(),
-            scratch=self._scratch,
-            idle=idle,
-        )
-        for results in arriving:
+        backend = self._backend()
+
+        def arriving(rest: Callable[[], None] = lambda: None) -> Iterator[list[TaskResult]]:
+            work = (batches, plan.sources, plan.spec.minimize, known, backend)
+            return turns(*work, scratch=self._scratch, idle=rest)
+
+        # in this process work and writing take turns anyhow
+        there = isinstance(backend, SerialBackend)
+        for results in arriving(idle) if there else map(_joined, ahead(arriving, TURNS_AHEAD, idle)):
             self.journal.append_many(results)
             for result in results:
                 self._restarts.forget(result.key)
@@ -67,6 +70,10 @@ class Driver:
             if self.journal.status(key) == "unconverged" and (before := self.journal.get(key)) is not None:
                 q, curvature = (np.asarray(before.data[name], dtype=float) for name in ("q", "hessian"))
                 self._restarts.write(key, State(q, curvature))
+
+
+def _joined(turns: Iterable[list[TaskResult]]) -> list[TaskResult]:
+    return [result for results in turns for result in results]
 
 
 def with_inputs(plan: Plan, keys: Iterable[str]) -> set[str]:

@@ -144,6 +144,8 @@ def turns(
         while arrived is not None:
             results += state.over(*arrived)
             arrived = backend.wait(0.0) if state.flying else None
+        # workers do not wait for the journal and the store
+        state.submit_ready(backend)
         yield results
 
 

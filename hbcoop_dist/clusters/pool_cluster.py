@@ -29,6 +29,7 @@ from hbcoop_dist.clusters.pool_jobs import JobRecord, PoolJobs
 from hbcoop_dist.clusters.profile import ClusterProfile, JobRange, Pool
 from hbcoop_dist.clusters.slurm_queue import ENDED, Fate, SlurmState, cancel_at_once, read_queue
 from hbcoop_dist.clusters.step_job import StepJob, require_allocation
+from hbcoop_dist.worker import CALM
 
 TICK_SECONDS = 1.0
 BACK_OFF = (1.0, 5.0, 15.0)
@@ -76,6 +77,7 @@ class PoolCluster(SpecCluster):  # type: ignore[misc]  # distributed has no type
         raise_open_files()
         # Dask keeps the last thousand messages to every worker for debugging, ours with Hessians of 0.2 MB a batch.
         dask.config.set({"distributed.admin.low-level-log-length": 0})
+        dask.config.update_defaults(CALM)
         logs.mkdir(parents=True, exist_ok=True)
         host = {"interface": profile.interface} if profile.interface else {}
         if profile.kind == "local":
