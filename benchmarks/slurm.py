@@ -1,6 +1,6 @@
 """How close a campaign on Slurm comes to the ideal: a model that sleeps one second per batch, on sixteen light workers.
 
-    python benchmarks/slurm.py [BATCHES]     default 2400, some three minutes; then the report
+    python benchmarks/slurm.py [MODELS]      default 300, some five minutes; then the report
     python benchmarks/slurm.py report        what was measured so far, as a markdown table
 
 A throw-away Slurm of two emulated nodes (tests/slurm/mini_slurm.py) takes sixteen jobs of one worker each.  What the
@@ -18,7 +18,6 @@ Lines go into benchmarks/slurm.jsonl.
 from __future__ import annotations
 
 import json
-import math
 import os
 import platform
 import subprocess
@@ -43,8 +42,7 @@ from hbcoop_dist.progress import QuietDisplay  # noqa: E402
 
 LINES = Path(__file__).with_suffix(".jsonl")
 WORKERS, SECONDS = 16, 1.0
-GRID = {"patterns": ["arc", "linear"], "lengths": "2..5"}
-"""Short chains: the driver is measured by benchmarks/overhead.py, here nothing but the dispatch."""
+GRID = {"patterns": ["arc", "linear"], "lengths": "2..12"}
 
 
 def spec(*models: str) -> CampaignSpec:
@@ -64,14 +62,13 @@ def drive(models: int, store: Path, profile: Path) -> None:
     print(json.dumps({"driver_cpu": time.process_time(), "cells": len(drawn.cells)}))
 
 
-def measure(batches: int) -> dict[str, Any]:
+def measure(models: int) -> dict[str, Any]:
     from mini_slurm import MiniSlurm
 
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
         overhead.record_toy(scratch)
-        overhead.offer(scratch, batches)
-        models = math.ceil(batches / len(hb.plan(spec("toy")).batches))
+        overhead.offer(scratch, models)
         with MiniSlurm(scratch / "s") as slurm:
             path = os.pathsep.join((folder, str(ROOT)))
             environment = {**slurm.env, "PYTHONPATH": path, "COSTLESS_SECONDS": str(SECONDS), "OMP_NUM_THREADS": "1"}
@@ -138,7 +135,7 @@ def main() -> None:
         drive(int(sys.argv[2]), Path(sys.argv[3]), Path(sys.argv[4]))
         return
     if sys.argv[1:] != ["report"]:
-        found = measure(int(sys.argv[1]) if len(sys.argv) > 1 else 2400)
+        found = measure(int(sys.argv[1]) if len(sys.argv) > 1 else 300)
         line = {**found, "machine": f"{platform.machine()}, {os.cpu_count()} cores", "sources": overhead.sources()}
         print(line, flush=True)
         with LINES.open("a") as lines:

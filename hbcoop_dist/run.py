@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -36,6 +37,10 @@ from hbcoop_dist.store import (
 from hbcoop_dist.store.errors import writing
 from hbcoop_dist.survey import FINAL, Survey, labels_of, survey
 from hbcoop_dist.tasks import PROTOCOL_VERSION
+
+SWITCH_SECONDS = 0.0005
+"""How long one thread of the driver may keep the others waiting. With Python's 5 ms a worker waited 59 ms for its next
+batch while cells were being written, with this 44 ms (benchmarks/slurm.py)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,9 +203,12 @@ def _pools(
         shown.say(f"Dask dashboard: {cluster.dashboard_link}")
         shown.cluster = cluster
         backend = DaskBackend(client, cluster, plan.sources)
+        usual = sys.getswitchinterval()
+        sys.setswitchinterval(SWITCH_SECONDS)
         try:
             yield backend
         finally:
+            sys.setswitchinterval(usual)
             backend.close()
 
 
