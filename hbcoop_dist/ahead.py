@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import queue
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -20,7 +20,7 @@ class _End:
     error: BaseException | None
 
 
-def ahead(items: Callable[[], Iterator[T]], most: int, idle: Callable[[], None]) -> Iterator[list[T]]:
+def ahead(items: Callable[[], Iterator[T]], most: int, idle: Callable[[], None]) -> Generator[list[T]]:
     """Iterate over `items()` in another thread.
 
     Parameters

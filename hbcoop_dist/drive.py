@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Generator, Iterable, Mapping
+from contextlib import closing
 
 import numpy as np
 
@@ -42,8 +43,8 @@ class Driver:
 
     def compute(
         self, plan: Plan, needed: Collection[str], known: Mapping[str, TaskResult], idle: Callable[[], None]
-    ) -> Iterator[list[TaskResult]]:
-        """Results of the needed tasks of a plan that are not known, as they come."""
+    ) -> Generator[list[TaskResult]]:
+        """Results of the needed tasks of a plan that are not known, as they come; who stops early has to close it."""
         batches = [
             Batch(batch.name, batch.model, kept)
             for batch in plan.batches
@@ -51,17 +52,18 @@ class Driver:
         ]
         backend = self._backend()
 
-        def arriving(rest: Callable[[], None] = lambda: None) -> Iterator[list[TaskResult]]:
+        def arriving(rest: Callable[[], None] = lambda: None) -> Generator[list[TaskResult]]:
             work = (batches, plan.sources, plan.spec.minimize, known, backend)
             return turns(*work, scratch=self._scratch, idle=rest)
 
         # in this process work and writing take turns anyhow
         there = isinstance(backend, SerialBackend)
-        for results in arriving(idle) if there else map(_joined, ahead(arriving, TURNS_AHEAD, idle)):
-            self.journal.append_many(results)
-            for result in results:
-                self._restarts.forget(result.key)
-            yield results
+        with closing(arriving(idle) if there else _joined(ahead(arriving, TURNS_AHEAD, idle))) as found:
+            for results in found:
+                self.journal.append_many(results)
+                for result in results:
+                    self._restarts.forget(result.key)
+                yield results
         self._restarts.close()
 
     def go_on(self, keys: Iterable[str]) -> None:
@@ -72,8 +74,11 @@ class Driver:
                 self._restarts.write(key, State(q, curvature))
 
 
-def _joined(turns: Iterable[list[TaskResult]]) -> list[TaskResult]:
-    return [result for results in turns for result in results]
+def _joined(groups: Generator[list[list[TaskResult]]]) -> Generator[list[TaskResult]]:
+    """All turns that there are by now as one: one fsync keeps them all."""
+    with closing(groups):
+        for group in groups:
+            yield [result for results in group for result in results]
 
 
 def with_inputs(plan: Plan, keys: Iterable[str]) -> set[str]:

@@ -7,7 +7,7 @@ stands alone, and that one becomes a result with a reason. Nothing raises becaus
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from itertools import chain
 from typing import Protocol
 
@@ -108,7 +108,7 @@ def turns(
     *,
     scratch: str | None = None,
     idle: Callable[[], None] = lambda: None,
-) -> Iterator[list[TaskResult]]:
+) -> Generator[list[TaskResult]]:
     """Do all tasks of the batches that have no result yet.
 
     Parameters

@@ -168,10 +168,11 @@ def _settled(plan: Plan, driver: Driver, display: Display) -> Plan:
     if left := len(needed) - len(known):
         display.say(f"choosing rotamers of {len(plan.questions)} cells by the energies of short chains")
         count = Count(len(plan.questions), tasks=left)
-        for results in driver.compute(plan, needed, known, lambda: display.show(count)):
-            count.tasks -= len(results)
-            count.running = driver.running
-            display.show(count)
+        with contextlib.closing(driver.compute(plan, needed, known, lambda: display.show(count))) as arriving:
+            for results in arriving:
+                count.tasks -= len(results)
+                count.running = driver.running
+                display.show(count)
     chosen = choose_rotamers(plan, Earlier(driver.journal, needed).get)
     return make_plan(plan.spec, chosen, device=plan.device, elsewhere=plan.elsewhere)
 
@@ -267,12 +268,14 @@ class _Run:
             count.running = driver.running
             display.show(count)
 
-        for results in driver.compute(self.plan, needed, known, idle):
-            count.tasks -= len(results)
-            count.running = driver.running
-            for cell in cells.take(results):
-                self._write(cells, cell, count)
-            display.show(count)
+        # closed before the cluster is, whatever happens: it hands out batches in a thread of its own
+        with contextlib.closing(driver.compute(self.plan, needed, known, idle)) as arriving:
+            for results in arriving:
+                count.tasks -= len(results)
+                count.running = driver.running
+                for cell in cells.take(results):
+                    self._write(cells, cell, count)
+                display.show(count)
         self.writer.flush()
         display.show(count, last=True)
 
