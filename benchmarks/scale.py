@@ -272,6 +272,7 @@ class SimulatedCluster(PoolCluster):
         self.problem, self.excluded = None, set()
         self.worker_spec, self.workers, self._queue = {}, {}, {}
         self._busy, self._spent = (), set()
+        self._queue_read, self._allocation = 0.0, None
         self._clock, self._meter = clock, meter
         self.scheduler_info = {"workers": {}}
         for number in range(workers):
