@@ -45,6 +45,10 @@ class ModelCard:
         File or folder name looked for on disk; None when the parameters come with a package.
     sha256 : str or None
         Expected hash of the checkpoint file or folder, or of the embedded weights.
+    pickled : bool
+        Whether its checkpoint runs code when it is read: such a one needs a known `sha256`, or to be `trusted`.
+    trusted : bool
+        Whether the user vouches for the checkpoint.
     dtype : str
         Float type it runs in, ``float64`` unless the family cannot; ``dtype_reason`` then says why.
     atom_energies, charges : bool
@@ -86,6 +90,8 @@ class ModelCard:
     elements: tuple[int, ...]
     checkpoint: str | None = None
     sha256: str | None = None
+    pickled: bool = False
+    trusted: bool = False
     dtype: str = "float64"
     dtype_reason: str = ""
     atom_energies: bool = False

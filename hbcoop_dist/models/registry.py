@@ -21,7 +21,7 @@ from hbcoop_dist.models import checkpoints
 from hbcoop_dist.models.base import Family, ModelCard, ModelError, Potential
 
 ENTRY_POINT_GROUP = "hbcoop_dist.models"
-BUILTIN_FAMILIES = ("so3lr", "ani", "sevennet", "xtb", "openmm", "toy", "ase")
+BUILTIN_FAMILIES = ("so3lr", "ani", "mace", "sevennet", "xtb", "openmm", "toy", "ase")
 _FILES = {"ase": "ase_calculator"}
 
 
@@ -109,7 +109,13 @@ def card(name: str) -> ModelCard:
 
 
 def custom_card(
-    name: str, family: str, checkpoint: str | os.PathLike[str], overrides: Mapping[str, Any] | None = None
+    name: str,
+    family: str,
+    checkpoint: str | os.PathLike[str],
+    overrides: Mapping[str, Any] | None = None,
+    *,
+    sha256: str | None = None,
+    trusted: bool = False,
 ) -> ModelCard:
     """A card for a user's own checkpoint of a known family: the family's first card, told that its origin is unknown.
 
@@ -120,6 +126,10 @@ def custom_card(
         `checkpoints.find`, since a card holds no paths.
     overrides
         Other fields of `ModelCard` that differ from the family's first card, e.g. ``elements``.
+    sha256
+        Of the checkpoint, where the user knows it: another file is refused then.
+    trusted
+        Whether the user vouches for a checkpoint that runs code when it is read.
 
     Raises
     ------
@@ -144,7 +154,8 @@ def custom_card(
         "options": {key: value for key, value in template.options.items() if key != "embedded"},
         **(overrides or {}),
     }
-    return replace(template, **{**fields, "name": name, "checkpoint": Path(checkpoint).name, "sha256": None})
+    fields |= {"name": name, "checkpoint": Path(checkpoint).name, "sha256": sha256, "trusted": trusted}
+    return replace(template, **fields)
 
 
 def available(model: ModelCard, checkpoint: str | os.PathLike[str] | None = None, *, here: bool = True) -> Availability:
@@ -159,10 +170,21 @@ def available(model: ModelCard, checkpoint: str | os.PathLike[str] | None = None
     if here and (missing := [module for module in model.requires if not _installed(module)]):
         return Availability(False, f"needs {', '.join(missing)}, not installed here; {_remedy(model)}")
     try:
-        checkpoints.identity(model, checkpoint)
+        found = checkpoints.identity(model, checkpoint)
     except checkpoints.CheckpointError as error:
         return Availability(False, str(error))
+    known = {card.sha256 for card in registry.cards.values() if card.pickled}
+    if model.pickled and not (model.trusted or model.sha256 or found in known):
+        return Availability(False, _untrusted(model, found))
     return Availability(True)
+
+
+def _untrusted(model: ModelCard, found: str) -> str:
+    return (
+        f"model {model.name}: a checkpoint of family {model.family} is a pickle, which can run any code when it is "
+        f"read, and this one is no known model's (sha256 {found}). Where you know who made it, say trust: true, or "
+        f"its sha256: ..., beside it in the spec"
+    )
 
 
 def _remedy(model: ModelCard) -> str:

@@ -1,0 +1,223 @@
+"""MACE: equivariant message passing, from mace-torch; a checkpoint is a pickled network.
+
+A list of structures goes through the network as one graph without periodic images.  What is read off are the energies
+of the atoms, self-energies included, which are summed per structure in float64.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import os
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hbcoop_dist.models import checkpoints
+from hbcoop_dist.models.base import Evaluation, ModelCard, ModelError, require_elements
+from hbcoop_dist.models.graphs import join, split, to_numpy
+from hbcoop_dist.structures import Structure
+
+if TYPE_CHECKING:
+    import torch
+
+_OFF = "Kovacs et al., J. Am. Chem. Soc. 2025, 147, 17598, doi:10.1021/jacs.4c07099"
+_ELEMENTS = (1, 6, 7, 8, 9, 15, 16, 17, 35, 53)
+
+
+def _card(name: str, checkpoint: str, sha256: str, cutoff: float, citation: str = _OFF) -> ModelCard:
+    return ModelCard(
+        name=name,
+        family="mace",
+        level_of_theory="wB97M-D3(BJ)/def2-TZVPPD (SPICE)",
+        licence="Academic Software License: no commercial use (ACEsuit/mace-off)",
+        citation=citation,
+        elements=_ELEMENTS,
+        checkpoint=checkpoint,
+        sha256=sha256,
+        pickled=True,
+        atom_energies=True,
+        cutoff=cutoff,
+        layers=2,
+        gpu=True,
+        requires=("torch", "mace"),
+        packages=("torch", "e3nn", "mace-torch"),
+    )
+
+
+# Cutoffs of 23b and of the soft core are those of 23 as long as no file has said otherwise: a loaded potential's card
+# has its file's.
+CARDS = (
+    _card(
+        "mace-off23-small",
+        "MACE-OFF23_small.model",
+        "165cce4cfec5a34b9c64d4ebf95de15d71106bb584b7291c8470f0749977c46f",
+        4.5,
+    ),
+    _card(
+        "mace-off23-medium",
+        "MACE-OFF23_medium.model",
+        "4842c52ad210d6e1f84d6cf1ffa70fae25a7e0d755ed55cf223f43913f587db7",
+        5.0,
+    ),
+    _card(
+        "mace-off23-large",
+        "MACE-OFF23_large.model",
+        "a29e397dbf3e7a24ac50a9b0dfc919bd5a62efa346f5895a6237b0950c1d76f4",
+        5.0,
+    ),
+    _card(
+        "mace-off23b-medium",
+        "MACE-OFF23b_medium.model",
+        "871653738a4fbc8124dba1ff5bc595bd0abf7b849a8538c0825dc29ebadf1680",
+        5.0,
+    ),
+    _card(
+        "mace-off23-sc",
+        "MACE-OFF23-SC_swa.model",
+        "32c9fb51704f96da855c67e0cdc9894f3e41694e98b7a0ed8813388b9f21db33",
+        5.0,
+        f"{_OFF} (method); soft core: arXiv 2405.18171",
+    ),
+    _card(
+        "mace-off24-medium",
+        "MACE-OFF24_medium.model",
+        "e5ccf5837f685899811a68754e7c994393bfd1a81720393b03c643b46c70bc69",
+        6.0,
+    ),
+)
+_NETWORKS = ("MACE", "ScaleShiftMACE")
+
+
+@dataclass(frozen=True, slots=True)
+class MacePotential:
+    """A loaded MACE network; see `hbcoop_dist.models.base.Potential`.
+
+    Its card says what the file itself says: cutoff, layers and elements.
+    """
+
+    card: ModelCard
+    parameter_hash: str
+    device: str
+    network: Any
+    dtype: torch.dtype
+    head: int
+
+    def evaluate(
+        self, structures: Sequence[Structure], *, forces: bool = True, atom_energies: bool = False
+    ) -> list[Evaluation]:
+        """Evaluate all structures as one graph batch."""
+        if not structures:
+            return []
+        require_elements(self.card, structures)
+        import torch
+
+        with torch.set_grad_enabled(forces):
+            out = self.network(self._graph(structures), compute_force=forces)
+        slopes = to_numpy(out["forces"]) if forces else None
+        per_atom = to_numpy(out["node_energy"]).reshape(-1)
+        return split([len(one) for one in structures], per_atom, slopes, with_atoms=atom_energies)
+
+    def _graph(self, structures: Sequence[Structure]) -> dict[str, torch.Tensor]:
+        """Join the structures into one graph, edges within the cutoff, under the network's names."""
+        import torch
+
+        assert self.card.cutoff is not None
+        graph, count = join(structures, self.card.cutoff), len(structures)
+        places = np.searchsorted(self.card.elements, graph.numbers)
+
+        def tensor(array: Any, dtype: torch.dtype) -> torch.Tensor:
+            return torch.as_tensor(np.asarray(array), dtype=dtype, device=self.device)
+
+        shifts = tensor(np.zeros((graph.near.shape[1], 3)), self.dtype)
+        return {
+            "positions": tensor(graph.positions, self.dtype),
+            "node_attrs": tensor(np.eye(len(self.card.elements))[places], self.dtype),
+            "edge_index": tensor(graph.near, torch.long),
+            "shifts": shifts,
+            "unit_shifts": shifts,
+            "cell": tensor(np.zeros((3 * count, 3)), self.dtype),
+            "batch": tensor(np.repeat(np.arange(count), graph.sizes), torch.long),
+            "ptr": tensor(graph.starts, torch.long),
+            "head": tensor(np.full(count, self.head), torch.long),
+        }
+
+
+def load(card: ModelCard, checkpoint: Path | None, *, device: str = "cpu", dtype: str = "float64") -> MacePotential:
+    """Load a network that mace-torch saved, of this version or of one that it still reads.
+
+    The option ``head`` of the card chooses one of several heads.
+
+    Raises
+    ------
+    ModelError
+        When there is no checkpoint, it is no MACE network of energies, or it has several heads and none is chosen.
+    """
+    import torch
+
+    if checkpoint is None:
+        raise ModelError(f"model {card.name}: expected a checkpoint, found none")
+    network = _read(card, checkpoint)
+    elements = tuple(int(number) for number in network.atomic_numbers)
+    if list(elements) != sorted(elements):
+        raise ModelError(f"model {card.name}: expected ascending atomic numbers in {checkpoint}, found {elements}")
+    kind = getattr(torch, dtype)
+    parameters = {name: value.numpy() for name, value in network.state_dict().items()}
+    known = replace(card, cutoff=float(network.r_max), layers=len(network.interactions), elements=elements)
+    network = network.to(device=device, dtype=kind).eval().requires_grad_(False)
+    head = _head(card, checkpoint, network)
+    return MacePotential(known, checkpoints.parameter_hash(parameters), device, network, kind, head)
+
+
+def _head(card: ModelCard, path: Path, network: Any) -> int:
+    # networks from before there were heads have one without a name
+    heads = list(getattr(network, "heads", None) or ["default"])
+    wanted = card.options.get("head")
+    if wanted is None and len(heads) == 1:
+        return 0
+    if wanted not in heads:
+        raise ModelError(f"model {card.name}: expected head to be one of {', '.join(heads)} in {path}, found {wanted}")
+    return heads.index(wanted)
+
+
+def _read(card: ModelCard, path: Path) -> Any:
+    import torch
+
+    with _quiet():
+        # before e3nn, whose constants torch refuses to load otherwise
+        import mace  # noqa: F401
+
+        # a pickle may raise anything
+        try:
+            network = torch.load(path, map_location="cpu", weights_only=False)
+        except Exception as error:
+            raise ModelError(
+                f"model {card.name}: {path} is not a readable MACE network: {type(error).__name__}: {error}"
+            ) from error
+    if type(network).__name__ not in _NETWORKS:
+        found = type(network).__name__
+        raise ModelError(f"model {card.name}: expected a network {' or '.join(_NETWORKS)} in {path}, found {found}")
+    return network
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """What the package says and sets at import stays here: it lets torch unpickle anything anywhere from then on."""
+    name = "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"
+    before, disabled = os.environ.get(name), logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(disabled)
+        if before is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = before
