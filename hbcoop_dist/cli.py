@@ -220,6 +220,22 @@ def models_show(name: Annotated[str, typer.Argument(help="A model, e.g. so3lr.")
     models_command.show_card(name, Console())
 
 
+@models_app.command("fetch")
+def models_fetch(
+    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Models, e.g. mace-off23-small.")],
+    accept_licence: Annotated[bool, typer.Option("--accept-licence", help="Accept their licences unasked.")] = False,
+) -> None:
+    """Download checkpoints into the user cache, verified; run it where there is internet, workers never download."""
+    models_command.fetch(names, accept_licence, Console(), typer.confirm)
+
+
+@models_app.command("verify")
+def models_verify() -> None:
+    """Hash every checkpoint that is here; say which are missing, and which are not what they should be."""
+    if not models_command.verify(Console()):
+        raise typer.Exit(NOT_DONE)
+
+
 @models_app.command("check")
 def models_check(
     name: Annotated[str, typer.Argument(help="A model, e.g. so3lr.")],

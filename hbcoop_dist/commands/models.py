@@ -1,17 +1,19 @@
-"""`hbcoop models`: list, show and check."""
+"""`hbcoop models`: list, show, fetch, verify and check."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 
 from ase.data import chemical_symbols
 from rich import box
 from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 from rich.table import Table
 
-from hbcoop_dist.models import contract, registry
-from hbcoop_dist.models.base import ModelError
+from hbcoop_dist.models import checkpoints, contract, registry
+from hbcoop_dist.models import fetch as downloads
+from hbcoop_dist.models.base import ModelCard, ModelError
 from hbcoop_dist.structures import monomer
 from hbcoop_dist.tasks import ModelSource
 
@@ -59,6 +61,53 @@ def show_card(name: str, console: Console) -> None:
     here = registry.available(card)
     table.add_row("runs here", "yes" if here else here.reason)
     console.print(table, highlight=False, markup=False)
+
+
+def fetch(names: Sequence[str], accept: bool, console: Console, ask: Callable[[str], bool]) -> None:
+    """Download the checkpoints of models; a licence that restricts use is shown, and accepted once.
+
+    Raises
+    ------
+    ModelError
+        When a licence is not accepted, or a checkpoint cannot be had.
+    """
+    for card in [registry.card(name) for name in names]:
+        console.print(f"{card.name}: licence {card.licence}; cite {card.citation}", highlight=False, markup=False)
+        if not downloads.accepted(card):
+            if not accept and not ask(f"Accept the licence of {card.name}?"):
+                raise ModelError(f"model {card.name}: its licence was not accepted, nothing was fetched")
+            downloads.accept(card)
+        found = _with_bar(card, console)
+        console.print(f"{card.name}: {found.path}, sha256 {found.sha256[:12]}...", highlight=False, markup=False)
+
+
+def _with_bar(card: ModelCard, console: Console) -> checkpoints.Checkpoint:
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, console=console, transient=True) as shown:
+        bar = shown.add_task(card.name, total=None)
+        return downloads.fetch(card, lambda here, total: shown.update(bar, completed=here, total=total or None))
+
+
+def verify(console: Console) -> bool:
+    """Look for every model's checkpoint and hash it; True when none is wrong."""
+    table, wrong = Table("model", "checkpoint", "where", box=None), []
+    for name, card in registry.cards().items():
+        if card.checkpoint is None and "embedded" not in card.options:
+            continue
+        try:
+            found = checkpoints.embedded(card) if card.checkpoint is None else checkpoints.find(card)
+        except checkpoints.WrongCheckpointError as error:
+            wrong.append(str(error))
+            table.add_row(name, "WRONG", str(error.path))
+        except checkpoints.CheckpointError:
+            table.add_row(name, "missing", card.url or "-")
+        else:
+            known = "verified" if card.sha256 else "unverified: its card has no hash"
+            table.add_row(name, known if found else "package not installed", str(found.path) if found else "-")
+    console.print(table, highlight=False, markup=False)
+    for text in wrong:
+        console.print(text, highlight=False, markup=False)
+    return not wrong
 
 
 def check(name: str, device: str, console: Console) -> bool:

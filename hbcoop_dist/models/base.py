@@ -49,6 +49,10 @@ class ModelCard:
         Whether its checkpoint runs code when it is read: such a one needs a known `sha256`, or to be `trusted`.
     trusted : bool
         Whether the user vouches for the checkpoint.
+    url : str or None
+        Where the checkpoint is published, for ``hbcoop models fetch``.
+    restricted : bool
+        Whether its licence restricts use, so that it has to be accepted before the checkpoint is fetched.
     dtype : str
         Float type it runs in, ``float64`` unless the family cannot; ``dtype_reason`` then says why.
     atom_energies, charges : bool
@@ -92,6 +96,8 @@ class ModelCard:
     sha256: str | None = None
     pickled: bool = False
     trusted: bool = False
+    url: str | None = None
+    restricted: bool = False
     dtype: str = "float64"
     dtype_reason: str = ""
     atom_energies: bool = False

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,10 +21,20 @@ from hbcoop_dist.models.base import ModelCard, ModelError
 
 CHECKPOINTS_VARIABLE = "HBCOOP_CHECKPOINTS"
 CACHE_VARIABLE = "HBCOOP_CACHE"
+_PACKAGE_CACHES = {"mace": "mace"}
+"""Folders below ~/.cache where packages keep what they have downloaded themselves; older ones drop the punctuation."""
 
 
 class CheckpointError(ModelError):
     """A checkpoint is missing, or is not the one its card names."""
+
+
+class WrongCheckpointError(CheckpointError):
+    """A checkpoint is there and is not the one its card names; `path` is where."""
+
+    def __init__(self, message: str, path: Path) -> None:
+        super().__init__(message)
+        self.path = path
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +48,7 @@ class Checkpoint:
     sha256 : str
         Hash of the file, or of the files that matter in the folder.
     source : str
-        Where it was found: ``spec``, ``HBCOOP_CHECKPOINTS``, ``cache`` or ``embedded``.
+        Where it was found: ``spec``, ``HBCOOP_CHECKPOINTS``, ``cache``, ``package cache`` or ``embedded``.
     """
 
     path: Path
@@ -58,7 +69,8 @@ def find(card: ModelCard, path: str | os.PathLike[str] | None = None) -> Checkpo
     """Find a card's checkpoint and verify its hash.
 
     Looked at, in order: `path` (the spec's), every folder of ``HBCOOP_CHECKPOINTS`` and its subfolders, the user
-    cache.  The first that exists decides: a wrong hash there is an error, not a reason to look further.
+    cache, the cache of the family's own package.  The first that exists decides: a wrong hash there is an error, not a
+    reason to look further.
 
     Raises
     ------
@@ -77,7 +89,8 @@ def find(card: ModelCard, path: str | os.PathLike[str] | None = None) -> Checkpo
     places = "\n".join(f"  {place}" for place in looked_at) or "  (nowhere)"
     raise CheckpointError(
         f"model {card.name}: expected checkpoint {card.checkpoint or path}, found none; looked at\n{places}\n"
-        f"Give its path in the spec, or put it into a folder named by {CHECKPOINTS_VARIABLE}."
+        + (f"Fetch it with: hbcoop models fetch {card.name}\nOr give" if card.url else "Give")
+        + f" its path in the spec, or put it into a folder named by {CHECKPOINTS_VARIABLE}."
     )
 
 
@@ -97,6 +110,13 @@ def _candidates(card: ModelCard, path: str | os.PathLike[str] | None) -> Iterato
                 if (below / card.checkpoint).exists():
                     yield CHECKPOINTS_VARIABLE, below / card.checkpoint
     yield "cache", cache_folder() / card.checkpoint
+    for name in (card.checkpoint, re.sub(r"\W", "", card.checkpoint)):
+        if folder_of_package := _PACKAGE_CACHES.get(card.family):
+            yield "package cache", _user_cache() / folder_of_package / name
+
+
+def _user_cache() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
 
 
 def identity(card: ModelCard, path: str | os.PathLike[str] | None = None) -> str:
@@ -145,9 +165,10 @@ def _verified(card: ModelCard, path: Path) -> str:
         raise CheckpointError(f"model {card.name}: expected files {', '.join(patterns)} in {path}, found none")
     found = sha256_of(path, patterns)
     if card.sha256 is not None and found != card.sha256:
-        raise CheckpointError(
+        raise WrongCheckpointError(
             f"model {card.name}: {path} is not its checkpoint (another model, or a truncated or re-saved copy): "
-            f"expected sha256 {card.sha256}, found {found}"
+            f"expected sha256 {card.sha256}, found {found}",
+            path,
         )
     return found
 

@@ -30,7 +30,12 @@ _OFF = "Kovacs et al., J. Am. Chem. Soc. 2025, 147, 17598, doi:10.1021/jacs.4c07
 _ELEMENTS = (1, 6, 7, 8, 9, 15, 16, 17, 35, 53)
 
 
-def _card(name: str, checkpoint: str, sha256: str, cutoff: float, citation: str = _OFF) -> ModelCard:
+_URL = "https://raw.githubusercontent.com/ACEsuit/mace-off/main"
+
+
+def _card(
+    name: str, checkpoint: str, sha256: str, cutoff: float, folder: str | None = "mace_off23", citation: str = _OFF
+) -> ModelCard:
     return ModelCard(
         name=name,
         family="mace",
@@ -41,6 +46,8 @@ def _card(name: str, checkpoint: str, sha256: str, cutoff: float, citation: str 
         checkpoint=checkpoint,
         sha256=sha256,
         pickled=True,
+        url=None if folder is None else f"{_URL}/{folder}/{checkpoint}",
+        restricted=True,
         atom_energies=True,
         cutoff=cutoff,
         layers=2,
@@ -82,6 +89,7 @@ CARDS = (
         "MACE-OFF23-SC_swa.model",
         "32c9fb51704f96da855c67e0cdc9894f3e41694e98b7a0ed8813388b9f21db33",
         5.0,
+        None,
         f"{_OFF} (method); soft core: arXiv 2405.18171",
     ),
     _card(
@@ -89,6 +97,7 @@ CARDS = (
         "MACE-OFF24_medium.model",
         "e5ccf5837f685899811a68754e7c994393bfd1a81720393b03c643b46c70bc69",
         6.0,
+        "mace_off24",
     ),
 )
 _NETWORKS = ("MACE", "ScaleShiftMACE")
