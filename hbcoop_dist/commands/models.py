@@ -9,7 +9,7 @@ from ase.data import chemical_symbols
 from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
-from rich.table import Table
+from rich.table import Column, Table
 
 from hbcoop_dist.models import checkpoints, contract, registry
 from hbcoop_dist.models import fetch as downloads
@@ -90,7 +90,7 @@ def _with_bar(card: ModelCard, console: Console) -> checkpoints.Checkpoint:
 
 def verify(console: Console) -> bool:
     """Look for every model's checkpoint and hash it; True when none is wrong."""
-    table, wrong = Table("model", "checkpoint", "where", box=None), []
+    table, wrong = Table("model", "checkpoint", Column("where", overflow="fold"), box=None), []
     for name, card in registry.cards().items():
         if card.checkpoint is None and "embedded" not in card.options:
             continue

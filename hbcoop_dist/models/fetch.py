@@ -52,6 +52,8 @@ def _download(card: ModelCard, url: str, kept: Path, progress: Progress) -> None
     from filelock import FileLock
 
     kept.parent.mkdir(parents=True, exist_ok=True)
+    # it says where from and where to, on stderr, in the middle of the bar
+    pooch.get_logger().setLevel("WARNING")
     part = kept.with_name(f"{kept.name}.part")
 
     def resume(url: str, output: str, _: object) -> None:
