@@ -172,6 +172,8 @@ def retry(
         )
         summary = run(drawn, store, cluster=profile, retry=RETRYABLE, match=match)
         typer.echo(f"{store}: {summary}")
+        if match and not summary.computed:
+            typer.echo(f"{store}: nothing to try again: no cell that failed has {match!r} in its reason")
         undone = undone or not summary.ok
     if undone:
         typer.echo(f"see why with: hbcoop status {store}", err=True)
@@ -284,7 +286,7 @@ def cluster_submit(
         typer.echo(script, nl=False)
         return
     job = cluster_command.submit(script, store)
-    typer.echo(f"job {job} runs the driver; see how it stands with: hbcoop status {store}")
+    typer.echo(f"job {job} runs the driver; once it has begun, see how it stands with: hbcoop status {store}")
 
 
 @app.command()

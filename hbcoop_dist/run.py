@@ -99,7 +99,7 @@ def run(
     retry : collection of str
         Final statuses to compute again, e.g. ``("failed", "unconverged")``.
     match : str
-        Only those of them whose reason has this text in it, in capitals or not.
+        Only those of them whose reason has this text in it, in capitals or not, and nothing else.
     report : Path, optional
         HTML file for a Dask performance report.
     display : Display, optional

@@ -55,7 +55,7 @@ def survey(plan: Plan, writer: StoreWriter, retry: Collection[str], match: str =
     retry : collection of str
         Final statuses to compute again.
     match : str
-        Only where the reason has this text in it.
+        Only where the reason has this text in it, and no cells beside them.
 
     Raises
     ------
@@ -73,6 +73,8 @@ def survey(plan: Plan, writer: StoreWriter, retry: Collection[str], match: str =
     again: set[str] = set()
     for cell, tasks in plan.cell_tasks.items():
         labels = labels_of(cell)
+        if match and not retried(labels):
+            continue
         final = statuses[labels] in FINAL and keys.get(labels) == tasks.complex.energies[-1]
         if final and not retried(labels) and labels not in outdated and labels not in lost:
             continue

@@ -346,3 +346,16 @@ def test_without_all_candidates_no_rotamers_are_chosen(tmp_path: Path, monkeypat
     assert reason == "rotamers could not be chosen: syn-syn: code: ValueError: no such orbital"
     monkeypatch.setattr(work, "_candidates", real)
     assert run(tmp_path, store, rotamer="lowest", lengths=[2, 3]).statuses == {"done": 2}
+
+
+def test_a_retry_of_one_reason_leaves_everything_else_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = tmp_path / "a.zarr"
+    assert run(tmp_path, store, minimize={"max_calls": 1}, lengths=[2]).statuses == {"unconverged": 1}
+    drawn = hb.plan(hb.load_campaign(spec_file(tmp_path, minimize={"max_calls": 1})))
+
+    def again(match: str) -> Summary:
+        return hb.run(drawn, store, serial=True, display=QuietDisplay(), retry=("unconverged",), match=match)
+
+    assert again("out of memory").computed == 0, "a cell without that reason was computed, or one that was pending"
+    found = again("CALLS")
+    assert (found.computed, found.statuses) == (1, {"unconverged": 1, "pending": 1})

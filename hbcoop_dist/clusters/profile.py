@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
+from dask.utils import parse_bytes
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 
@@ -107,6 +109,21 @@ class Pool(_Frozen):
         if value is not None and WALLTIME.fullmatch(str(value)) is None:
             raise ValueError(f"expected hours:minutes:seconds or days-hours:minutes:seconds, found {value!r}")
         return value
+
+    @field_validator("memory")
+    @classmethod
+    def _memory(cls, value: str | None) -> str | None:
+        try:
+            if value is not None:
+                parse_bytes(value)
+        except ValueError:
+            raise ValueError(f"expected a size like 16GB, found {value!r}") from None
+        return value
+
+    @property
+    def slurm_memory(self) -> str | None:
+        """`memory` as dask-jobqueue writes it for sbatch: Slurm's G are of 1024^3 bytes, rounded up."""
+        return None if self.memory is None else f"{math.ceil(parse_bytes(self.memory) / 2**30)}G"
 
     @property
     def gpus(self) -> bool:

@@ -41,7 +41,7 @@ def step_command(scheduler: str, name: str, pool: Pool, interface: str | None) -
     if pool.gpus:
         step.append("--gpus-per-task=1")
     if pool.memory:
-        step.append(f"--mem={pool.memory.removesuffix('B')}")
+        step.append(f"--mem={pool.slurm_memory}")
     python = pool.python or sys.executable
     network = ["--interface", interface] if interface else []
     # one worker that dies leaves the others of its step alone
@@ -78,7 +78,7 @@ def allocation_directives(profile: ClusterProfile) -> list[str]:
     if pool.gpus:
         lines.append(f"--gres={pool.gres or f'gpu:{pool.workers_per_job}'}")
     asked = {
-        "mem": pool.memory and pool.memory.removesuffix("B"),
+        "mem": pool.slurm_memory,
         "partition": pool.partition,
         "account": pool.account,
         "time": pool.walltime,

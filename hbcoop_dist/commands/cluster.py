@@ -36,13 +36,17 @@ def show_list(console: Console) -> None:
 
 
 def scripts(profile: ClusterProfile) -> str:
-    """What would be handed to sbatch (or started, on this machine) for the first job of every pool."""
+    """What would be handed to sbatch (or started, on this machine): the first job of every pool, or the one for all."""
+    if profile.kind == "allocation":
+        script = driver_script("SPEC", Path("STORE"), profile.profile, profile, None, [], [])
+        for name, pool in profile.pools.items():
+            step = step_command("tcp://DRIVER:PORT", f"{name}-1", pool, profile.interface)
+            script += f"# step of pool {name}: {shlex.join(step)}\n"
+        return script
     parts = []
     for name, pool in profile.pools.items():
         if profile.kind == "local":
             text = shlex.join(local_command("tcp://DRIVER:PORT", f"{name}-1", pool))
-        elif profile.kind == "allocation":
-            text = shlex.join(step_command("tcp://DRIVER:PORT", f"{name}-1", pool, profile.interface))
         else:
             from hbcoop_dist.clusters.slurm_job import job_script
 
@@ -75,6 +79,8 @@ def driver_script(
         asked += [f"--time={walltime}"] if walltime else []
     else:
         asked = ["-n 1", "--cpus-per-task=1", "--mem=4G", f"-t {walltime or DRIVER_WALLTIME}"]
+        # whoever pays for the workers pays for the driver; its partition is the site's default, or --directive's
+        asked += list(dict.fromkeys(f"--account={pool.account}" for pool in profile.pools.values() if pool.account))[:1]
     lines = [
         "#!/usr/bin/env bash",
         "#SBATCH -J hbcoop-driver",

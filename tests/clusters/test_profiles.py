@@ -39,6 +39,7 @@ def test_bundled_profiles_load_and_are_named_after_their_file(name: str) -> None
         ({"walltime": "4h"}, "field pools.gpu.walltime: expected hours:minutes:seconds"),
         ({"device": "gpu"}, "field pools.gpu.device"),
         ({"workers_per_job": 0}, "field pools.gpu.workers_per_job"),
+        ({"memory": "lots"}, "field pools.gpu.memory: expected a size like 16GB, found 'lots'"),
     ],
 )
 def test_what_is_wrong_is_said_with_its_line(tmp_path: Path, pool: dict[str, object], complaint: str) -> None:
@@ -134,7 +135,7 @@ def test_the_local_profile_is_one_worker_per_core_unless_said() -> None:
 def test_an_allocation_asks_for_all_its_nodes_and_steps_for_one_each() -> None:
     profile = load_profile("slurm-allocation")
     script = driver_script("nma", Path("a.zarr"), "slurm-allocation", profile, None, [], ["--qos=long"])
-    wanted = ("--nodes=2", "--ntasks-per-node=4", "--cpus-per-task=4", "--gres=gpu:4", "--mem=64G", "--time=12:00:00")
+    wanted = ("--nodes=2", "--ntasks-per-node=4", "--cpus-per-task=4", "--gres=gpu:4", "--mem=60G", "--time=12:00:00")
     for line in (*wanted, "--no-kill", "--qos=long"):
         assert f"#SBATCH {line}\n" in script
     step = step_command("tcp://DRIVER:1", "gpu-1", profile.pools["gpu"], "ib0")
@@ -145,7 +146,7 @@ def test_an_allocation_asks_for_all_its_nodes_and_steps_for_one_each() -> None:
         "--cpus-per-task=4",
         "--exact",
         "--gpus-per-task=1",
-        "--mem=64G",
+        "--mem=60G",
     ]
     assert step[step.index("--interface") + 1] == "ib0"
     assert step[step.index("--memory-limit") + 1] == str(16 * 10**9), "each of four workers has a quarter"
