@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from hbcoop_dist.progress import Count, Display
 
 BEAT_SECONDS = 2.0
@@ -54,8 +56,10 @@ class Progress:
 
     @property
     def alive(self) -> bool:
-        """Whether there is a driver that beats."""
-        return not self.over and time.time() - self.updated < SILENT_SECONDS
+        """Whether there is a driver that beats; one of this host that is gone does not, however late it did."""
+        pid, _, host = self.driver.removeprefix("pid ").partition(" on ")
+        gone = host == platform.node() and pid.isdigit() and not psutil.pid_exists(int(pid))
+        return not self.over and not gone and time.time() - self.updated < SILENT_SECONDS
 
 
 def read_progress(path: Path) -> Progress | None:

@@ -48,7 +48,7 @@ class Count:
         return f"{self.running} batches running, {self.tasks} tasks to go, {self.rate:.2f} cells/s, {self.left}"
 
     def __str__(self) -> str:
-        return f"{self.finished}/{self.cells} cells ({self.failed} not done), {self.words}"
+        return f"{self.finished}/{self.cells} cells ({self.failed} with problems), {self.words}"
 
 
 class Display(Protocol):

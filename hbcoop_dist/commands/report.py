@@ -48,14 +48,14 @@ def _progress(store: Path) -> list[str]:
         return []
     if not progress.alive:
         ago = (time.time() - progress.updated) / 60
-        return [f"no driver: {progress.driver} fell silent {ago:.0f} min ago; the same hbcoop run continues"]
+        return [f"no driver: {progress.driver} is gone, last heard of {ago:.0f} min ago; the same hbcoop run continues"]
     left = "end unknown yet"
     if progress.seconds_left is not None:
         end = datetime.fromtimestamp(time.time() + progress.seconds_left)
         left = f"should end about {end:%Y-%m-%d %H:%M}"
     lines = [
         f"running: {progress.driver}; {progress.done + progress.failed} of {progress.cells} cells of this run, "
-        f"{progress.failed} of them not done, {progress.running} batches at work, {left}"
+        f"{progress.failed} of them with problems, {progress.running} batches at work, {left}"
     ]
     if progress.dashboard:
         lines.append(f"Dask dashboard: {progress.dashboard}")
