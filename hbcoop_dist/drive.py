@@ -1,4 +1,7 @@
-"""Get results of tasks: batches go to the backend, and what comes back is in the journal before anyone sees it."""
+"""Get results of tasks: batches go to the backend, and what comes back is in the journal before a cell is made of it.
+
+What needs a result may be handed out before that result is kept: a driver that is killed then computes both again.
+"""
 
 from __future__ import annotations
 
