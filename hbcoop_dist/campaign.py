@@ -76,6 +76,8 @@ class ModelEntry(_Frozen):
     name: str = Field(min_length=1)
     family: str | None = None
     checkpoint: str | None = None
+    like: str | None = None
+    options: dict[str, str | int | float | bool] | None = None
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
     trust: bool = False
     calculator: str | None = None
@@ -95,8 +97,8 @@ class ModelEntry(_Frozen):
             raise ValueError(f"expected a name of its own for calculator {self.calculator}, found {self.name!r}")
         if self.family is not None and self.checkpoint is None:
             raise ValueError(f"expected a checkpoint beside family {self.family}, found none")
-        if self.family is None and (self.sha256 is not None or self.trust):
-            raise ValueError("expected a family and its checkpoint beside sha256 or trust, found none")
+        if self.family is None and (self.sha256 or self.trust or self.like or self.options):
+            raise ValueError("expected a family and its checkpoint beside like, options, sha256 or trust, found none")
         try:
             card = self.card()
         except ModelError as error:
@@ -118,7 +120,15 @@ class ModelEntry(_Frozen):
             )
         if self.family is None or self.checkpoint is None:
             return registry.card(self.name)
-        return registry.custom_card(self.name, self.family, self.checkpoint, sha256=self.sha256, trusted=self.trust)
+        return registry.custom_card(
+            self.name,
+            self.family,
+            self.checkpoint,
+            like=self.like,
+            options=self.options,
+            sha256=self.sha256,
+            trusted=self.trust,
+        )
 
 
 class CappingEntry(_Frozen):

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 IntArray = NDArray[np.int64]
 
 _MEMBERS = 8
+_ZOO = "https://github.com/aiqm/ani-model-zoo/archive/ani-2x.zip"
 
 
 def _card(name: str, theory: str, citation: str, elements: tuple[int, ...], cutoff: float, sha256: str) -> ModelCard:
@@ -41,13 +42,17 @@ def _card(name: str, theory: str, citation: str, elements: tuple[int, ...], cuto
         elements=elements,
         checkpoint=f"{name}_8x",
         sha256=sha256,
+        url=_ZOO,
         atom_energies=True,
         gpu=True,
         cutoff=cutoff,
         requires=("torch", "torchani", "pkg_resources"),
         packages=("torch", "torchani"),
         # The members' folders hold copies of the constants and training logs, which are never read.
-        options={"files": ("*.params", "sae_linfit.dat", "train?/networks/ANN-*")},
+        options={
+            "files": ("*.params", "sae_linfit.dat", "train?/networks/ANN-*"),
+            "archive": f"ani-model-zoo-ani-2x/resources/{name}_8x",
+        },
     )
 
 

@@ -80,6 +80,8 @@ class ModelCard:
         ``fast`` (batched with other cells) or ``minutes`` (one task per fragment).
     max_force : float or None
         The loosest converged max force the model can reach, eV/A; None leaves the campaign's.
+    extensive : bool
+        Whether the energy of molecules far apart is the sum of theirs, as physics has it.
     forces_are_gradient, rotation_invariant : bool
         False where the model does not promise it; the contract suite then measures the deviation.
     options : mapping
@@ -113,6 +115,7 @@ class ModelCard:
     needs_topology: bool = False
     single_point_cost: str = "fast"
     max_force: float | None = None
+    extensive: bool = True
     forces_are_gradient: bool = True
     rotation_invariant: bool = True
     options: Mapping[str, object] = field(default_factory=dict)
@@ -120,7 +123,7 @@ class ModelCard:
     @property
     def receptive_field(self) -> float | None:
         """How far one atom's energy sees, A: cutoff x layers; None when nothing bounds it."""
-        if self.cutoff is None or self.long_range:
+        if self.cutoff is None or self.long_range or not self.extensive:
             return None
         return self.cutoff * self.layers
 
@@ -171,7 +174,10 @@ class Potential(Protocol):
 
 
 class Family(Protocol):
-    """A family module: the cards it offers and how one is loaded."""
+    """A family module: the cards it offers and how one is loaded.
+
+    It may name ``SETTINGS`` too: options of its cards that a user may give beside a checkpoint of his own.
+    """
 
     CARDS: tuple[ModelCard, ...]
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import os
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,12 +16,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from hbcoop_dist.models import package_caches
 from hbcoop_dist.models.base import ModelCard, ModelError
 
 CHECKPOINTS_VARIABLE = "HBCOOP_CHECKPOINTS"
 CACHE_VARIABLE = "HBCOOP_CACHE"
-_PACKAGE_CACHES = {"mace": "mace"}
-"""Folders below ~/.cache where packages keep what they have downloaded themselves; older ones drop the punctuation."""
 
 
 class CheckpointError(ModelError):
@@ -86,11 +84,18 @@ def find(card: ModelCard, path: str | os.PathLike[str] | None = None) -> Checkpo
         looked_at.append(candidate)
         if candidate.exists():
             return Checkpoint(candidate, _verified(card, candidate), source)
-    places = "\n".join(f"  {place}" for place in looked_at) or "  (nowhere)"
-    raise CheckpointError(
-        f"model {card.name}: expected checkpoint {card.checkpoint or path}, found none; looked at\n{places}\n"
-        + (f"Fetch it with: hbcoop models fetch {card.name}\nOr give" if card.url else "Give")
-        + f" its path in the spec, or put it into a folder named by {CHECKPOINTS_VARIABLE}."
+    raise CheckpointError(_nowhere(card, path, looked_at))
+
+
+def _nowhere(card: ModelCard, path: str | os.PathLike[str] | None, looked_at: list[Path]) -> str:
+    if path is not None:
+        return f"model {card.name}: expected its checkpoint at {path}, found none"
+    folders = ", ".join(dict.fromkeys(str(place.parent) for place in looked_at))
+    remedies = [f"put it into a folder named by {CHECKPOINTS_VARIABLE}", "give its path in the spec"]
+    if card.url:
+        remedies.insert(0, f"fetch it with: hbcoop models fetch {card.name}")
+    return (
+        f"model {card.name}: expected checkpoint {card.checkpoint}, found none in {folders}; {', or '.join(remedies)}"
     )
 
 
@@ -110,13 +115,8 @@ def _candidates(card: ModelCard, path: str | os.PathLike[str] | None) -> Iterato
                 if (below / card.checkpoint).exists():
                     yield CHECKPOINTS_VARIABLE, below / card.checkpoint
     yield "cache", cache_folder() / card.checkpoint
-    for name in (card.checkpoint, re.sub(r"\W", "", card.checkpoint)):
-        if folder_of_package := _PACKAGE_CACHES.get(card.family):
-            yield "package cache", _user_cache() / folder_of_package / name
-
-
-def _user_cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    for place in package_caches.places(card):
+        yield "package cache", place
 
 
 def identity(card: ModelCard, path: str | os.PathLike[str] | None = None) -> str:
@@ -170,7 +170,19 @@ def _verified(card: ModelCard, path: Path) -> str:
             f"expected sha256 {card.sha256}, found {found}",
             path,
         )
+    seen = first_seen(path)
+    if card.sha256 is None and seen.exists() and found != seen.read_text().strip():
+        raise WrongCheckpointError(
+            f"model {card.name}: {path} is not what was fetched: expected sha256 {seen.read_text().strip()} as in "
+            f"{seen.name}, found {found}",
+            path,
+        )
     return found
+
+
+def first_seen(path: Path) -> Path:
+    """File that keeps the hash of a checkpoint as it came, where nobody has published one."""
+    return path.with_name(f"{path.name}.sha256")
 
 
 def _patterns(card: ModelCard) -> tuple[str, ...]:

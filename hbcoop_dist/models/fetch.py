@@ -5,12 +5,21 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import zipfile
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
 from hbcoop_dist.models.base import ModelCard
-from hbcoop_dist.models.checkpoints import Checkpoint, CheckpointError, WrongCheckpointError, cache_folder, find
+from hbcoop_dist.models.checkpoints import (
+    Checkpoint,
+    CheckpointError,
+    WrongCheckpointError,
+    cache_folder,
+    find,
+    first_seen,
+    sha256_of,
+)
 
 OFFLINE_VARIABLE = "HBCOOP_OFFLINE"
 TIMEOUT_SECONDS = 30
@@ -24,34 +33,86 @@ def fetch(card: ModelCard, progress: Progress = lambda here, total: None) -> Che
     Raises
     ------
     CheckpointError
-        When a copy that is here is not the card's, the card names no public address or no hash, ``HBCOOP_OFFLINE``
-        forbids it, the download breaks off (the next one goes on from there), or what came is not the card's.
+        When a copy that is here is not the card's, the card names no public address (or, of a pickle, no hash),
+        ``HBCOOP_OFFLINE`` forbids it, the download breaks off (the next one goes on from there), or what came is not
+        the card's.
     """
     if card.checkpoint is None:
         raise CheckpointError(f"model {card.name}: its parameters come with a package, there is nothing to fetch")
     kept = cache_folder() / card.checkpoint
-    try:
-        return find(card)
-    except WrongCheckpointError as error:
-        # ours is replaced, a user's own is not
-        if error.path != kept:
-            raise
-    except CheckpointError:
-        pass
-    if card.url is None or card.sha256 is None:
+    if found := _here(card, kept):
+        return found
+    if card.url is None or (card.pickled and card.sha256 is None):
         raise CheckpointError(f"model {card.name}: expected a public address and a hash in its card, found none")
     if os.environ.get(OFFLINE_VARIABLE, "") not in ("", "0"):
         raise CheckpointError(f"model {card.name}: expected leave to download, found {OFFLINE_VARIABLE} set")
-    _download(card, card.url, kept, progress)
-    return find(card)
-
-
-def _download(card: ModelCard, url: str, kept: Path, progress: Progress) -> None:
-    import pooch
-    import requests
     from filelock import FileLock
 
     kept.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(kept.with_name(f"{kept.name}.lock")):
+        # another process may have fetched it meanwhile
+        return _here(card, kept) or _fetched(card, card.url, kept, progress)
+
+
+def _here(card: ModelCard, kept: Path) -> Checkpoint | None:
+    """A copy that is here already; a wrong one of our own is removed, a user's own is not."""
+    try:
+        return find(card)
+    except WrongCheckpointError as error:
+        if error.path != kept:
+            raise
+        _remove(kept)
+    except CheckpointError:
+        pass
+    return None
+
+
+def _fetched(card: ModelCard, url: str, kept: Path, progress: Progress) -> Checkpoint:
+    folder = card.options.get("archive")
+    if isinstance(folder, str):
+        archive = kept.with_name(f"{kept.name}.zip")
+        _download(card, url, None, archive, progress)
+        _unpack(card, archive, folder, kept)
+    else:
+        _download(card, url, card.sha256, kept, progress)
+        if card.sha256 is None:
+            first_seen(kept).write_text(sha256_of(kept))
+    try:
+        return find(card)
+    except WrongCheckpointError as error:
+        _remove(kept)
+        raise CheckpointError(f"model {card.name}: what {url} sent is not its checkpoint: {error}") from error
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
+
+
+def _unpack(card: ModelCard, archive: Path, folder: str, kept: Path) -> None:
+    """One folder of an archive, there as a whole or not at all."""
+    part = kept.with_name(f"{kept.name}.unpacked")
+    shutil.rmtree(part, ignore_errors=True)
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            names = [name for name in opened.namelist() if name.startswith(f"{folder}/")]
+            if not names:
+                raise CheckpointError(f"model {card.name}: expected folder {folder} in {card.url}, found none")
+            opened.extractall(part, names)
+    except zipfile.BadZipFile as error:
+        raise CheckpointError(f"model {card.name}: what {card.url} sent is no zip archive: {error}") from error
+    finally:
+        archive.unlink()
+    (part / folder).rename(kept)
+    shutil.rmtree(part)
+
+
+def _download(card: ModelCard, url: str, sha256: str | None, kept: Path, progress: Progress) -> None:
+    import pooch
+    import requests
+
     # it says where from and where to, on stderr, in the middle of the bar
     pooch.get_logger().setLevel("WARNING")
     part = kept.with_name(f"{kept.name}.part")
@@ -60,19 +121,19 @@ def _download(card: ModelCard, url: str, kept: Path, progress: Progress) -> None
         _append(url, part, progress)
         shutil.copyfile(part, output)
 
-    with FileLock(kept.with_name(f"{kept.name}.lock")):
-        try:
-            pooch.retrieve(url, f"sha256:{card.sha256}", kept.name, kept.parent, downloader=resume)
-        except requests.RequestException as error:
-            raise CheckpointError(
-                f"model {card.name}: {error}; what has come is kept, the same command goes on from there"
-            ) from error
-        except ValueError as error:
-            part.unlink(missing_ok=True)
-            raise CheckpointError(
-                f"model {card.name}: what {url} sent is not its checkpoint: expected sha256 {card.sha256}"
-            ) from error
+    known = None if sha256 is None else f"sha256:{sha256}"
+    try:
+        pooch.retrieve(url, known, kept.name, kept.parent, downloader=resume)
+    except requests.RequestException as error:
+        raise CheckpointError(
+            f"model {card.name}: {error}; what has come is kept, the same command goes on from there"
+        ) from error
+    except ValueError as error:
         part.unlink(missing_ok=True)
+        raise CheckpointError(
+            f"model {card.name}: what {url} sent is not its checkpoint: expected sha256 {sha256}"
+        ) from error
+    part.unlink(missing_ok=True)
 
 
 def _append(url: str, part: Path, progress: Progress) -> None:

@@ -100,6 +100,7 @@ CARDS = (
         "mace_off24",
     ),
 )
+SETTINGS = ("head",)
 _NETWORKS = ("MACE", "ScaleShiftMACE")
 
 

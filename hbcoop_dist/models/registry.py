@@ -21,7 +21,7 @@ from hbcoop_dist.models import checkpoints
 from hbcoop_dist.models.base import Family, ModelCard, ModelError, Potential
 
 ENTRY_POINT_GROUP = "hbcoop_dist.models"
-BUILTIN_FAMILIES = ("so3lr", "ani", "mace", "sevennet", "xtb", "openmm", "toy", "ase")
+BUILTIN_FAMILIES = ("so3lr", "ani", "mace", "orb", "sevennet", "xtb", "openmm", "toy", "ase")
 _FILES = {"ase": "ase_calculator"}
 
 
@@ -114,10 +114,12 @@ def custom_card(
     checkpoint: str | os.PathLike[str],
     overrides: Mapping[str, Any] | None = None,
     *,
+    like: str | None = None,
+    options: Mapping[str, Any] | None = None,
     sha256: str | None = None,
     trusted: bool = False,
 ) -> ModelCard:
-    """A card for a user's own checkpoint of a known family: the family's first card, told that its origin is unknown.
+    """A card for a user's own checkpoint of a known family: that of a model it is like, its origin unknown.
 
     Parameters
     ----------
@@ -126,6 +128,10 @@ def custom_card(
         `checkpoints.find`, since a card holds no paths.
     overrides
         Other fields of `ModelCard` that differ from the family's first card, e.g. ``elements``.
+    like
+        Model of the family whose architecture it has; the family's first one unless given.
+    options
+        Settings of the family, e.g. ``head`` of MACE networks with several.
     sha256
         Of the checkpoint, where the user knows it: another file is refused then.
     trusted
@@ -134,7 +140,8 @@ def custom_card(
     Raises
     ------
     ModelError
-        When the family is unknown or reads no checkpoint, or the name is taken.
+        When the family is unknown or reads no checkpoint, the name is taken, `like` is none of its models, or it has
+        no such setting.
     """
     registry = _registry()
     if family not in registry.families:
@@ -144,18 +151,32 @@ def custom_card(
         raise ModelError(f"model {name}: that name belongs to a registered model; choose another")
     if not registry.families[family].CARDS:
         raise ModelError(f"model {name}: family {family} has no cards and reads no checkpoint")
-    template = registry.families[family].CARDS[0]
+    template = _template(name, family, like)
+    known = getattr(registry.families[family], "SETTINGS", ())
+    if foreign := sorted(set(options or ()) - set(known)):
+        found = f"expected options among {', '.join(known)}" if known else f"family {family} has no options"
+        raise ModelError(f"model {name}: {found}, found {', '.join(foreign)}")
     if template.checkpoint is None and "embedded" not in template.options:
         raise ModelError(f"model {name}: family {family} has its parameters built in and reads no checkpoint")
     fields: dict[str, Any] = {
         "level_of_theory": f"user-supplied parameters of family {family}",
         "licence": "unknown (user-supplied)",
         "citation": f"method: {template.citation}",
-        "options": {key: value for key, value in template.options.items() if key != "embedded"},
+        "options": {**{key: v for key, v in template.options.items() if key != "embedded"}, **(options or {})},
+        "url": None,
         **(overrides or {}),
     }
     fields |= {"name": name, "checkpoint": Path(checkpoint).name, "sha256": sha256, "trusted": trusted}
     return replace(template, **fields)
+
+
+def _template(name: str, family: str, like: str | None) -> ModelCard:
+    offered = {card.name: card for card in _registry().families[family].CARDS}
+    if like is None:
+        return next(iter(offered.values()))
+    if like not in offered:
+        raise ModelError(f"model {name}: expected like to be one of {', '.join(offered)}, found {like!r}")
+    return offered[like]
 
 
 def available(model: ModelCard, checkpoint: str | os.PathLike[str] | None = None, *, here: bool = True) -> Availability:

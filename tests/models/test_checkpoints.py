@@ -118,3 +118,14 @@ def test_parameter_hash_ignores_order_and_sees_values_names_and_types() -> None:
         {"a": one.reshape(3, 1)},
     ]
     assert len({parameter_hash(variant) for variant in variants}) == len(variants)
+
+
+def test_torchani_s_own_resources_count_only_where_it_has_downloaded_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Path, "home", lambda: tmp_path)
+    reason = available(card("ani-1x")).reason
+    assert "expected checkpoint ani-1x_8x, found none" in reason, "the empty files of its wheel were taken"
+    put(tmp_path / ".local" / "torchani" / "ani-1x_8x.info", b"ani-1x_8x/")
+    put(tmp_path / ".local" / "torchani" / "ani-1x_8x" / "sae_linfit.dat", b"H = 1")
+    assert f"{tmp_path}/.local/torchani/ani-1x_8x is not its checkpoint" in available(card("ani-1x")).reason

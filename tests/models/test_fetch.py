@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
+import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -15,7 +16,7 @@ from rich.console import Console
 
 from hbcoop_dist.commands import models as command
 from hbcoop_dist.models import CheckpointError, ModelCard, ModelError, card, registry
-from hbcoop_dist.models.checkpoints import find
+from hbcoop_dist.models.checkpoints import find, sha256_of
 from hbcoop_dist.models.fetch import accept, accepted, fetch
 
 CONTENT = bytes(range(256)) * 4096
@@ -109,6 +110,43 @@ def test_a_spoiled_copy_in_the_cache_is_replaced_and_one_of_the_user_s_is_not(mo
     with pytest.raises(CheckpointError, match="is not its checkpoint"):
         fetch(model)
     assert mine.read_bytes() == b"mine"
+
+
+def test_an_archive_is_fetched_and_its_folder_kept(model: ModelCard, server: Server, tmp_path: Path) -> None:
+    inside = {"zoo/resources/x/net.params": b"parameters", "zoo/resources/y/net.params": b"another model's"}
+    with zipfile.ZipFile(tmp_path / "zoo.zip", "w") as archive:
+        for name, content in inside.items():
+            archive.writestr(name, content)
+    server.content = (tmp_path / "zoo.zip").read_bytes()
+    folder = tmp_path / "x"
+    folder.mkdir()
+    (folder / "net.params").write_bytes(b"parameters")
+    zipped = replace(model, checkpoint="x", sha256=sha256_of(folder), options={"archive": "zoo/resources/x"})
+    found = fetch(zipped)
+    assert {path.name for path in found.path.iterdir()} == {"net.params"}
+    assert {path.name for path in found.path.parent.iterdir()} <= {"x", "x.lock"}
+    (found.path / "net.params").write_bytes(b"spoiled")
+    assert (fetch(zipped).path / "net.params").read_bytes() == b"parameters"
+    with pytest.raises(CheckpointError, match="expected folder zoo/resources/z"):
+        fetch(replace(zipped, checkpoint="z", options={"archive": "zoo/resources/z"}))
+    wrong = replace(zipped, checkpoint="y", options={"archive": "zoo/resources/y"})
+    with pytest.raises(CheckpointError, match="is not its checkpoint"):
+        fetch(wrong)
+    assert not (found.path.parent / "y").exists()
+    server.content = CONTENT
+    with pytest.raises(CheckpointError, match="is no zip archive"):
+        fetch(wrong)
+
+
+def test_what_has_no_published_hash_is_held_to_what_came(model: ModelCard) -> None:
+    unknown = replace(model, sha256=None)
+    found = fetch(unknown)
+    found.path.write_bytes(CONTENT[:-1])
+    with pytest.raises(CheckpointError, match="is not what was fetched"):
+        find(unknown)
+    assert fetch(unknown).path.read_bytes() == CONTENT
+    with pytest.raises(CheckpointError, match="expected a public address and a hash"):
+        fetch(replace(unknown, checkpoint="z.model", pickled=True))
 
 
 def test_offline_means_offline(model: ModelCard, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
