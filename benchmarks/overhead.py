@@ -126,7 +126,8 @@ class Stopwatch:
         self.cluster = self.cluster or time.perf_counter() - self.begun
 
     def show(self, count: Count, *, last: bool = False) -> None:
-        self.first = self.first or time.perf_counter() - self.begun
+        if count.running and self.first is None:
+            self.first = time.perf_counter() - self.begun
 
     def close(self) -> None:
         pass

@@ -19,6 +19,7 @@ from hbcoop_dist.complete import Cells, Earlier
 from hbcoop_dist.drive import Driver, with_inputs
 from hbcoop_dist.execute import Backend, SerialBackend
 from hbcoop_dist.heartbeat import Heartbeat, Progress, read_progress
+from hbcoop_dist.identities import compare_identities, earlier_identities
 from hbcoop_dist.plan import Plan
 from hbcoop_dist.plan import plan as make_plan
 from hbcoop_dist.progress import Count, Display, default_display
@@ -220,6 +221,7 @@ class _Run:
         self.plan, self.writer, self.journal = plan, writer, writer.journal
         self.statuses = dict(found.statuses)
         self.todo, self.again = found.todo, found.again
+        self.earlier = earlier_identities(plan, writer)
         self.computed = 0
 
     def mark(self) -> None:
@@ -260,7 +262,7 @@ class _Run:
         cells = Cells(self.plan, self.todo, known)
         display.show(count)
         for cell in cells.complete():
-            self._write(cells, cell, count)
+            self._write(cells, cell, count, display)
             display.show(count)
 
         def idle() -> None:
@@ -274,13 +276,16 @@ class _Run:
                 count.tasks -= len(results)
                 count.running = driver.running
                 for cell in cells.take(results):
-                    self._write(cells, cell, count)
+                    self._write(cells, cell, count, display)
                 display.show(count)
         self.writer.flush()
         display.show(count, last=True)
 
-    def _write(self, cells: Cells, cell: Cell, count: Count) -> None:
+    def _write(self, cells: Cells, cell: Cell, count: Count, display: Display) -> None:
         records = cells.records(cell)
+        if told := compare_identities(self.earlier, records[0]):
+            display.say(told)
+            del self.earlier[cell.model]
         self.writer.write(records)
         if not cells.left[cell.model]:
             # one flush for a model that is complete costs as much as one for its first cell
