@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache, partial
 
@@ -110,10 +110,15 @@ def dimer_records(
 
 def cell_status(tasks: CellTasks, results: Lookup) -> tuple[Status, str]:
     """The gravest status among the tasks of a cell and its reason, which names the dimer when it lies there."""
+    dimers = [(f"isolated dimer of H-bond {bond}: ", parts.keys) for bond, parts in enumerate(tasks.dimers, 1)]
+    return gravest([("", tasks.complex.keys), *dimers], results)
+
+
+def gravest(places: Iterable[tuple[str, Iterable[str]]], results: Lookup) -> tuple[Status, str]:
+    """The gravest status among tasks and its reason; `places` are words for where a task is, and keys."""
     worst: tuple[Status, str] = ("done", "")
-    places = [("", tasks.complex)] + [(f"isolated dimer of H-bond {i + 1}: ", d) for i, d in enumerate(tasks.dimers)]
-    for where, parts in places:
-        for key in parts.keys:
+    for where, keys in places:
+        for key in keys:
             result = results(key)
             if _GRAVITY.index(result.status) > _GRAVITY.index(worst[0]):
                 worst = (result.status, where + result.reason)

@@ -131,6 +131,43 @@ class ModelEntry(_Frozen):
         )
 
 
+def _atoms(value: Any) -> tuple[int, ...]:
+    """Atoms counted from 0, alone or in ranges ``"0-11"`` (both ends included), as one ascending tuple."""
+    items = value if isinstance(value, list | tuple) else [value]
+    out: list[int] = []
+    for item in items:
+        match = re.fullmatch(r"\s*(\d+)\s*-\s*(\d+)\s*", item) if isinstance(item, str) else None
+        if match and int(match[1]) <= int(match[2]):
+            out += range(int(match[1]), int(match[2]) + 1)
+        elif type(item) is int and item >= 0:
+            out.append(item)
+        else:
+            raise ValueError(f'expected atoms counted from 0, alone or in ranges like "0-11", found {item!r}')
+    if not out or len(set(out)) != len(out):
+        raise ValueError(f"expected one or more atoms, each once, found {value!r}")
+    return tuple(sorted(out))
+
+
+Atoms = Annotated[tuple[int, ...], BeforeValidator(_atoms)]
+
+
+class SystemEntry(_Frozen):
+    """Any cluster in which a pair is marked: what is neither A nor B is C."""
+
+    name: str = Field(default="", description="label in the store; the file's name unless given")
+    file: str = Field(min_length=1)
+    A: Atoms
+    B: Atoms
+    geometry: Literal["fixed", "free"] = Field(default="fixed", description="as in the file, or minimised from there")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named_by_file(cls, value: Any) -> Any:
+        if isinstance(value, dict) and not value.get("name") and isinstance(value.get("file"), str):
+            return {**value, "name": PurePath(value["file"]).stem}
+        return value
+
+
 class CappingEntry(_Frozen):
     """One capping, for all lengths of the campaign or only for some."""
 
@@ -202,7 +239,7 @@ class CampaignSpec(_Frozen):
     kind: Literal["hbond"] = "hbond"
     models: Annotated[tuple[ModelItem, ...], BeforeValidator(_listed)] = Field(min_length=1)
     patterns: Annotated[tuple[Pattern, ...], BeforeValidator(_listed)] = Field(("arc",), min_length=1)
-    lengths: Lengths
+    lengths: Lengths = Field(default=(), validate_default=False)
     capping: Annotated[tuple[CappingItem, ...], BeforeValidator(_listed)] = Field(
         (CappingEntry(name="none"),), min_length=1
     )
@@ -211,8 +248,15 @@ class CampaignSpec(_Frozen):
         ({"all": str(Rotamer())},), min_length=1
     )
     minimize: Minimize = Minimize()
+    systems: Annotated[tuple[SystemEntry, ...], BeforeValidator(_listed)] = ()
 
-    @field_validator("models", "capping", mode="after")
+    @model_validator(mode="after")
+    def _something_asked(self) -> CampaignSpec:
+        if not self.lengths and not self.systems:
+            raise ValueError("expected lengths, or systems, found neither")
+        return self
+
+    @field_validator("models", "capping", "systems", mode="after")
     @classmethod
     def _unique_names(cls, items: tuple[Any, ...]) -> tuple[Any, ...]:
         return _unique(items, [item.name for item in items])

@@ -34,7 +34,7 @@ def choose_rotamers(plan: Plan, results: Callable[[str], TaskResult | None]) -> 
         found = {key: result for key in keys if (result := results(key)) is not None}
         if len(found) == len(keys):
             energies = {
-                plan.tasks[key].system: float(cast(float, result.data["energy"]))
+                plan.tasks[key].chain: float(cast(float, result.data["energy"]))
                 for key, result in found.items()
                 if result.status == "done"
             }

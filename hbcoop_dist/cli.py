@@ -207,7 +207,7 @@ def analyse(
         raise typer.BadParameter(f"--figure: expected a file ending in {', '.join(FIGURES)}, found {figure}")
     if figure is not None and not figure.absolute().parent.is_dir():
         raise typer.BadParameter(f"--figure: expected an existing folder, found {figure.absolute().parent}")
-    report_command.analyse(open_store(store), Console(), figure)
+    report_command.analyse(open_store(store), Console(), store, figure)
 
 
 @models_app.command("list")

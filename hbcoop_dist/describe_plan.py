@@ -44,8 +44,11 @@ def describe(plan: Plan) -> str:
     skipped: dict[str, Counter[str]] = {}
     for cell, reason in plan.skipped.items():
         skipped.setdefault(cell.model, Counter())[reason] += 1
+    systems = Counter(cell.model for cell in plan.systems)
+    for system, reason in plan.skipped_systems.items():
+        skipped.setdefault(system.model, Counter())[reason] += 1
     lines = [
-        f"campaign {plan.spec.campaign}: {len(plan.cells)} cells, "
+        f"campaign {plan.spec.campaign}: {len(plan.cells) + len(plan.systems) + len(plan.skipped_systems)} cells, "
         f"{len(plan.tasks)} tasks in {len(plan.batches)} batches"
     ]
     width = max(len(entry.name) for entry in plan.spec.models)
@@ -60,6 +63,8 @@ def describe(plan: Plan) -> str:
         if waiting[name]:
             line = f"{waiting[name]:4d} cells wait for their rotamers, {candidates[name]} short chains decide"
             lines.append(f"  {name:<{width}}  {line}")
+        if systems[name]:
+            lines.append(f"  {name:<{width}}  {systems[name]:4d} marked systems")
         for reason, count in skipped.get(name, {}).items():
             lines.append(f"  {name:<{width}}  {count:4d} cells skipped: {reason}")
     return "\n".join(lines)

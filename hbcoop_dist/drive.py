@@ -72,7 +72,8 @@ class Driver:
     def go_on(self, keys: Iterable[str]) -> None:
         """Let minimisations that gave up, and are to be tried again, go on from where they were."""
         for key in keys:
-            if self.journal.status(key) == "unconverged" and (before := self.journal.get(key)) is not None:
+            before = self.journal.get(key) if self.journal.status(key) == "unconverged" else None
+            if before is not None and "hessian" in before.data:
                 q, curvature = (np.asarray(before.data[name], dtype=float) for name in ("q", "hessian"))
                 self._restarts.write(key, State(q, curvature))
 

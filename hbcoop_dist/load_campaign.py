@@ -46,7 +46,8 @@ def _resolved(spec: CampaignSpec, path: Path) -> CampaignSpec:
     base = path.resolve().parent
     models = tuple(_entry_resolved(base, entry) for entry in spec.models)
     geometry = tuple(name if name == "own" else _absolute(base, name) for name in spec.geometry)
-    return spec.model_copy(update={"models": models, "geometry": geometry})
+    systems = tuple(entry.model_copy(update={"file": _absolute(base, entry.file)}) for entry in spec.systems)
+    return spec.model_copy(update={"models": models, "geometry": geometry, "systems": systems})
 
 
 def _entry_resolved(base: Path, entry: ModelEntry) -> ModelEntry:

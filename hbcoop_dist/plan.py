@@ -11,6 +11,8 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from hbcoop_dist.campaign import CampaignSpec, Cell, Minimize, cells_of
+from hbcoop_dist.marked import read_systems
+from hbcoop_dist.marked_tasks import SystemCell, SystemTasks, system_batches, system_tasks, unsuitable
 from hbcoop_dist.models import checkpoints, registry
 from hbcoop_dist.models.base import ModelCard, ModelError
 from hbcoop_dist.outline import Group, Outline, group, outline, tasks_of
@@ -74,6 +76,10 @@ class Plan:
     questions : mapping of Cell to tuple of str
         Cells whose rotamers are chosen by energy and still open: keys of the candidates that decide.  Once those have
         results, `plan` is asked again with what was `chosen`.
+    systems : mapping of SystemCell to SystemTasks
+        Every model and marked system that will run.
+    skipped_systems : mapping of SystemCell to str
+        Those that will not, and why.
     device : str
     elsewhere : frozenset of str
         As they were given to `plan`.
@@ -87,6 +93,8 @@ class Plan:
     batches: tuple[Batch, ...] = field(repr=False)
     cell_tasks: Mapping[Cell, CellTasks] = field(repr=False)
     questions: Mapping[Cell, tuple[str, ...]] = field(repr=False)
+    systems: Mapping[SystemCell, SystemTasks] = field(repr=False)
+    skipped_systems: Mapping[SystemCell, str] = field(repr=False)
     device: str = "cpu"
     elsewhere: frozenset[str] = frozenset()
 
@@ -126,6 +134,8 @@ def plan(
         When a reference set of geometries cannot be read, or holds nothing that a cell asks for.
     ModelError
         When a checkpoint named in the spec is not there, or is not what it should be.
+    MarkedSystemError
+        When the file of a marked system cannot be read, or A and B are not atoms of it.
     """
     cells = tuple(_decided(cell, chosen) for cell in cells_of(spec))
     sources, absent = _sources(spec, elsewhere)
@@ -137,7 +147,7 @@ def plan(
     grid = cells[: len(cells) // len(spec.models)]
     draft = _Draft(_Outlines(spec.minimize, references, chosen, device))
     skipped: dict[Cell, str] = {}
-    for first in range(0, len(cells), len(grid)):
+    for first in range(0, len(cells), len(grid) or 1):
         own = cells[first : first + len(grid)]
         if (model := own[0].model) in absent:
             skipped.update(dict.fromkeys(own, absent[model]))
@@ -145,6 +155,10 @@ def plan(
             skipped.update(draft.add(sources[model], own))
     if sources:
         _refuse_unused(references, grid, draft.missing)
+    systems, skipped_systems = _systems(spec, sources, absent)
+    for tasks in systems.values():
+        draft.tasks.update((task.key, task) for task in tasks.tasks)
+    draft.batches += system_batches(list(systems.items()))
     return Plan(
         spec,
         cells,
@@ -154,6 +168,8 @@ def plan(
         tuple(draft.batches),
         draft.cell_tasks,
         draft.questions,
+        systems,
+        skipped_systems,
         device,
         frozenset(elsewhere),
     )
@@ -191,6 +207,24 @@ def _sources(spec: CampaignSpec, elsewhere: Collection[str]) -> tuple[dict[str, 
         else:
             sources[entry.name] = ModelSource(card, checkpoints.identity(card), here=here)
     return sources, absent
+
+
+def _systems(
+    spec: CampaignSpec, sources: Mapping[str, ModelSource], absent: Mapping[str, str]
+) -> tuple[dict[SystemCell, SystemTasks], dict[SystemCell, str]]:
+    found: dict[SystemCell, SystemTasks] = {}
+    skipped: dict[SystemCell, str] = {}
+    marked = read_systems(spec.systems)
+    for entry in spec.models:
+        for system in marked:
+            cell = SystemCell(entry.name, system)
+            if entry.name in absent:
+                skipped[cell] = absent[entry.name]
+            elif why := unsuitable(sources[entry.name].card, system):
+                skipped[cell] = why
+            else:
+                found[cell] = system_tasks(sources[entry.name], system, spec.minimize)
+    return found, skipped
 
 
 class _Outlines:

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
+from itertools import chain
 from operator import attrgetter
 from pathlib import Path
 
@@ -37,6 +38,7 @@ from hbcoop_dist.store import (
 )
 from hbcoop_dist.store.errors import writing
 from hbcoop_dist.survey import FINAL, Survey, labels_of, survey
+from hbcoop_dist.system_cells import SystemCells
 from hbcoop_dist.tasks import PROTOCOL_VERSION
 
 SWITCH_SECONDS = 0.0005
@@ -139,9 +141,10 @@ def run(
             backend = cache(lambda: stack.enter_context(start))
             driver = Driver(writer.journal, backend, str(scratch_path(path)))
             settled = _settled(plan, driver, shown)
-            run_ = _Run(settled, writer, survey(settled, writer, retry, match))
+            systems = SystemCells(settled, str(path), retry, match)
+            run_ = _Run(settled, writer, survey(settled, writer, retry, match), systems)
             run_.mark()
-            if run_.todo:
+            if run_.todo or run_.systems.todo:
                 run_.compute(driver, shown)
             return run_.summary()
 
@@ -217,10 +220,10 @@ def _pools(
 class _Run:
     """One run of one plan into one open store."""
 
-    def __init__(self, plan: Plan, writer: StoreWriter, found: Survey) -> None:
-        self.plan, self.writer, self.journal = plan, writer, writer.journal
+    def __init__(self, plan: Plan, writer: StoreWriter, found: Survey, systems: SystemCells) -> None:
+        self.plan, self.writer, self.journal, self.systems = plan, writer, writer.journal, systems
         self.statuses = dict(found.statuses)
-        self.todo, self.again = found.todo, found.again
+        self.todo, self.again = found.todo, found.again | systems.again
         self.earlier = earlier_identities(plan, writer)
         self.computed = 0
 
@@ -241,6 +244,7 @@ class _Run:
         for labels, status in self.statuses.items():
             if status == "pending" and labels not in asked:
                 self._mark(labels, "skipped", f"not asked for by campaign {self.plan.spec.campaign}")
+        self.systems.mark()
         self.writer.flush()
 
     def _why_open(self, keys: Collection[str]) -> str:
@@ -255,15 +259,18 @@ class _Run:
 
     def compute(self, driver: Driver, display: Display) -> None:
         """Do every task the cells of this run need; write each cell as soon as its last task is over."""
-        needed = with_inputs(self.plan, (key for cell in self.todo for key in self.plan.cell_tasks[cell].keys))
+        wanted = (key for cell in self.todo for key in self.plan.cell_tasks[cell].keys)
+        needed = with_inputs(self.plan, chain(wanted, self.systems.keys))
         known = Earlier(self.journal, needed - self.again)
         driver.go_on(needed & self.again)
-        count = Count(len(self.todo), tasks=len(needed) - len(known))
+        count = Count(len(self.todo) + len(self.systems.todo), tasks=len(needed) - len(known))
         cells = Cells(self.plan, self.todo, known)
         display.show(count)
         for cell in cells.complete():
             self._write(cells, cell, count, display)
             display.show(count)
+        for system in self.systems.begin(known):
+            self._counted(self.systems.write(system), count)
 
         def idle() -> None:
             self.writer.flush_if_due()
@@ -277,6 +284,8 @@ class _Run:
                 count.running = driver.running
                 for cell in cells.take(results):
                     self._write(cells, cell, count, display)
+                for system in self.systems.take(results):
+                    self._counted(self.systems.write(system), count)
                 display.show(count)
         self.writer.flush()
         display.show(count, last=True)
@@ -292,6 +301,9 @@ class _Run:
             self.writer.flush_model(cell.model)
         status = records[0].status
         self.statuses[labels_of(cell)] = status
+        self._counted(status, count)
+
+    def _counted(self, status: str, count: Count) -> None:
         self.computed += 1
         if status == "done":
             count.done += 1
@@ -299,10 +311,14 @@ class _Run:
             count.failed += 1
 
     def summary(self) -> Summary:
-        return Summary(Counter(self.statuses[labels_of(cell)] for cell in self.plan.cells), self.computed)
+        cells = (self.statuses[labels_of(cell)] for cell in self.plan.cells)
+        return Summary(Counter(chain(cells, self.systems.statuses.values())), self.computed)
 
 
 def _layout(plan: Plan) -> Layout:
+    if not plan.cells:
+        # a store always has chains; of a campaign without any, every cell is skipped
+        return Layout(tuple(entry.name for entry in plan.spec.models), ("arc",), (2,), ("none",))
     axes = {dim: tuple(dict.fromkeys(map(attrgetter(dim), plan.cells))) for dim in CELL_DIMS}
     return Layout.from_labels(axes)
 

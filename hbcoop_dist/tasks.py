@@ -16,6 +16,7 @@ from hbcoop_dist.campaign import Minimize
 from hbcoop_dist.models.base import ModelCard
 from hbcoop_dist.structures import Structure, System
 from hbcoop_dist.structures.fragments import Molecules
+from hbcoop_dist.structures.marked import MarkedSystem
 
 PROTOCOL_VERSION = 3
 """Raised whenever the engine would give another number for the same key."""
@@ -26,7 +27,7 @@ LADDER = 6
 WHOLE_HESSIAN = 4
 """Longest chain whose whole out-of-plane Hessian is computed; longer ones start from it."""
 
-Kind = Literal["monomer", "candidate", "minimise", "energies"]
+Kind = Literal["monomer", "candidate", "minimise", "relax", "energies"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +58,11 @@ class Task:
     Attributes
     ----------
     key : str
-    kind : {"monomer", "candidate", "minimise", "energies"}
-        A candidate is minimised for its energy alone, by which rotamers are chosen.
+    kind : {"monomer", "candidate", "minimise", "relax", "energies"}
+        A candidate is minimised for its energy alone, by which rotamers are chosen; a marked system is relaxed in
+        Cartesian coordinates.
     model : str
-    system : System
+    system : System or MarkedSystem
     monomers : tuple of str
         Keys of the monomer of every unit (a minimisation starts from them).
     seeds : tuple of (str, System)
@@ -76,12 +78,18 @@ class Task:
     key: str
     kind: Kind
     model: str
-    system: System
+    system: System | MarkedSystem
     monomers: tuple[str, ...] = ()
     seeds: tuple[tuple[str, System], ...] = ()
     geometry: str | None = None
     given: Structure | None = None
     fragments: tuple[Molecules, ...] | None = None
+
+    @property
+    def chain(self) -> System:
+        """The system of a task that only chains have."""
+        assert isinstance(self.system, System)
+        return self.system
 
     @property
     def inputs(self) -> tuple[str, ...]:

@@ -27,6 +27,7 @@ from hbcoop_dist.engine.hessian import body_hessian
 from hbcoop_dist.engine.minimise import Minimised, Start, minimise, monomer_start
 from hbcoop_dist.engine.planarity import Planar, out_of_plane
 from hbcoop_dist.engine.quasi_newton import Goal, State
+from hbcoop_dist.engine.relax import relax
 from hbcoop_dist.engine.transplant import Monomer, Seed, leave_plane, transplant_hessian, warm_start
 from hbcoop_dist.models import registry
 from hbcoop_dist.models.base import ModelCard, Potential
@@ -35,6 +36,7 @@ from hbcoop_dist.results import Status, TaskResult
 from hbcoop_dist.structures import Structure, System, templates
 from hbcoop_dist.structures.bodies import acceptor_body, donor_body, nma_body
 from hbcoop_dist.structures.build import structure_of, tree_of
+from hbcoop_dist.structures.marked import MarkedSystem
 from hbcoop_dist.structures.measure import broken, planarity
 from hbcoop_dist.tasks import LADDER, WHOLE_HESSIAN, Batch, ModelSource, Task
 
@@ -97,6 +99,7 @@ def do_work(work: Work) -> list[TaskResult]:
         ("monomer", _monomers),
         ("candidate", _candidates),
         ("minimise", _minimisations),
+        ("relax", _relaxations),
         ("energies", _energies),
     ):
         tasks = [task for task in work.batch.tasks if task.kind == kind]
@@ -183,7 +186,7 @@ def _minimised(bench: _Bench, tasks: Sequence[Task], starts: Sequence[Start]) ->
 def _monomers(bench: _Bench, tasks: Sequence[Task]) -> Iterable[TaskResult]:
     """Minimise isolated units; add the Hessians every chain starts with."""
     potential, minimize = bench.potential, bench.minimize
-    crude = [monomer_start(potential, task.system, minimize.constraint) for task in tasks]
+    crude = [monomer_start(potential, task.chain, minimize.constraint) for task in tasks]
     starts = [replace(start, q=leave_plane(start.system, start.q, minimize.constraint)) for start in crude]
     found = _minimised(bench, tasks, starts)
     for task, one in zip(tasks, found, strict=True):
@@ -202,8 +205,8 @@ def _candidates(bench: _Bench, tasks: Sequence[Task]) -> Iterable[TaskResult]:
 
     Trimers start from dimers, so all of one length are minimised before the next.
     """
-    for length in sorted({task.system.length for task in tasks}):
-        same = [task for task in tasks if task.system.length == length]
+    for length in sorted({task.chain.length for task in tasks}):
+        same = [task for task in tasks if task.chain.length == length]
         found = _minimised(bench, same, [_start(task, bench.known, bench.minimize.constraint) for task in same])
         for task, one in zip(same, found, strict=True):
             status, reason = _verdict(one)
@@ -246,16 +249,33 @@ def _minimisations(bench: _Bench, tasks: Sequence[Task]) -> Iterable[TaskResult]
         yield TaskResult(task.key, status, reason, data)
 
 
+def _relaxations(bench: _Bench, tasks: Sequence[Task]) -> Iterable[TaskResult]:
+    """Minimise marked systems freely, one after the other."""
+    goal = _goal(bench.potential, bench.minimize)
+    for task in tasks:
+        assert isinstance(task.system, MarkedSystem)
+        one = relax(bench.potential, task.system.structure, goal)
+        reason = "" if one.converged else f"max force {one.max_force:.2e} eV/A after {one.force_calls} force calls"
+        data: dict[str, object] = {
+            "positions": one.positions,
+            "energy": one.energy,
+            "max_force": one.max_force,
+            "rms_force": one.rms_force,
+            "force_calls": one.force_calls,
+        }
+        yield TaskResult(task.key, "unconverged" if reason else "done", reason, data)
+
+
 def _kept(restarts: RestartFolder, task: Task, constraint: Constraint) -> State | None:
     """Where an earlier attempt at a minimisation was when it was killed."""
-    tree = tree_of(task.system)
+    tree = tree_of(task.chain)
     return restarts.read(task.key, tree.n_q, free_basis(tree, constraint).shape[1])
 
 
 def _planar(task: Task, one: Minimised, known: Mapping[str, TaskResult]) -> Planar:
     """What is to be judged; long chains with an out-of-plane Hessian put together from short ones."""
-    tree = tree_of(task.system)
-    if task.system.length <= WHOLE_HESSIAN:
+    tree = tree_of(task.chain)
+    if task.chain.length <= WHOLE_HESSIAN:
         return Planar(tree, one.path.q, one.structure)
     seeds = [
         Seed(
@@ -267,7 +287,7 @@ def _planar(task: Task, one: Minimised, known: Mapping[str, TaskResult]) -> Plan
         if "odd_hessian" in known[key].data
     ]
     basis = odd_basis(tree)
-    guess = transplant_hessian(task.system, seeds, basis @ basis.T)
+    guess = transplant_hessian(task.chain, seeds, basis @ basis.T)
     return Planar(tree, one.path.q, one.structure, basis.T @ guess @ basis)
 
 
@@ -288,13 +308,13 @@ def _start(task: Task, known: Mapping[str, TaskResult], constraint: Constraint) 
     units = [Monomer(np.asarray(data["q"]), np.asarray(data["nma"])) for data in monomers]
     waters = [
         Monomer(np.asarray(monomers[0][f"{body.name} q"]), np.asarray(monomers[0][body.name]))
-        for body in tree_of(task.system).bodies[len(units) :]
+        for body in tree_of(task.chain).bodies[len(units) :]
     ]
     # a seed that failed or broke is no loss: the start is only less good without it
     usable = [(known[key], system) for key, system in task.seeds if known[key].status in ("done", "unconverged")]
     seeds = [_seed(result, system, constraint) for result, system in usable]
-    start = warm_start(task.system, seeds, units, waters)
-    return replace(start, q=leave_plane(task.system, start.q, constraint))
+    start = warm_start(task.chain, seeds, units, waters)
+    return replace(start, q=leave_plane(task.chain, start.q, constraint))
 
 
 def _seed(result: TaskResult, system: System, constraint: Constraint) -> Seed:
@@ -330,4 +350,6 @@ def _geometry(task: Task, known: Mapping[str, TaskResult]) -> Structure:
     if task.given is not None:
         return task.given
     assert task.geometry is not None
-    return structure_of(task.system, np.asarray(known[task.geometry].data["q"]))
+    if isinstance(task.system, MarkedSystem):
+        return task.system.structure.with_positions(np.asarray(known[task.geometry].data["positions"]))
+    return structure_of(task.chain, np.asarray(known[task.geometry].data["q"]))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from datetime import datetime
 from pathlib import Path
 
@@ -18,10 +18,11 @@ from hbcoop_dist.campaign import CampaignSpec
 from hbcoop_dist.heartbeat import read_progress
 from hbcoop_dist.plan import Plan
 from hbcoop_dist.run import task_results
-from hbcoop_dist.store import StoreError, progress_path
+from hbcoop_dist.store import StoreError, has_systems, open_systems, progress_path
 from hbcoop_dist.tasks import Task
 
 WATCH_SECONDS = 2.0
+_GOOD = ("done", "skipped")
 
 
 def status(ds: xr.Dataset, console: Console, store: Path) -> bool:
@@ -30,7 +31,16 @@ def status(ds: xr.Dataset, console: Console, store: Path) -> bool:
         console.print(line, highlight=False)
     for renderable in analysis.status_tables(ds):
         console.print(renderable)
-    return bool(np.isin(ds.status.values, ("done", "skipped")).all())
+    systems = _systems(store)
+    if systems is None:
+        return bool(np.isin(ds.status.values, _GOOD).all())
+    counts = Counter(systems.status.values.ravel().tolist())
+    console.print("marked systems: " + ", ".join(f"{count} {name}" for name, count in sorted(counts.items())))
+    return bool(np.isin(ds.status.values, _GOOD).all()) and set(counts) <= set(_GOOD)
+
+
+def _systems(store: Path) -> xr.Dataset | None:
+    return open_systems(store) if has_systems(store) else None
 
 
 def watch(store: Path, console: Console) -> None:
@@ -83,10 +93,15 @@ def specs_of(ds: xr.Dataset, store: Path) -> list[CampaignSpec]:
         raise StoreError(f"{store}: expected campaigns in the attribute history, found {error}") from None
 
 
-def analyse(ds: xr.Dataset, console: Console, figure: Path | None) -> None:
-    """Tables of cooperative energies, dimers and missing cells; the figure when a path is given."""
-    for renderable in analysis.tables(ds):
-        console.print(renderable)
+def analyse(ds: xr.Dataset, console: Console, store: Path, figure: Path | None) -> None:
+    """Tables of cooperative energies, dimers, missing cells and marked systems; the figure when a path is given."""
+    systems = _systems(store)
+    if systems is None or not (ds.status == "skipped").all():
+        for renderable in analysis.tables(ds):
+            console.print(renderable)
+    if systems is not None:
+        for renderable in analysis.systems_tables(systems):
+            console.print(renderable)
     if figure is not None:
         analysis.save_figure(analysis.cooperative_energy_against_length(ds), figure)
         console.print(f"figure: {figure}", highlight=False, markup=False)

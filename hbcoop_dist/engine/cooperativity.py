@@ -8,6 +8,7 @@ complex's geometry and vanishes for an additive model; the rest is geometric.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 
 from hbcoop_dist.engine.energies import FragmentEnergies
 from hbcoop_dist.structures import Structure
-from hbcoop_dist.structures.fragments import fragments_of
+from hbcoop_dist.structures.fragments import Molecules, fragments_of
 
 FloatArray = NDArray[np.float64]
 
@@ -62,9 +63,31 @@ def cooperativity(
     dimer, dimer_energies
         The isolated dimer in the same conformer and rotamers, and its fragments.
     """
-    parts = fragments_of(structure, hbond)
+    return pair_cooperativity(
+        structure, energies, fragments_of(structure, hbond), dimer_energies, fragments_of(dimer, 1)
+    )
+
+
+def pair_cooperativity(
+    structure: Structure,
+    energies: FragmentEnergies,
+    parts: Mapping[str, Molecules],
+    pair_energies: FragmentEnergies,
+    pair_parts: Mapping[str, Molecules],
+) -> Cooperativity:
+    """Eq. 1 for any pair A, B of molecules of a complex.
+
+    Parameters
+    ----------
+    structure, energies
+        The complex and its fragments.
+    parts : mapping of str to tuple of int
+        Molecules of ABC, BC, AC, C, AB, A and B in the complex.
+    pair_energies, pair_parts
+        The same of A and B alone, of which AB, A and B count.
+    """
     here = {name: energies.energy(molecules) for name, molecules in parts.items()}
-    alone = {name: dimer_energies.energy(molecules) for name, molecules in fragments_of(dimer, 1).items()}
+    alone = {name: pair_energies.energy(pair_parts[name]) for name in ("AB", "A", "B")}
     inside = here["ABC"] - here["BC"] - here["AC"] + here["C"]
     rigid = here["AB"] - here["A"] - here["B"]
     isolated = alone["AB"] - alone["A"] - alone["B"]
@@ -80,21 +103,25 @@ def cooperativity(
         interaction=inside * EV_TO_KCAL,
         interaction_dimer=isolated * EV_TO_KCAL,
         points=points,
-        atoms=_atomic(structure, energies, hbond, dimer_energies),
+        atoms=_atomic(structure, energies, parts, pair_energies, pair_parts),
     )
 
 
 def _atomic(
-    structure: Structure, energies: FragmentEnergies, hbond: int, dimer_energies: FragmentEnergies
+    structure: Structure,
+    energies: FragmentEnergies,
+    parts: Mapping[str, Molecules],
+    pair_energies: FragmentEnergies,
+    pair_parts: Mapping[str, Molecules],
 ) -> FloatArray | None:
     """Eqs. 2 to 5: Eq. 1 summed atom by atom over A, B and C, kcal/mol, (N,)."""
-    if energies.atom_energies is None or dimer_energies.atom_energies is None:
+    if energies.atom_energies is None or pair_energies.atom_energies is None:
         return None
-    parts = fragments_of(structure, hbond)
     inside = energies.of_atoms(parts["ABC"]) - energies.of_atoms(parts["BC"])
     inside += energies.of_atoms(parts["C"]) - energies.of_atoms(parts["AC"])
-    isolated = dimer_energies.of_atoms((0, 1)) - dimer_energies.of_atoms((0,)) - dimer_energies.of_atoms((1,))
-    a, b = parts["AB"]
-    pair = (structure.molecules == a) | (structure.molecules == b)
-    inside[pair] -= isolated
+    isolated = pair_energies.of_atoms(pair_parts["AB"])
+    isolated = isolated - pair_energies.of_atoms(pair_parts["A"]) - pair_energies.of_atoms(pair_parts["B"])
+    mine = np.isin(structure.molecules, parts["AB"])
+    # the pair alone has its own atoms only, or all of them where it was taken from the complex
+    inside[mine] -= isolated if len(isolated) == mine.sum() else isolated[mine]
     return np.asarray(-inside * EV_TO_KCAL)

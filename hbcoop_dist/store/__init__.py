@@ -26,6 +26,7 @@ from hbcoop_dist.store.schema import (
     Variable,
     describe,
 )
+from hbcoop_dist.store.systems import SystemsWriter, has_systems, open_systems
 from hbcoop_dist.store.writer import StoreWriter
 
 __all__ = [
@@ -44,11 +45,14 @@ __all__ = [
     "StoreSchemaError",
     "StoreWriteError",
     "StoreWriter",
+    "SystemsWriter",
     "Variable",
     "describe",
+    "has_systems",
     "journal_path",
     "logs_path",
     "open_store",
+    "open_systems",
     "prepare_store",
     "progress_path",
     "recover",

@@ -21,7 +21,7 @@ from hbcoop_dist.store.errors import ProtocolMismatchError, StoreError
 from hbcoop_dist.store.group import OpenGroup, build, check_schema, consolidate, is_ours, open_group, write_coordinate
 from hbcoop_dist.store.layout import Layout
 from hbcoop_dist.store.lock import StoreLock
-from hbcoop_dist.store.paths import StorePaths
+from hbcoop_dist.store.paths import SYSTEMS, StorePaths
 from hbcoop_dist.store.schema import CELL_VARIABLES, DIMER_VARIABLES, Variable
 
 _TITLE = "Hydrogen-bond cooperativity of force fields"
@@ -187,6 +187,8 @@ def _grow(paths: StorePaths, layout: Layout, history: list[dict[str, str]], spec
     new = build(paths.growing, joined, attributes)
     for variable in (*CELL_VARIABLES, *DIMER_VARIABLES):
         _copy(variable, old, new)
+    if (paths.store / SYSTEMS).exists():
+        shutil.copytree(paths.store / SYSTEMS, paths.growing / SYSTEMS)
     _swap(paths)
     return joined
 

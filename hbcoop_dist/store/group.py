@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal, Protocol, cast
 
 import numpy as np
 import zarr
@@ -93,7 +93,16 @@ def open_group(path: Path, mode: Literal["r", "r+"]) -> OpenGroup:
     return OpenGroup(path, group, Layout.from_labels(labels))
 
 
-def _create_array(group: zarr.Group, variable: Variable, layout: Layout) -> ZarrArray:
+class Axes(Protocol):
+    """How long every axis is."""
+
+    def labels(self, dim: str) -> tuple[Label, ...]: ...
+
+    def shape(self, dims: Sequence[str]) -> tuple[int, ...]: ...
+
+
+def create_array(group: zarr.Group, variable: Variable, layout: Axes) -> ZarrArray:
+    """A new array in which every value is missing."""
     # With "." a variable is one flat folder; the default "/" would make one folder per dim of every chunk.
     return group.create_array(
         variable.name,
@@ -133,7 +142,7 @@ def build(path: Path, layout: Layout, attributes: Mapping[str, object]) -> OpenG
         )
         write_coordinate(built, layout, dim.name)
     for variable in VARIABLES.values():
-        _create_array(group, variable, layout)
+        create_array(group, variable, layout)
     for name, values in static_variables(layout).items():
         built.array(name)[...] = values
     return built

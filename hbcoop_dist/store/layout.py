@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
-from typing import cast
+from typing import Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -169,6 +169,10 @@ def static_variables(layout: Layout) -> dict[str, NDArray[np.generic]]:
     return values
 
 
-def chunks_of(variable: Variable, layout: Layout) -> tuple[int, ...]:
+class _Axes(Protocol):
+    def labels(self, dim: str) -> tuple[Label, ...]: ...
+
+
+def chunks_of(variable: Variable, layout: _Axes) -> tuple[int, ...]:
     """One chunk per model: a chunk then has one writer, and a flush rewrites one file per variable."""
     return tuple(1 if dim == "model" else len(layout.labels(dim)) for dim in variable.dims)

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+SYSTEMS = "systems"
+"""Group of the marked systems inside a store."""
+
 
 @dataclass(frozen=True, slots=True)
 class StorePaths:

@@ -30,7 +30,11 @@ def open_store(path: str | Path) -> xr.Dataset:
     StoreSchemaError
         When nothing is at `path`, it is not a store of ours, or its schema version is another.
     """
-    found = _open(path)
+    return as_objects(_open(path))
+
+
+def as_objects(found: xr.Dataset) -> xr.Dataset:
+    """A dataset whose text is objects."""
     texts = {name: _text(str(name), array) for name, array in found.variables.items() if array.dtype.kind == "T"}
     return found.assign({name: texts[name] for name in found.data_vars if name in texts}).assign_coords(
         {name: texts[name] for name in found.coords if name in texts}

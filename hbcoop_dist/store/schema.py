@@ -216,6 +216,46 @@ STATIC_VARIABLES: tuple[Variable, ...] = (
     ),
 )
 
+SYSTEM_CELL_VARIABLES: tuple[Variable, ...] = (
+    *_variables(
+        ("model", "system"),
+        ("status", "str", "", "state of the marked system, written last"),
+        ("reason", "str", "", "why it is not done"),
+        *(row for row in _BOND_ROWS if row[2] == _KCAL),
+        ("energy", "float64", _EV, "total energy of the whole complex"),
+        ("distance", "float64", _ANGSTROM, "shortest distance between A and B"),
+        ("max_force", "float64", _FORCE, "largest atomic force left after minimisation"),
+        ("rms_force", "float64", _FORCE, "root mean square force left after minimisation"),
+        ("force_calls", "int64", "1", "force calls of the minimisation"),
+        ("seconds", "float64", "s", "wall-clock time of the tasks"),
+        ("task_key", "str", "", "content hash of the task that gave the result"),
+        ("checkpoint_sha256", "str", "", "SHA-256 of the model's checkpoint file"),
+        ("parameter_hash", "str", "", "hash of the parameters as the worker loaded them"),
+        ("versions", "str", "", "package versions on the worker (JSON)"),
+        ("device", "str", "", "device that ran the model"),
+        ("dtype", "str", "", "floating-point type that the model ran in"),
+        ("host", "str", "", "machine that ran the task"),
+        ("computed_at", "str", "", "when the task ended (ISO 8601)"),
+    ),
+    *_variables(("model", "system", "fragment"), ("fragment_energy", "float64", _EV, "energy of every point of Eq. 1")),
+    *_variables(
+        ("model", "system", "atom"),
+        ("atomic_cooperative_energy", "float64", _KCAL, "cooperative energy atom by atom (Eqs. 2 to 5)"),
+    ),
+    *_variables(("model", "system", "atom", "xyz"), ("positions", "float64", _ANGSTROM, "geometry of the complex")),
+)
+
+SYSTEM_VARIABLES: tuple[Variable, ...] = (
+    *SYSTEM_CELL_VARIABLES,
+    *_variables(
+        ("system", "atom"),
+        ("atomic_number", "int64", "1", "atomic number"),
+        ("part", "str", "", "A, B or C"),
+    ),
+    *_variables(("system",), ("geometry", "str", "", "fixed (as in the file) or free (minimised from there)")),
+)
+"""The group ``systems``: any cluster in which a pair is marked."""
+
 VARIABLES: dict[str, Variable] = {v.name: v for v in (*CELL_VARIABLES, *DIMER_VARIABLES, *STATIC_VARIABLES)}
 
 
@@ -251,5 +291,6 @@ def describe() -> str:
         *_table("Cells", CELL_DIMS, CELL_VARIABLES),
         *_table("Isolated dimers", DIMER_DIMS, DIMER_VARIABLES),
         *_table("What follows from the axes", (), STATIC_VARIABLES),
+        *_table("Marked systems (group `systems`)", (), SYSTEM_VARIABLES),
     ]
     return "\n".join(lines)

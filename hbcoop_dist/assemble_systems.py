@@ -1,0 +1,84 @@
+"""From task results to the values of one marked system: Eq. 1 for its pair, status and provenance. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from hbcoop_dist.assemble import gravest
+from hbcoop_dist.engine.cooperativity import pair_cooperativity
+from hbcoop_dist.engine.energies import FragmentEnergies
+from hbcoop_dist.marked_tasks import SystemTasks
+from hbcoop_dist.results import Status, TaskResult
+from hbcoop_dist.structures import Structure
+from hbcoop_dist.structures.marked import MarkedSystem
+from hbcoop_dist.tasks import ModelSource, Task
+
+Lookup = Callable[[str], TaskResult]
+_PROVENANCE = ("parameter_hash", "versions", "device", "dtype", "host", "computed_at")
+
+
+def system_values(source: ModelSource, tasks: SystemTasks, results: Lookup) -> tuple[Status, str, dict[str, object]]:
+    """Status, reason and values of one model and marked system, once all its tasks have results.
+
+    Parameters
+    ----------
+    source : ModelSource
+    tasks : SystemTasks
+    results : callable
+        Task key -> TaskResult.
+    """
+    status, reason = gravest([("", tasks.keys)], results)
+    last = results(tasks.complex.key)
+    values: dict[str, object] = {
+        "task_key": tasks.complex.key,
+        "checkpoint_sha256": source.identity,
+        "seconds": sum(results(key).seconds for key in tasks.keys),
+    }
+    values |= {name: last.provenance[name] for name in _PROVENANCE if name in last.provenance}
+    if status in ("failed", "quarantined"):
+        return status, reason, values
+    system = tasks.complex.system
+    assert isinstance(system, MarkedSystem)
+    structure = _structure(system, tasks, results)
+    energies = _energies(last.data)
+    # where nothing is minimised, A and B alone are fragments of the complex
+    pair_energies = energies if tasks.pair is tasks.complex else _energies(results(tasks.pair.key).data)
+    pair_parts = {"AB": (0, 1), "A": (0,), "B": (1,)}
+    found = pair_cooperativity(structure, energies, system.fragments, pair_energies, pair_parts)
+    values |= {
+        "cooperative_energy": found.total,
+        "cooperative_energy_electronic": found.electronic,
+        "cooperative_energy_geometric": found.geometric,
+        "interaction_energy": found.interaction,
+        "interaction_energy_dimer": found.interaction_dimer,
+        "energy": energies.energy(system.fragments["ABC"]),
+        "distance": _distance(structure),
+        "fragment_energy": found.points,
+        "positions": structure.positions,
+    }
+    if found.atoms is not None:
+        values["atomic_cooperative_energy"] = found.atoms
+    if tasks.relaxed:
+        relaxed = results(tasks.relaxed[0].key).data
+        values |= {name: relaxed[name] for name in ("max_force", "rms_force", "force_calls")}
+    return status, reason, values
+
+
+def _structure(system: MarkedSystem, tasks: SystemTasks, results: Lookup) -> Structure:
+    if not tasks.relaxed:
+        return system.structure
+    first: Task = tasks.relaxed[0]
+    return system.structure.with_positions(np.asarray(results(first.key).data["positions"]))
+
+
+def _energies(data: Mapping[str, object]) -> FragmentEnergies:
+    fragments = tuple(tuple(np.flatnonzero(row).tolist()) for row in np.asarray(data["members"]))
+    atoms = data.get("atom_energies")
+    return FragmentEnergies(fragments, np.asarray(data["energies"]), None if atoms is None else np.asarray(atoms))
+
+
+def _distance(structure: Structure) -> float:
+    a, b = (structure.positions[structure.molecules == molecule] for molecule in (0, 1))
+    return float(np.linalg.norm(a[:, None] - b[None], axis=-1).min())

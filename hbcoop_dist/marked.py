@@ -1,0 +1,62 @@
+"""Read the systems of a campaign in which a pair is marked: a file, and which of its atoms are A and B."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from hbcoop_dist.campaign import SystemEntry
+from hbcoop_dist.structures import Structure
+from hbcoop_dist.structures.marked import MarkedSystem
+
+
+class MarkedSystemError(ValueError):
+    """A system of a campaign that cannot be used; the message names the file and the field."""
+
+
+def read_systems(entries: Iterable[SystemEntry]) -> tuple[MarkedSystem, ...]:
+    """Read every system of a campaign.
+
+    Raises
+    ------
+    MarkedSystemError
+        When a file cannot be read, or A and B are not two different sets of its atoms.
+    """
+    return tuple(_read(entry) for entry in entries)
+
+
+def _read(entry: SystemEntry) -> MarkedSystem:
+    from ase.io import read
+
+    path = Path(entry.file)
+    if not path.is_file():
+        raise MarkedSystemError(f"system {entry.name}: expected a file {path}, found none")
+    try:
+        atoms = read(path, index=-1)
+    except Exception as error:  # a reader of foreign files may raise anything
+        what = f"{type(error).__name__}: {error}"
+        raise MarkedSystemError(
+            f"system {entry.name}: expected a structure that ASE reads in {path}, found {what}"
+        ) from error
+    if any(atoms.pbc):
+        raise MarkedSystemError(
+            f"system {entry.name}: expected molecules without periodic images in {path}, found a cell"
+        )
+    owner = np.full(len(atoms), 2)
+    for index, (name, chosen) in enumerate((("A", entry.A), ("B", entry.B))):
+        _require_atoms(entry, name, chosen, len(atoms))
+        owner[list(chosen)] = index
+    if both := sorted(set(entry.A) & set(entry.B)):
+        raise MarkedSystemError(f"system {entry.name}: expected A and B apart, found atoms {both} in both")
+    kinds = ("other",) * (int(owner.max()) + 1)
+    structure = Structure(np.asarray(atoms.numbers), np.asarray(atoms.positions, dtype=float), owner, kinds)
+    return MarkedSystem(entry.name, structure, entry.geometry == "free")
+
+
+def _require_atoms(entry: SystemEntry, name: str, chosen: Sequence[int], count: int) -> None:
+    if outside := [atom for atom in chosen if atom >= count]:
+        raise MarkedSystemError(
+            f"system {entry.name}, {name}: expected atoms 0 to {count - 1} of {entry.file}, found {outside[0]}"
+        )
