@@ -26,6 +26,7 @@ from hbcoop_dist.commands import cluster as cluster_command
 from hbcoop_dist.commands import doctor as doctor_command
 from hbcoop_dist.commands import models as models_command
 from hbcoop_dist.commands import report as report_command
+from hbcoop_dist.commands.new_model import new_model
 from hbcoop_dist.load_campaign import CampaignError, load_campaign
 from hbcoop_dist.models.base import ModelError
 from hbcoop_dist.plan import Plan
@@ -247,6 +248,17 @@ def models_check(
     check_device(device)
     if not models_command.check(name, device, Console()):
         raise typer.Exit(NOT_DONE)
+
+
+@models_app.command("new")
+def models_new(
+    name: Annotated[str, typer.Argument(help="What the model is to be called, e.g. my-model.")],
+    folder: Annotated[
+        Path | None, typer.Argument(metavar="[FOLDER]", help="Where; a folder of that name, here, unless given.")
+    ] = None,
+) -> None:
+    """Make a distribution of your own that adds a model: it runs as it is, and says what to replace."""
+    typer.echo(new_model(name, folder))
 
 
 @cluster_app.command("list")

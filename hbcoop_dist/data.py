@@ -8,7 +8,7 @@ _PACKAGE = Path(__file__).resolve().parent
 
 
 def bundled_folder(name: str) -> Path:
-    """Folder of bundled files, ``campaigns`` or ``cluster_profiles``."""
+    """Folder of bundled files: ``campaigns``, ``cluster_profiles`` or ``templates``."""
     in_wheel = _PACKAGE / "_data" / name
     return in_wheel if in_wheel.is_dir() else _PACKAGE.parent / name
 

@@ -74,6 +74,7 @@ def test_some_cells_not_done_is_exit_code_1(folder: Path) -> None:
         (["status", "nowhere.zarr"], "nowhere.zarr"),
         (["analyse", "spec.yaml"], "spec.yaml"),
         (["models", "show", "so3lt"], "near: so3lr"),
+        (["models", "new", "toy"], "model toy: expected a new name, found a registered model"),
         (["run", "spec.yaml"], "Missing argument 'STORE'"),
         (["run", "spec.yaml", "x.zarr", "--retry", "gone"], "expected unconverged, broken-geometry"),
         (["run", "spec.yaml", "x.zarr", "--frobnicate"], "No such option"),

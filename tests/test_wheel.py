@@ -26,6 +26,9 @@ def test_wheel_contents_and_bundled_campaigns(tmp_path: Path) -> None:
     assert {"quickstart.yaml", "nma.yaml"} <= {
         Path(n).name for n in names if n.startswith("hbcoop_dist/_data/campaigns/")
     }
+    assert {"README.md", "my_model.py", "pyproject.toml", "test_my_model.py"} == {
+        Path(n).name for n in names if n.startswith("hbcoop_dist/_data/templates/model/")
+    }
     assert not [name for name in names if "/tests/" in name or name.endswith((".model", ".pt", ".zarr"))]
     site = tmp_path / "site"
     zipfile.ZipFile(wheel).extractall(site)

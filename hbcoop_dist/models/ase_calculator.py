@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.machinery import ModuleSpec, PathFinder
 from importlib.metadata import packages_distributions, version
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,7 @@ def calculator_card(
     ----------
     name : str
     calculator : str
-        ``package.module:Class``.
+        ``package.module:Class``, or ``package.module:Class.method`` where a method of the class makes it.
     kwargs : mapping, optional
         Keyword arguments of the class, plain data (what JSON can say).
     elements : sequence of int
@@ -88,8 +89,11 @@ def calculator_card(
 def _find(name: str, calculator: str) -> ModuleSpec:
     """The module of ``package.module:Class``, looked for folder by folder: importing a parent may be slow."""
     module, _, attribute = calculator.partition(":")
-    if not attribute.isidentifier() or not all(part.isidentifier() for part in module.split(".")):
-        raise ModelError(f"model {name}: expected a calculator like package.module:Class, found {calculator!r}")
+    if not all(part.isidentifier() for part in (*module.split("."), *attribute.split("."))):
+        raise ModelError(
+            f"model {name}: expected a calculator like package.module:Class or package.module:Class.method, "
+            f"found {calculator!r}"
+        )
     package, *parts = module.split(".")
     try:
         found = importlib.util.find_spec(package)
@@ -204,7 +208,7 @@ def load(
         )
     module, _, attribute = path.partition(":")
     try:
-        calculator = getattr(importlib.import_module(module), attribute)(**json.loads(arguments))
+        calculator = attrgetter(attribute)(importlib.import_module(module))(**json.loads(arguments))
     except Exception as error:  # another package's class may raise anything
         raise ModelError(
             f"model {card.name}: expected calculator {path} with kwargs {arguments}, found "

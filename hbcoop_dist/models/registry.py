@@ -53,7 +53,7 @@ def _registry() -> _Registry:
     for point in entry_points(group=ENTRY_POINT_GROUP):
         try:
             _add(point.name, point.load(), families, known)
-        except Exception as error:  # noqa: BLE001  another distribution's import may raise anything
+        except (Exception, SystemExit) as error:  # noqa: BLE001  another distribution's import may raise anything
             broken[point.name] = f"entry point {point.name} = {point.value}: {type(error).__name__}: {error}"
     return _Registry(families, known, broken)
 

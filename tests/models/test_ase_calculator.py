@@ -38,12 +38,24 @@ class Springs(Calculator):
         super().__init__()
         self.stiffness = stiffness if table is None else float(Path(table).read_text())
 
+    @classmethod
+    def twice(cls, stiffness: float) -> Springs:
+        return cls(2 * stiffness)
+
     def calculate(self, atoms: Any = None, properties: Any = None, system_changes: Any = all_changes) -> None:
         super().calculate(atoms, properties, system_changes)
         apart = self.atoms.positions[:, None] - self.atoms.positions[None, :]
         energies = 0.25 * self.stiffness * (apart**2).sum(axis=(1, 2))
         forces = -self.stiffness * apart.sum(axis=1)
         self.results = {"energy": float(energies.sum()), "forces": forces, "energies": energies}
+
+
+class ChargeAware(Springs):
+    """Knows molecules by charge and multiplicity, as networks trained on ions and radicals do: 0 is no default here."""
+
+    def calculate(self, atoms: Any = None, properties: Any = None, system_changes: Any = all_changes) -> None:
+        self.stiffness = 1.0 + 2.0 * atoms.info["charge"] + 0.5 * (atoms.info["spin"] - 1)
+        super().calculate(atoms, properties, system_changes)
 
 
 def springs(**kwargs: Any) -> ModelCard:
@@ -80,6 +92,21 @@ def test_a_campaign_takes_it_from_yaml(tmp_path: Path) -> None:
     assert load(card).evaluate([monomer()])[0].energy == pytest.approx(
         2 * load(springs()).evaluate([monomer()])[0].energy
     )
+
+
+def test_a_calculator_that_asks_is_told_neutral_singlet() -> None:
+    aware = load(calculator_card("aware", "test_ase_calculator:ChargeAware"))
+    for one in (monomer(), build(chain_system("linear", 3, "water"))):
+        assert aware.evaluate([one])[0].energy == load(springs()).evaluate([one])[0].energy
+
+
+def test_a_calculator_made_by_a_method_of_its_class() -> None:
+    made = calculator_card("mine", "test_ase_calculator:Springs.twice", {"stiffness": 1.5})
+    alike = load(springs(stiffness=3.0))
+    assert load(made).evaluate([monomer()])[0].energy == alike.evaluate([monomer()])[0].energy
+    assert load(made).parameter_hash != alike.parameter_hash
+    with pytest.raises(ModelError, match=r"expected a calculator like .*Class\.method, found 'ase:Springs\.'"):
+        calculator_card("mine", "ase:Springs.")
 
 
 def test_what_it_is_decides_the_key(tmp_path: Path) -> None:

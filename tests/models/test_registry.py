@@ -101,6 +101,12 @@ def test_broken_distribution_is_reported_and_disturbs_nobody(install: Callable[[
     assert "no CUDA for you" in state.reason
 
 
+def test_a_module_that_gives_up_does_not_end_everybody_s_program(install: Callable[[str, str], None]) -> None:
+    install("quitter", "raise SystemExit('needs a licence')")
+    assert broken_families()["quitter"] == "entry point quitter = scratch_quitter: SystemExit: needs a licence"
+    assert load("toy").evaluate([monomer()])
+
+
 @pytest.mark.parametrize(
     ("source", "reason"),
     [
