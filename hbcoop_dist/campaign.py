@@ -286,6 +286,20 @@ class CampaignSpec(_Frozen):
             )
         return items
 
+    @model_validator(mode="after")
+    def _lenders_have_minima(self) -> CampaignSpec:
+        if self.lenders and "own" not in self.geometry:
+            raise ValueError(
+                f"expected geometry own beside {', '.join(self.lenders)}, whose minima are to be taken, found none"
+            )
+        return self
+
+    @property
+    def lenders(self) -> tuple[str, ...]:
+        """Models of the campaign whose own minima are a geometry for all."""
+        names = {entry.name for entry in self.models}
+        return tuple(name for name in self.geometry if name in names)
+
     @property
     def protocol(self) -> dict[str, object]:
         """What decides the meaning of every number of a store: it may not change within one."""
@@ -298,7 +312,7 @@ class CampaignSpec(_Frozen):
 
     @property
     def geometry_labels(self) -> tuple[str, ...]:
-        """One label per geometry, as on the store's geometry axis: ``own``, or the name of the folder."""
+        """One label per geometry, as on the store's axis: ``own``, the name of a model, or that of a folder."""
         return tuple(PurePath(name).name for name in self.geometry)
 
 

@@ -45,7 +45,8 @@ def _resolved(spec: CampaignSpec, path: Path) -> CampaignSpec:
     """Paths in a file are relative to the file."""
     base = path.resolve().parent
     models = tuple(_entry_resolved(base, entry) for entry in spec.models)
-    geometry = tuple(name if name == "own" else _absolute(base, name) for name in spec.geometry)
+    as_written = ("own", *spec.lenders)
+    geometry = tuple(name if name in as_written else _absolute(base, name) for name in spec.geometry)
     systems = tuple(entry.model_copy(update={"file": _absolute(base, entry.file)}) for entry in spec.systems)
     return spec.model_copy(update={"models": models, "geometry": geometry, "systems": systems})
 

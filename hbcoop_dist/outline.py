@@ -30,10 +30,16 @@ from hbcoop_dist.tasks import (
 Group = tuple[str, tuple[int, ...]]
 """Name of a batch, and the places of its tasks."""
 
+Lent = tuple[str, str]
+"""A model, and the text of a minimisation that it does."""
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A `Task` of any model: other tasks are places in the outline, the key is the text that it is hashed from."""
+    """A `Task` of any model: other tasks are places in the outline, the key is the text that it is hashed from.
+
+    Energies at the minimum of another model say which model, and the text of its minimisation (`lent`).
+    """
 
     text: str
     kind: Kind
@@ -43,15 +49,17 @@ class Step:
     geometry: int | None = None
     given: Structure | None = None
     fragments: tuple[Molecules, ...] | None = None
+    lent: Lent | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class PartSteps:
-    """The tasks of one complex or isolated dimer, by their places."""
+    """The tasks of one complex or isolated dimer, by their places; its minimisation may be another model's."""
 
     system: System
     minimise: int | None
     energies: tuple[int, ...]
+    lent: Lent | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +93,7 @@ def outline(
     references: Mapping[str, ReferenceSet],
     split_fragments: bool,
     undecided: Mapping[int, str] = MappingProxyType({}),
+    lenders: Mapping[str, str] = MappingProxyType({}),
 ) -> Outline:
     """Outline the tasks of the cells of one model; with `split_fragments`, one task per fragment.
 
@@ -98,8 +107,10 @@ def outline(
     split_fragments : bool
     undecided : mapping of int to str
         Places of the cells that have no rotamers: none chosen yet (empty), or why there are none.
+    lenders : mapping of str to str
+        Models whose own minima others take, and why they have none (empty when they have).
     """
-    draft = _Draft(minimize, references, split_fragments)
+    draft = _Draft(minimize, references, split_fragments, lenders)
     for place, cell in enumerate(grid):
         if place not in undecided:
             draft.cell(place, cell)
@@ -113,20 +124,37 @@ def outline(
 class _Draft:
     """An outline as it is drawn up; equal contents fall together."""
 
-    def __init__(self, minimize: Minimize, references: Mapping[str, ReferenceSet], split_fragments: bool) -> None:
+    def __init__(
+        self,
+        minimize: Minimize,
+        references: Mapping[str, ReferenceSet],
+        split_fragments: bool,
+        lenders: Mapping[str, str],
+    ) -> None:
         self._minimize, self._references, self._split = minimize, references, split_fragments
-        self._steps: dict[tuple[str, int | None], int] = {}
+        self._lenders = lenders
+        self._steps: dict[tuple[str, int | None, Lent | None], int] = {}
         self._parts: dict[tuple[System, str], int] = {}
         self._systems: dict[System, System] = {}
         self.found = Outline()
 
     def cell(self, place: int, cell: Cell) -> None:
-        if cell.geometry != "own" and (missing := self._references[cell.geometry].missing(cell.system)):
-            self.found.missing[place] = f"reference set {cell.geometry} has no {missing}"
+        if missing := self._missing(cell):
+            self.found.missing[place] = missing
             return
         whole = self._part(cell.system, cell.geometry)
         dimers = [cell.system.dimer(bond) for bond in range(1, cell.length)]
         self.found.cells[place] = whole, tuple(self._part(dimer, cell.geometry) for dimer in dimers)
+
+    def _missing(self, cell: Cell) -> str:
+        """Why a cell has no geometry; empty when it has one."""
+        if cell.geometry == "own":
+            return ""
+        if cell.geometry in self._lenders:
+            why = self._lenders[cell.geometry]
+            return f"there are no minima of {cell.geometry}: {why}" if why else ""
+        missing = self._references[cell.geometry].missing(cell.system)
+        return f"reference set {cell.geometry} has no {missing}" if missing else ""
 
     def question(self, place: int, cell: Cell) -> None:
         self.found.questions[place] = tuple(self._candidate(one) for one in candidates(cell.system.conformers))
@@ -140,24 +168,26 @@ class _Draft:
     def _part(self, system: System, geometry: str) -> int:
         if (system, geometry) not in self._parts:
             system = self._systems.setdefault(system, system)
-            given = None if geometry == "own" else self._references[geometry].structure(system)
-            minimised = self._minimisation(system) if given is None else None
+            given = self._references[geometry].structure(system) if geometry in self._references else None
+            lent = (geometry, minimise_text("minimise", system, self._minimize)) if geometry in self._lenders else None
+            minimised = self._minimisation(system) if geometry == "own" else None
             pieces: list[tuple[Molecules, ...] | None] = [None]
             if self._split:
                 pieces = [(molecules,) for molecules in distinct_fragments(build(system))]
             steps = [
-                Step(energies_text(given, one), "energies", system, geometry=minimised, given=given, fragments=one)
+                Step(energies_text(given, one), "energies", system, (), (), minimised, given, one, lent)
                 for one in pieces
             ]
-            self.found.parts.append(PartSteps(system, minimised, tuple(self._add(step) for step in steps)))
+            places = tuple(self._add(step) for step in steps)
+            self.found.parts.append(PartSteps(system, minimised, places, lent))
             self._parts[system, geometry] = len(self.found.parts) - 1
         return self._parts[system, geometry]
 
     def _minimisation(self, system: System) -> int:
         system = self._systems.setdefault(system, system)
         text = minimise_text("minimise", system, self._minimize)
-        if (text, None) in self._steps:
-            return self._steps[text, None]
+        if (text, None, None) in self._steps:
+            return self._steps[text, None, None]
         monomers = tuple(self._monomer(System((), (rotamer,))) for rotamer in system.rotamers)
         seeds = tuple(self._minimisation(seed) for seed in _seeds(system))
         return self._add(Step(text, "minimise", system, monomers, seeds))
@@ -167,7 +197,7 @@ class _Draft:
         return self._add(Step(minimise_text("monomer", system, self._minimize), "monomer", system))
 
     def _add(self, step: Step) -> int:
-        known = self._steps.setdefault((step.text, step.geometry), len(self.found.steps))
+        known = self._steps.setdefault((step.text, step.geometry, step.lent), len(self.found.steps))
         if known == len(self.found.steps):
             self.found.steps.append(step)
         return known
@@ -188,14 +218,21 @@ def _seeds(system: System) -> tuple[System, ...]:
     return tuple(seed for seed in dict.fromkeys((*dimers, *rungs)) if seed != system)
 
 
-def tasks_of(drawn: Outline, source: ModelSource) -> list[Task]:
-    """The tasks of one model, place by place."""
+def lent_key(lent: Lent, sources: Mapping[str, ModelSource]) -> str:
+    """Key of a minimisation of another model."""
+    return key_of(lent[1], model_text(sources[lent[0]]))
+
+
+def tasks_of(drawn: Outline, source: ModelSource, sources: Mapping[str, ModelSource]) -> list[Task]:
+    """The tasks of one model, place by place; `sources` are those of all models."""
     model, name = model_text(source), source.card.name
     keys: list[str] = []
     seeds: list[tuple[str, System]] = []
     tasks: list[Task] = []
     for step in drawn.steps:
         geometry = None if step.geometry is None else keys[step.geometry]
+        if step.lent is not None:
+            geometry = lent_key(step.lent, sources)
         key = key_of(step.text, model, geometry or "")
         keys.append(key)
         seeds.append((key, step.system))

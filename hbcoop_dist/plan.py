@@ -15,7 +15,7 @@ from hbcoop_dist.marked import read_systems
 from hbcoop_dist.marked_tasks import SystemCell, SystemTasks, system_batches, system_tasks, unsuitable
 from hbcoop_dist.models import checkpoints, registry
 from hbcoop_dist.models.base import ModelCard, ModelError
-from hbcoop_dist.outline import Group, Outline, group, outline, tasks_of
+from hbcoop_dist.outline import Group, Outline, PartSteps, group, lent_key, outline, tasks_of
 from hbcoop_dist.reference import ReferenceSet, ReferenceSetError, read_reference_set
 from hbcoop_dist.rotamers import Chosen
 from hbcoop_dist.structures import System
@@ -142,10 +142,11 @@ def plan(
     references = {
         label: read_reference_set(folder)
         for label, folder in zip(spec.geometry_labels, spec.geometry, strict=True)
-        if label != "own"
+        if label != "own" and label not in spec.lenders
     }
     grid = cells[: len(cells) // len(spec.models)]
-    draft = _Draft(_Outlines(spec.minimize, references, chosen, device))
+    lenders = {name: absent.get(name, "") for name in spec.lenders}
+    draft = _Draft(_Outlines(spec.minimize, references, lenders, chosen, device), sources)
     skipped: dict[Cell, str] = {}
     for first in range(0, len(cells), len(grid) or 1):
         own = cells[first : first + len(grid)]
@@ -230,8 +231,16 @@ def _systems(
 class _Outlines:
     """Outlines and their batches, each made once; all models share one unless their rotamers were chosen by energy."""
 
-    def __init__(self, minimize: Minimize, references: Mapping[str, ReferenceSet], chosen: Chosen, device: str) -> None:
-        self._minimize, self._references, self._chosen, self._device = minimize, references, chosen, device
+    def __init__(
+        self,
+        minimize: Minimize,
+        references: Mapping[str, ReferenceSet],
+        lenders: Mapping[str, str],
+        chosen: Chosen,
+        device: str,
+    ) -> None:
+        self._minimize, self._references, self._lenders = minimize, references, lenders
+        self._chosen, self._device = chosen, device
         self._outlines: dict[object, Outline] = {}
         self._groups: dict[object, tuple[Group, ...]] = {}
 
@@ -249,7 +258,7 @@ class _Outlines:
         }
         which = (slow, own, tuple(undecided.items()))
         if which not in self._outlines:
-            self._outlines[which] = outline(cells, self._minimize, self._references, slow, undecided)
+            self._outlines[which] = outline(cells, self._minimize, self._references, slow, undecided, self._lenders)
         if (which, limit) not in self._groups:
             self._groups[which, limit] = group(self._outlines[which], limit)
         return self._outlines[which], self._groups[which, limit]
@@ -258,8 +267,8 @@ class _Outlines:
 class _Draft:
     """A plan as it is drawn up, model by model; equal keys fall together."""
 
-    def __init__(self, outlines: _Outlines) -> None:
-        self._outlines = outlines
+    def __init__(self, outlines: _Outlines, sources: Mapping[str, ModelSource]) -> None:
+        self._outlines, self._sources = outlines, sources
         self.missing: Mapping[int, str] = {}
         self.tasks: dict[str, Task] = {}
         self.batches: list[Batch] = []
@@ -270,18 +279,17 @@ class _Draft:
         """Tasks, batches and cells of one model; what is skipped, and why."""
         drawn, batches = self._outlines.of(source.card, cells)
         self.missing = drawn.missing
-        tasks = tasks_of(drawn, source)
+        tasks = tasks_of(drawn, source, self._sources)
         new = {task.key for task in tasks if task.key not in self.tasks}
         self.tasks.update((task.key, task) for task in tasks if task.key in new)
         for name, steps in batches:
-            if members := tuple(tasks[step] for step in steps if tasks[step].key in new):
+            members = tuple(tasks[step] for step in steps if tasks[step].key in new)
+            # a model at its own minima, asked for by its name, does nothing twice
+            new -= {task.key for task in members}
+            if members:
                 self.batches.append(Batch(f"{source.card.name} {name}", source.card.name, members))
         parts = [
-            Parts(
-                one.system,
-                None if one.minimise is None else tasks[one.minimise].key,
-                tuple(tasks[step].key for step in one.energies),
-            )
+            Parts(one.system, self._minimised(one, tasks), tuple(tasks[step].key for step in one.energies))
             for one in drawn.parts
         ]
         for place, (whole, dimers) in drawn.cells.items():
@@ -289,3 +297,8 @@ class _Draft:
         for place, steps in drawn.questions.items():
             self.questions[cells[place]] = tuple(tasks[step].key for step in steps)
         return {cells[place]: reason for place, reason in drawn.missing.items()}
+
+    def _minimised(self, part: PartSteps, tasks: Sequence[Task]) -> str | None:
+        if part.lent is not None:
+            return lent_key(part.lent, self._sources)
+        return None if part.minimise is None else tasks[part.minimise].key

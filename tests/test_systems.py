@@ -101,12 +101,15 @@ def test_without_c_nothing_cooperates_and_far_away_c_neither(tmp_path: Path) -> 
         spec(
             {"file": put(pair, tmp_path / "pair.xyz"), **chosen},
             {"file": put(third, tmp_path / "third.xyz"), **chosen},
+            # not so3lr: it spreads what its charges lack to be neutral over all atoms, however far (5e-3 kcal/mol here)
+            models=["gfn2-xtb"],
         ),
         tmp_path / "test.zarr",
     )
-    assert abs(float(ds.cooperative_energy.sel(system="pair").values.item())) < 1e-9
-    assert abs(float(ds.cooperative_energy.sel(system="third").values.item())) < 1e-3
-    assert float(ds.interaction_energy.sel(system="pair").values.item()) < -1.0
+    found = ds.isel(model=0)
+    assert float(found.cooperative_energy.sel(system="pair")) == pytest.approx(0.0, abs=1e-9)
+    assert float(found.cooperative_energy.sel(system="third")) == pytest.approx(0.0, abs=1e-5)
+    assert float(found.interaction_energy.sel(system="pair")) < -1.0
 
 
 def test_a_free_system_ends_at_rest_and_its_parts_add_up(tmp_path: Path) -> None:

@@ -94,7 +94,11 @@ DIMS: dict[str, Dim] = {
         Dim("pattern", "str", "arc (every dimer syn) or linear (syn, anti, syn, ...)"),
         Dim("length", "int64", "number of N-methylacetamide units"),
         Dim("capping", "str", "none, or water (1 at the free N-H end, 3 at the free C=O end)"),
-        Dim("geometry", "str", "own (minimised with the model itself) or the name of a reference set"),
+        Dim(
+            "geometry",
+            "str",
+            "own (minimised with the model itself), a model whose minima were taken, or a reference set",
+        ),
         Dim("rotamer", "str", "methyl orientations asked for"),
         Dim("position", "str", "head, middle or tail hydrogen bond of the chain"),
         Dim("hbond", "int64", "hydrogen bond i between unit i (accepts) and unit i + 1 (donates), from 1"),
