@@ -1,4 +1,4 @@
-"""Write AMOEBA's terms of planar centres in internal coordinates: a context then takes 2 s to make, not 25 s of CPU.
+"""Write AMOEBA's terms of planar centres in internal coordinates: a context then takes 2 s to make, not 20 s of CPU.
 
 OpenMM 8.6 spells the projection of an atom on a plane out in Cartesians, and differentiates that anew for every
 context. Here p2 is the planar centre, and p1, p3, p4 are bonded to it.

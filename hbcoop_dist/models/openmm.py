@@ -1,7 +1,7 @@
 """Force fields through OpenMM: Amber ff14SB, additive, whose cooperativity is zero, and AMOEBA, which polarises.
 
 NMA is acetyl (ACE) and N-methylamine (NME), two caps of the protein force field bonded to each other. That is so for
-AMOEBA too: its NMA of small molecules (amoeba09) has other parameters.
+AMOEBA too, whose parameters of NMA as a molecule of its own (amoeba09) OpenMM does not ship.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import numpy as np
 from ase.units import kJ, mol
 from numpy.typing import NDArray
 
+from hbcoop_dist.models.amoeba_groups import join_amides
 from hbcoop_dist.models.amoeba_terms import shorten_terms
 from hbcoop_dist.models.base import Evaluation, ModelCard, ModelError, require_elements, require_plain
 from hbcoop_dist.structures import NMA_ATOMS, Structure
@@ -52,11 +53,11 @@ CARDS = (
     # Its charges are the permanent monopoles, which do not follow the induced dipoles.
     _card(
         "amoeba2018",
-        "polarisable force field: AMOEBA of proteins and water (amoebabio18), mutual induction, no cutoff",
+        "polarisable force field: AMOEBA of proteins (amoebabio18; NMA from its caps), mutual induction, no cutoff",
         "MIT (OpenMM); parameters of Tinker's amoebabio18.prm, as OpenMM ships them",
         "Shi et al., J. Chem. Theory Comput. 2013, 9, 4046, doi:10.1021/ct4003702; water: Ren and Ponder, "
         "J. Phys. Chem. B 2003, 107, 5933, doi:10.1021/jp027815+",
-        "amoeba2018.xml, mutual to 1e-10 D, flexible",
+        "amoeba2018.xml, amide of NMA one polarisation group, mutual to 1e-10 D, flexible",
     ),
 )
 
@@ -156,6 +157,7 @@ def _make_system(card: ModelCard, forcefield: Any, kinds: tuple[str, ...]) -> _S
     for force in system.getForces():
         if isinstance(force, openmm.AmoebaMultipoleForce):
             force.setMutualInducedMaxIterations(_ITERATIONS)
+            join_amides(force, topology)
     charges = np.empty(len(order))
     charges[order] = _charges(system)
     # Reference is the platform in double precision throughout; the others gain nothing at this size, and CPU has no

@@ -67,6 +67,15 @@ def test_what_is_left_of_amoeba_far_apart_are_two_dipoles() -> None:
     assert left(1000.0) == pytest.approx(1e-3 * left(100.0), rel=0.05)
 
 
+def test_nma_has_its_dipole_in_amoeba() -> None:
+    AMOEBA.evaluate([monomer()])
+    context = AMOEBA.systems[("nma",)].context
+    multipoles = next(f for f in context.getSystem().getForces() if f.getName() == "AmoebaMultipoleForce")
+    dipole = np.linalg.norm(multipoles.getSystemMultipoleMoments(context)[1:4])
+    # gas phase, Meighan and Cole 1964: 3.73 D
+    assert dipole == pytest.approx(3.73, abs=0.15)
+
+
 def test_induced_dipoles_are_converged(monkeypatch: pytest.MonkeyPatch) -> None:
     chain = build(chain_system("arc", 12, "water"))
     ours = AMOEBA.evaluate([chain])[0]
