@@ -103,7 +103,7 @@ def test_identity_without_the_package_is_the_card_s() -> None:
 
 
 def test_compiled_in_parameters_are_identified_by_method() -> None:
-    names = ("gfn2-xtb", "gfn1-xtb", "amber14", "toy", "toy-additive")
+    names = ("gfn2-xtb", "gfn1-xtb", "amber14", "amoeba2018", "toy", "toy-additive")
     assert len({identity(card(name)) for name in names}) == len(names)
     assert identity(card("toy")) == identity(replace(card("toy"), citation="another"))
 

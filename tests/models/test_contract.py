@@ -13,7 +13,7 @@ from hbcoop_dist.models import Evaluation, ModelCard, Potential, available, card
 from hbcoop_dist.models.checkpoints import embedded
 from hbcoop_dist.structures import Structure, monomer
 
-ALWAYS = {"so3lr", "gfn2-xtb", "gfn1-xtb", "amber14", "toy", "toy-additive"}
+ALWAYS = {"so3lr", "gfn2-xtb", "gfn1-xtb", "amber14", "amoeba2018", "toy", "toy-additive"}
 
 
 @functools.cache
