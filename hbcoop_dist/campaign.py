@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePath
+from types import MappingProxyType
 from typing import Annotated, Any, Literal, TypeVar
 
 from ase.data import atomic_numbers, chemical_symbols
@@ -19,6 +20,7 @@ from pydantic import (
     model_validator,
 )
 
+from hbcoop_dist.engine.external.openmm_models import FLOOR, PAPER_TOLERANCE, forces_dtype, not_minimised
 from hbcoop_dist.engine.external.optimisers import Optimiser, not_installed
 from hbcoop_dist.models import registry
 from hbcoop_dist.models.ase_calculator import DEFAULT_ELEMENTS, calculator_card
@@ -141,18 +143,49 @@ class CappingEntry(_Frozen):
 Force = Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)]
 
 
+Engine = Literal["own", "openmm"]
+
+OPENMM_DEFAULTS: Mapping[str, object] = MappingProxyType(
+    {"constraint": "torsions", "max_force": 0.03, "max_calls": 5000, "tolerance": PAPER_TOLERANCE}
+)
+"""Of ``engine: openmm``: the published protocol, and what of it float32 can reach (`with_openmm`)."""
+
+
 class Minimize(_Frozen):
     """How geometries are minimised."""
 
+    engine: Engine = Field(
+        default="own", description="own, or openmm: OpenMM's minimiser on openmm-ml's float32 forces, as in the paper"
+    )
     max_force: float = Field(
         default=1.0e-5, gt=0, allow_inf_nan=False, strict=True, description="largest force left on an atom, eV/A"
     )
     rms_force: float | None = Field(
         default=None, gt=0, allow_inf_nan=False, strict=True, description="RMS over force components, eV/A"
     )
+    tolerance: float | None = Field(
+        default=None, gt=0, allow_inf_nan=False, strict=True, description="of OpenMM's minimiser: RMS force, kJ/mol/nm"
+    )
     constraint: Literal["mirror", "torsions", "none"] = "mirror"
     max_calls: int = Field(default=500, ge=1, description="force calls before giving up")
     optimiser: Optimiser = Field(default="tree", description="ours (tree), or another package's as a cross-check")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _defaults_of_engine(cls, value: Any) -> Any:
+        return {**OPENMM_DEFAULTS, **value} if isinstance(value, Mapping) and value.get("engine") == "openmm" else value
+
+    @field_validator("rms_force", "tolerance", "constraint", "optimiser", mode="after")
+    @classmethod
+    def _of_engine(cls, value: Any, info: ValidationInfo) -> Any:
+        name, openmm = str(info.field_name), info.data.get("engine") == "openmm"
+        if name == "tolerance" and (value is not None) != openmm:
+            raise ValueError(f"expected it beside engine openmm, and only there, found {value}")
+        allowed = {"rms_force": None, "constraint": "torsions", "optimiser": "tree"}
+        if openmm and name in allowed and value != allowed[name]:
+            instead = {"rms_force": "tolerance (kJ/mol/nm)", "optimiser": "none (it has its own)"}
+            raise ValueError(f"expected {instead.get(name, allowed[name])} beside engine openmm, found {value}")
+        return value
 
     @field_validator("optimiser", mode="after")
     @classmethod
@@ -164,7 +197,9 @@ class Minimize(_Frozen):
     @property
     def protocol(self) -> dict[str, object]:
         """What of it decides a result; how many calls are granted does not."""
-        return self.model_dump(exclude={"max_calls"})
+        # what the other engine has no use for stays out, as it did from stores before there was another
+        unused = {"engine", "tolerance"} if self.engine == "own" else {"optimiser", "rms_force"}
+        return self.model_dump(exclude={"max_calls", *unused})
 
 
 def _named(value: Any) -> Any:
@@ -241,6 +276,19 @@ class CampaignSpec(_Frozen):
                 f"expected geometry own beside {LOWEST} (given ones have their rotamers), found {', '.join(given)}"
             )
         return items
+
+    @field_validator("minimize", mode="after")
+    @classmethod
+    def _engine_runs_models(cls, minimize: Minimize, info: ValidationInfo) -> Minimize:
+        cards = [entry.card() for entry in info.data.get("models", ())] if minimize.engine == "openmm" else []
+        if reasons := [reason for card in cards if (reason := not_minimised(card))]:
+            raise ValueError(f"engine openmm: {'; '.join(dict.fromkeys(reasons))}")
+        if minimize.max_force < FLOOR and any(forces_dtype(card) == "float32" for card in cards):
+            raise ValueError(
+                f"max_force: expected at least {FLOOR} eV/A beside engine openmm, whose forces are float32, "
+                f"found {minimize.max_force}"
+            )
+        return minimize
 
     @property
     def protocol(self) -> dict[str, object]:

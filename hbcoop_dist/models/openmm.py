@@ -109,6 +109,19 @@ class OpenmmPotential:
 
 def _make_system(card: ModelCard, forcefield: Any, kinds: tuple[str, ...]) -> _System:
     import openmm
+
+    system, order, charges = force_field_system(card, forcefield, kinds)
+    # Reference is the platform in double precision throughout; the others gain nothing at this size.
+    platform = openmm.Platform.getPlatformByName("Reference")
+    context = openmm.Context(system, openmm.VerletIntegrator(0.001), platform)
+    return _System(context, order, charges)
+
+
+def force_field_system(
+    card: ModelCard, forcefield: Any, kinds: tuple[str, ...]
+) -> tuple[Any, NDArray[np.int64], NDArray[np.float64]]:
+    """OpenMM system of these molecules, the atom that each of its particles is, and the charge of every atom, e."""
+    import openmm
     from openmm import app, unit
 
     topology, order = _topology(card, kinds)
@@ -119,10 +132,7 @@ def _make_system(card: ModelCard, forcefield: Any, kinds: tuple[str, ...]) -> _S
     charges = np.empty(len(order))
     for index, ours in enumerate(order):
         charges[ours] = nonbonded.getParticleParameters(index)[0].value_in_unit(unit.elementary_charge)
-    # Reference is the platform in double precision throughout; the others gain nothing at this size.
-    platform = openmm.Platform.getPlatformByName("Reference")
-    context = openmm.Context(system, openmm.VerletIntegrator(0.001), platform)
-    return _System(context, order, charges)
+    return system, order, charges
 
 
 def _topology(card: ModelCard, kinds: tuple[str, ...]) -> tuple[Any, NDArray[np.int64]]:
