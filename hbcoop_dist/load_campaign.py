@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hbcoop_dist.campaign import CampaignSpec, ModelEntry
+from hbcoop_dist.campaign import CampaignSpec
+from hbcoop_dist.campaign_entries import ModelEntry
 from hbcoop_dist.data import find_file
 from hbcoop_dist.models.ase_calculator import files_beside
 from hbcoop_dist.yaml_file import YamlError, read_model

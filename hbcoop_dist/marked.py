@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hbcoop_dist.campaign import SystemEntry
+from hbcoop_dist.campaign_entries import SystemEntry
 from hbcoop_dist.structures import Structure
 from hbcoop_dist.structures.marked import MarkedSystem
 

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +23,8 @@ from hbcoop_dist.campaign import Minimize
 from hbcoop_dist.engine.batch_size import BatchSize
 from hbcoop_dist.engine.constraint import Constraint, free_basis, odd_basis
 from hbcoop_dist.engine.energies import fragment_energies
-from hbcoop_dist.engine.external import minimise_with
+from hbcoop_dist.engine.external import minimise_in_openmm, minimise_with
+from hbcoop_dist.engine.external.openmm_models import forces_dtype, packages
 from hbcoop_dist.engine.hessian import body_hessian
 from hbcoop_dist.engine.minimise import Minimised, Start, minimise, monomer_start
 from hbcoop_dist.engine.planarity import Planar, out_of_plane
@@ -76,6 +78,7 @@ class _Bench:
     """What the stages of one batch work with."""
 
     potential: Potential
+    checkpoint: Path | None
     size: BatchSize
     minimize: Minimize
     known: Mapping[str, TaskResult]
@@ -93,8 +96,10 @@ def do_work(work: Work) -> list[TaskResult]:
     card = work.source.card
     potential = load_once(card, work.source.path, work.device if card.gpu else "cpu")
     provenance = _provenance(potential)
+    minimised = provenance | _seen_by(work.minimize, card)
     known = dict(work.inputs)
-    bench = _Bench(potential, _size_of(potential), work.minimize, known, RestartFolder(work.scratch))
+    checkpoint = None if work.source.path is None else Path(work.source.path)
+    bench = _Bench(potential, checkpoint, _size_of(potential), work.minimize, known, RestartFolder(work.scratch))
     for kind, stage in (
         ("monomer", _monomers),
         ("candidate", _candidates),
@@ -108,7 +113,10 @@ def do_work(work: Work) -> list[TaskResult]:
         started = time.perf_counter()
         results = list(stage(bench, [task for task in tasks if task.key not in lost]))
         share = (time.perf_counter() - started) / max(len(results), 1)
-        known.update({result.key: replace(result, provenance=provenance, seconds=share) for result in results})
+        given = {task.key for task in tasks if task.given is not None}
+        for result in results:
+            whence = provenance if result.key in given else minimised
+            known[result.key] = replace(result, provenance=whence, seconds=share)
     return [known[task.key] for task in work.batch.tasks]
 
 
@@ -136,18 +144,32 @@ def _size_of(potential: Potential) -> BatchSize:
 
 
 def _provenance(potential: Potential) -> dict[str, str]:
-    versions = {}
-    for package in (*potential.card.packages, "numpy", "hbcoop_dist"):
-        with contextlib.suppress(PackageNotFoundError):
-            versions[package] = version(package)
     return {
         "host": socket.gethostname(),
         "device": potential.device,
         "dtype": potential.card.dtype,
         "parameter_hash": potential.parameter_hash,
-        "versions": json.dumps(versions, sort_keys=True),
+        "versions": _versions(*potential.card.packages, "numpy", "hbcoop_dist"),
         "computed_at": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+def _seen_by(minimize: Minimize, card: ModelCard) -> dict[str, str]:
+    """What of the provenance is another where a geometry was minimised in OpenMM: float type and packages."""
+    if minimize.engine != "openmm":
+        return {}
+    return {
+        "dtype": f"{card.dtype}, minimised with {forces_dtype(card)} forces",
+        "versions": _versions(*dict.fromkeys((*card.packages, *packages(card))), "numpy", "hbcoop_dist"),
+    }
+
+
+def _versions(*names: str) -> str:
+    found = {}
+    for name in names:
+        with contextlib.suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return json.dumps(found, sort_keys=True)
 
 
 def _lost_input(task: Task, known: Mapping[str, TaskResult]) -> str:
@@ -169,6 +191,9 @@ def _minimised(bench: _Bench, tasks: Sequence[Task], starts: Sequence[Start]) ->
     """Minimise the start of every task; with our own optimiser from where an earlier attempt was killed."""
     minimize = bench.minimize
     constraint, goal = minimize.constraint, _goal(bench.potential, minimize)
+    if minimize.engine == "openmm":
+        assert minimize.tolerance is not None
+        return minimise_in_openmm(bench.potential, bench.checkpoint, starts, tolerance=minimize.tolerance, goal=goal)
     if minimize.optimiser != "tree":
         return minimise_with(minimize.optimiser, bench.potential, starts, constraint=constraint, goal=goal)
     kept = [_kept(bench.restarts, task, constraint) for task in tasks]

@@ -4,7 +4,7 @@ from hbcoop_dist.engine.batch_size import BatchSize
 from hbcoop_dist.engine.cooperativity import Cooperativity, cooperativity
 from hbcoop_dist.engine.energies import FragmentEnergies, fragment_energies
 from hbcoop_dist.engine.evaluate import evaluate
-from hbcoop_dist.engine.external import minimise_with
+from hbcoop_dist.engine.external import minimise_in_openmm, minimise_with
 from hbcoop_dist.engine.follow_mode import follow_mode
 from hbcoop_dist.engine.hessian import body_hessian, guess_hessian
 from hbcoop_dist.engine.minimise import Minimised, Start, minimise, monomer_start
@@ -32,6 +32,7 @@ __all__ = [
     "fragment_energies",
     "guess_hessian",
     "minimise",
+    "minimise_in_openmm",
     "minimise_with",
     "monomer_start",
     "out_of_plane",

@@ -142,6 +142,20 @@ class OpenmmPotential:
 
 def _make_system(card: ModelCard, forcefield: Any, kinds: tuple[str, ...]) -> _System:
     import openmm
+
+    system, order, charges = force_field_system(card, forcefield, kinds)
+    # Reference is the platform in double precision throughout; the others gain nothing at this size, and CPU has no
+    # AMOEBA of its own: it runs this one's.
+    platform = openmm.Platform.getPlatformByName("Reference")
+    context = openmm.Context(system, openmm.VerletIntegrator(0.001), platform)
+    return _System(context, order, charges)
+
+
+def force_field_system(
+    card: ModelCard, forcefield: Any, kinds: tuple[str, ...]
+) -> tuple[Any, NDArray[np.int64], NDArray[np.float64]]:
+    """OpenMM system of these molecules, the atom that each of its particles is, and the charge of every atom, e."""
+    import openmm
     from openmm import app
 
     topology, order = _topology(card, kinds)
@@ -160,11 +174,7 @@ def _make_system(card: ModelCard, forcefield: Any, kinds: tuple[str, ...]) -> _S
             join_amides(force, topology)
     charges = np.empty(len(order))
     charges[order] = _charges(system)
-    # Reference is the platform in double precision throughout; the others gain nothing at this size, and CPU has no
-    # AMOEBA of its own: it runs this one's.
-    platform = openmm.Platform.getPlatformByName("Reference")
-    context = openmm.Context(system, openmm.VerletIntegrator(0.001), platform)
-    return _System(context, order, charges)
+    return system, order, charges
 
 
 def _charges(system: Any) -> list[float]:

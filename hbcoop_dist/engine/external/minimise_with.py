@@ -7,10 +7,13 @@ forces are ours, measured at its last evaluation, and whatever it raises is the 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path as FilePath
 
 from hbcoop_dist.engine.constraint import Constraint, free_basis
+from hbcoop_dist.engine.external.openmm_models import PAPER_TOLERANCE, not_minimised
 from hbcoop_dist.engine.external.optimisers import OPTIMISERS, Optimiser, not_installed
-from hbcoop_dist.engine.external.surface import GaveUpError, ReachedError, Surface
+from hbcoop_dist.engine.external.surface import HELD, GaveUpError, ReachedError, Surface
 from hbcoop_dist.engine.minimise import Minimised, Start, minimise
 from hbcoop_dist.engine.quasi_newton import Goal, Path
 from hbcoop_dist.models.base import ModelError, Potential
@@ -63,6 +66,46 @@ def minimise_with(
     return [_single(relax, potential, start, constraint, goal or Goal()) for start in starts]
 
 
+def minimise_in_openmm(
+    potential: Potential,
+    checkpoint: FilePath | None,
+    starts: Sequence[Start],
+    *,
+    tolerance: float = PAPER_TOLERANCE,
+    goal: Goal | None = None,
+) -> list[Minimised]:
+    """Minimise every start in OpenMM, phi1 and phi2 restrained, as Feng, Xu, Huang (2025) did.
+
+    Parameters
+    ----------
+    potential : Potential
+    checkpoint : Path or None
+        What the potential was loaded from; openmm-ml reads it again.
+    starts : sequence of Start
+    tolerance : float
+        Of OpenMM's minimiser: RMS force, kJ/mol/nm.
+    goal : Goal, optional
+        What our own float64 forces have to meet where it ended.
+
+    Returns
+    -------
+    list of Minimised
+        As from `minimise_with`; energy and forces are ours, in float64, where OpenMM's minimiser ended.
+
+    Raises
+    ------
+    ModelError
+        When OpenMM cannot minimise with this model, or the model cannot evaluate a structure.
+    """
+    if reason := not_minimised(potential.card):
+        raise ModelError(f"engine openmm: {reason}")
+    from hbcoop_dist.engine.external import with_openmm
+
+    relax = partial(with_openmm.relax, checkpoint=checkpoint, tolerance=tolerance)
+    chosen = goal or Goal()
+    return [_single(relax, potential, start, "torsions", chosen, with_openmm.RESTRAINED) for start in starts]
+
+
 def _relax(optimiser: Optimiser) -> Relax:
     # each package is imported with its own file, when it is asked for
     if optimiser == "sella":
@@ -78,8 +121,10 @@ def _relax(optimiser: Optimiser) -> Relax:
     return with_ase.relax_lbfgs if optimiser == "ase-lbfgs" else with_ase.relax_fire
 
 
-def _single(relax: Relax, potential: Potential, start: Start, constraint: Constraint, goal: Goal) -> Minimised:
-    surface = Surface.of(potential, start, constraint, goal)
+def _single(
+    relax: Relax, potential: Potential, start: Start, constraint: Constraint, goal: Goal, held: float = HELD
+) -> Minimised:
+    surface = Surface.of(potential, start, constraint, goal, held)
     try:
         relax(surface)
         reason = _unfinished("the optimiser ended by itself", surface)

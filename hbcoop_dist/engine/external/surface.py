@@ -71,6 +71,8 @@ class Surface:
         The crude structure, for its elements and first positions.
     tree : Tree
     torsions : tuple of Torsion
+    held : float
+        How far, rad, a torsion may be off its target at the goal.
     calls : int
         Evaluations so far.
     seen : Seen or None
@@ -83,6 +85,7 @@ class Surface:
     constraint: Constraint
     goal: Goal
     torsions: tuple[Torsion, ...]
+    held: float = HELD
     calls: int = 0
     seen: Seen | None = None
     _basis: FloatArray = field(init=False)
@@ -91,11 +94,11 @@ class Surface:
         self._basis = free_basis(self.tree, self.constraint)
 
     @classmethod
-    def of(cls, potential: Potential, start: Start, constraint: Constraint, goal: Goal) -> Surface:
+    def of(cls, potential: Potential, start: Start, constraint: Constraint, goal: Goal, held: float = HELD) -> Surface:
         """The surface a start lies on; torsions are held at the start's own values."""
         tree = tree_of(start.system)
-        held = _torsions(tree, start.q) if constraint == "torsions" else ()
-        return cls(potential, structure_of(start.system, start.q), tree, constraint, goal, held)
+        torsions = _torsions(tree, start.q) if constraint == "torsions" else ()
+        return cls(potential, structure_of(start.system, start.q), tree, constraint, goal, torsions, held)
 
     def evaluate(self, positions: FloatArray) -> tuple[float, FloatArray]:
         """Energy, eV, and forces (N, 3), eV/A, at positions (N, 3), A.
@@ -128,11 +131,11 @@ class Surface:
     def reached(self, seen: Seen) -> bool:
         """Whether an evaluation meets the goal, with every torsion where it should be."""
         rms = self.goal.rms_force
-        return seen.off < HELD and seen.max_force <= self.goal.max_force and (rms is None or seen.rms_force <= rms)
+        return seen.off < self.held and seen.max_force <= self.goal.max_force and (rms is None or seen.rms_force <= rms)
 
     def missing(self, seen: Seen) -> str:
         """What an evaluation lacks, in words."""
-        off = f", a torsion {np.degrees(seen.off):.1e} degrees off" if seen.off >= HELD else ""
+        off = f", a torsion {np.degrees(seen.off):.1e} degrees off" if seen.off >= self.held else ""
         return f"max force {seen.max_force:.2e} eV/A (asked for {self.goal.max_force:.2e}){off}"
 
     def _measured(self, x: FloatArray, energy: float, forces: FloatArray) -> Seen:
