@@ -17,7 +17,7 @@ from hbcoop_dist.structures import Structure
 
 USUAL_CUTOFF = 6.0
 """How far apart molecules are moved for models that declare no cutoff, A: no common network's is longer."""
-_CLOSEST = 2.5  # A, where the way begins: nearer, the energy is too steep to tell anything apart
+_CLOSEST = 2.0  # A, where the way begins: a hydrogen bond's; nearer, energies are too steep to tell anything apart
 _STEP = 0.04  # A, of the first scan
 _PARTS = 8  # a step is divided into so many, again and again
 _ZOOMS = {"float64": 6, "float32": 3}  # down to 1.5e-7 A, or to 8e-5 A, below which float32 positions are grainy
@@ -109,7 +109,7 @@ def largest_jump(potential: Potential, dimer: Structure) -> Jump:
     Returns
     -------
     Jump
-        A scan in small steps, whose most conspicuous one is divided until nothing but a jump is left of it; and the
+        A scan in small steps, whose most conspicuous ones are divided until nothing but a jump is left of them; and the
         places where pairs of atoms leave the declared cutoff, where even small jumps are seen.
     """
     path = _Path(potential, dimer)
@@ -119,9 +119,9 @@ def largest_jump(potential: Potential, dimer: Structure) -> Jump:
     places = np.arange(path.start, end, _STEP)
     # of the outermost steps only one side is known
     places, found = places[2:], _unexplained(path.values(places))[2:-2]
-    # near contact much is left unexplained that is smooth: a jump is what stands out among its neighbours
+    # near contact much is left unexplained that is smooth: a jump there is large, one farther out stands out around it
     outstanding = found / (np.median(_around(found, _NEIGHBOURS), axis=-1) + _NOTHING)
-    worst = {int(outstanding[:, column].argmax()): column for column in (0, 1)}
+    worst = {int(by[:, column].argmax()): column for by in (found, outstanding) for column in (0, 1)}
     jumps = [_zoomed(path, float(places[k]), column, zooms) for k, column in worst.items()]
     if cutoff is not None:
         width = _STEP / _PARTS**zooms

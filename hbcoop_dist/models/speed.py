@@ -142,15 +142,17 @@ def memory(potential: Potential, path: str | Path | None, batch: int) -> Memory:
         return _on_gpu(potential, batch)
     if not _STATUS.exists():
         return Memory(None, f"not measured: expected {_STATUS}, which {sys.platform} does not have")
+    count = min(batch, _MEMORY_BATCH)
+    if count < 2:
+        return Memory(None, "not measured: there was time for no more than one dimer a call")
     # this process has held more before, which would hide the call: another one begins at nothing
     context = multiprocessing.get_context("spawn")
-    count = min(batch, _MEMORY_BATCH)
     with ProcessPoolExecutor(1, mp_context=context) as fresh:
         grown, atoms = fresh.submit(_growth, potential.card, None if path is None else str(path), count).result()
+    if grown <= 0:
+        return Memory(None, f"too little to tell: {count} dimers took no more than loading the model and one dimer")
     how = f"growth of the peak resident memory of a fresh process, from 1 dimer to {count}, by added atom"
-    return Memory(
-        grown / atoms if atoms else None, how if atoms else "not measured: one dimer is all there was time for"
-    )
+    return Memory(grown / atoms, how)
 
 
 def _on_gpu(potential: Potential, batch: int) -> Memory:
