@@ -243,10 +243,14 @@ def models_verify() -> None:
 def models_check(
     name: Annotated[str, typer.Argument(help="A model, e.g. so3lr.")],
     device: Annotated[str, typer.Option(help="cpu, cuda or cuda:0.")] = "cpu",
+    spec: Annotated[
+        str | None, typer.Option(metavar="SPEC", help="A campaign whose model NAME is: a checkpoint or calculator.")
+    ] = None,
+    speed: Annotated[bool, typer.Option("--speed/--no-speed", help="Also measure atoms/s and memory.")] = True,
 ) -> None:
-    """Run the contract suite on one model on this machine and print what was measured."""
+    """Run the contract suite on one model on this machine and print what was measured, then how fast it is."""
     check_device(device)
-    if not models_command.check(name, device, Console()):
+    if not models_command.check(name, device, Console(), spec=spec, speed=speed):
         raise typer.Exit(NOT_DONE)
 
 

@@ -141,7 +141,28 @@ def test_models_and_doctor(folder: Path) -> None:
     assert "H, C, N, O, F, P, S, Cl" in shown.stdout
     checked = hbcoop("models", "check", "toy", cwd=folder)
     assert checked.returncode == 0, checked.stdout + checked.stderr
+    for word in ("smooth through the cutoff", "atoms/s", "float64 on cpu", "OMP_NUM_THREADS", "memory"):
+        assert word in checked.stdout
     doctor = hbcoop("doctor", cwd=folder, env=empty)
     assert doctor.returncode == 0
     for word in ("Python", "xarray", "can run here", "GPUs", "cores usable"):
         assert word in doctor.stdout
+
+
+def test_a_campaign_s_own_model_is_checked(folder: Path) -> None:
+    lennard = {"calculator": "ase.calculators.lj:LennardJones", "kwargs": {"sigma": 1.2, "rc": 5.0}}
+    smooth = {**lennard, "kwargs": {**lennard["kwargs"], "smooth": True}}
+    models = ["toy", {"name": "cut", **lennard}, {"name": "smooth", **smooth}]
+    (folder / "mine.yaml").write_text(yaml.safe_dump({**SPEC, "models": models}))
+    arguments = ("models", "check", "--spec", "mine.yaml", "--no-speed")
+    kept = hbcoop(*arguments, "smooth", cwd=folder)
+    assert kept.returncode == 0, kept.stdout + kept.stderr
+    assert "atoms/s" not in kept.stdout
+    # shifted so that the energy ends at zero, but not the force
+    broken = hbcoop(*arguments, "cut", cwd=folder)
+    assert broken.returncode == 1
+    (line,) = [line for line in broken.stdout.splitlines() if " NO " in line]
+    assert "smooth through the cutoff" in line
+    absent = hbcoop(*arguments, "mine", cwd=folder)
+    assert absent.returncode == 2
+    assert "mine.yaml: expected one of its models (toy, cut, smooth), found 'mine'" in absent.stderr

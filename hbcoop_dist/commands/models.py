@@ -11,9 +11,11 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 from rich.table import Column, Table
 
+from hbcoop_dist.load_campaign import load_campaign
 from hbcoop_dist.models import checkpoints, contract, registry
 from hbcoop_dist.models import fetch as downloads
-from hbcoop_dist.models.base import ModelCard, ModelError
+from hbcoop_dist.models import speed as measure_speed
+from hbcoop_dist.models.base import ModelCard, ModelError, Potential
 from hbcoop_dist.structures import monomer
 from hbcoop_dist.tasks import ModelSource
 
@@ -110,18 +112,55 @@ def verify(console: Console) -> bool:
     return not wrong
 
 
-def check(name: str, device: str, console: Console) -> bool:
-    """Run the contract suite on one model; True when it keeps every promise."""
-    card = registry.card(name)
+def check(name: str, device: str, console: Console, *, spec: str | None = None, speed: bool = True) -> bool:
+    """Run the contract suite on one model, registered or of a campaign; True when it keeps every promise."""
+    card, checkpoint = (registry.card(name), None) if spec is None else _of_campaign(name, spec)
     device = device if card.gpu else "cpu"
-    results = contract.check(registry.load(card, device=device))
+    potential = registry.load(card, checkpoint, device=device)
+    results = contract.check(potential)
     table = Table("promise", "measured", "limit", "kept", "note", title=f"{name} on {device}")
     for one in results:
         limit = "-" if one.limit is None else f"{one.limit:.1e}"
         measured = "-" if one.measured is None else f"{one.measured:.1e}"
         table.add_row(one.name, measured, limit, "yes" if one.passed else "NO", one.note)
     console.print(table)
+    if speed:
+        _show_speed(potential, checkpoint, console)
     return all(one.passed for one in results)
+
+
+def _of_campaign(name: str, spec: str) -> tuple[ModelCard, str | None]:
+    """Card and checkpoint of one model of a campaign file."""
+    models = {entry.name: entry for entry in load_campaign(spec).models}
+    if name not in models:
+        raise ModelError(f"{spec}: expected one of its models ({', '.join(models)}), found {name!r}")
+    return models[name].card(), models[name].checkpoint
+
+
+def _show_speed(potential: Potential, checkpoint: str | None, console: Console) -> None:
+    """Atoms per second against batch size, and memory per atom: what decides where a model is worth running."""
+    card = potential.card
+    table = Table("dimers a call", "atoms", "s a call", "atoms/s", title=f"speed of {card.name}")
+    largest = 0
+    try:
+        for rate in measure_speed.rates(potential):
+            largest = rate.batch
+            table.add_row(str(rate.batch), str(rate.atoms), f"{rate.seconds:.2g}", f"{rate.atoms_per_second:.3g}")
+        memory = measure_speed.memory(potential, checkpoint, largest)
+    except Exception as error:  # noqa: BLE001  a foreign model may raise anything, and the promises are told already
+        console.print(f"speed of {card.name}: not measured: {type(error).__name__}: {error}", markup=False)
+        return
+    console.print(table)
+    taken = "memory" if memory.bytes_per_atom is None else f"memory {_bytes(memory.bytes_per_atom)} per atom"
+    for line in (
+        f"NMA dimers, energy and forces, {card.dtype} on {potential.device}, {measure_speed.threads()}",
+        f"{taken}: {memory.how}",
+    ):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def _bytes(count: float) -> str:
+    return f"{count / 1024:.0f} KiB" if count < 1024**2 else f"{count / 1024**2:.1f} MiB"
 
 
 def try_calculators(sources: Mapping[str, ModelSource]) -> None:

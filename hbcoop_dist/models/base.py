@@ -84,6 +84,9 @@ class ModelCard:
         Whether the energy of molecules far apart is the sum of theirs, as physics has it.
     forces_are_gradient, rotation_invariant : bool
         False where the model does not promise it; the contract suite then measures the deviation.
+    smooth : bool
+        Whether energy and forces are continuous where atoms enter or leave the cutoff. Networks that look at the
+        nearest so many neighbours only are not: the last of them gives way to another with all its weight.
     options : mapping
         Family-specific settings, part of the task key.
     """
@@ -118,6 +121,7 @@ class ModelCard:
     extensive: bool = True
     forces_are_gradient: bool = True
     rotation_invariant: bool = True
+    smooth: bool = True
     options: Mapping[str, object] = field(default_factory=dict)
 
     @property

@@ -1,7 +1,7 @@
 """The contract every model keeps, as measurements: ``hbcoop models check`` prints them and the tests assert them.
 
-What a card declares not to hold (forces that are no gradient, missing rotation invariance) is measured and
-reported, never failed.
+What a card declares not to hold (forces that are no gradient, missing rotation invariance, jumps at the cutoff) is
+measured and reported, never failed.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hbcoop_dist.models.base import FloatArray, ModelError, Potential, UnknownElementError
+from hbcoop_dist.models.smoothness import largest_jump
 from hbcoop_dist.structures import Structure, monomer
 from hbcoop_dist.structures.templates import donor_water
 
@@ -151,6 +152,15 @@ def _slope(potential: Potential, structure: Structure, atom: int, axis: int, ste
     return float(np.dot(list(weights.values()), energies)) / (12 * step)
 
 
+def _smoothness(name: str, potential: Potential) -> CheckResult:
+    jump = largest_jump(potential, probes()["dimer"])
+    note = (
+        f"eV/A, largest jump of a force as two NMA part, {jump.energy:.1e} eV of the energy; "
+        f"contact then {jump.contact:.2f} A"
+    )
+    return _judged(name, max(jump.energy, jump.force), _limits(potential).force, note, potential.card.smooth)
+
+
 def _batch(name: str, potential: Potential) -> CheckResult:
     structures = list(probes().values())
     together = potential.evaluate(structures)
@@ -279,6 +289,7 @@ def _charges(name: str, potential: Potential) -> CheckResult:
 _CHECKS: dict[str, Callable[[str, Potential], CheckResult]] = {
     "finite": _finite,
     "forces are the gradient": _gradient,
+    "smooth through the cutoff": _smoothness,
     "batch equals loop": _batch,
     "repeat": _repeat,
     "rotation": _rotation,

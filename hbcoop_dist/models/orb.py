@@ -3,6 +3,7 @@
 Graphs (the nearest neighbours within a cutoff) and networks are the package's, one graph batch per list of structures.
 The energy head of every Orb network averages the features of all atoms before its own network, so the energy of
 molecules far apart is not the sum of theirs: `ModelCard.extensive` is False, and the contract measures by how much.
+Where only the 20 nearest neighbours count, energies and forces jump when the twentieth changes: `ModelCard.smooth`.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ _V2 = "Neumann et al., 2024, arXiv:2410.22570"
 _V3 = "Rhodes et al., 2025, arXiv:2504.06231"
 _URL = "https://orbitalmaterials-public-models.s3.us-west-1.amazonaws.com/forcefields"
 _CUTOFF = 6.0  # A, of every network of the package
+_UNLIMITED = 120  # neighbours, of the networks the package calls unlimited: NMA has not half of that within the cutoff
 _MPTRJ = tuple(z for z in range(1, 95) if z not in (84, 85, 86, 87, 88))
 _OMOL = tuple(range(1, 84))
 
@@ -53,6 +55,7 @@ def _card(name: str, file: str, citation: str, level: str, elements: tuple[int, 
         forces_are_gradient=conservative,
         rotation_invariant=False,
         extensive=False,
+        smooth="inf" in name or "omol" in name,
         options={"architecture": name},
     )
 
@@ -167,6 +170,7 @@ def load(card: ModelCard, checkpoint: Path | None, *, device: str = "cpu", dtype
         cutoff=float(network.system_config.radius),
         layers=int(network.model.num_message_passing_steps),
         forces_are_gradient=conservative,
+        smooth=int(network.system_config.max_num_neighbors) >= _UNLIMITED,
     )
     parameters = {key: value.numpy() for key, value in network.cpu().state_dict().items()}
     digest = checkpoints.parameter_hash(parameters)

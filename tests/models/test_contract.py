@@ -11,6 +11,8 @@ import pytest
 
 from hbcoop_dist.models import Evaluation, ModelCard, Potential, available, cards, check, load
 from hbcoop_dist.models.checkpoints import embedded
+from hbcoop_dist.models.contract import probes
+from hbcoop_dist.models.smoothness import largest_jump
 from hbcoop_dist.structures import Structure, monomer
 
 ALWAYS = {"so3lr", "gfn2-xtb", "gfn1-xtb", "amber14", "amoeba2018", "toy", "toy-additive"}
@@ -119,13 +121,39 @@ class Flawed:
             case "translation":
                 # What a neighbour list anchored at the origin does.
                 energy += 1.0 * bool((structure.positions < -7.0).any())
+            case "smooth through the cutoff":
+                energy += 1e-3 * (_apart(structure) > 5.0)
+            case "smooth at the declared cutoff":
+                energy += 1e-6 * (_apart(structure, 8, 7) > 5.0)
+            case "smooth in the forces" if result.forces is not None and _apart(structure) > 5.0:
+                return replace(result, forces=result.forces + 1e-4)
             case "atom energies" if result.atom_energies is not None:
                 return replace(result, atom_energies=result.atom_energies + 1e-6)
         return replace(result, energy=energy)
 
 
+def _apart(structure: Structure, *elements: int) -> float:
+    """Shortest distance between the first two molecules, of one element each where given, A; 0 where there is one."""
+    if len(structure.kinds) < 2:
+        return 0.0
+    first, second = (structure.atoms_of(molecule) for molecule in (0, 1))
+    if elements:
+        first, second = first[structure.numbers[first] == elements[0]], second[structure.numbers[second] == elements[1]]
+    between = structure.positions[first][:, None] - structure.positions[second][None]
+    return float(np.linalg.norm(between, axis=2).min())
+
+
 @pytest.mark.parametrize(
-    "flaw", ["finite", "forces are the gradient", "batch equals loop", "rotation", "translation", "atom energies"]
+    "flaw",
+    [
+        "finite",
+        "forces are the gradient",
+        "smooth through the cutoff",
+        "batch equals loop",
+        "rotation",
+        "translation",
+        "atom energies",
+    ],
 )
 def test_contract_finds_the_flaw(flaw: str) -> None:
     results = {result.name: result for result in check(Flawed(cards()["toy"], flaw))}
@@ -138,6 +166,30 @@ def test_contract_measures_what_a_card_does_not_promise() -> None:
     assert result.passed
     assert result.limit is None
     assert result.measured > 1e-6
+
+
+def test_jump_is_measured_where_it_is_and_as_large_as_it_is() -> None:
+    dimer = probes()["dimer"]
+    found = largest_jump(Flawed(cards()["toy"], "smooth through the cutoff"), dimer)
+    assert found.energy == pytest.approx(1e-3, rel=1e-3)
+    assert found.contact == pytest.approx(5.0, abs=1e-5)
+    found = largest_jump(Flawed(cards()["toy"], "smooth in the forces"), dimer)
+    assert found.force == pytest.approx(1e-4, rel=1e-3)
+    assert found.energy < 1e-8
+
+
+def test_a_small_jump_is_seen_where_pairs_leave_the_declared_cutoff() -> None:
+    dimer, near = probes()["dimer"], replace(cards()["toy"], cutoff=5.0)
+    assert largest_jump(Flawed(near, "smooth at the declared cutoff"), dimer).energy == pytest.approx(1e-6, rel=1e-3)
+    assert largest_jump(Flawed(near, ""), dimer).energy < 1e-8
+
+
+def test_jumps_of_a_model_that_does_not_promise_smoothness_are_reported_only() -> None:
+    honest = replace(cards()["toy"], smooth=False)
+    name = "smooth through the cutoff"
+    result = next(one for one in check(Flawed(honest, name)) if one.name == name)
+    assert (result.passed, result.limit) == (True, None)
+    assert result.measured == pytest.approx(1e-3, rel=1e-3)
 
 
 def test_contract_wants_a_reason_for_float32() -> None:

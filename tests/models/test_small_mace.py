@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -10,10 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 import xarray as xr
+import yaml
+from rich.console import Console
 from small_mace import train
 
 import hbcoop_dist as hb
 from hbcoop_dist.campaign import CampaignSpec
+from hbcoop_dist.commands import models as models_command
 from hbcoop_dist.models import check, custom_card, load
 
 
@@ -58,6 +62,16 @@ def saved_again(path: Path, target: Path, change: Callable[[Any], None] = lambda
 def test_what_the_package_saves_keeps_the_contract(hasty: Path) -> None:
     failed = [one for one in check(load(custom_card("small", "mace", hasty, trusted=True), hasty)) if not one.passed]
     assert not failed, "\n".join(map(str, failed))
+
+
+def test_a_checkpoint_is_checked_by_the_spec_it_is_in(hasty: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    beside = hasty.with_name("mine.yaml")
+    entry = {"name": "small", "family": "mace", "checkpoint": hasty.name, "trust": True}
+    beside.write_text(yaml.safe_dump({"campaign": "test", "models": [entry], "lengths": 2}))
+    assert models_command.check("small", "cpu", Console(width=120), spec=str(beside))
+    shown = capsys.readouterr().out
+    assert "small on cpu" in shown
+    assert re.search(r"memory \d+ KiB per atom: growth of the peak", shown)
 
 
 def test_a_copy_saved_again_is_told_from_another_model(hasty: Path, tmp_path: Path) -> None:
