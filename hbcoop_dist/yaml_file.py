@@ -85,7 +85,8 @@ def _message(path: Path, node: Any, content: Any, problem: Any, fields: tuple[st
         text = f"{text[0].lower()}{text[1:]}, found {found!r}".replace("input should", "should").replace(
             "should be", "expected"
         )
-    return f"{path}:{line}: field {field}: {text}"
+    # what is wrong with the whole is wrong with no field
+    return f"{path}:{line}: field {field}: {text}" if field else f"{path}:{line}: {text}"
 
 
 def _is_step(part: object) -> bool:
