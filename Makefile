@@ -8,7 +8,7 @@ export OMP_NUM_THREADS ?= 1
 # Longest chain of the slow sides of the benchmarks: 8 takes half an hour, 12 one and a half.
 LONGEST ?= 8
 
-.PHONY: install environment-sevennet quickstart lint test test-all test-slurm bench lock clean
+.PHONY: install environment-sevennet quickstart lint test test-all test-slurm test-weights bench lock clean
 
 install: .venv/installed
 
@@ -39,7 +39,7 @@ lint: install
 	$(BIN)/lint-imports
 
 test: lint
-	$(BIN)/python -m pytest -m "not slow and not slurm"
+	$(BIN)/python -m pytest -m "not slow and not slurm and not weights"
 
 test-all: lint
 	$(BIN)/python -m pytest
@@ -47,6 +47,10 @@ test-all: lint
 # Needs the packages that tests/slurm/mini_slurm.py names; without them it skips and says so.
 test-slurm: install environment-sevennet
 	$(BIN)/python -m pytest -m "slurm and not slow" tests/slurm
+
+# Published models against the paper, each wherever its checkpoint is found; hbcoop models fetch downloads those missing.
+test-weights: install
+	$(BIN)/python -m pytest -m weights tests/weights
 
 # Each script runs both sides of its ratios; the slow side of minimise.py goes on where it stopped.
 bench: install

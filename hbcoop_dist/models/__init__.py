@@ -5,6 +5,8 @@
 `registry`      find a model by name, say whether it can run here, load it
 `checkpoints`   find parameters on disk and identify them by hash
 `contract`      measure whether a loaded model keeps its promises
+`smoothness`    the largest jump of energy and forces as molecules part
+`speed`         atoms per second against batch size, memory per atom
 ==============  ==================================================================================
 
 One file per family: `so3lr`, `ani`, `sevennet`, `xtb`, `openmm`, `toy`, and `ase_calculator` for whatever has an ASE
