@@ -28,6 +28,7 @@ from hbcoop_dist.commands import models as models_command
 from hbcoop_dist.commands import report as report_command
 from hbcoop_dist.commands.new_model import new_model
 from hbcoop_dist.load_campaign import CampaignError, load_campaign
+from hbcoop_dist.marked import MarkedSystemError
 from hbcoop_dist.models.base import ModelError
 from hbcoop_dist.plan import Plan
 from hbcoop_dist.plan import plan as make_plan
@@ -320,7 +321,15 @@ def main() -> None:
     except (ClusterLostError, StoreWriteError) as error:
         typer.echo(f"{error}; what was computed is kept, the same command continues from here", err=True)
         sys.exit(NOT_DONE)
-    except (CampaignError, ModelError, StoreError, ReferenceSetError, DeviceError, ClusterError) as error:
+    except (
+        CampaignError,
+        ModelError,
+        StoreError,
+        ReferenceSetError,
+        MarkedSystemError,
+        DeviceError,
+        ClusterError,
+    ) as error:
         typer.echo(str(error), err=True)
         sys.exit(BAD_INPUT)
     except typer.TyperException as error:

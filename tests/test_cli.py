@@ -81,7 +81,8 @@ def test_some_cells_not_done_is_exit_code_1(folder: Path) -> None:
         (["walk"], "No such command"),
         (["run", "spec.yaml", "x.zarr", "--device", "gpu"], "device: expected cpu, cuda or cuda:N, found 'gpu'"),
         (["run", "spec.yaml", "x.zarr", "--device", "cuda:7"], "CUDA devices torch sees here, found 'cuda:7'"),
-        (["run", "mine.yaml", "x.zarr"], "expected checkpoint"),
+        (["run", "mine.yaml", "x.zarr"], "model mine: expected its checkpoint at"),
+        (["plan", "marked.yaml"], "system nowhere: expected a file"),
         (["run", "given.yaml", "x.zarr"], "expected a folder with .xyz files, found none"),
         (["plan", "spec.yaml", "--store", "nowhere.zarr"], "nowhere.zarr"),
     ],
@@ -90,6 +91,8 @@ def test_bad_input_is_exit_code_2_in_clear_words(folder: Path, arguments: list[s
     (folder / "bad.yaml").write_text("campaign: x\nmodels: [toi]\nlengths: 2\n")
     mine = {"name": "mine", "family": "ani", "checkpoint": "nowhere"}
     (folder / "mine.yaml").write_text(yaml.safe_dump({**SPEC, "models": [mine]}))
+    marked = {"campaign": "x", "models": ["toy"], "systems": [{"file": "nowhere.xyz", "A": 0, "B": 1}]}
+    (folder / "marked.yaml").write_text(yaml.safe_dump(marked))
     (folder / "given.yaml").write_text(yaml.safe_dump({**SPEC, "geometry": "nowhere"}))
     found = hbcoop(*arguments, cwd=folder)
     assert found.returncode == 2
