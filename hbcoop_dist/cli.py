@@ -312,6 +312,18 @@ def doctor() -> None:
     doctor_command.show(Console())
 
 
+_MISTAKES = (
+    CampaignError,
+    ModelError,
+    StoreError,
+    ReferenceSetError,
+    MarkedSystemError,
+    DeviceError,
+    ClusterError,
+)
+"""What is wrong with what was asked for: exit code 2."""
+
+
 def main() -> None:
     """Run the command line with the documented exit codes."""
     # what `kill`, `timeout` and batch systems send ends a run as Ctrl-C does
