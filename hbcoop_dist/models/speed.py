@@ -22,13 +22,13 @@ from hbcoop_dist.models.base import ModelCard, Potential
 from hbcoop_dist.structures import Structure, monomer
 
 LARGEST = 256
-"""Dimers in the largest batch tried: as many as a campaign ever puts into one call."""
+"""Dimers in the largest batch tried, some 6000 atoms."""
 _APART = (0.3, 4.75, 0.1)  # A, along the hydrogen bond
 _NOISE = 0.02  # A, so that no two dimers of a batch are the same
 _STATUS = Path("/proc/self/status")
 _CLEAR = Path("/proc/self/clear_refs")
 _PEAK = "5"  # what the kernel reads there as: forget the peak so far
-_PAGES = 2**20  # bytes below which a growth is that of anything
+_LEAST = 2**20  # bytes below which a growth is that of anything
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +151,7 @@ def memory(potential: Potential, path: str | Path | None, batch: int) -> Memory:
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=context) as fresh:
         grown, atoms = fresh.submit(_growth, potential.card, None if path is None else str(path), batch).result()
-    if grown < _PAGES:
+    if grown < _LEAST:
         return Memory(None, f"too little to tell: {batch} dimers took no more than what was free of loading the model")
     how = (
         f"growth of the resident memory of a fresh process in a call of {batch} dimers, after one of 1, by added atom; "
