@@ -71,7 +71,7 @@ def test_a_checkpoint_is_checked_by_the_spec_it_is_in(hasty: Path, capsys: pytes
     assert models_command.check("small", "cpu", Console(width=120), spec=str(beside))
     shown = capsys.readouterr().out
     assert "small on cpu" in shown
-    assert re.search(r"memory \d+ KiB per atom: growth of the peak", shown)
+    assert re.search(r"memory \d+ KiB per atom: growth of the resident memory", shown)
 
 
 def test_a_copy_saved_again_is_told_from_another_model(hasty: Path, tmp_path: Path) -> None:
