@@ -6,7 +6,7 @@ measured and reported, never failed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -77,13 +77,15 @@ def _distorted(structure: Structure, random: np.random.Generator) -> Structure:
     return structure.with_positions(structure.positions + 0.03 * random.standard_normal(structure.positions.shape))
 
 
-def check(potential: Potential) -> list[CheckResult]:
+def check(potential: Potential, only: Collection[str] = ()) -> list[CheckResult]:
     """Run the contract suite.
 
     Parameters
     ----------
     potential
         A loaded model.
+    only
+        Names of the checks wanted; all of them unless given.
 
     Returns
     -------
@@ -92,6 +94,8 @@ def check(potential: Potential) -> list[CheckResult]:
     """
     results = []
     for name, measure in _CHECKS.items():
+        if only and name not in only:
+            continue
         try:
             results.append(measure(name, potential))
         except Exception as error:  # noqa: BLE001  a foreign model may raise anything, and the table must go on

@@ -53,9 +53,16 @@ def _named(results: list[CheckResult]) -> dict[str, CheckResult]:
     return {result.name: result for result in results}
 
 
-@pytest.mark.parametrize(
-    "name", [NAMES[0], *(pytest.param(name, marks=pytest.mark.slow) for name in NAMES[1:])], ids=NAMES
-)
+def test_what_costs_little_of_the_contract_is_kept(here: Path) -> None:
+    wanted = ("finite", "batch equals loop", "repeat", "translation", "permutation", "float type", "atom energies")
+    results = check(load(NAMES[0]), wanted)
+    assert len(results) == len(wanted)
+    failed = [result for result in results if not result.passed]
+    assert not failed, "\n".join(map(str, failed))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
 def test_networks_keep_the_contract_and_what_they_do_not_promise_is_measured(name: str, here: Path) -> None:
     results = check(load(name))
     failed = [result for result in results if not result.passed]
