@@ -70,6 +70,8 @@ LINES = Path(__file__).with_suffix(".jsonl")
 SIZES = ((10_000, 16), (100_000, 200), (1_000_000, 1000))
 PARTS = ("start", "offers", "submit", "wait", "turns", "pool manager")
 NODE = 64
+SAY_BATCHES = 10_000
+"""How often a long simulation says how far it is."""
 """Workers on a node."""
 
 
@@ -345,9 +347,15 @@ def simulate(recorded: Recorded, cells: int, workers: int, per_job: int, first: 
     client = SimulatedClient(clock, meter, recorded, drawn.batches)
     real = DaskBackend(client, cluster, drawn.sources, clock=clock.now, over=Tickets(clock, meter))
     backend = Metered(real, meter)
-    left = len(drawn.tasks)
+    left, said = len(drawn.tasks), 0
     for results in turns(drawn.batches, drawn.sources, drawn.spec.minimize, {}, backend):
         left -= len(results)
+        if client.batches >= said + SAY_BATCHES:
+            said = client.batches
+            print(
+                f"{said} of {len(drawn.batches)} batches, {1e3 * meter.driver / said:.2f} ms of driver each",
+                file=sys.stderr,
+            )
         if first and client.batches >= first:
             break
     assert first or not left, f"{left} tasks without a result"
