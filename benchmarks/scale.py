@@ -70,9 +70,9 @@ LINES = Path(__file__).with_suffix(".jsonl")
 SIZES = ((10_000, 16), (100_000, 200), (1_000_000, 1000))
 PARTS = ("start", "offers", "submit", "wait", "turns", "pool manager")
 NODE = 64
+"""Workers on a node."""
 SAY_BATCHES = 10_000
 """How often a long simulation says how far it is."""
-"""Workers on a node."""
 
 
 class Meter:
