@@ -13,6 +13,7 @@ from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, mo
 from hbcoop_dist.campaign_entries import CappingEntry, Frozen, Lengths, ModelEntry, SystemEntry
 from hbcoop_dist.engine.external.openmm_models import FLOOR, PAPER_TOLERANCE, forces_dtype, not_minimised
 from hbcoop_dist.engine.external.optimisers import Optimiser, not_installed
+from hbcoop_dist.models import registry
 from hbcoop_dist.structures import Rotamer, System, conformers_of, rotamers_of
 from hbcoop_dist.structures.system import Capping, Pattern
 
@@ -170,6 +171,22 @@ class CampaignSpec(Frozen):
         if self.lenders and "own" not in self.geometry:
             raise ValueError(
                 f"expected geometry own beside {', '.join(self.lenders)}, whose minima are to be taken, found none"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _systems_are_relaxed_by_us(self) -> CampaignSpec:
+        if self.minimize.engine != "own" and any(entry.geometry == "free" for entry in self.systems):
+            raise ValueError(f"expected systems of geometry fixed beside engine {self.minimize.engine}, found free")
+        return self
+
+    @model_validator(mode="after")
+    def _lenders_are_asked_for(self) -> CampaignSpec:
+        absent = [name for name in self.geometry if name in registry.cards() and name not in self.lenders]
+        if absent:
+            raise ValueError(
+                f"expected {', '.join(absent)} among the models of the campaign, whose minima are to be taken, found "
+                f"{', '.join(entry.name for entry in self.models)}; a folder of that name is written ./{absent[0]}"
             )
         return self
 

@@ -40,6 +40,7 @@ from hbcoop_dist.survey import RETRYABLE
 NOT_DONE, BAD_INPUT, INTERRUPTED = 1, 2, 3
 _TYPER_INTERRUPTED = 130
 FIGURES = (".png", ".pdf", ".svg")
+PIPED_WIDTH = 200
 
 app = typer.Typer(
     name="hbcoop",
@@ -215,7 +216,7 @@ def analyse(
 @models_app.command("list")
 def models_list() -> None:
     """List every registered model and whether it can run here."""
-    models_command.show_list(Console())
+    models_command.show_list(_wide())
 
 
 @models_app.command("show")
@@ -236,7 +237,7 @@ def models_fetch(
 @models_app.command("verify")
 def models_verify() -> None:
     """Hash every checkpoint that is here; say which are missing, and which are not what they should be."""
-    if not models_command.verify(Console()):
+    if not models_command.verify(_wide()):
         raise typer.Exit(NOT_DONE)
 
 
@@ -269,7 +270,7 @@ def models_new(
 @cluster_app.command("list")
 def cluster_list() -> None:
     """List the bundled profiles and their pools."""
-    cluster_command.show_list(Console())
+    cluster_command.show_list(_wide())
 
 
 @cluster_app.command("script")
@@ -310,6 +311,12 @@ def cluster_submit(
 def doctor() -> None:
     """Show what is installed, which models can run here, and which devices and threads there are."""
     doctor_command.show(Console())
+
+
+def _wide() -> Console:
+    """As wide as the terminal; where there is none, wide enough that names and addresses stay whole."""
+    console = Console()
+    return console if console.is_terminal else Console(width=PIPED_WIDTH)
 
 
 _MISTAKES = (

@@ -11,6 +11,9 @@ from hbcoop_dist.campaign_entries import SystemEntry
 from hbcoop_dist.structures import Structure
 from hbcoop_dist.structures.marked import MarkedSystem
 
+BOND = 1.25
+"""Atoms nearer than this many times the sum of their covalent radii are bonded; a short O..H bridge is at 1.5."""
+
 
 class MarkedSystemError(ValueError):
     """A system of a campaign that cannot be used; the message names the file and the field."""
@@ -44,6 +47,8 @@ def _read(entry: SystemEntry) -> MarkedSystem:
         raise MarkedSystemError(
             f"system {entry.name}: expected molecules without periodic images in {path}, found a cell"
         )
+    if not len(atoms):
+        raise MarkedSystemError(f"system {entry.name}: expected atoms in {path}, found none")
     owner = np.full(len(atoms), 2)
     for index, (name, chosen) in enumerate((("A", entry.A), ("B", entry.B))):
         _require_atoms(entry, name, chosen, len(atoms))
@@ -52,7 +57,25 @@ def _read(entry: SystemEntry) -> MarkedSystem:
         raise MarkedSystemError(f"system {entry.name}: expected A and B apart, found atoms {both} in both")
     kinds = ("other",) * (int(owner.max()) + 1)
     structure = Structure(np.asarray(atoms.numbers), np.asarray(atoms.positions, dtype=float), owner, kinds)
+    _require_molecules(entry, structure)
     return MarkedSystem(entry.name, structure, entry.geometry == "free")
+
+
+def _require_molecules(entry: SystemEntry, structure: Structure) -> None:
+    """A mark that cuts a bond is most often an index that is off by one."""
+    from ase.data import covalent_radii
+
+    reach = covalent_radii[structure.numbers]
+    distances = np.linalg.norm(structure.positions[:, None] - structure.positions[None], axis=-1)
+    bonded = distances < BOND * (reach[:, None] + reach[None])
+    cut = bonded & (structure.molecules[:, None] < structure.molecules[None])
+    if cut.any():
+        one, other = (int(atom) for atom in np.argwhere(cut)[0])
+        parts = " and ".join("ABC"[structure.molecules[atom]] for atom in (one, other))
+        raise MarkedSystemError(
+            f"system {entry.name}: expected no bond between {parts}, found atoms {one} and {other}, "
+            f"{distances[one, other]:.2f} A apart"
+        )
 
 
 def _require_atoms(entry: SystemEntry, name: str, chosen: Sequence[int], count: int) -> None:

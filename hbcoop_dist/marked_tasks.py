@@ -14,7 +14,7 @@ from hbcoop_dist.structures.fragments import Molecules
 from hbcoop_dist.structures.marked import MarkedSystem
 from hbcoop_dist.tasks import PROTOCOL_VERSION, Batch, ModelSource, Task, key_of, model_text
 
-NO_TOPOLOGY = "this model reads atoms by their place in NMA and water, and knows no other molecules"
+NO_TOPOLOGY = "this model reads atoms by their place in NMA and water, which a marked system does not say"
 
 
 def unsuitable(card: ModelCard, system: MarkedSystem) -> str:

@@ -48,3 +48,7 @@ def test_a_model_that_is_not_here_lends_nothing_and_says_so(monkeypatch: pytest.
 def test_who_lends_has_minima_of_its_own() -> None:
     with pytest.raises(ValueError, match="expected geometry own beside so3lr, whose minima are to be taken"):
         spec(models=["so3lr", "toy"], geometry=["so3lr"])
+    with pytest.raises(
+        ValueError, match="expected ani-2x among the models of the campaign, whose minima are to be taken"
+    ):
+        spec(models=["so3lr"], geometry=["own", "ani-2x"])

@@ -16,7 +16,7 @@ from hbcoop_dist.engine.cooperativity import cooperativity
 from hbcoop_dist.engine.energies import fragment_energies
 from hbcoop_dist.marked import MarkedSystemError
 from hbcoop_dist.models import load
-from hbcoop_dist.store import SystemsWriter, open_systems, verify
+from hbcoop_dist.store import StoreError, SystemsWriter, open_systems, verify
 from hbcoop_dist.structures import Structure, chain_system, monomer
 from hbcoop_dist.structures.build import build
 from hbcoop_dist.structures.templates import donor_water
@@ -133,7 +133,7 @@ def test_a_free_system_ends_at_rest_and_its_parts_add_up(tmp_path: Path) -> None
     assert (str(one.geometry.values), str(one.status.values)) == ("free", "done")
 
 
-def test_what_is_there_is_not_computed_again_and_a_changed_file_is(
+def test_what_is_there_is_not_computed_again_and_its_name_stands_for_one_system(
     trimer: tuple[Structure, str], tmp_path: Path
 ) -> None:
     structure, file = trimer
@@ -142,9 +142,12 @@ def test_what_is_there_is_not_computed_again_and_a_changed_file_is(
     again, _ = ran(spec(entry), store)
     assert (first.computed, again.computed) == (1, 0)
     put(structure.with_positions(structure.positions * 1.01), Path(file))
-    changed, after = ran(spec(entry), store)
-    assert changed.computed == 1
-    assert float(after.energy.values.item()) != float(before.energy.values.item())
+    for changed in (entry, {**entry, "file": trimer[1], "A": "12-23", "B": "24-35"}):
+        with pytest.raises(StoreError, match="expected the system 'trimer' that it has, found other atoms, marks or"):
+            ran(spec(changed), store)
+    after = open_systems(store)
+    assert float(after.energy.values.item()) == float(before.energy.values.item())
+    assert str(after.status.values.item()) == "done"
 
 
 def test_the_group_grows_and_stays_when_chains_come(trimer: tuple[Structure, str], tmp_path: Path) -> None:
@@ -197,6 +200,7 @@ def test_a_model_that_cannot_do_it_is_skipped_with_its_reason(trimer: tuple[Stru
     [
         ({"A": "0-36"}, r"system trimer, A: expected atoms 0 to 35 of .*trimer.xyz, found 36"),
         ({"A": "0-12"}, r"expected A and B apart, found atoms \[12\] in both"),
+        ({"A": [0]}, r"system trimer: expected no bond between A and C, found atoms 0 and 1, 1\.5"),
         ({"file": "nowhere.xyz"}, r"system nowhere: expected a file nowhere.xyz, found none"),
     ],
 )
@@ -219,8 +223,6 @@ def test_a_spec_asks_for_something() -> None:
 
 
 def test_labels_beyond_the_axes_are_refused(trimer: tuple[Structure, str], tmp_path: Path) -> None:
-    from hbcoop_dist.store import StoreError
-
     asked = spec({"file": trimer[1], "A": "0-11", "B": "12-23"})
     ran(asked, tmp_path / "test.zarr")
     systems = [cell.system for cell in hb.plan(asked).systems]

@@ -29,14 +29,17 @@ def status(ds: xr.Dataset, console: Console, store: Path) -> bool:
     """The run that goes on, counts by model and status, then reasons; True when every cell is done or skipped."""
     for line in _progress(store):
         console.print(line, highlight=False)
-    for renderable in analysis.status_tables(ds):
-        console.print(renderable)
     systems = _systems(store)
-    if systems is None:
-        return bool(np.isin(ds.status.values, _GOOD).all())
-    counts = Counter(systems.status.values.ravel().tolist())
-    console.print("marked systems: " + ", ".join(f"{count} {name}" for name, count in sorted(counts.items())))
-    return bool(np.isin(ds.status.values, _GOOD).all()) and set(counts) <= set(_GOOD)
+    good = bool(np.isin(ds.status.values, _GOOD).all())
+    if systems is not None:
+        counts = Counter(systems.status.values.ravel().tolist())
+        console.print("marked systems: " + ", ".join(f"{count} {name}" for name, count in sorted(counts.items())))
+        good = good and set(counts) <= set(_GOOD)
+    # of a campaign of systems alone there is nothing to say of chains
+    if systems is None or not (ds.status == "skipped").all():
+        for renderable in analysis.status_tables(ds):
+            console.print(renderable)
+    return good
 
 
 def _systems(store: Path) -> xr.Dataset | None:

@@ -172,7 +172,9 @@ def load(card: ModelCard, checkpoint: Path | None, *, device: str = "cpu", dtype
     constants = neurochem.Constants(str(constants_file))
     found = tuple(atomic_numbers[symbol] for symbol in constants.species)
     if sorted(found) != sorted(card.elements):
-        raise ModelError(f"model {card.name}: expected elements {sorted(card.elements)}, found {sorted(found)}")
+        alike = [one.name for one in CARDS if set(one.elements) == set(found)]
+        hint = f"; say like: {alike[0]} beside the checkpoint" if alike else ""
+        raise ModelError(f"model {card.name}: expected elements {sorted(card.elements)}, found {sorted(found)}{hint}")
     members = neurochem.load_model_ensemble(constants.species, str(checkpoint / "train"), _MEMBERS)
     shifts = neurochem.load_sae(str(checkpoint / "sae_linfit.dat")).self_energies.double().numpy()
     parameters = {name: value.numpy() for name, value in members.state_dict().items()} | {"self_energies": shifts}

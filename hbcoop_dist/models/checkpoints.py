@@ -163,6 +163,8 @@ def _verified(card: ModelCard, path: Path) -> str:
     patterns = _patterns(card)
     if path.is_dir() and not any(True for pattern in patterns for _ in path.glob(pattern)):
         raise CheckpointError(f"model {card.name}: expected files {', '.join(patterns)} in {path}, found none")
+    if path.is_file() and not path.stat().st_size:
+        raise WrongCheckpointError(f"model {card.name}: expected a checkpoint in {path}, found an empty file", path)
     found = sha256_of(path, patterns)
     if card.sha256 is not None and found != card.sha256:
         raise WrongCheckpointError(

@@ -256,7 +256,11 @@ SYSTEM_VARIABLES: tuple[Variable, ...] = (
         ("atomic_number", "int64", "1", "atomic number"),
         ("part", "str", "", "A, B or C"),
     ),
-    *_variables(("system",), ("geometry", "str", "", "fixed (as in the file) or free (minimised from there)")),
+    *_variables(
+        ("system",),
+        ("geometry", "str", "", "fixed (as in the file) or free (minimised from there)"),
+        ("digest", "str", "", "hash of the file's atoms and of which are A and B: a name stands for one system only"),
+    ),
 )
 """The group ``systems``: any cluster in which a pair is marked."""
 

@@ -63,6 +63,11 @@ class SystemsWriter:
     models : sequence of str
     systems : sequence of MarkedSystem
         What a campaign asks for; what the group has beyond that stays.
+
+    Raises
+    ------
+    StoreError
+        When the group has another system under one of the names.
     """
 
     def __init__(self, path: str | Path, models: Sequence[str], systems: Sequence[MarkedSystem]) -> None:
@@ -72,6 +77,13 @@ class SystemsWriter:
         _recover(self._path)
         self.axes = self._grown(tuple(models), systems)
         self._group = zarr.open_group(self._path, mode="r+", zarr_format=3)
+        before = dict(zip(self.axes.systems, map(str, np.asarray(self._array("digest")[...])), strict=True))
+        for system in systems:
+            if before[system.name] not in ("", system.digest):
+                raise StoreError(
+                    f"{self._path}: expected the system {system.name!r} that it has, found other atoms, marks or "
+                    "geometry under that name; give it another name, or use another store"
+                )
         for system in systems:
             self._describe(system)
 
@@ -123,7 +135,7 @@ class SystemsWriter:
         consolidate(self._path.parent)
 
     def _describe(self, system: MarkedSystem) -> None:
-        """What follows from a system alone; a file that changed is another system under the same name."""
+        """What follows from a system alone."""
         place = self.axes.systems.index(system.name)
         numbers, parts = np.full(self.axes.atoms, -1), np.full(self.axes.atoms, "", dtype=np.dtypes.StringDType())
         numbers[: system.n_atoms] = system.structure.numbers
@@ -133,6 +145,7 @@ class SystemsWriter:
                 ("atomic_number", numbers),
                 ("part", parts),
                 ("geometry", "free" if system.free else "fixed"),
+                ("digest", system.digest),
             ):
                 self._array(name)[place] = values
 
