@@ -36,6 +36,9 @@ SADDLE = -2.0e-4
 """Out-of-plane eigenvalue, eV/A^2, below which a planar stationary point is called a saddle; finite differences
 of forces good to 1e-6 eV/A at 0.005 A carry about this much noise."""
 
+PROVENANCE = ("parameter_hash", "versions", "device", "dtype", "host", "computed_at")
+"""What of a task's provenance a store keeps, by the names of both."""
+
 _GRAVITY: tuple[Status, ...] = ("done", "unconverged", "broken-geometry", "quarantined", "failed")
 
 
@@ -160,14 +163,13 @@ def _provenance(plan: Plan, cell: Cell, tasks: CellTasks, results: Lookup) -> di
     found = [results(key) for key in tasks.complex.keys]
     source = plan.sources[cell.model]
     last = found[-1].provenance
-    names = ("parameter_hash", "versions", "device", "dtype", "host", "computed_at")
     values: dict[str, object] = {
         "task_key": tasks.complex.energies[-1],
         "checkpoint_sha256": source.identity,
         "seconds": sum(result.seconds for result in found),
         "unit_rotamers": "; ".join(str(rotamer) for rotamer in cell.system.rotamers),
     }
-    return values | {name: last[name] for name in names if name in last}
+    return values | {name: last[name] for name in PROVENANCE if name in last}
 
 
 def _whole_values(whole: Complex, cell: Cell) -> dict[str, object]:

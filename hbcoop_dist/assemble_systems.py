@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from hbcoop_dist.assemble import gravest
+from hbcoop_dist.assemble import PROVENANCE, gravest
 from hbcoop_dist.engine.cooperativity import pair_cooperativity
 from hbcoop_dist.engine.energies import FragmentEnergies
 from hbcoop_dist.marked_tasks import SystemTasks
@@ -16,7 +16,6 @@ from hbcoop_dist.structures.marked import MarkedSystem
 from hbcoop_dist.tasks import ModelSource, Task
 
 Lookup = Callable[[str], TaskResult]
-_PROVENANCE = ("parameter_hash", "versions", "device", "dtype", "host", "computed_at")
 
 
 def system_values(source: ModelSource, tasks: SystemTasks, results: Lookup) -> tuple[Status, str, dict[str, object]]:
@@ -36,7 +35,7 @@ def system_values(source: ModelSource, tasks: SystemTasks, results: Lookup) -> t
         "checkpoint_sha256": source.identity,
         "seconds": sum(results(key).seconds for key in tasks.keys),
     }
-    values |= {name: last.provenance[name] for name in _PROVENANCE if name in last.provenance}
+    values |= {name: last.provenance[name] for name in PROVENANCE if name in last.provenance}
     if status in ("failed", "quarantined"):
         return status, reason, values
     system = tasks.complex.system

@@ -340,15 +340,7 @@ def main() -> None:
     except (ClusterLostError, StoreWriteError) as error:
         typer.echo(f"{error}; what was computed is kept, the same command continues from here", err=True)
         sys.exit(NOT_DONE)
-    except (
-        CampaignError,
-        ModelError,
-        StoreError,
-        ReferenceSetError,
-        MarkedSystemError,
-        DeviceError,
-        ClusterError,
-    ) as error:
+    except _MISTAKES as error:
         typer.echo(str(error), err=True)
         sys.exit(BAD_INPUT)
     except typer.TyperException as error:

@@ -128,6 +128,17 @@ _BOND_ROWS: tuple[tuple[str, DType, str, str], ...] = (
     ("angle", "float64", _DEGREE, "N-H..O angle"),
 )
 
+_PROVENANCE_ROWS: tuple[tuple[str, DType, str, str], ...] = (
+    ("task_key", "str", "", "content hash of the task that gave the result"),
+    ("checkpoint_sha256", "str", "", "SHA-256 of the model's checkpoint file"),
+    ("parameter_hash", "str", "", "hash of the parameters as the worker loaded them"),
+    ("versions", "str", "", "package versions on the worker (JSON)"),
+    ("device", "str", "", "device that ran the model"),
+    ("dtype", "str", "", "floating-point type that the model ran in"),
+    ("host", "str", "", "machine that ran the task"),
+    ("computed_at", "str", "", "when the task ended (ISO 8601)"),
+)
+
 CELL_VARIABLES: tuple[Variable, ...] = (
     *_variables(
         CELL_DIMS,
@@ -150,14 +161,7 @@ CELL_VARIABLES: tuple[Variable, ...] = (
         ),
         ("head_tail_contact", "float64", _ANGSTROM, "shortest distance between the first and the last unit"),
         ("unit_rotamers", "str", "", "rotamer of every unit, in chain order"),
-        ("task_key", "str", "", "content hash of the task that gave the result"),
-        ("checkpoint_sha256", "str", "", "SHA-256 of the model's checkpoint file"),
-        ("parameter_hash", "str", "", "hash of the parameters as the worker loaded them"),
-        ("versions", "str", "", "package versions on the worker (JSON)"),
-        ("device", "str", "", "device that ran the model"),
-        ("dtype", "str", "", "floating-point type that the model ran in"),
-        ("host", "str", "", "machine that ran the task"),
-        ("computed_at", "str", "", "when the task ended (ISO 8601)"),
+        *_PROVENANCE_ROWS,
     ),
     *_variables((*CELL_DIMS, "position"), *_BOND_ROWS),
     *_variables(
@@ -232,14 +236,7 @@ SYSTEM_CELL_VARIABLES: tuple[Variable, ...] = (
         ("rms_force", "float64", _FORCE, "root mean square force left after minimisation"),
         ("force_calls", "int64", "1", "force calls of the minimisation"),
         ("seconds", "float64", "s", "wall-clock time of the tasks"),
-        ("task_key", "str", "", "content hash of the task that gave the result"),
-        ("checkpoint_sha256", "str", "", "SHA-256 of the model's checkpoint file"),
-        ("parameter_hash", "str", "", "hash of the parameters as the worker loaded them"),
-        ("versions", "str", "", "package versions on the worker (JSON)"),
-        ("device", "str", "", "device that ran the model"),
-        ("dtype", "str", "", "floating-point type that the model ran in"),
-        ("host", "str", "", "machine that ran the task"),
-        ("computed_at", "str", "", "when the task ended (ISO 8601)"),
+        *_PROVENANCE_ROWS,
     ),
     *_variables(("model", "system", "fragment"), ("fragment_energy", "float64", _EV, "energy of every point of Eq. 1")),
     *_variables(
