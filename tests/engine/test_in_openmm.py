@@ -151,6 +151,7 @@ def test_openmm_has_our_forces_in_single_precision(name: str) -> None:
     assert 1e-7 < off < 2e-4
 
 
+@pytest.mark.slow
 def test_openmmml_s_own_ani_has_a_tenth_of_the_forces(monkeypatch: pytest.MonkeyPatch) -> None:
     """Why ours stands beside it; when this fails, openmm-ml has mended it and `ani_in_openmm` can use its function."""
     from hbcoop_dist.engine.external.openmm_system import _topology
