@@ -7,7 +7,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 from ase.calculators.calculator import Calculator, all_changes
-from ase.optimize import BFGS
 from numpy.typing import NDArray
 
 from hbcoop_dist.engine.quasi_newton import Goal
@@ -76,6 +75,9 @@ def relax(potential: Potential, structure: Structure, goal: Goal) -> Relaxed:
     -------
     Relaxed
     """
+    # it imports scipy, which nobody who only plans should wait for
+    from ase.optimize import BFGS
+
     atoms = structure.to_ase()
     atoms.calc = _PotentialCalculator(potential, structure)
     with BFGS(atoms, logfile=None, maxstep=MAX_STEP) as optimiser:
