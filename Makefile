@@ -7,6 +7,8 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export OMP_NUM_THREADS ?= 1
 # Longest chain of the slow sides of the benchmarks: 8 takes half an hour, 12 one and a half.
 LONGEST ?= 8
+# Processes that share the tests, by whole files; each may hold 3 GiB.
+TESTERS ?= 2
 
 .PHONY: install environment-sevennet quickstart lint test test-all test-slurm test-weights bench lock clean
 
@@ -39,7 +41,7 @@ lint: install
 	$(BIN)/lint-imports
 
 test: lint
-	$(BIN)/python -m pytest -m "not slow and not slurm and not weights"
+	$(BIN)/python -m pytest -n $(TESTERS) --dist loadfile -m "not slow and not slurm and not weights"
 
 test-all: lint
 	$(BIN)/python -m pytest

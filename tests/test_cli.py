@@ -116,7 +116,12 @@ def test_interrupted_is_exit_code_3_and_continues(folder: Path, name: str) -> No
     (folder / "spec.yaml").write_text(yaml.safe_dump(fields))
     journal = folder / "x.zarr.journal"
     running = subprocess.Popen(
-        [HBCOOP, "run", "spec.yaml", "x.zarr"], cwd=folder, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+        # tests that a shell put into its background have inherited that SIGINT is ignored
+        ["env", "--default-signal=INT", HBCOOP, "run", "spec.yaml", "x.zarr"],
+        cwd=folder,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
     )
     while not journal.exists() or journal.read_bytes().count(b"\n") < 2:
         assert running.poll() is None

@@ -212,7 +212,10 @@ def kill_and_continue(folder: Path, spec: Path, lines: int) -> Path:
     return store
 
 
-def test_a_killed_campaign_continues_to_the_same_store(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "lines", [pytest.param(2, marks=pytest.mark.slow), 30, pytest.param(80, marks=pytest.mark.slow)]
+)
+def test_a_killed_campaign_continues_to_the_same_store(tmp_path: Path, lines: int) -> None:
     """SIGKILL early, in the middle and late; the toy's values are the same to the last bit."""
     spec = spec_file(
         tmp_path,
@@ -223,10 +226,10 @@ def test_a_killed_campaign_continues_to_the_same_store(tmp_path: Path) -> None:
     )
     undisturbed = tmp_path / "undisturbed.zarr"
     subprocess.run([HBCOOP, "run", str(spec), str(undisturbed)], check=True, capture_output=True, timeout=300)
-    for lines in (2, 30, 80):
-        assert differences(kill_and_continue(tmp_path, spec, lines), undisturbed) == []
+    assert differences(kill_and_continue(tmp_path, spec, lines), undisturbed) == []
 
 
+@pytest.mark.slow
 def test_a_killed_campaign_of_real_models_continues_to_the_same_store(tmp_path: Path) -> None:
     spec = spec_file(tmp_path, models=["so3lr", "gfn2-xtb"], lengths=[2, 3])
     undisturbed, killed = tmp_path / "undisturbed.zarr", tmp_path / "killed.zarr"

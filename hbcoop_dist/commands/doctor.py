@@ -26,6 +26,7 @@ _PACKAGES = (
     "torchani",
     "mace-torch",
     "orb-models",
+    "aimnet",
     "so3krates-torch",
     "openmm",
     "openmmml",

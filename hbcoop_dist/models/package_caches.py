@@ -45,4 +45,8 @@ def _torchani(_: ModelCard, checkpoint: str) -> Iterator[Path]:
             yield folder / checkpoint
 
 
-_KNOWN = {"mace": _mace, "orb": _orb, "ani": _torchani}
+def _aimnet(_: ModelCard, checkpoint: str) -> Iterator[Path]:
+    yield Path(os.environ.get("AIMNET_CACHE_DIR") or Path.home() / ".cache" / "aimnet") / checkpoint
+
+
+_KNOWN = {"aimnet": _aimnet, "mace": _mace, "orb": _orb, "ani": _torchani}

@@ -21,7 +21,7 @@ from hbcoop_dist.models import checkpoints
 from hbcoop_dist.models.base import Family, ModelCard, ModelError, Potential
 
 ENTRY_POINT_GROUP = "hbcoop_dist.models"
-BUILTIN_FAMILIES = ("so3lr", "ani", "mace", "orb", "sevennet", "xtb", "openmm", "toy", "ase")
+BUILTIN_FAMILIES = ("so3lr", "ani", "mace", "orb", "aimnet", "sevennet", "xtb", "openmm", "toy", "ase")
 _FILES = {"ase": "ase_calculator"}
 
 
