@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 
@@ -138,14 +138,20 @@ def complex_of(plan: Plan, parts: Parts, results: Lookup) -> Complex:
         minimised = dict(results(parts.minimise).data)
         structure = _crude(parts.system).with_positions(np.asarray(minimised["positions"]))
     pieces = [results(key).data for key in parts.energies]
+    weights = tuple(plan.sources[parts.model].card.combination.values())
     members = np.concatenate([np.asarray(piece["members"]) for piece in pieces])
     atoms = [np.asarray(piece["atom_energies"]) for piece in pieces if "atom_energies" in piece]
     energies = FragmentEnergies(
         _fragments(members.shape, members.tobytes()),
-        np.concatenate([np.asarray(piece["energies"]) for piece in pieces]),
+        np.concatenate([weighted(piece, weights) for piece in pieces]),
         np.concatenate(atoms) if atoms else None,
     )
     return Complex(parts, structure, energies, minimised)
+
+
+def weighted(piece: Mapping[str, object], weights: Sequence[float]) -> FloatArray:
+    """Energies of fragments, eV, weighted anew: their task may be that of another model with the same parts."""
+    return np.asarray(piece["parts"]) @ np.asarray(weights) if "parts" in piece else np.asarray(piece["energies"])
 
 
 # Atoms, molecules and fragments follow from the system, which thousands of models share.

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from hbcoop_dist.assemble import PROVENANCE, gravest
+from hbcoop_dist.assemble import PROVENANCE, gravest, weighted
 from hbcoop_dist.engine.cooperativity import pair_cooperativity
 from hbcoop_dist.engine.energies import FragmentEnergies
 from hbcoop_dist.marked_tasks import SystemTasks
@@ -41,9 +41,10 @@ def system_values(source: ModelSource, tasks: SystemTasks, results: Lookup) -> t
     system = tasks.complex.system
     assert isinstance(system, MarkedSystem)
     structure = _structure(system, tasks, results)
-    energies = _energies(last.data)
+    weights = tuple(source.card.combination.values())
+    energies = _energies(last.data, weights)
     # where nothing is minimised, A and B alone are fragments of the complex
-    pair_energies = energies if tasks.pair is tasks.complex else _energies(results(tasks.pair.key).data)
+    pair_energies = energies if tasks.pair is tasks.complex else _energies(results(tasks.pair.key).data, weights)
     pair_parts = {"AB": (0, 1), "A": (0,), "B": (1,)}
     found = pair_cooperativity(structure, energies, system.fragments, pair_energies, pair_parts)
     values |= {
@@ -72,10 +73,10 @@ def _structure(system: MarkedSystem, tasks: SystemTasks, results: Lookup) -> Str
     return system.structure.with_positions(np.asarray(results(first.key).data["positions"]))
 
 
-def _energies(data: Mapping[str, object]) -> FragmentEnergies:
+def _energies(data: Mapping[str, object], weights: Sequence[float]) -> FragmentEnergies:
     fragments = tuple(tuple(np.flatnonzero(row).tolist()) for row in np.asarray(data["members"]))
     atoms = data.get("atom_energies")
-    return FragmentEnergies(fragments, np.asarray(data["energies"]), None if atoms is None else np.asarray(atoms))
+    return FragmentEnergies(fragments, weighted(data, weights), None if atoms is None else np.asarray(atoms))
 
 
 def _distance(structure: Structure) -> float:

@@ -21,6 +21,8 @@ def unsuitable(card: ModelCard, system: MarkedSystem) -> str:
     """Why a model cannot do a marked system; empty when it can."""
     if card.needs_topology:
         return NO_TOPOLOGY
+    if system.free and not card.forces:
+        return "it has no forces, so it relaxes nothing: geometry fixed takes the file's"
     unknown = sorted(set(system.structure.numbers.tolist()) - set(card.elements))
     return f"elements {', '.join(chemical_symbols[z] for z in unknown)} are not declared by its card" if unknown else ""
 

@@ -30,6 +30,8 @@ from hbcoop_dist.tasks import (
 Group = tuple[str, tuple[int, ...]]
 """Name of a batch, and the places of its tasks."""
 
+NO_FORCES = "the model has no forces and so no minima of its own; geometry takes other minima or a folder of .xyz files"
+
 Lent = tuple[str, str]
 """A model, and the text of a minimisation that it does."""
 
@@ -94,6 +96,7 @@ def outline(
     split_fragments: bool,
     undecided: Mapping[int, str] = MappingProxyType({}),
     lenders: Mapping[str, str] = MappingProxyType({}),
+    minimises: bool = True,
 ) -> Outline:
     """Outline the tasks of the cells of one model; with `split_fragments`, one task per fragment.
 
@@ -109,10 +112,14 @@ def outline(
         Places of the cells that have no rotamers: none chosen yet (empty), or why there are none.
     lenders : mapping of str to str
         Models whose own minima others take, and why they have none (empty when they have).
+    minimises : bool
+        Whether the model has forces; one without has no minima of its own.
     """
     draft = _Draft(minimize, references, split_fragments, lenders)
     for place, cell in enumerate(grid):
-        if place not in undecided:
+        if cell.geometry == "own" and not minimises:
+            draft.found.missing[place] = NO_FORCES
+        elif place not in undecided:
             draft.cell(place, cell)
         elif undecided[place]:
             draft.found.missing[place] = undecided[place]

@@ -15,7 +15,7 @@ from hbcoop_dist.marked import read_systems
 from hbcoop_dist.marked_tasks import SystemCell, SystemTasks, system_batches, system_tasks, unsuitable
 from hbcoop_dist.models import checkpoints, registry
 from hbcoop_dist.models.base import ModelCard, ModelError
-from hbcoop_dist.outline import Group, Outline, PartSteps, group, lent_key, outline, tasks_of
+from hbcoop_dist.outline import NO_FORCES, Group, Outline, PartSteps, group, lent_key, outline, tasks_of
 from hbcoop_dist.reference import ReferenceSet, ReferenceSetError, read_reference_set
 from hbcoop_dist.rotamers import Chosen
 from hbcoop_dist.structures import System
@@ -31,11 +31,15 @@ _NO_ROTAMERS = "no rotamers give this model a minimum of every dimer and trimer 
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """The tasks one complex is made of: its minimisation (None for a given geometry) and its fragment energies."""
+    """The tasks one complex of a model is made of: its minimisation (None for a given geometry) and fragment energies.
+
+    Models that weight the same parts of an energy differ here by their name alone.
+    """
 
     system: System
     minimise: str | None
     energies: tuple[str, ...]
+    model: str
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -145,7 +149,7 @@ def plan(
         if label != "own" and label not in spec.lenders
     }
     grid = cells[: len(cells) // len(spec.models)]
-    lenders = {name: absent.get(name, "") for name in spec.lenders}
+    lenders = {name: absent.get(name) or _without_minima(sources[name].card) for name in spec.lenders}
     draft = _Draft(_Outlines(spec.minimize, references, lenders, chosen, device), sources)
     skipped: dict[Cell, str] = {}
     for first in range(0, len(cells), len(grid) or 1):
@@ -180,6 +184,11 @@ def _decided(cell: Cell, chosen: Chosen) -> Cell:
     """The cell with the rotamers that were chosen for it."""
     rotamers = chosen.get((cell.model, cell.system.conformers)) if cell.by_energy else None
     return cell if rotamers is None else replace(cell, system=replace(cell.system, rotamers=rotamers))
+
+
+def _without_minima(card: ModelCard) -> str:
+    """Why a model that can run has no minima; empty when it has."""
+    return "" if card.forces else NO_FORCES
 
 
 def _refuse_unused(references: Iterable[str], grid: Sequence[Cell], missing: Mapping[int, str]) -> None:
@@ -256,9 +265,11 @@ class _Outlines:
             for place, cell in enumerate(cells)
             if cell.by_energy and self._chosen.get((cell.model, cell.system.conformers)) is None
         }
-        which = (slow, own, tuple(undecided.items()))
+        which = (slow, card.forces, own, tuple(undecided.items()))
         if which not in self._outlines:
-            self._outlines[which] = outline(cells, self._minimize, self._references, slow, undecided, self._lenders)
+            self._outlines[which] = outline(
+                cells, self._minimize, self._references, slow, undecided, self._lenders, card.forces
+            )
         if (which, limit) not in self._groups:
             self._groups[which, limit] = group(self._outlines[which], limit)
         return self._outlines[which], self._groups[which, limit]
@@ -289,7 +300,12 @@ class _Draft:
             if members:
                 self.batches.append(Batch(f"{source.card.name} {name}", source.card.name, members))
         parts = [
-            Parts(one.system, self._minimised(one, tasks), tuple(tasks[step].key for step in one.energies))
+            Parts(
+                one.system,
+                self._minimised(one, tasks),
+                tuple(tasks[step].key for step in one.energies),
+                source.card.name,
+            )
             for one in drawn.parts
         ]
         for place, (whole, dimers) in drawn.cells.items():

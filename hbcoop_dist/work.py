@@ -98,6 +98,8 @@ def do_work(work: Work) -> list[TaskResult]:
     provenance = _provenance(potential)
     minimised = provenance | _seen_by(work.minimize, card)
     known = dict(work.inputs)
+    if work.scratch is not None and hasattr(potential, "with_scratch"):
+        potential = potential.with_scratch(Path(work.scratch))
     checkpoint = None if work.source.path is None else Path(work.source.path)
     bench = _Bench(potential, checkpoint, _size_of(potential), work.minimize, known, RestartFolder(work.scratch))
     for kind, stage in (
@@ -367,6 +369,8 @@ def _energies(bench: _Bench, tasks: Sequence[Task]) -> Iterable[TaskResult]:
         data: dict[str, object] = {"members": members, "energies": one.energies}
         if one.atom_energies is not None:
             data["atom_energies"] = one.atom_energies
+        if one.parts is not None:
+            data["parts"] = one.parts
         finite = bool(np.isfinite(one.energies).all())
         yield TaskResult(task.key, "done" if finite else "failed", "" if finite else "an energy is not finite", data)
 

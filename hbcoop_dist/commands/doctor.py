@@ -31,6 +31,8 @@ _PACKAGES = (
     "openmm",
     "openmmml",
     "tblite",
+    "pyscf",
+    "pyscf-dispersion",
 )
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 

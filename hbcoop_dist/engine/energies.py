@@ -29,11 +29,14 @@ class FragmentEnergies:
         eV.
     atom_energies : (m, N) array or None
         eV, atoms of the complex; zero where an atom is not in the fragment.
+    parts : (m, p) array or None
+        eV, what the energies are put together from, in the order of the card's `combination`.
     """
 
     fragments: tuple[Molecules, ...]
     energies: FloatArray
     atom_energies: FloatArray | None = None
+    parts: FloatArray | None = None
 
     def energy(self, molecules: Molecules) -> float:
         """Energy of one fragment, eV; no molecule at all has none."""
@@ -69,25 +72,30 @@ def fragment_energies(
     Returns
     -------
     list of FragmentEnergies
-        With per-atom energies when the model's card promises them.
+        With per-atom energies when the model's card promises them. Where it asks for counterpoise, every fragment has
+        the basis functions of the whole complex.
     """
     asked_for = fragments or [None] * len(structures)
     wanted = [one or distinct_fragments(structure) for structure, one in zip(structures, asked_for, strict=True)]
+    card = potential.card
     asked = [
-        structure.subset(molecules)
+        structure.ghosted(molecules) if card.counterpoise else structure.subset(molecules)
         for structure, pieces in zip(structures, wanted, strict=True)
         for molecules in pieces
     ]
-    with_atoms = potential.card.atom_energies
+    with_atoms = card.atom_energies
     found = iter(evaluate(potential, asked, forces=False, atom_energies=with_atoms, batch=batch))
     out: list[FragmentEnergies] = []
     for structure, pieces in zip(structures, wanted, strict=True):
         energies = np.empty(len(pieces))
         atoms = np.zeros((len(pieces), len(structure))) if with_atoms else None
+        parts = np.empty((len(pieces), len(card.combination))) if card.combination else None
         for row, molecules in enumerate(pieces):
             evaluation = next(found)
             energies[row] = evaluation.energy
+            if parts is not None:
+                parts[row] = [evaluation.parts[name] for name in card.combination]
             if atoms is not None:
                 atoms[row, np.isin(structure.molecules, molecules)] = evaluation.atom_energies
-        out.append(FragmentEnergies(pieces, energies, atoms))
+        out.append(FragmentEnergies(pieces, energies, atoms, parts))
     return out

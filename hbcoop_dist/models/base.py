@@ -82,6 +82,13 @@ class ModelCard:
         The loosest converged max force the model can reach, eV/A; None leaves the campaign's.
     extensive : bool
         Whether the energy of molecules far apart is the sum of theirs, as physics has it.
+    forces : bool
+        Whether it has forces; without them its energies are taken at geometries that something else has minimised.
+    counterpoise : bool
+        Whether fragments are computed in the basis of their complex: molecules that are not in a fragment lend it
+        their basis functions (`Structure.ghosts`).
+    combination : mapping of str to float
+        The energy as a sum of weighted `Evaluation.parts`. Cards that differ in nothing else share their tasks.
     forces_are_gradient, rotation_invariant : bool
         False where the model does not promise it; the contract suite then measures the deviation.
     smooth : bool
@@ -119,6 +126,9 @@ class ModelCard:
     single_point_cost: str = "fast"
     max_force: float | None = None
     extensive: bool = True
+    forces: bool = True
+    counterpoise: bool = False
+    combination: Mapping[str, float] = field(default_factory=dict)
     forces_are_gradient: bool = True
     rotation_invariant: bool = True
     smooth: bool = True
@@ -146,18 +156,22 @@ class Evaluation:
         eV; sums to `energy`.
     charges : (N,) float64 array or None
         Elementary charges.
+    parts : mapping of str to float
+        What the energy is put together from, eV, by the names of the card's `combination`.
     """
 
     energy: float
     forces: FloatArray | None = None
     atom_energies: FloatArray | None = None
     charges: FloatArray | None = None
+    parts: Mapping[str, float] = field(default_factory=dict)
 
 
 class Potential(Protocol):
     """A loaded model. Batches in, one `Evaluation` per structure out, in order.
 
-    An empty structure (no atoms) is never passed; the engine knows that it is zero.
+    An empty structure (no atoms) is never passed; the engine knows that it is zero. One that has a method
+    ``with_scratch(folder)`` is asked for a potential that may keep files there, which are never results.
     A batch gives what one structure at a time gives, to round-off.
     """
 
@@ -180,7 +194,8 @@ class Potential(Protocol):
 class Family(Protocol):
     """A family module: the cards it offers and how one is loaded.
 
-    It may name ``SETTINGS`` too: options of its cards that a user may give beside a checkpoint of his own.
+    It may name ``SETTINGS`` too: options of its cards that a user may give beside a checkpoint of his own. And it may
+    have a function ``named``, which makes the card of a name that says what it is (``rimp2:cc-pvdz``), None of others.
     """
 
     CARDS: tuple[ModelCard, ...]
@@ -200,6 +215,8 @@ def require_elements(card: ModelCard, structures: Sequence[Structure]) -> None:
         symbols = ", ".join(chemical_symbols[z] for z in unknown)
         allowed = ", ".join(chemical_symbols[z] for z in sorted(known))
         raise UnknownElementError(f"model {card.name}: elements {symbols} are not declared; it knows {allowed}")
+    if not card.counterpoise and any(structure.ghosts for structure in structures):
+        raise ModelError(f"model {card.name}: expected no ghosts, found some: it has no basis functions")
 
 
 def require_plain(card: ModelCard, checkpoint: Path | None, device: str, dtype: str) -> None:

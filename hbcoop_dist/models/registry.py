@@ -21,7 +21,7 @@ from hbcoop_dist.models import checkpoints
 from hbcoop_dist.models.base import Family, ModelCard, ModelError, Potential
 
 ENTRY_POINT_GROUP = "hbcoop_dist.models"
-BUILTIN_FAMILIES = ("so3lr", "ani", "mace", "orb", "aimnet", "sevennet", "xtb", "openmm", "toy", "ase")
+BUILTIN_FAMILIES = ("so3lr", "ani", "mace", "orb", "aimnet", "sevennet", "xtb", "openmm", "pyscf", "toy", "ase")
 _FILES = {"ase": "ase_calculator"}
 
 
@@ -100,6 +100,9 @@ def card(name: str) -> ModelCard:
     registry = _registry()
     if name in registry.cards:
         return registry.cards[name]
+    for family in registry.families.values():
+        if (spoken := getattr(family, "named", None)) and (found := spoken(name)):
+            return cast(ModelCard, found)
     near = difflib.get_close_matches(name, registry.cards, n=3, cutoff=0.5)
     message = f"model {name!r} is not known"
     message += f"; near: {', '.join(near)}" if near else f"; known: {', '.join(sorted(registry.cards))}"

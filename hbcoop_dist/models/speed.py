@@ -104,14 +104,14 @@ def rates(
         Of the fastest of two calls: the first one of a size may compile or allocate.
     """
     begin = clock()
-    potential.evaluate(dimers(1))
+    potential.evaluate(dimers(1), forces=potential.card.forces)
     batch = 1
     while batch <= largest:
         structures, seconds = dimers(batch), float("inf")
         for _ in range(2):
             start = clock()
             try:
-                potential.evaluate(structures)
+                potential.evaluate(structures, forces=potential.card.forces)
             except (RuntimeError, MemoryError) as error:
                 if _does_not_fit(error):
                     return
@@ -166,7 +166,7 @@ def _on_gpu(potential: Potential, batch: int) -> Memory:
     structures = dimers(batch)
     torch.cuda.reset_peak_memory_stats(potential.device)
     before = torch.cuda.memory_allocated(potential.device)
-    potential.evaluate(structures)
+    potential.evaluate(structures, forces=potential.card.forces)
     taken = torch.cuda.max_memory_allocated(potential.device) - before
     how = f"torch.cuda.max_memory_allocated over one call of {batch} dimers, less what was allocated before"
     return Memory(taken / sum(map(len, structures)), how)
@@ -176,10 +176,10 @@ def _growth(card: ModelCard, path: str | None, batch: int) -> tuple[int, int]:
     """Bytes by which the peak of this process grows with the batch, and the atoms that were added."""
     potential = registry.load(card, path)
     few, many = dimers(1), dimers(batch)
-    potential.evaluate(few)
+    potential.evaluate(few, forces=potential.card.forces)
     _forget_peak()
     before = _peak()
-    potential.evaluate(many)
+    potential.evaluate(many, forces=potential.card.forces)
     return _peak() - before, sum(map(len, many)) - len(few[0])
 
 

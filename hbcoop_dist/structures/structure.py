@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -40,12 +40,15 @@ class Structure:
     kinds : tuple of str
         Kind of each molecule, ``nma`` or ``water`` (atoms then stand in the order of `NMA_ATOMS` or `WATER_ATOMS`), or
         ``other``.
+    ghosts : tuple of int
+        Molecules that are not there but for the basis functions of their atoms (counterpoise).
     """
 
     numbers: IntArray
     positions: FloatArray
     molecules: IntArray
     kinds: tuple[str, ...]
+    ghosts: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         n = len(self.numbers)
@@ -70,7 +73,7 @@ class Structure:
 
     def with_positions(self, positions: FloatArray) -> Structure:
         """The same atoms elsewhere; `positions` is (N, 3) in A."""
-        return Structure(self.numbers, np.asarray(positions, dtype=float), self.molecules, self.kinds)
+        return replace(self, positions=np.asarray(positions, dtype=float))
 
     def subset(self, molecules: Sequence[int]) -> Structure:
         """The structure of the given molecules only, in ascending order, renumbered from 0."""
@@ -78,6 +81,10 @@ class Structure:
         mask = np.isin(self.molecules, keep)
         renumber = np.searchsorted(np.array(keep), self.molecules[mask])
         return Structure(self.numbers[mask], self.positions[mask], renumber, tuple(self.kinds[m] for m in keep))
+
+    def ghosted(self, molecules: Sequence[int]) -> Structure:
+        """The structure of the given molecules, the others as ghosts."""
+        return replace(self, ghosts=tuple(m for m in range(len(self.kinds)) if m not in molecules))
 
     def atoms_of(self, molecule: int) -> IntArray:
         """Indices of the atoms of one molecule."""
