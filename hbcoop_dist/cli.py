@@ -204,13 +204,22 @@ def status(
 def analyse(
     store: StoreArgument,
     figure: Annotated[Path | None, typer.Option(help="Also draw cooperative energy against length (PNG, PDF).")] = None,
+    against: Annotated[
+        str | None,
+        typer.Option(metavar="MODEL", help="Instead, all models at the geometries they share with this one."),
+    ] = None,
 ) -> None:
     """Print cooperative energies, dimers and what is missing; draw the figure."""
+    if figure is not None and against is not None:
+        raise typer.BadParameter("expected --figure or --against, found both")
     if figure is not None and figure.suffix.lower() not in FIGURES:
         raise typer.BadParameter(f"--figure: expected a file ending in {', '.join(FIGURES)}, found {figure}")
     if figure is not None and not figure.absolute().parent.is_dir():
         raise typer.BadParameter(f"--figure: expected an existing folder, found {figure.absolute().parent}")
-    report_command.analyse(open_store(store), Console(), store, figure)
+    try:
+        report_command.analyse(open_store(store), Console(), store, figure, against)
+    except ValueError as error:
+        raise typer.BadParameter(f"--against: {error}") from None
 
 
 @models_app.command("list")

@@ -96,8 +96,15 @@ def specs_of(ds: xr.Dataset, store: Path) -> list[CampaignSpec]:
         raise StoreError(f"{store}: expected campaigns in the attribute history, found {error}") from None
 
 
-def analyse(ds: xr.Dataset, console: Console, store: Path, figure: Path | None) -> None:
-    """Tables of cooperative energies, dimers, missing cells and marked systems; the figure when a path is given."""
+def analyse(ds: xr.Dataset, console: Console, store: Path, figure: Path | None, against: str | None) -> None:
+    """Tables of cooperative energies, dimers, missing cells and marked systems; the figure when a path is given.
+
+    Or, against a model, those of all models at the geometries that it shares with them.
+    """
+    if against is not None:
+        for renderable in analysis.same_geometry_tables(ds, against):
+            console.print(renderable)
+        return
     systems = _systems(store)
     if systems is None or not (ds.status == "skipped").all():
         for renderable in analysis.tables(ds):
