@@ -1,7 +1,8 @@
-"""Force fields through OpenMM: Amber ff14SB, additive, whose cooperativity is zero, and AMOEBA, which polarises.
+"""Force fields through OpenMM: Amber and CHARMM36, additive, whose cooperativity is zero; AMOEBA and Drude polarise.
 
-NMA is acetyl (ACE) and N-methylamine (NME), two caps of the protein force field bonded to each other. That is so for
-AMOEBA too, whose parameters of NMA as a molecule of its own (amoeba09) OpenMM does not ship.
+In Amber NMA is acetyl (ACE) and N-methylamine (NME), two caps of the protein force field bonded to each other. That is
+so for AMOEBA too, whose parameters of NMA as a molecule of its own (amoeba09) OpenMM does not ship. CHARMM has NMA.
+Drude particles are relaxed at every geometry, from the atoms they hang on, so that nothing depends on what came before.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 from hbcoop_dist.models.amoeba_groups import join_amides
 from hbcoop_dist.models.amoeba_terms import shorten_terms
 from hbcoop_dist.models.base import Evaluation, ModelCard, ModelError, require_elements, require_plain
+from hbcoop_dist.models.openmm_drude import DrudeError, Drudes
 from hbcoop_dist.structures import NMA_ATOMS, Structure
 
 
@@ -59,9 +61,31 @@ CARDS = (
         "J. Phys. Chem. B 2003, 107, 5933, doi:10.1021/jp027815+",
         "amoeba2018.xml, amide of NMA one polarisation group, mutual to 1e-10 D, flexible",
     ),
+    _card(
+        "charmm36",
+        "classical force field: CHARMM36 (NMA of CGenFF), flexible CHARMM TIP3P, no cutoff",
+        "MIT (OpenMM); parameters of CHARMM36, free of charge for academic and commercial use",
+        "Best et al., J. Chem. Theory Comput. 2012, 8, 3257, doi:10.1021/ct300400x; CGenFF: Vanommeslaeghe et al., "
+        "J. Comput. Chem. 2010, 31, 671, doi:10.1002/jcc.21367",
+        "charmm36.xml + charmm36/water.xml, flexible",
+    ),
+    _card(
+        "charmm-drude",
+        "polarisable force field: CHARMM Drude 2023, flexible SWM4-NDP, Drude particles relaxed, no cutoff",
+        "MIT (OpenMM); parameters of the CHARMM Drude force field, free of charge for academic and commercial use",
+        "Lin et al., J. Chem. Theory Comput. 2020, 16, 3221, doi:10.1021/acs.jctc.0c00057; NMA: Harder et al., "
+        "J. Phys. Chem. B 2008, 112, 3509, doi:10.1021/jp709729d",
+        "charmm_polar_2023.xml, Drude particles relaxed to 1e-8 kJ/mol/nm, flexible",
+    ),
 )
 
-_FILES = {"amber14": ("amber14/protein.ff14SB.xml", "amber14/tip3p.xml"), "amoeba2018": ("amoeba2018.xml",)}
+_FILES = {
+    "amber14": ("amber14/protein.ff14SB.xml", "amber14/tip3p.xml"),
+    "amoeba2018": ("amoeba2018.xml",),
+    "charmm36": ("charmm36.xml", "charmm36/water.xml"),
+    "charmm-drude": ("charmm_polar_2023.xml",),
+}
+_WHOLE_NMA = ("charmm36", "charmm-drude")
 # Measured on water-capped arcs of 4 and 12 against 1e-13 D: 1e-10 is off by 2e-10 eV and 6e-11 eV/A, OpenMM's default
 # 1e-5 by 2e-6 of both. At 12 units a point takes 0.09 s of CPU, with 1e-5 0.02 s.
 _INDUCTION = {"amoeba2018": {"polarization": "mutual", "mutualInducedTargetEpsilon": 1e-10}}
@@ -84,11 +108,25 @@ _NMA_BONDS = (
 
 @dataclass(frozen=True, slots=True)
 class _System:
-    """An OpenMM context for one list of molecules, the order of its atoms, and their charges in our order."""
+    """An OpenMM context for one list of molecules.
+
+    Attributes
+    ----------
+    context
+    order : (particles,) int array
+        The atom that every particle is, or hangs on, in our order.
+    atoms : (N,) int array
+        Particles that are atoms; the others are Drude particles and lone pairs.
+    charges : (N,) array
+        Of every atom with what hangs on it, e, in our order.
+    drudes : Drudes
+    """
 
     context: Any
     order: NDArray[np.int64]
+    atoms: NDArray[np.int64]
     charges: NDArray[np.float64]
+    drudes: Drudes
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,12 +151,13 @@ class OpenmmPotential:
 
         system = self._system(structure.kinds)
         # The plain array is read in nm; every double arrives unrounded.
-        system.context.setPositions(
-            structure.positions[system.order] * unit.angstrom.conversion_factor_to(unit.nanometer)
-        )
+        positions = structure.positions[system.order] * unit.angstrom.conversion_factor_to(unit.nanometer)
+        system.context.setPositions(positions)
         try:
+            if len(system.drudes.particles):
+                system.drudes.relax(system.context, positions)
             state = system.context.getState(getEnergy=True, getForces=forces)
-        except OpenMMException as error:
+        except (OpenMMException, DrudeError) as error:
             raise ModelError(
                 f"model {self.card.name}: expected an energy of {structure.kinds}, found {error}"
             ) from error
@@ -126,7 +165,7 @@ class OpenmmPotential:
         if forces:
             slopes = np.empty((len(structure), 3))
             raw = state.getForces(asNumpy=True).value_in_unit(unit.kilojoule_per_mole / unit.angstrom)
-            slopes[system.order] = raw * (kJ / mol)
+            slopes[system.order[system.atoms]] = raw[system.atoms] * (kJ / mol)
         energy = state.getPotentialEnergy().value_in_unit(unit.kilojoule_per_mole) * (kJ / mol)
         return Evaluation(energy=float(energy), forces=slopes, charges=system.charges.copy())
 
@@ -143,22 +182,26 @@ class OpenmmPotential:
 def _make_system(card: ModelCard, forcefield: Any, kinds: tuple[str, ...]) -> _System:
     import openmm
 
-    system, order, charges = force_field_system(card, forcefield, kinds)
+    system, order, atoms, charges = force_field_system(card, forcefield, kinds)
     # Reference is the platform in double precision throughout; the others gain nothing at this size, and CPU has no
     # AMOEBA of its own: it runs this one's.
     platform = openmm.Platform.getPlatformByName("Reference")
     context = openmm.Context(system, openmm.VerletIntegrator(0.001), platform)
-    return _System(context, order, charges)
+    return _System(context, order, atoms, charges, Drudes.of(system))
 
 
 def force_field_system(
     card: ModelCard, forcefield: Any, kinds: tuple[str, ...]
-) -> tuple[Any, NDArray[np.int64], NDArray[np.float64]]:
-    """OpenMM system of these molecules, the atom that each of its particles is, and the charge of every atom, e."""
+) -> tuple[Any, NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+    """OpenMM system of these molecules, and `order`, `atoms` and `charges` of `_System`."""
     import openmm
     from openmm import app
 
-    topology, order = _topology(card, kinds)
+    topology, places = _topology(card, kinds)
+    atoms = np.arange(len(places))
+    if card.name == "charmm-drude":
+        topology = _with_extra_particles(forcefield, topology)
+        atoms = np.array([atom.index for atom in topology.atoms() if atom.element is not None])
     system = forcefield.createSystem(
         topology,
         nonbondedMethod=app.NoCutoff,
@@ -172,9 +215,32 @@ def force_field_system(
         if isinstance(force, openmm.AmoebaMultipoleForce):
             force.setMutualInducedMaxIterations(_ITERATIONS)
             join_amides(force, topology)
-    charges = np.empty(len(order))
-    charges[order] = _charges(system)
-    return system, order, charges
+    order = np.empty(system.getNumParticles(), dtype=np.int64)
+    order[atoms] = places
+    drudes = Drudes.of(system)
+    order[drudes.particles] = order[drudes.owners]
+    for extra, owner in _virtual_sites(system):
+        order[extra] = order[owner]
+    charges = np.zeros(len(atoms))
+    np.add.at(charges, order, _charges(system))
+    return system, order, atoms, charges
+
+
+def _with_extra_particles(forcefield: Any, topology: Any) -> Any:
+    """The topology with the Drude particles and lone pairs that the force field wants."""
+    from openmm import app, unit
+
+    # positions are thrown away, and must only not lie on a line
+    somewhere = np.random.default_rng(0).random((topology.getNumAtoms(), 3))
+    modeller = app.Modeller(topology, somewhere * unit.nanometer)
+    modeller.addExtraParticles(forcefield)
+    return modeller.topology
+
+
+def _virtual_sites(system: Any) -> list[tuple[int, int]]:
+    """Lone pairs and the atoms they belong to."""
+    sites = [index for index in range(system.getNumParticles()) if system.isVirtualSite(index)]
+    return [(index, system.getVirtualSite(index).getParticle(0)) for index in sites]
 
 
 def _charges(system: Any) -> list[float]:
@@ -197,7 +263,10 @@ def _topology(card: ModelCard, kinds: tuple[str, ...]) -> tuple[Any, NDArray[np.
     order: list[int] = []
     for kind in kinds:
         chain, start = topology.addChain(), len(order)
-        if kind == "nma":
+        if kind == "nma" and card.name in _WHOLE_NMA:
+            atoms = _add_residue(topology, chain, "NMA", NMA_ATOMS)
+            bonds, local = _NMA_BONDS, list(range(len(NMA_ATOMS)))
+        elif kind == "nma":
             atoms = _add_residue(topology, chain, "ACE", _ACE) | _add_residue(topology, chain, "NME", _NME)
             bonds, local = _NMA_BONDS, _NMA_ORDER
         elif kind == "water":

@@ -19,6 +19,8 @@ from hbcoop_dist.structures.templates import donor_water
 
 AMBER = load("amber14")
 AMOEBA = load("amoeba2018")
+CHARMM = load("charmm36")
+DRUDE = load("charmm-drude")
 KCAL = kcal / mol
 
 
@@ -32,28 +34,65 @@ def three_body(model: Potential, trimer: Structure) -> float:
     return abc - ab - bc - ac + a + b + c
 
 
-def test_energy_is_a_sum_over_molecules_and_pairs_to_round_off() -> None:
+@pytest.mark.parametrize("model", [AMBER, CHARMM], ids=["amber14", "charmm36"])
+def test_energy_is_a_sum_over_molecules_and_pairs_to_round_off(model: Potential) -> None:
     chain = build(chain_system("arc", 4, "water"))
     count = len(chain.kinds)
-    ones = energies(chain, [(m,) for m in range(count)])
+    ones = energies(chain, [(m,) for m in range(count)], model)
     pairs = list(itertools.combinations(range(count), 2))
-    bonds = [e - ones[a] - ones[b] for e, (a, b) in zip(energies(chain, pairs), pairs, strict=True)]
-    whole = energies(chain, [tuple(range(count))])[0]
+    bonds = [e - ones[a] - ones[b] for e, (a, b) in zip(energies(chain, pairs, model), pairs, strict=True)]
+    whole = energies(chain, [tuple(range(count))], model)[0]
     assert (whole - sum(ones) - sum(bonds)) / KCAL == pytest.approx(0.0, abs=1e-9)
 
 
-def test_electronic_cooperativity_is_zero() -> None:
+@pytest.mark.parametrize("model", [AMBER, CHARMM], ids=["amber14", "charmm36"])
+def test_electronic_cooperativity_is_zero(model: Potential) -> None:
     chain = build(chain_system("arc", 4))
     sets = [(0, 1, 2, 3), (0, 2, 3), (0, 1, 3), (0, 3), (1, 2), (1,), (2,)]
-    abc, bc, ac, c, ab, a, b = energies(chain, sets)
+    abc, bc, ac, c, ab, a, b = energies(chain, sets, model)
     assert (abc - bc - ac + c - ab + a + b) / KCAL == pytest.approx(0.0, abs=1e-9)
 
 
 @pytest.mark.parametrize("pattern", ["arc", "linear"])
-def test_three_bodies_in_a_row_stabilise_each_other_in_amoeba_only(pattern: str) -> None:
+def test_three_bodies_in_a_row_stabilise_each_other_where_dipoles_are_induced(pattern: str) -> None:
     trimer = build(chain_system(pattern, 3))
-    assert three_body(AMBER, trimer) / KCAL == pytest.approx(0.0, abs=1e-9)
-    assert -3.0 < three_body(AMOEBA, trimer) / KCAL < -0.3
+    for additive in (AMBER, CHARMM):
+        assert three_body(additive, trimer) / KCAL == pytest.approx(0.0, abs=1e-9)
+    for polarisable in (AMOEBA, DRUDE):
+        assert -3.0 < three_body(polarisable, trimer) / KCAL < -0.3
+
+
+def test_drude_particles_are_at_rest_and_the_molecule_is_about_as_polarisable_as_measured() -> None:
+    """Gas phase, 7.8 A^3 (Applequist et al. 1972); the force field scales it down, by 0.7 at the most, for liquids."""
+    import openmm
+    from openmm import unit
+
+    from hbcoop_dist.models.openmm_drude import Drudes
+
+    structure = monomer()
+    system, order, _, _ = family.force_field_system(DRUDE.card, DRUDE.forcefield, ("nma",))
+    pairs = next(force for force in system.getForces() if isinstance(force, openmm.NonbondedForce))
+    charges = np.array([pairs.getParticleParameters(i)[0]._value for i in range(system.getNumParticles())])
+    field = openmm.CustomExternalForce("-charge*(fx*x+fy*y+fz*z)")
+    field.addPerParticleParameter("charge")
+    for axis in "xyz":
+        field.addGlobalParameter(f"f{axis}", 0.0)
+    for index, charge in enumerate(charges):
+        field.addParticle(index, [charge])
+    system.addForce(field)
+    context = openmm.Context(system, openmm.VerletIntegrator(0.001), openmm.Platform.getPlatformByName("Reference"))
+    drudes = Drudes.of(system)
+
+    def dipole(axis: str, strength: float) -> float:
+        context.setParameter(f"f{axis}", strength)
+        drudes.relax(context, structure.positions[order] / 10)
+        context.setParameter(f"f{axis}", 0.0)
+        where = context.getState(getPositions=True).getPositions(asNumpy=True).value_in_unit(unit.nanometer)
+        return float((charges[:, None] * where).sum(axis=0)["xyz".index(axis)])
+
+    slopes = [(dipole(axis, 1.0) - dipole(axis, -1.0)) / 2 for axis in "xyz"]
+    polarisability = 138.935456 * 1000 * np.mean(slopes)
+    assert 0.7 * 7.8 < polarisability < 7.8
 
 
 def test_what_is_left_of_amoeba_far_apart_are_two_dipoles() -> None:

@@ -32,7 +32,7 @@ def system_of(potential: Potential, checkpoint: Path | None, structure: Structur
     """
     card = potential.card
     if isinstance(potential, OpenmmPotential):
-        system, order, _ = force_field_system(card, potential.forcefield, structure.kinds)
+        system, order, _, _ = force_field_system(card, potential.forcefield, structure.kinds)
         return system, order
     if checkpoint is None:
         raise ModelError(f"model {card.name}: expected a checkpoint for openmm-ml, found none")
