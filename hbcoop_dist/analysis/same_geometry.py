@@ -9,11 +9,13 @@ from collections.abc import Collection
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 from rich.console import RenderableType
 from rich.text import Text
 
 from hbcoop_dist.analysis.columns import Columns, Row, Section
 from hbcoop_dist.analysis.mask import DONE, done
+from hbcoop_dist.structures import position_of
 
 _DIMS = ("model", "pattern", "length", "capping", "rotamer", "position")
 
@@ -79,7 +81,7 @@ def same_geometry_tables(ds: xr.Dataset, reference: str, statuses: Collection[st
 
 def _table(found: xr.Dataset) -> RenderableType:
     stacked = found.stack(place=("pattern", "capping", "rotamer", "position", "length"))
-    stacked = stacked.isel(place=np.flatnonzero(stacked["reference"].notnull().values))
+    stacked = stacked.isel(place=np.flatnonzero(_worth_a_section(stacked)))
     varying = [dim for dim in ("pattern", "capping", "rotamer") if found.sizes[dim] > 1]
     sections = []
     for place in range(stacked.sizes["place"]):
@@ -105,6 +107,20 @@ def _table(found: xr.Dataset) -> RenderableType:
         tuple(sections),
         ("; ".join(fixed),) if fixed else (),
     )
+
+
+def _worth_a_section(stacked: xr.Dataset) -> NDArray[np.bool_]:
+    """Places with a result, each H-bond once, and not that of a bare dimer, which has nothing to cooperate with."""
+    length, position = stacked["length"].values, stacked["position"].values
+    hbonds = [position_of(str(name), int(n)) for name, n in zip(position, length, strict=True)]
+    others = [dim for dim in ("pattern", "capping", "rotamer") if dim in stacked.coords]
+    seen: set[tuple[object, ...]] = set()
+    found = stacked["reference"].notnull().values & ((length > 2) | (stacked["capping"].values != "none"))
+    for place, hbond in enumerate(hbonds):
+        what = (int(length[place]), hbond, *(str(stacked[dim].values[place]) for dim in others))
+        found[place] &= what not in seen
+        seen.add(what)
+    return np.asarray(found)
 
 
 def _number(value: float) -> Text:
