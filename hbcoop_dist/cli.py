@@ -62,7 +62,9 @@ app.add_typer(models_app, name="models")
 cluster_app = typer.Typer(help="Profiles of clusters, their job scripts, drivers as jobs.", no_args_is_help=True)
 app.add_typer(cluster_app, name="cluster")
 
-SpecArgument = Annotated[str, typer.Argument(metavar="SPEC", help="Campaign file, or a bundled name: quickstart, nma.")]
+SpecArgument = Annotated[
+    str, typer.Argument(metavar="SPEC", help="Campaign file, or a bundled name: quickstart, nma, reference.")
+]
 ClusterOption = Annotated[
     str | None, typer.Option("--cluster", metavar="PROFILE", help="Profile file, or a bundled name: slurm-4gpu ...")
 ]

@@ -34,12 +34,22 @@ def status(ds: xr.Dataset, console: Console, store: Path) -> bool:
     if systems is not None:
         counts = Counter(systems.status.values.ravel().tolist())
         console.print("marked systems: " + ", ".join(f"{count} {name}" for name, count in sorted(counts.items())))
+        for name, reason in _reasons(systems):
+            console.print(f"  {name}: {reason}", highlight=False, markup=False)
         good = good and set(counts) <= set(_GOOD)
     # of a campaign of systems alone there is nothing to say of chains
     if systems is None or not (ds.status == "skipped").all():
         for renderable in analysis.status_tables(ds):
             console.print(renderable)
     return good
+
+
+def _reasons(systems: xr.Dataset) -> list[tuple[str, str]]:
+    """Status and reason of the marked systems that are not done, each once."""
+    pairs = zip(systems.status.values.ravel().tolist(), systems.reason.values.ravel().tolist(), strict=True)
+    return list(
+        dict.fromkeys((str(status), str(reason)) for status, reason in pairs if status not in ("done", "pending"))
+    )
 
 
 def _systems(store: Path) -> xr.Dataset | None:

@@ -174,7 +174,7 @@ def _fitting_set(molecule: Any, basis: str, which: int) -> dict[str, Any]:
     from pyscf import gto
     from pyscf.df.addons import DEFAULT_AUXBASIS
 
-    name = DEFAULT_AUXBASIS[basis.lower().replace("-", "").replace("_", "")][which]
+    name = DEFAULT_AUXBASIS[basis][which]
     symbols = {molecule.atom_symbol(atom) for atom in range(molecule.natm)}
     return {symbol: gto.basis.load(name, symbol.rpartition("-")[2].capitalize()) for symbol in symbols}
 

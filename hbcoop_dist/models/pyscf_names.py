@@ -21,12 +21,13 @@ _SPIN_SCALED: Mapping[str, tuple[float, float]] = {
     "scs-mp2": (1 / 3, 6 / 5),
     "sos-mp2": (0.0, 1.3),
 }
+_OTHERS = ("mp2", "ri-mp2", "scs-rimp2", "sos-rimp2", "ccsd", "ccsd(t)")
 _CITATIONS = {
     "scs-mp2": "; Grimme, J. Chem. Phys. 2003, 118, 9095, doi:10.1063/1.1569242",
     "sos-mp2": "; Jung et al., J. Chem. Phys. 2004, 121, 9793, doi:10.1063/1.1809602",
 }
 _PYSCF = "Sun et al., J. Chem. Phys. 2020, 153, 024109, doi:10.1063/5.0006074"
-_NAME = re.compile(r"(?P<method>[a-z][\w+*()-]*):(?P<basis>[\w+*()-]+)(?P<flags>(:[\w-]+)*)")
+_NAME = re.compile(r"(?P<method>[a-z][\w()-]*):(?P<basis>[\w+*()-]+)(?P<flags>(:[\w-]+)*)")
 
 
 def named(name: str) -> ModelCard | None:
@@ -48,6 +49,8 @@ def named(name: str) -> ModelCard | None:
     if len(set(flags)) != len(flags) or not set(flags) <= set(allowed):
         found = ", ".join(flags)
         raise ModelError(f"model {name}: expected flags among {', '.join(allowed)}, each once, found {found}")
+    if method in _OTHERS:
+        raise ModelError(f"model {name}: expected {', '.join(_SPIN_SCALED)}, hf or a functional, found {method}")
     functional = not correlated and method != "hf"
     if importlib.util.find_spec("pyscf") is not None:
         _require_known(name, basis, method if functional else None)
@@ -58,7 +61,7 @@ def named(name: str) -> ModelCard | None:
         level_of_theory=_level(method, basis, flags),
         licence="Apache-2.0 (PySCF); LGPL-3.0-or-later (its dispersion corrections)",
         citation=_PYSCF + _CITATIONS.get(method, ""),
-        elements=tuple(range(1, 19)),
+        elements=(1, 5, 6, 7, 8, 9, 14, 15, 16, 17),  # those that every fitting set has
         long_range=True,
         gpu=True,
         batched=False,
@@ -73,7 +76,7 @@ def named(name: str) -> ModelCard | None:
         # what decides an energy; how the parts of MP2 are weighted is not among it, so that one calculation serves all
         options={
             "method": "mp2" if correlated else method,
-            "basis": basis,
+            "basis": _spelled(basis),
             **({"frozen_core": FROZEN_CORE in flags} if correlated else {}),
             **({"counterpoise": True} if COUNTERPOISE in flags else {}),
         },
@@ -87,17 +90,25 @@ def _level(method: str, basis: str, flags: tuple[str, ...]) -> str:
 
 
 def _require_known(name: str, basis: str, functional: str | None) -> None:
-    if basis.lower().replace("-", "").replace("_", "") not in fitted():
+    if _spelled(basis) not in fitted():
         raise ModelError(f"model {name}: expected a basis set with fitting sets ({', '.join(fitted())}), found {basis}")
     if functional is None:
         return
     from pyscf.dft import libxc
-    from pyscf.scf.dispersion import parse_dft
+    from pyscf.scf.dispersion import DISP_VERSIONS, parse_dft, parse_disp
 
     try:
         libxc.parse_xc(parse_dft(functional)[0])
+        version = parse_disp(functional)[1]
+        if version and version not in DISP_VERSIONS:
+            raise ValueError(f"dispersion {version} is none of {', '.join(DISP_VERSIONS)}")
     except (KeyError, NotImplementedError, ValueError) as error:
         raise ModelError(f"model {name}: expected a functional of PySCF, found {functional}: {error}") from None
+
+
+def _spelled(basis: str) -> str:
+    """A basis set as PySCF's table of fitting sets spells it, so that it is one whoever writes it how."""
+    return basis.lower().replace("-", "").replace("_", "")
 
 
 def fitted() -> tuple[str, ...]:

@@ -105,6 +105,8 @@ def card(name: str) -> ModelCard:
             return cast(ModelCard, found)
     near = difflib.get_close_matches(name, registry.cards, n=3, cutoff=0.5)
     message = f"model {name!r} is not known"
+    if ":" in name:
+        message += "; quantum chemistry is METHOD:BASIS in lower case without spaces, e.g. rimp2:cc-pvdz:frozen-core"
     message += f"; near: {', '.join(near)}" if near else f"; known: {', '.join(sorted(registry.cards))}"
     for reason in registry.broken.values():
         message += f"; unavailable: {reason}"

@@ -45,6 +45,7 @@ def test_a_name_says_what_the_model_is() -> None:
     assert found.level_of_theory == "SCS-RI-MP2/aug-cc-pvtz, density fitting, frozen core, counterpoise"
     assert found.combination == {"hf": 1.0, "same_spin": 1 / 3, "opposite_spin": 6 / 5}
     assert (found.counterpoise, found.forces, found.single_point_cost) == (True, False, "minutes")
+    assert card("rimp2:cc-pVDZ").options == card("rimp2:ccpvdz").options
     assert card("pbe0-d4:def2-svp").requires == ("pyscf", "pyscf.dispersion")
 
 
@@ -56,6 +57,10 @@ def test_a_name_says_what_the_model_is() -> None:
         ("hf:cc-pvdz:frozen-core", "expected flags among cp, each once"),
         ("hf:nonsense", "expected a basis set with fitting sets .* found nonsense"),
         ("nonsense:cc-pvdz", "expected a functional of PySCF, found nonsense"),
+        ("pbe0-d3foo:cc-pvdz", "dispersion d3foo is none of d3bj"),
+        ("pbe+pbe0:cc-pvdz", "quantum chemistry is METHOD:BASIS"),
+        ("RIMP2:cc-pvdz", "quantum chemistry is METHOD:BASIS"),
+        ("mp2:cc-pvdz", "expected rimp2, scs-mp2, sos-mp2, hf or a functional, found mp2"),
         ("wb97x-d:cc-pvdz", "expected a functional of PySCF, found wb97x-d: .* not supported"),
     ],
 )
