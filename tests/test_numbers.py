@@ -67,6 +67,7 @@ def test_atomic_terms_of_every_hbond_sum_to_the_cooperative_energy(compute) -> N
             assert sums == pytest.approx(record.values["hbond_cooperative_energy"], abs=1e-8)
 
 
+@pytest.mark.slow
 def test_linear_chains_converge_bare_and_capped(compute) -> None:
     """Both patterns, to 1e-5 eV/A, n = 2..6; the linear pattern in the default rotamer is a saddle (design)."""
     _, _, records = compute(models=["so3lr"], patterns=["arc", "linear"], lengths="2..6", capping=["none", "water"])

@@ -249,7 +249,7 @@ def test_a_killed_campaign_of_real_models_continues_to_the_same_store(tmp_path: 
     assert differences(killed, undisturbed, 1e-3) == []
 
 
-@pytest.mark.parametrize("victim", ["worker", "nanny"])
+@pytest.mark.parametrize("victim", ["worker", pytest.param("nanny", marks=pytest.mark.slow)])
 def test_killed_workers_cost_nothing_but_time(tmp_path: Path, victim: str) -> None:
     """A worker is restarted by its nanny; where that died too, the campaign starts another."""
     spec = spec_file(tmp_path, patterns=["arc", "linear"], lengths="2..8", capping=["none", "water"])

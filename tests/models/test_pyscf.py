@@ -123,7 +123,7 @@ def test_a_family_without_basis_functions_refuses_ghosts() -> None:
         load("gfn2-xtb").evaluate([probes()["dimer"].ghosted([0])])
 
 
-@pytest.mark.parametrize("name", ["hf:sto-3g", "pbe0-d3bj:sto-3g"])
+@pytest.mark.parametrize("name", ["hf:sto-3g", pytest.param("pbe0-d3bj:sto-3g", marks=pytest.mark.slow)])
 def test_forces_are_the_gradient_on_the_grid_that_is_used(name: str) -> None:
     potential = load(name)
     forces = potential.evaluate([WATER])[0].forces

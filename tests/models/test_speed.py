@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
-from hbcoop_dist.models import Evaluation, load
+from hbcoop_dist.models import Evaluation, ModelCard, card, load
 from hbcoop_dist.models.speed import Rate, dimers, memory, rates
 from hbcoop_dist.structures import Structure
 
@@ -37,6 +37,7 @@ class Small:
     """The toy, on a device that holds two dimers."""
 
     complaint: str
+    card: ModelCard = field(default_factory=lambda: card("toy"))
 
     def evaluate(self, structures: Sequence[Structure], **options: Any) -> list[Evaluation]:
         if len(structures) > 2:
