@@ -45,13 +45,19 @@ def fetch(card: ModelCard, progress: Progress = lambda here, total: None) -> Che
     if card.url is None or (card.pickled and card.sha256 is None):
         raise CheckpointError(f"model {card.name}: expected a public address and a hash in its card, found none")
     if os.environ.get(OFFLINE_VARIABLE, "") not in ("", "0"):
-        raise CheckpointError(f"model {card.name}: expected leave to download, found {OFFLINE_VARIABLE} set")
+        raise CheckpointError(
+            f"model {card.name}: expected leave to download, found {OFFLINE_VARIABLE} set; {_by_hand(card.url, kept)}"
+        )
     from filelock import FileLock
 
     kept.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(kept.with_name(f"{kept.name}.lock")):
         # another process may have fetched it meanwhile
         return _here(card, kept) or _fetched(card, card.url, kept, progress)
+
+
+def _by_hand(url: str, kept: Path) -> str:
+    return f"a machine with internet can fetch {url}; it belongs at {kept}"
 
 
 def _here(card: ModelCard, kept: Path) -> Checkpoint | None:
@@ -125,9 +131,9 @@ def _download(card: ModelCard, url: str, sha256: str | None, kept: Path, progres
     try:
         pooch.retrieve(url, known, kept.name, kept.parent, downloader=resume)
     except requests.RequestException as error:
-        raise CheckpointError(
-            f"model {card.name}: {error}; what has come is kept, the same command goes on from there"
-        ) from error
+        begun = part.exists() and part.stat().st_size
+        next_ = "what has come is kept, the same command goes on from there" if begun else _by_hand(url, kept)
+        raise CheckpointError(f"model {card.name}: {error}; {next_}") from error
     except ValueError as error:
         part.unlink(missing_ok=True)
         raise CheckpointError(
