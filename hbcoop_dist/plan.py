@@ -15,7 +15,7 @@ from hbcoop_dist.marked import read_systems
 from hbcoop_dist.marked_tasks import SystemCell, SystemTasks, system_batches, system_tasks, unsuitable
 from hbcoop_dist.models import checkpoints, registry
 from hbcoop_dist.models.base import ModelCard, ModelError
-from hbcoop_dist.outline import NO_FORCES, Group, Outline, PartSteps, group, lent_key, outline, tasks_of
+from hbcoop_dist.outline import Group, Outline, PartSteps, group, lent_key, outline, tasks_of
 from hbcoop_dist.reference import ReferenceSet, ReferenceSetError, read_reference_set
 from hbcoop_dist.rotamers import Chosen
 from hbcoop_dist.structures import System
@@ -149,7 +149,7 @@ def plan(
         if label != "own" and label not in spec.lenders
     }
     grid = cells[: len(cells) // len(spec.models)]
-    lenders = {name: absent.get(name) or _without_minima(sources[name].card) for name in spec.lenders}
+    lenders = {name: absent.get(name, "") for name in spec.lenders}
     draft = _Draft(_Outlines(spec.minimize, references, lenders, chosen, device), sources)
     skipped: dict[Cell, str] = {}
     for first in range(0, len(cells), len(grid) or 1):
@@ -184,11 +184,6 @@ def _decided(cell: Cell, chosen: Chosen) -> Cell:
     """The cell with the rotamers that were chosen for it."""
     rotamers = chosen.get((cell.model, cell.system.conformers)) if cell.by_energy else None
     return cell if rotamers is None else replace(cell, system=replace(cell.system, rotamers=rotamers))
-
-
-def _without_minima(card: ModelCard) -> str:
-    """Why a model that can run has no minima; empty when it has."""
-    return "" if card.forces else NO_FORCES
 
 
 def _refuse_unused(references: Iterable[str], grid: Sequence[Cell], missing: Mapping[int, str]) -> None:

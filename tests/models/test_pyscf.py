@@ -138,6 +138,12 @@ def test_forces_are_the_gradient_on_the_grid_that_is_used(name: str) -> None:
         assert forces[1, axis] == pytest.approx(-slope, abs=2e-6)
 
 
+def test_a_model_without_forces_lends_no_minima() -> None:
+    spec = {"campaign": "x", "lengths": [2], "models": ["toy", "rimp2:sto-3g"], "geometry": ["own", "rimp2:sto-3g"]}
+    with pytest.raises(ValueError, match="expected models with forces, which have minima, found rimp2:sto-3g"):
+        CampaignSpec.model_validate(spec)
+
+
 def test_mp2_has_no_forces_and_says_so() -> None:
     with pytest.raises(ModelError, match="a call for forces: it has none"):
         load("rimp2:sto-3g").evaluate([WATER])
