@@ -10,7 +10,7 @@ LONGEST ?= 8
 # Processes that share the tests, by whole files; each may hold 3 GiB.
 TESTERS ?= 2
 
-.PHONY: install environment-sevennet quickstart lint test test-all test-slurm test-weights bench lock clean
+.PHONY: install environment-sevennet quickstart lint test test-all test-slurm test-gpu test-weights bench lock clean
 
 install: .venv/installed
 
@@ -41,7 +41,7 @@ lint: install
 	$(BIN)/lint-imports
 
 test: lint
-	$(BIN)/python -m pytest -n $(TESTERS) --dist loadfile -m "not slow and not slurm and not weights"
+	$(BIN)/python -m pytest -n $(TESTERS) --dist loadfile -m "not slow and not slurm and not gpu and not weights"
 
 test-all: lint
 	$(BIN)/python -m pytest
@@ -49,6 +49,10 @@ test-all: lint
 # Needs the packages that tests/slurm/mini_slurm.py names; without them it skips and says so.
 test-slurm: install environment-sevennet
 	$(BIN)/python -m pytest -m "slurm and not slow" tests/slurm
+
+# The models and a campaign on a CUDA device against the same on the CPU; skips where there is none.
+test-gpu: install
+	$(BIN)/python -m pytest -m gpu tests/gpu
 
 # Published models against the paper, each wherever its checkpoint is found; hbcoop models fetch downloads those missing.
 test-weights: install

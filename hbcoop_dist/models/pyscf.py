@@ -85,7 +85,10 @@ class PyscfPotential:
         gradient = solved.nuc_grad_method()
         if hasattr(gradient, "grid_response"):
             gradient.grid_response = True  # without it forces are no gradient of the energy on this grid
-        return Evaluation(energy, forces=-np.asarray(gradient.kernel()) * (Hartree / Bohr))
+        slope = gradient.kernel()
+        # gpu4pyscf's arrays are cupy's, which numpy does not take unasked
+        slope = slope.get() if hasattr(slope, "get") else slope
+        return Evaluation(energy, forces=-np.asarray(slope) * (Hartree / Bohr))
 
     def _molecule(self, structure: Structure) -> Any:
         from pyscf import gto
@@ -118,20 +121,19 @@ class PyscfPotential:
                 guess = field_.from_chk(str(kept)) if kept.stat().st_size else guess
         field_.kernel(dm0=guess)
         if not field_.converged:
-            field_ = field_.newton()
-            field_.kernel()
+            second_order = (field_ if self.device == "cpu" else field_.to_cpu()).newton()
+            second_order.kernel()
+            field_.kernel(dm0=second_order.make_rdm1())
         if not field_.converged:
             raise ModelError(f"model {self.card.name}: {len(structure)} atoms: expected a converged SCF, found none")
-        return field_ if self.device == "cpu" or self.card.forces else field_.to_cpu()
+        return field_
 
     def _correlated(self, solved: Any, molecule: Any) -> Evaluation:
-        from pyscf import df
         from pyscf.data.elements import chemcore
-        from pyscf.mp.dfmp2 import DFMP2
 
         frozen = chemcore(molecule) if self.card.options["frozen_core"] else None
-        correlation = DFMP2(solved, frozen=frozen)
-        correlation.with_df = df.DF(molecule, auxbasis=_fitting_set(molecule, str(self.card.options["basis"]), 1))
+        fitting = _fitting_set(molecule, str(self.card.options["basis"]), 1)
+        correlation = (_mp2_on_cpu if self.device == "cpu" else _mp2_on_gpu)(solved, molecule, frozen, fitting)
         correlation.kernel(with_t2=False)
         parts = {
             "hf": float(solved.e_tot) * Hartree,
@@ -160,6 +162,21 @@ class PyscfPotential:
         self.guesses[_atoms(structure)] = solved.make_rdm1()
 
 
+def _mp2_on_cpu(solved: Any, molecule: Any, frozen: int | None, fitting: dict[str, Any]) -> Any:
+    from pyscf import df
+    from pyscf.mp.dfmp2 import DFMP2
+
+    correlation = DFMP2(solved, frozen=frozen)
+    correlation.with_df = df.DF(molecule, auxbasis=fitting)
+    return correlation
+
+
+def _mp2_on_gpu(solved: Any, molecule: Any, frozen: int | None, fitting: dict[str, Any]) -> Any:
+    from gpu4pyscf.mp.dfmp2 import DFMP2
+
+    return DFMP2(solved, frozen=frozen, auxbasis=fitting)
+
+
 def combined(card: ModelCard, parts: Mapping[str, float]) -> float:
     """Energy of a model from the parts it is put together from, eV."""
     return sum(weight * parts[name] for name, weight in card.combination.items())
@@ -180,7 +197,7 @@ def _fitting_set(molecule: Any, basis: str, which: int) -> dict[str, Any]:
 
 
 def load(card: ModelCard, checkpoint: Path | None, *, device: str = "cpu", dtype: str = "float64") -> PyscfPotential:
-    """Make the potential. On a GPU the SCF runs in gpu4pyscf where that is installed, and on the CPU where it is not.
+    """Make the potential. On a GPU all of it runs in gpu4pyscf where that is installed, and on the CPU where it is not.
 
     Raises
     ------
