@@ -70,7 +70,12 @@ class PyscfPotential:
         require_elements(self.card, structures)
         if forces and not self.card.forces:
             raise ModelError(f"model {self.card.name}: expected energies only, found a call for forces: it has none")
-        return [self._single(structure, forces) for structure in structures]
+        found = []
+        for structure in structures:
+            found.append(self._single(structure, forces))
+            if self.device != "cpu":
+                _give_back()
+        return found
 
     def _single(self, structure: Structure, forces: bool) -> Evaluation:
         molecule = self._molecule(structure)
@@ -104,7 +109,10 @@ class PyscfPotential:
         return gto.M(atom=atoms, basis=self.card.options["basis"], unit="Bohr", verbose=0)
 
     def _solve(self, molecule: Any, structure: Structure, kept: Path | None, forces: bool) -> Any:
-        from pyscf import dft, scf
+        if self.device == "cpu":
+            from pyscf import dft, scf
+        else:
+            from gpu4pyscf import dft, scf
 
         method = str(self.card.options["method"])
         plain = scf.RHF(molecule) if method in ("hf", "mp2") else dft.RKS(molecule, xc=method)
@@ -112,8 +120,6 @@ class PyscfPotential:
         field_.conv_tol, field_.conv_tol_grad = _ENERGY_TOLERANCE, _GRADIENT_TOLERANCE
         if hasattr(field_, "grids"):
             field_.grids.level = _GRID_LEVEL
-        if self.device != "cpu":
-            field_ = field_.to_gpu()
         guess = self.guesses.get(_atoms(structure)) if forces else None
         if kept is not None:
             field_.chkfile = str(kept)
@@ -160,6 +166,13 @@ class PyscfPotential:
         while len(self.guesses) >= _KEPT_GUESSES:
             self.guesses.pop(next(iter(self.guesses)))
         self.guesses[_atoms(structure)] = solved.make_rdm1()
+
+
+def _give_back() -> None:
+    """Let others on the GPU have what cupy keeps for its next arrays: tens of GB after a large structure."""
+    import cupy
+
+    cupy.get_default_memory_pool().free_all_blocks()
 
 
 def _mp2_on_cpu(solved: Any, molecule: Any, frozen: int | None, fitting: dict[str, Any]) -> Any:
