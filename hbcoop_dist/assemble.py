@@ -128,8 +128,18 @@ def gravest(places: Iterable[tuple[str, Iterable[str]]], results: Lookup) -> tup
     return worst
 
 
-def complex_of(plan: Plan, parts: Parts, results: Lookup) -> Complex:
-    """What was computed of one complex or isolated dimer."""
+def complex_of(plan: Plan, parts: Parts, results: Lookup, weights: Sequence[float] | None = None) -> Complex:
+    """What was computed of one complex or isolated dimer.
+
+    Parameters
+    ----------
+    plan : Plan
+    parts : Parts
+    results : callable
+        Task key -> TaskResult.
+    weights : sequence of float, optional
+        Of the parts that energies are put together from, instead of the model's own.
+    """
     if parts.minimise is None:
         given = plan.tasks[parts.energies[0]].given
         assert given is not None
@@ -138,7 +148,8 @@ def complex_of(plan: Plan, parts: Parts, results: Lookup) -> Complex:
         minimised = dict(results(parts.minimise).data)
         structure = _crude(parts.system).with_positions(np.asarray(minimised["positions"]))
     pieces = [results(key).data for key in parts.energies]
-    weights = tuple(plan.sources[parts.model].card.combination.values())
+    own = plan.sources[parts.model].card.combination.values()
+    weights = tuple(own if weights is None else weights)
     members = np.concatenate([np.asarray(piece["members"]) for piece in pieces])
     atoms = [np.asarray(piece["atom_energies"]) for piece in pieces if "atom_energies" in piece]
     energies = FragmentEnergies(

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from hbcoop_dist.campaign import Cell, Minimize
-from hbcoop_dist.reference import ReferenceSet
+from hbcoop_dist.references import ReferenceSet
 from hbcoop_dist.rotamers import candidates
 from hbcoop_dist.structures import Structure, System
 from hbcoop_dist.structures.build import build

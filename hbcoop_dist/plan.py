@@ -16,7 +16,7 @@ from hbcoop_dist.marked_tasks import SystemCell, SystemTasks, system_batches, sy
 from hbcoop_dist.models import checkpoints, registry
 from hbcoop_dist.models.base import ModelCard, ModelError
 from hbcoop_dist.outline import Group, Outline, PartSteps, group, lent_key, outline, tasks_of
-from hbcoop_dist.reference import ReferenceSet, ReferenceSetError, read_reference_set
+from hbcoop_dist.references import ReferenceSet, ReferenceSetError, read_reference_set
 from hbcoop_dist.rotamers import Chosen
 from hbcoop_dist.structures import System
 from hbcoop_dist.tasks import Batch, ModelSource, Task

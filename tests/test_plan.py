@@ -14,7 +14,7 @@ from hbcoop_dist.campaign import CampaignSpec
 from hbcoop_dist.describe_plan import single_points
 from hbcoop_dist.models import registry
 from hbcoop_dist.plan import BATCH_ATOMS, Plan
-from hbcoop_dist.reference import ReferenceSetError
+from hbcoop_dist.references import ReferenceSetError
 from hbcoop_dist.rotamers import ROTAMERS
 from hbcoop_dist.structures import chain_system
 from hbcoop_dist.structures.build import build

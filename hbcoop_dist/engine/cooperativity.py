@@ -88,14 +88,28 @@ def pair_cooperativity(
     """
     here = {name: energies.energy(molecules) for name, molecules in parts.items()}
     alone = {name: pair_energies.energy(pair_parts[name]) for name in ("AB", "A", "B")}
-    inside = here["ABC"] - here["BC"] - here["AC"] + here["C"]
-    rigid = here["AB"] - here["A"] - here["B"]
-    isolated = alone["AB"] - alone["A"] - alone["B"]
     points = np.array(
         [here[name] for name in ("ABC", "BC", "AC", "C")]
         + [alone[name] for name in ("AB", "A", "B")]
         + [here[name] for name in ("AB", "A", "B")]
     )
+    return from_points(points, _atomic(structure, energies, parts, pair_energies, pair_parts))
+
+
+def from_points(points: FloatArray, atoms: FloatArray | None = None) -> Cooperativity:
+    """Eq. 1 from the energies of its fragments.
+
+    Parameters
+    ----------
+    points : (10,) array
+        Energies of `hbcoop_dist.results.FRAGMENTS`, eV.
+    atoms : (N,) array, optional
+        What they come to atom by atom, kcal/mol.
+    """
+    abc, bc, ac, c, pair, a, b, pair_there, a_there, b_there = (float(point) for point in points)
+    inside = abc - bc - ac + c
+    rigid = pair_there - a_there - b_there
+    isolated = pair - a - b
     return Cooperativity(
         total=(isolated - inside) * EV_TO_KCAL,
         electronic=(rigid - inside) * EV_TO_KCAL,
@@ -103,7 +117,7 @@ def pair_cooperativity(
         interaction=inside * EV_TO_KCAL,
         interaction_dimer=isolated * EV_TO_KCAL,
         points=points,
-        atoms=_atomic(structure, energies, parts, pair_energies, pair_parts),
+        atoms=atoms,
     )
 
 

@@ -16,7 +16,7 @@ from hbcoop_dist.models.base import ModelCard, ModelError
 FROZEN_CORE, COUNTERPOISE = "frozen-core", "cp"
 
 # Grimme, J. Chem. Phys. 2003, 118, 9095, eq. 6 and below; Jung et al., J. Chem. Phys. 2004, 121, 9793
-_SPIN_SCALED: Mapping[str, tuple[float, float]] = {
+SPIN_SCALED: Mapping[str, tuple[float, float]] = {
     "rimp2": (1.0, 1.0),
     "scs-mp2": (1 / 3, 6 / 5),
     "sos-mp2": (0.0, 1.3),
@@ -44,17 +44,17 @@ def named(name: str) -> ModelCard | None:
         return None
     method, basis = parsed["method"], parsed["basis"]
     flags = tuple(flag for flag in parsed["flags"].split(":") if flag)
-    correlated = method in _SPIN_SCALED
+    correlated = method in SPIN_SCALED
     allowed = (FROZEN_CORE, COUNTERPOISE) if correlated else (COUNTERPOISE,)
     if len(set(flags)) != len(flags) or not set(flags) <= set(allowed):
         found = ", ".join(flags)
         raise ModelError(f"model {name}: expected flags among {', '.join(allowed)}, each once, found {found}")
     if method in _OTHERS:
-        raise ModelError(f"model {name}: expected {', '.join(_SPIN_SCALED)}, hf or a functional, found {method}")
+        raise ModelError(f"model {name}: expected {', '.join(SPIN_SCALED)}, hf or a functional, found {method}")
     functional = not correlated and method != "hf"
     if importlib.util.find_spec("pyscf") is not None:
         _require_known(name, basis, method if functional else None)
-    same_spin, opposite_spin = _SPIN_SCALED.get(method, (0.0, 0.0))
+    same_spin, opposite_spin = SPIN_SCALED.get(method, (0.0, 0.0))
     return ModelCard(
         name=name,
         family="pyscf",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hbcoop_dist.reference import ReferenceSetError, read_reference_set
+from hbcoop_dist.references import ReferenceSetError, read_reference_set
 from hbcoop_dist.structures import Rotamer, chain_system
 from hbcoop_dist.structures.build import build
 from hbcoop_dist.structures.fragments import distinct_fragments, fragments_of

@@ -1,0 +1,134 @@
+"""Write MP2 energies of a store, by fragment and in their parts, and its geometries into hbcoop_dist/references.
+
+python analysis/export_references.py STORE GEOMETRY SET MACHINE
+
+GEOMETRY is the store's label (so3lr), SET the name that the geometries get in the package (nma-so3lr), MACHINE says
+what the numbers were computed on ("one NVIDIA H200"). Rows that are there already are replaced, all others stay.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+import hbcoop_dist as hb
+from hbcoop_dist.assemble import cell_status, complex_of
+from hbcoop_dist.campaign import Cell
+from hbcoop_dist.commands.report import specs_of
+from hbcoop_dist.engine.cooperativity import cooperativity
+from hbcoop_dist.plan import Plan
+from hbcoop_dist.results import FRAGMENTS, TaskResult
+from hbcoop_dist.run import task_results
+
+FOLDER = Path(__file__).resolve().parents[1] / "hbcoop_dist" / "references"
+PARTS = ("hf", "same_spin", "opposite_spin")
+LEVEL = ["basis", "frozen_core", "counterpoise"]
+CHAIN = ["pattern", "length", "capping", "geometry", "rotamer"]
+
+
+def main() -> None:
+    """Export what the command line names."""
+    if len(sys.argv) != 5:
+        sys.exit(__doc__)
+    store, geometry, named, machine = Path(sys.argv[1]), *sys.argv[2:]
+    results = {result.key: result for result in task_results(store)}
+    fragments, runs = [], []
+    for spec in specs_of(hb.open_store(store), store):
+        plan = hb.plan(spec)
+        for cell in plan.cell_tasks:
+            if cell.geometry != geometry or not cell.model.startswith("rimp2:") or not _done(plan, cell, results):
+                continue
+            fragments += _fragments(plan, cell, named, results)
+            runs.append(_run(plan, cell, named, machine, results))
+            _write_geometry(plan, cell, named, results)
+    _merge("fragments.csv", pd.DataFrame(fragments), [*CHAIN, "hbond", *LEVEL, "fragment"])
+    _merge("runs.csv", pd.DataFrame(runs), [*CHAIN, *LEVEL])
+    print(f"{len(runs)} chains and levels, {len(fragments)} fragment energies")
+
+
+def _done(plan: Plan, cell: Cell, results: dict[str, TaskResult]) -> bool:
+    tasks = plan.cell_tasks[cell]
+    keys = [*tasks.complex.keys, *(key for dimer in tasks.dimers for key in dimer.keys)]
+    return all(key in results for key in keys) and cell_status(tasks, results.__getitem__)[0] == "done"
+
+
+def _labels(plan: Plan, cell: Cell, named: str) -> dict[str, object]:
+    options = plan.sources[cell.model].card.options
+    return {
+        "pattern": cell.pattern,
+        "length": cell.length,
+        "capping": cell.capping,
+        "geometry": named,
+        "rotamer": cell.rotamer,
+        "basis": cell.model.split(":")[1],
+        "frozen_core": bool(options["frozen_core"]),
+        "counterpoise": bool(options.get("counterpoise", False)),
+    }
+
+
+def _fragments(plan: Plan, cell: Cell, named: str, results: dict[str, TaskResult]) -> list[dict[str, object]]:
+    points = np.array([_points(plan, cell, np.eye(3)[part], results) for part in range(3)])
+    return [
+        _labels(plan, cell, named)
+        | {"hbond": hbond + 1, "fragment": fragment}
+        | dict(zip(PARTS, (round(float(value), 10) for value in points[:, hbond, at]), strict=True))
+        for hbond in range(points.shape[1])
+        for at, fragment in enumerate(FRAGMENTS)
+    ]
+
+
+def _points(plan: Plan, cell: Cell, weights: np.ndarray, results: dict[str, TaskResult]) -> list[np.ndarray]:
+    find = partial(complex_of, plan, results=results.__getitem__, weights=weights)
+    tasks = plan.cell_tasks[cell]
+    whole = find(tasks.complex)
+    return [
+        cooperativity(whole.structure, whole.energies, bond, dimer.structure, dimer.energies).points
+        for bond, dimer in enumerate(map(find, tasks.dimers), 1)
+    ]
+
+
+def _run(plan: Plan, cell: Cell, named: str, machine: str, results: dict[str, TaskResult]) -> dict[str, object]:
+    """Wall time of the complex's own fragments; its isolated dimers are those of the chain of two."""
+    found = [results[key] for key in plan.cell_tasks[cell].complex.energies]
+    versions = json.loads(found[0].provenance["versions"])
+    return _labels(plan, cell, named) | {
+        "fragments": sum(len(np.asarray(result.data["members"])) for result in found),
+        "seconds": round(sum(result.seconds for result in found), 1),
+        "machine": machine,
+        "device": found[0].provenance["device"],
+        "pyscf": versions.get("pyscf", ""),
+        "computed_at": max(result.provenance["computed_at"] for result in found)[:10],
+        "task_key": found[-1].key,
+    }
+
+
+def _write_geometry(plan: Plan, cell: Cell, named: str, results: dict[str, TaskResult]) -> None:
+    from ase.io import write
+
+    structure = complex_of(plan, plan.cell_tasks[cell].complex, results.__getitem__).structure
+    folder = FOLDER / "geometries" / named
+    folder.mkdir(parents=True, exist_ok=True)
+    capped = "" if cell.capping == "none" else f"-{cell.capping}"
+    name = folder / f"{cell.pattern}-{cell.length}{capped}.xyz"
+    write(name, structure.to_ase(), format="extxyz", columns=["symbols", "positions"], write_info=False)
+
+
+def _merge(name: str, rows: pd.DataFrame, keys: list[str]) -> None:
+    path = FOLDER / name
+    before = pd.read_csv(path) if path.exists() else rows.iloc[:0]
+    first = [*keys, *(column for column in rows.columns if column not in keys)]
+    merged = pd.concat([before, rows])[first].drop_duplicates(keys, keep="last")
+    merged.sort_values(keys, kind="stable", key=_order).to_csv(path, index=False)
+
+
+def _order(column: pd.Series) -> pd.Series:
+    return column.map(FRAGMENTS.index) if column.name == "fragment" else column
+
+
+if __name__ == "__main__":
+    main()

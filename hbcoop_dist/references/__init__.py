@@ -1,0 +1,19 @@
+"""References: geometries minimised elsewhere, and quantum-chemical energies that were computed at the bundled ones.
+
+Sets of geometries: `ReferenceSet`, `read_reference_set`; those that come with the package: `bundled_geometries`,
+`bundled_geometry`. Energies at them: `reference_energies`, `reference_runs`. What they are and how they were made:
+README.md beside this file.
+"""
+
+from hbcoop_dist.references.bundled import bundled_geometries, bundled_geometry, reference_energies, reference_runs
+from hbcoop_dist.references.reference_set import ReferenceSet, ReferenceSetError, read_reference_set
+
+__all__ = [
+    "ReferenceSet",
+    "ReferenceSetError",
+    "bundled_geometries",
+    "bundled_geometry",
+    "read_reference_set",
+    "reference_energies",
+    "reference_runs",
+]
