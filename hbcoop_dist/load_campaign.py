@@ -8,6 +8,7 @@ from hbcoop_dist.campaign import CampaignSpec
 from hbcoop_dist.campaign_entries import ModelEntry
 from hbcoop_dist.data import find_file
 from hbcoop_dist.models.ase_calculator import files_beside
+from hbcoop_dist.references import bundled_geometries
 from hbcoop_dist.yaml_file import YamlError, read_model
 
 
@@ -46,7 +47,8 @@ def _resolved(spec: CampaignSpec, path: Path) -> CampaignSpec:
     """Paths in a file are relative to the file."""
     base = path.resolve().parent
     models = tuple(_entry_resolved(base, entry) for entry in spec.models)
-    as_written = ("own", *spec.lenders)
+    bundled = (name for name in bundled_geometries() if not (base / name).is_dir())
+    as_written = ("own", *spec.lenders, *bundled)
     geometry = tuple(name if name in as_written else _absolute(base, name) for name in spec.geometry)
     systems = tuple(entry.model_copy(update={"file": _absolute(base, entry.file)}) for entry in spec.systems)
     return spec.model_copy(update={"models": models, "geometry": geometry, "systems": systems})

@@ -16,7 +16,7 @@ from hbcoop_dist.marked_tasks import SystemCell, SystemTasks, system_batches, sy
 from hbcoop_dist.models import checkpoints, registry
 from hbcoop_dist.models.base import ModelCard, ModelError
 from hbcoop_dist.outline import Group, Outline, PartSteps, group, lent_key, outline, tasks_of
-from hbcoop_dist.references import ReferenceSet, ReferenceSetError, read_reference_set
+from hbcoop_dist.references import ReferenceSet, ReferenceSetError, bundled_geometry, read_reference_set
 from hbcoop_dist.rotamers import Chosen
 from hbcoop_dist.structures import System
 from hbcoop_dist.tasks import Batch, ModelSource, Task
@@ -144,7 +144,7 @@ def plan(
     cells = tuple(_decided(cell, chosen) for cell in cells_of(spec))
     sources, absent = _sources(spec, elsewhere)
     references = {
-        label: read_reference_set(folder)
+        label: read_reference_set(bundled_geometry(folder) or folder)
         for label, folder in zip(spec.geometry_labels, spec.geometry, strict=True)
         if label != "own" and label not in spec.lenders
     }

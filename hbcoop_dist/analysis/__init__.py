@@ -1,8 +1,9 @@
 """From a store's dataset to datasets, terminal tables and figures. Reads datasets only, never a store.
 
 Masking: `done`. Quantities: `cooperative_energies`, `interaction_energies`, `hbond_distances`. What is missing and why:
-`not_done`. Models at the geometries of a reference: `same_geometry`, `same_geometry_tables`. In a terminal: `tables`,
-`status_tables`, `render`, `systems_tables`. Figures: `cooperative_energy_against_length`, `save_figure`, `model_style`.
+`not_done`. Models at the geometries of a reference: `same_geometry`, `same_geometry_tables`, `with_references`. In a
+terminal: `tables`, `status_tables`, `render`, `systems_tables`. Figures: `cooperative_energy_against_length`,
+`save_figure`, `model_style`.
 
 Every function takes the dataset of `hbcoop_dist.open_store` or of plain ``xarray.open_zarr``, or a part of it
 selected with lists (``ds.sel(pattern=["arc"])``), so that the label dims stay.
@@ -12,7 +13,7 @@ from hbcoop_dist.analysis.figures import cooperative_energy_against_length, draw
 from hbcoop_dist.analysis.mask import done, readable
 from hbcoop_dist.analysis.missing import NotDone, needed_dimers, not_done
 from hbcoop_dist.analysis.quantities import cooperative_energies, hbond_distances, interaction_energies
-from hbcoop_dist.analysis.same_geometry import same_geometry, same_geometry_tables
+from hbcoop_dist.analysis.same_geometry import same_geometry, same_geometry_tables, with_references
 from hbcoop_dist.analysis.style import ModelStyle, model_style
 from hbcoop_dist.analysis.systems_table import systems_tables
 from hbcoop_dist.analysis.table import (
@@ -47,4 +48,5 @@ __all__ = [
     "status_tables",
     "systems_tables",
     "tables",
+    "with_references",
 ]

@@ -14,7 +14,8 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from hbcoop_dist.analysis.columns import Columns, Row, Section
-from hbcoop_dist.analysis.mask import DONE, done
+from hbcoop_dist.analysis.mask import DONE, done, readable
+from hbcoop_dist.references import reference_energies
 from hbcoop_dist.structures import position_of
 
 _DIMS = ("model", "pattern", "length", "capping", "rotamer", "position")
@@ -62,14 +63,44 @@ def same_geometry(ds: xr.Dataset, reference: str, geometry: str, statuses: Colle
     )
 
 
-def same_geometry_tables(ds: xr.Dataset, reference: str, statuses: Collection[str] = DONE) -> list[RenderableType]:
-    """One table per geometry at which the reference has results: same, difference and own, by H-bond.
+def with_references(ds: xr.Dataset, reference: str) -> xr.Dataset:
+    """Cooperative energies and status of a store, beside those of a bundled reference that the store lacks.
 
     Raises
     ------
     ValueError
-        When the store has no such model, or it has no result at a geometry that it shares with others.
+        When neither the store nor the package has such a model, or they share no geometry.
     """
+    found = ds[["cooperative_energy", "status"]]
+    own = [str(name) for name in ds["model"].values]
+    bundled = reference_energies()
+    if reference in own or reference not in bundled["model"].values:
+        return found
+    labels = [str(name) for name in ds["geometry"].values]
+    shared = [name for name in labels if name in bundled["geometry"].values]
+    if not shared:
+        known = ", ".join(str(name) for name in bundled["geometry"].values)
+        raise ValueError(
+            f"expected one of the geometries that {reference} is bundled for ({known}) among those of the store, found "
+            f"{', '.join(labels)}; give the campaign geometry: [own, {known.partition(',')[0]}]"
+        )
+    row = bundled[["cooperative_energy", "status"]].sel(model=[reference])
+    row = row.reindex({name: found[name] for name in _DIMS[1:]} | {"geometry": found["geometry"]})
+    row["status"] = row["status"].where(row["status"].notnull(), "pending")
+    return xr.concat([readable(found), row], "model", combine_attrs="override")
+
+
+def same_geometry_tables(ds: xr.Dataset, reference: str, statuses: Collection[str] = DONE) -> list[RenderableType]:
+    """One table per geometry at which the reference has results: same, difference and own, by H-bond.
+
+    The reference is a model of the store, or one whose energies come with the package.
+
+    Raises
+    ------
+    ValueError
+        When there is no such model, or it has no result at a geometry that it shares with others.
+    """
+    ds = with_references(ds, reference)
     shared = [str(label) for label in ds["geometry"].values if label != "own"]
     found = [same_geometry(ds, reference, geometry, statuses) for geometry in shared]
     tables = [_table(one) for one in found if bool(one["reference"].notnull().any())]
