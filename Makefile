@@ -10,7 +10,7 @@ LONGEST ?= 8
 # Processes that share the tests, by whole files; each may hold 3 GiB.
 TESTERS ?= 2
 
-.PHONY: install environment-sevennet quickstart lint test test-all test-slurm test-gpu test-weights bench lock clean
+.PHONY: install environment-sevennet quickstart lint test test-all test-slurm test-gpu test-weights yardstick bench lock clean
 
 install: .venv/installed
 
@@ -32,7 +32,7 @@ environment-sevennet: .venv-sevennet/installed
 
 quickstart: install
 	$(BIN)/hbcoop run quickstart quickstart.zarr
-	$(BIN)/hbcoop analyse quickstart.zarr --figure quickstart.png
+	$(BIN)/hbcoop analyse quickstart.zarr --figure quickstart.png yardstick.zarr yardstick.zarr.*
 
 lint: install
 	$(BIN)/ruff check .
@@ -58,6 +58,11 @@ test-gpu: install
 test-weights: install
 	$(BIN)/python -m pytest -m weights tests/weights
 
+# Tables of docs/yardstick.md: the bundled references, and every model that runs here beside them; minutes.
+yardstick: install
+	$(BIN)/hbcoop run yardstick yardstick.zarr
+	$(BIN)/python analysis/yardstick.py yardstick.zarr
+
 # Each script runs both sides of its ratios; the slow side of minimise.py goes on where it stopped.
 bench: install
 	$(BIN)/python benchmarks/ani_kernel.py
@@ -75,4 +80,4 @@ lock:
 	$(BIN)/python -m pip freeze --all --exclude-editable | grep -v '^pip==' | sed -E 's/\+cpu$$//; s/\+cu[0-9]+$$//' > requirements.lock
 
 clean:
-	rm -rf .venv .venv-sevennet build dist .pytest_cache .mypy_cache .ruff_cache quickstart.zarr quickstart.zarr.* quickstart.png
+	rm -rf .venv .venv-sevennet build dist .pytest_cache .mypy_cache .ruff_cache quickstart.zarr quickstart.zarr.* quickstart.png yardstick.zarr yardstick.zarr.*

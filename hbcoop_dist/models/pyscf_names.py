@@ -67,7 +67,7 @@ def named(name: str) -> ModelCard | None:
         batched=False,
         single_point_cost="minutes",
         requires=("pyscf", *(("pyscf.dispersion",) if re.search(r"-d[34]", method) else ())),
-        packages=("pyscf", "pyscf-dispersion"),
+        packages=("pyscf", "pyscf-dispersion", "gpu4pyscf-cuda12x", "gpu4pyscf-cuda13x"),
         forces=not correlated,
         # grids of functionals stand in the axes' directions
         rotation_invariant=not functional,
