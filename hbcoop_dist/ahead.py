@@ -20,13 +20,20 @@ class _End:
     error: BaseException | None
 
 
-def ahead(items: Callable[[], Iterator[T]], most: int, idle: Callable[[], None]) -> Generator[list[T]]:
-    """Iterate over `items()` in another thread.
+class _StoppedError(Exception):
+    """The caller wants no more."""
+
+
+def ahead(
+    items: Callable[[Callable[[], None]], Iterator[T]], most: int, idle: Callable[[], None]
+) -> Generator[list[T]]:
+    """Iterate over `items(rest)` in another thread.
 
     Parameters
     ----------
     items : callable
-        Gives the iterator; called in that thread, as is the iterator's ``close`` when the caller stops early.
+        Gives the iterator; called in that thread, as is the iterator's ``close`` when the caller stops early. While it
+        waits it has to call `rest` now and then, which raises once the caller has stopped: an item may take hours.
     most : int
         Items that may wait for the caller; the thread then waits for him.
     idle : callable
@@ -49,13 +56,19 @@ def ahead(items: Callable[[], Iterator[T]], most: int, idle: Callable[[], None])
             return True
         return False
 
+    def rest() -> None:
+        if stop.is_set():
+            raise _StoppedError
+
     def make() -> None:
         error: BaseException | None = None
-        iterator = items()
+        iterator = items(rest)
         try:
             for item in iterator:
                 if not put(item):
                     break
+        except _StoppedError:
+            pass
         except BaseException as raised:  # noqa: BLE001  the caller gets it
             error = raised
         finally:

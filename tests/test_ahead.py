@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -14,7 +14,7 @@ from hbcoop_dist.ahead import ahead
 def test_items_come_in_order_from_another_thread() -> None:
     threads = set()
 
-    def items() -> Iterator[int]:
+    def items(rest: Callable[[], None]) -> Iterator[int]:
         for number in range(100):
             threads.add(threading.current_thread().name)
             yield number
@@ -26,7 +26,7 @@ def test_items_come_in_order_from_another_thread() -> None:
 def test_the_maker_waits_for_a_slow_caller() -> None:
     made: list[int] = []
 
-    def items() -> Iterator[int]:
+    def items(rest: Callable[[], None]) -> Iterator[int]:
         for number in range(50):
             made.append(number)
             yield number
@@ -40,7 +40,7 @@ def test_the_maker_waits_for_a_slow_caller() -> None:
 
 
 def test_what_the_maker_raises_comes_after_the_items_before_it() -> None:
-    def items() -> Iterator[int]:
+    def items(rest: Callable[[], None]) -> Iterator[int]:
         yield 1
         yield 2
         raise OSError("gone")
@@ -55,7 +55,7 @@ def test_what_the_maker_raises_comes_after_the_items_before_it() -> None:
 def test_a_caller_who_stops_ends_the_maker() -> None:
     closed = threading.Event()
 
-    def items() -> Iterator[int]:
+    def items(rest: Callable[[], None]) -> Iterator[int]:
         try:
             while True:
                 yield 1
@@ -72,8 +72,27 @@ def test_a_caller_who_stops_ends_the_maker() -> None:
 def test_the_caller_is_called_while_there_is_nothing() -> None:
     idled = threading.Event()
 
-    def items() -> Iterator[int]:
+    def items(rest: Callable[[], None]) -> Iterator[int]:
         assert idled.wait(10), "the caller was never called"
         yield 1
 
     assert list(ahead(items, 2, idled.set)) == [[1]]
+
+
+def test_a_caller_who_stops_while_nothing_comes_does_not_wait_for_it() -> None:
+    """An item may take hours: a minimisation with quantum chemistry."""
+    closed = threading.Event()
+
+    def items(rest: Callable[[], None]) -> Iterator[int]:
+        try:
+            yield 1
+            while True:
+                time.sleep(0.01)
+                rest()
+        finally:
+            closed.set()
+
+    found = ahead(items, 2, lambda: None)
+    assert next(found) == [1]
+    found.close()
+    assert closed.is_set()

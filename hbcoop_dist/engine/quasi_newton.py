@@ -21,6 +21,7 @@ FloatArray = NDArray[np.float64]
 
 Steps = Generator[FloatArray, tuple[float, FloatArray], "Path"]
 
+_NO_TORQUE = 1e-6  # eV/A and eV, far above the round-off of float64 forces, far below what a grid does
 MAX_COMPONENT = 0.15
 """Largest change of one coordinate in one step, A or rad."""
 _SHRINK, _SMALLEST = 0.3, 1e-7
@@ -207,7 +208,13 @@ def _judged(
 def constrained_force(
     tree: Tree, q: FloatArray, basis: FloatArray, constraint: Constraint, forces: FloatArray
 ) -> tuple[float, float]:
-    """Largest force on an atom and RMS over components, eV/A, of the part of `forces` (N, 3) the constraint leaves."""
+    """Largest force on an atom and RMS over components, eV/A, of the part of `forces` (N, 3) the constraint leaves.
+
+    An energy that depends on how the whole lies in space, as on the grid of a density functional, pulls on atoms even
+    at its minimum (5e-4 eV/A were seen), where q cannot follow. What counts is the force without net force and torque
+    that does the same along q; for every other energy that is `forces`.
+    """
+    forces = _without_rigid_part(tree, q, forces)
     if constraint == "mirror":
         left = 0.5 * (forces + reflect(tree, forces))
     elif constraint == "torsions":
@@ -217,6 +224,20 @@ def constrained_force(
     else:
         left = forces
     return float(np.linalg.norm(left, axis=1).max()), float(np.sqrt(np.mean(left**2)))
+
+
+def _without_rigid_part(tree: Tree, q: FloatArray, forces: FloatArray) -> FloatArray:
+    positions = tree.positions(q)
+    around = positions - positions.mean(axis=0)
+    axes = np.eye(3)
+    rigid = [np.broadcast_to(axis, forces.shape) for axis in axes] + [np.cross(axis, around) for axis in axes]
+    columns = np.stack([motion.ravel() for motion in rigid], axis=1)
+    if np.abs(columns.T @ forces.ravel()).max() < _NO_TORQUE:
+        return forces
+    along = tree.jacobian(q)
+    wanted = np.concatenate([along.T @ forces.ravel(), np.zeros(columns.shape[1])])
+    found, *_ = np.linalg.lstsq(np.concatenate([along, columns], axis=1).T, wanted, rcond=None)
+    return np.asarray(found, dtype=float).reshape(forces.shape)
 
 
 def reflect(tree: Tree, vectors: FloatArray) -> FloatArray:

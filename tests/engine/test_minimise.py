@@ -193,3 +193,33 @@ def test_what_is_close_already_may_come_closer_slowly() -> None:
     assert clash_limit(tree, q, -0.05 * step) == 1.0
     assert clash_limit(tree, q, -0.5 * step) < 0.4
     assert clash_limit(tree, q, 0.5 * step) == 1.0
+
+
+class Oriented(Wrapped):
+    """The inner potential and a little energy that depends on where a molecule points, as a functional's grid makes."""
+
+    def evaluate(
+        self, structures: Sequence[Structure], *, forces: bool = True, atom_energies: bool = False
+    ) -> list[Evaluation]:
+        found = []
+        for structure, result in zip(structures, self.inner.evaluate(structures, forces=forces), strict=True):
+            along = structure.positions[4] - structure.positions[0]
+            energy = result.energy + 2e-3 * along[0] * along[1] / (along @ along)
+            assert result.forces is not None
+            slope = (np.array([along[1], along[0], 0.0]) - 2 * along[0] * along[1] * along / (along @ along)) / (
+                along @ along
+            )
+            pull = np.array(result.forces)
+            pull[4] -= 2e-3 * slope
+            pull[0] += 2e-3 * slope
+            found.append(Evaluation(energy, pull))
+        return found
+
+
+def test_an_energy_that_depends_on_how_the_whole_lies_does_not_keep_it_from_converging(toy: Potential) -> None:
+    oriented = Oriented(toy)
+    one = minimise(oriented, [monomer_start(toy, MONOMER)])[0]
+    assert one.path.converged, one.path.reason
+    forces = np.asarray(oriented.evaluate([one.structure])[0].forces)
+    assert np.abs(forces).max() > 1e-4, "the torque stays: nothing could follow it"
+    assert np.abs(forces.sum(axis=0)).max() < 1e-9
