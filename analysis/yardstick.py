@@ -18,11 +18,14 @@ from hbcoop_dist.references import bundled_geometries
 
 DOCS = Path(__file__).resolve().parents[1] / "docs" / "yardstick.md"
 GEOMETRY = "nma-so3lr"
+PARTS = {"cooperative_energy": "all of it", "cooperative_energy_electronic": "electronic part"}
 HEAD = """\
 # The yardstick
 
 Cooperative energies (Eq. 1) of arc chains in kcal/mol. Written by `make yardstick` from what the package holds
-(`hbcoop_dist/references/`, whose README says how it was computed) and from a run of `campaigns/yardstick.yaml`.
+(`hbcoop_dist/references/`, whose README says how it was computed and how to read it) and from a run of
+`campaigns/yardstick.yaml`. Basis sets and flags are written as in a campaign: `:cp` is counterpoise. `dimer V` is the
+interaction energy of the bare dimer.
 """
 
 
@@ -44,11 +47,12 @@ def main() -> None:
 
 
 def _levels(geometry: str) -> str:
-    table = by_level()
     pieces = []
-    for rotamer in table.loc[geometry].index.get_level_values("rotamer").unique():
-        rows = table.loc[(geometry, rotamer)]
-        pieces.append(f"### {geometry}, rotamer {rotamer}\n\n{_markdown(rows.reset_index())}\n")
+    for quantity, words in PARTS.items():
+        table = by_level(quantity).loc[geometry]
+        for rotamer in table.index.get_level_values("rotamer").unique():
+            rows = _markdown(table.loc[rotamer].reset_index())
+            pieces.append(f"### {geometry}, rotamer {rotamer}: {words}\n\n{rows}\n")
     return "\n".join(pieces)
 
 

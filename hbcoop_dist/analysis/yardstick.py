@@ -23,8 +23,12 @@ PLACES: Mapping[str, Mapping[str, str | int]] = {
 _DIMER: Mapping[str, str | int] = {"length": 2, "capping": "none", "position": "head"}
 
 
-def by_level() -> pd.DataFrame:
+def by_level(quantity: str = "cooperative_energy") -> pd.DataFrame:
     """Cooperative energies of the bundled references, kcal/mol.
+
+    Parameters
+    ----------
+    quantity : {"cooperative_energy", "cooperative_energy_electronic", "cooperative_energy_geometric"}
 
     Returns
     -------
@@ -33,9 +37,7 @@ def by_level() -> pd.DataFrame:
         interaction energy.
     """
     energies = reference_energies().sel(pattern="arc", drop=True)
-    columns = {
-        place: _at(energies["cooperative_energy"], where).to_series().rename(place) for place, where in PLACES.items()
-    }
+    columns = {place: _at(energies[quantity], where).to_series().rename(place) for place, where in PLACES.items()}
     columns["dimer V"] = _at(energies["interaction_energy_dimer"], _DIMER).to_series()
     table = pd.DataFrame(columns)
     return table.reorder_levels(["geometry", "rotamer", "model"]).dropna(how="all").sort_index(level=[0, 1])

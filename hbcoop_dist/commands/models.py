@@ -19,6 +19,11 @@ from hbcoop_dist.models.base import ModelCard, ModelError, Potential
 from hbcoop_dist.structures import monomer
 from hbcoop_dist.tasks import ModelSource
 
+_BY_NAME = (
+    "and quantum chemistry by what it is: rimp2:BASIS, scs-mp2:BASIS, sos-mp2:BASIS, hf:BASIS, FUNCTIONAL:BASIS, each "
+    "with :cp, MP2 with :frozen-core (hbcoop models show rimp2:cc-pvdz)"
+)
+
 
 def show_list(console: Console) -> None:
     """Every registered model, one line each, then why those that cannot run here cannot.
@@ -37,6 +42,7 @@ def show_list(console: Console) -> None:
         if not here:
             reasons.append(f"{name}: {here.reason}")
     console.print(table)
+    console.print(_BY_NAME, highlight=False, markup=False)
     for reason in (*reasons, *registry.broken_families().values()):
         console.print(reason, highlight=False, markup=False)
 
@@ -49,6 +55,9 @@ def show_card(name: str, console: Console) -> None:
     """All fields of one card, the licence first."""
     card = registry.card(name)
     table = Table(show_header=False, box=None)
+    table.add_column(no_wrap=True)
+    # a hash or an address that is cut off is of no use
+    table.add_column(overflow="fold")
     order = ["name", "licence", "citation"]
     order += [field.name for field in fields(card) if field.name not in order]
     for field in order:

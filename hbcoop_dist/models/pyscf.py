@@ -156,9 +156,13 @@ class PyscfPotential:
             return
         what = repr((sorted(self.card.options.items()), structure.ghosts)).encode()
         name = hashlib.sha256(what + structure.numbers.tobytes() + structure.positions.tobytes()).hexdigest()[:32]
-        with contextlib.suppress(OSError):
-            self.scratch.mkdir(parents=True, exist_ok=True)
         kept = self.scratch / f"{name}.chk"
+        try:
+            self.scratch.mkdir(parents=True, exist_ok=True)
+            kept.touch()
+        except OSError:  # a scratch folder that cannot be written costs what a kill would lose, not the energy
+            yield None
+            return
         yield kept
         kept.unlink(missing_ok=True)
 
@@ -215,8 +219,9 @@ def load(card: ModelCard, checkpoint: Path | None, *, device: str = "cpu", dtype
     Raises
     ------
     ModelError
-        When asked for a checkpoint or another float type.
+        When asked for a checkpoint or another float type, or when ``PYSCF_MAX_MEMORY`` is no number.
     """
+    pyscf_names.check_memory(card.name)
     import pyscf.scf  # noqa: F401  fail here, not at the first evaluation
 
     if checkpoint is not None or dtype != "float64":

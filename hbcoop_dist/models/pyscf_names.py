@@ -8,6 +8,7 @@ rimp2:cc-pvdz:frozen-core:cp       core orbitals not correlated; fragments in th
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
 from collections.abc import Mapping
 
@@ -27,6 +28,7 @@ _CITATIONS = {
     "sos-mp2": "; Jung et al., J. Chem. Phys. 2004, 121, 9793, doi:10.1063/1.1809602",
 }
 _PYSCF = "Sun et al., J. Chem. Phys. 2020, 153, 024109, doi:10.1063/5.0006074"
+_MEMORY = "PYSCF_MAX_MEMORY"
 _NAME = re.compile(r"(?P<method>[a-z][\w()-]*):(?P<basis>[\w+*()-]+)(?P<flags>(:[\w-]+)*)")
 
 
@@ -89,9 +91,18 @@ def _level(method: str, basis: str, flags: tuple[str, ...]) -> str:
     return f"{words}/{basis}, density fitting{''.join(more[flag] for flag in flags)}"
 
 
+def check_memory(name: str) -> None:
+    """Raise `ModelError` when ``PYSCF_MAX_MEMORY`` is no number, which PySCF reads as it is imported."""
+    memory = os.environ.get(_MEMORY, "")
+    if memory and not memory.isdecimal():
+        raise ModelError(f"model {name}: expected {_MEMORY} in MB, a whole number, found {memory}")
+
+
 def _require_known(name: str, basis: str, functional: str | None) -> None:
+    check_memory(name)
     if _spelled(basis) not in fitted():
-        raise ModelError(f"model {name}: expected a basis set with fitting sets ({', '.join(fitted())}), found {basis}")
+        known = ", ".join(map(_readable, fitted()))
+        raise ModelError(f"model {name}: expected a basis set with fitting sets ({known}), found {basis}")
     if functional is None:
         return
     from pyscf.dft import libxc
@@ -109,6 +120,11 @@ def _require_known(name: str, basis: str, functional: str | None) -> None:
 def _spelled(basis: str) -> str:
     """A basis set as PySCF's table of fitting sets spells it, so that it is one whoever writes it how."""
     return basis.lower().replace("-", "").replace("_", "")
+
+
+def _readable(basis: str) -> str:
+    """A basis set that PySCF spells without hyphens, as chemists write it."""
+    return re.sub(r"^(aug)?(cc|def2)?", lambda m: "".join(f"{part}-" for part in m.groups() if part), basis)
 
 
 def fitted() -> tuple[str, ...]:

@@ -213,3 +213,22 @@ def test_mp2_and_its_spin_scaled_forms_are_one_set_of_tasks_one_per_fragment() -
     skipped = {(cell.model, cell.geometry): reason for cell, reason in made.skipped.items()}
     assert set(skipped) == {(name, "own") for name in names[1:]}
     assert all("has no forces" in reason for reason in skipped.values())
+
+
+def test_memory_that_is_no_number_is_bad_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYSCF_MAX_MEMORY", "4GB")
+    with pytest.raises(ModelError, match="hf:cc-pvdz: expected PYSCF_MAX_MEMORY in MB, a whole number, found 4GB"):
+        card("hf:cc-pvdz")
+
+
+def test_an_unknown_basis_is_answered_with_those_there_are_as_chemists_write_them() -> None:
+    with pytest.raises(ModelError, match=r"fitting sets \(cc-pvdz, aug-cc-pvdz, .*def2-tzvp.*\), found foo"):
+        card("hf:foo")
+
+
+def test_a_scratch_folder_that_cannot_be_written_costs_no_energy(tmp_path: Path) -> None:
+    (tmp_path / "pyscf").write_text("a file where the folder should be")
+    potential = load("rimp2:cc-pvdz")
+    water = probes()["water"]
+    with_scratch = potential.with_scratch(tmp_path)  # type: ignore[attr-defined]
+    assert with_scratch.evaluate([water], forces=False)[0].parts == potential.evaluate([water], forces=False)[0].parts
