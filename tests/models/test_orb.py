@@ -62,6 +62,7 @@ def test_what_costs_little_of_the_contract_is_kept(here: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3000)
 @pytest.mark.parametrize("name", NAMES)
 def test_networks_keep_the_contract_and_what_they_do_not_promise_is_measured(name: str, here: Path) -> None:
     results = check(load(name))
