@@ -1,4 +1,4 @@
-"""The command line: `hbcoop plan`, `run`, `status`, `analyse`, `models`, `doctor`.
+"""The command line: `hbcoop plan`, `run`, `status`, `analyse`, `export`, `models`, `doctor`.
 
 Exit codes: 0 every cell is done or skipped with a reason, 1 some are not, 2 bad input, 3 interrupted.
 """
@@ -26,6 +26,7 @@ from hbcoop_dist.commands import cluster as cluster_command
 from hbcoop_dist.commands import doctor as doctor_command
 from hbcoop_dist.commands import models as models_command
 from hbcoop_dist.commands import report as report_command
+from hbcoop_dist.commands.exchange import compare, export, merge
 from hbcoop_dist.commands.new_model import new_model
 from hbcoop_dist.load_campaign import CampaignError, load_campaign
 from hbcoop_dist.marked import MarkedSystemError
@@ -63,7 +64,7 @@ cluster_app = typer.Typer(help="Profiles of clusters, their job scripts, drivers
 app.add_typer(cluster_app, name="cluster")
 
 SpecArgument = Annotated[
-    str, typer.Argument(metavar="SPEC", help="Campaign file, or a bundled name: quickstart, nma, reference.")
+    str, typer.Argument(metavar="SPEC", help="Campaign file, or a bundled name: quickstart, nma, yardstick, reference.")
 ]
 ClusterOption = Annotated[
     str | None, typer.Option("--cluster", metavar="PROFILE", help="Profile file, or a bundled name: slurm-4gpu ...")
@@ -222,6 +223,10 @@ def analyse(
         report_command.analyse(open_store(store), Console(), store, figure, against)
     except ValueError as error:
         raise typer.BadParameter(f"--against: {error}") from None
+
+
+for _command in (export, compare, merge):
+    app.command()(_command)
 
 
 @models_app.command("list")

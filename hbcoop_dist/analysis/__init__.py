@@ -3,12 +3,14 @@
 Masking: `done`. Quantities: `cooperative_energies`, `interaction_energies`, `hbond_distances`. What is missing and why:
 `not_done`. Models at the geometries of a reference: `same_geometry`, `same_geometry_tables`, `with_references`. In a
 terminal: `tables`, `status_tables`, `render`, `systems_tables`. Figures: `cooperative_energy_against_length`,
-`save_figure`, `model_style`.
+`save_figure`, `model_style`. For others: `select`, `tidy`, `leaderboard`, `geometries`. Two stores: `compare`,
+`largest`.
 
 Every function takes the dataset of `hbcoop_dist.open_store` or of plain ``xarray.open_zarr``, or a part of it
 selected with lists (``ds.sel(pattern=["arc"])``), so that the label dims stay.
 """
 
+from hbcoop_dist.analysis.compare import compare, largest
 from hbcoop_dist.analysis.figures import cooperative_energy_against_length, draw_legend, save_figure
 from hbcoop_dist.analysis.mask import done, readable
 from hbcoop_dist.analysis.missing import NotDone, needed_dimers, not_done
@@ -24,18 +26,23 @@ from hbcoop_dist.analysis.table import (
     status_tables,
     tables,
 )
+from hbcoop_dist.analysis.tidy import geometries, leaderboard, select, tidy
 
 __all__ = [
     "ModelStyle",
     "NotDone",
+    "compare",
     "cooperative_energies",
     "cooperative_energy_against_length",
     "cooperative_energy_table",
     "dimer_table",
     "done",
     "draw_legend",
+    "geometries",
     "hbond_distances",
     "interaction_energies",
+    "largest",
+    "leaderboard",
     "model_style",
     "needed_dimers",
     "not_done",
@@ -45,8 +52,10 @@ __all__ = [
     "same_geometry",
     "same_geometry_tables",
     "save_figure",
+    "select",
     "status_tables",
     "systems_tables",
     "tables",
+    "tidy",
     "with_references",
 ]

@@ -1,7 +1,7 @@
 """The labelled Zarr store of a campaign, its journal and its lock.
 
-Making one: `prepare_store`, `Layout`. Writing: `StoreWriter`, `Journal`, `StoreLock`. Reading: `open_store`, `verify`.
-The schema, as data and as text: `VARIABLES`, `describe`.
+Making one: `prepare_store`, `Layout`. Joining several: `merge_stores`. Writing: `StoreWriter`, `Journal`, `StoreLock`.
+Reading: `open_store`, `verify`. The schema, as data and as text: `VARIABLES`, `describe`.
 """
 
 from hbcoop_dist.store.create import prepare_store, recover
@@ -15,6 +15,7 @@ from hbcoop_dist.store.errors import (
 from hbcoop_dist.store.journal import Journal
 from hbcoop_dist.store.layout import Labels, Layout, static_variables
 from hbcoop_dist.store.lock import StoreLock
+from hbcoop_dist.store.merge import merge_stores
 from hbcoop_dist.store.paths import journal_path, logs_path, progress_path, scratch_path
 from hbcoop_dist.store.read import open_store, verify
 from hbcoop_dist.store.schema import (
@@ -51,6 +52,7 @@ __all__ = [
     "has_systems",
     "journal_path",
     "logs_path",
+    "merge_stores",
     "open_store",
     "open_systems",
     "prepare_store",

@@ -75,8 +75,8 @@ def prepare_store(
         asked = json.loads(json.dumps(protocol))
         if not paths.store.exists():
             attributes = {"title": title, "protocol": json.dumps(asked, sort_keys=True)}
-            build(paths.growing, layout, {**attributes, "history": _history([], "created", spec)})
-            _swap(paths)
+            build(paths.growing, layout, {**attributes, "history": history([], "created", spec)})
+            swap(paths)
             return layout
         attributes_found = check_schema(paths.store)
         _check_protocol(paths.store, json.loads(str(attributes_found["protocol"])), asked)
@@ -128,7 +128,8 @@ def _remove(path: Path) -> None:
     path.rmdir()
 
 
-def _swap(paths: StorePaths) -> None:
+def swap(paths: StorePaths) -> None:
+    """Put the store under construction into its place, whole, and on disk."""
     consolidate(paths.growing)
     for folder, _, files in os.walk(paths.growing):
         for name in files:
@@ -149,21 +150,25 @@ def _sync(path: Path) -> None:
         os.close(handle)
 
 
-def _history(before: list[dict[str, str]], event: str, spec: str) -> str:
+def history(before: list[dict[str, str]], event: str, spec: str) -> str:
+    """A store's history with one event more, as it is stored."""
     now = datetime.now(UTC).isoformat(timespec="seconds")
     return json.dumps([*before, {"at": now, "event": event, "spec": spec}])
 
 
-def _differences(found: object, expected: object, field: str = "protocol") -> Iterator[str]:
+def differences(
+    found: object, expected: object, field: str = "protocol", words: str = "the store has {}, this campaign asks for {}"
+) -> Iterator[str]:
+    """Fields in which two protocols differ, one line each."""
     if isinstance(found, dict) and isinstance(expected, dict):
         for name in sorted({*found, *expected}):
-            yield from _differences(found.get(name, _ABSENT), expected.get(name, _ABSENT), f"{field}.{name}")
+            yield from differences(found.get(name, _ABSENT), expected.get(name, _ABSENT), f"{field}.{name}", words)
     elif found != expected:
-        yield f"{field}: the store has {found!r}, this campaign asks for {expected!r}"
+        yield f"{field}: {words.format(repr(found), repr(expected))}"
 
 
 def _check_protocol(path: Path, stored: object, asked: object) -> None:
-    if lines := list(_differences(stored, asked)):
+    if lines := list(differences(stored, asked)):
         raise ProtocolMismatchError(
             f"{path}: expected the protocol that the store was made with, found another\n  "
             + "\n  ".join(lines)
@@ -171,25 +176,25 @@ def _check_protocol(path: Path, stored: object, asked: object) -> None:
         )
 
 
-def _grow(paths: StorePaths, layout: Layout, history: list[dict[str, str]], spec: str) -> Layout:
+def _grow(paths: StorePaths, layout: Layout, before: list[dict[str, str]], spec: str) -> Layout:
     old = open_group(paths.store, "r+")
     joined = old.layout.union(layout)
     if joined == old.layout:
-        if spec != history[-1]["spec"]:
-            old.group.update_attributes({"history": _history(history, "run", spec)})
+        if spec != before[-1]["spec"]:
+            old.group.update_attributes({"history": history(before, "run", spec)})
         return joined
     if joined.shape(_NOT_MODEL) == old.layout.shape(_NOT_MODEL):
         _append_models(paths.store, old, joined)
         grown = open_group(paths.store, "r+")
-        grown.group.update_attributes({"history": _history(history, "models appended", spec)})
+        grown.group.update_attributes({"history": history(before, "models appended", spec)})
         return joined
-    attributes = {**old.group.attrs.asdict(), "history": _history(history, "grown", spec)}
+    attributes = {**old.group.attrs.asdict(), "history": history(before, "grown", spec)}
     new = build(paths.growing, joined, attributes)
     for variable in (*CELL_VARIABLES, *DIMER_VARIABLES):
         _copy(variable, old, new)
     if (paths.store / SYSTEMS).exists():
         shutil.copytree(paths.store / SYSTEMS, paths.growing / SYSTEMS)
-    _swap(paths)
+    swap(paths)
     return joined
 
 

@@ -88,7 +88,7 @@ class SystemsWriter:
             self._describe(system)
 
     def _grown(self, models: tuple[str, ...], systems: Sequence[MarkedSystem]) -> SystemAxes:
-        old = _axes(self._path)
+        old = axes_of(self._path)
         asked = SystemAxes(models, tuple(one.name for one in systems), max(one.n_atoms for one in systems))
         if old is None:
             joined = asked
@@ -105,22 +105,7 @@ class SystemsWriter:
 
     def _build(self, axes: SystemAxes) -> None:
         growing = _beside(self._path, "growing")
-        group = zarr.create_group(
-            growing, zarr_format=3, attributes={"schema": f"{SCHEMA}/systems", "schema_version": SCHEMA_VERSION}
-        )
-        for dim in ("model", "system", "atom", "xyz", "fragment"):
-            labels = axes.labels(dim)
-            text = dim in _TEXT_LABELS
-            array = group.create_array(
-                dim,
-                shape=(len(labels),),
-                dtype=str if text else "int64",
-                dimension_names=(dim,),
-                fill_value="" if text else -1,
-            )
-            array[:] = np.array(labels, dtype=np.dtypes.StringDType() if text else np.int64)
-        for variable in SYSTEM_VARIABLES:
-            create_array(group, variable, axes)
+        group = new_group(growing, axes)
         if self._path.exists():
             old = zarr.open_group(self._path, mode="r", zarr_format=3)
             for variable in SYSTEM_VARIABLES:
@@ -184,6 +169,27 @@ class SystemsWriter:
         return cast(ZarrArray, self._group[name])
 
 
+def new_group(path: Path, axes: SystemAxes) -> zarr.Group:
+    """A new group at `path` in which every value is missing."""
+    group = zarr.create_group(
+        path, zarr_format=3, attributes={"schema": f"{SCHEMA}/systems", "schema_version": SCHEMA_VERSION}
+    )
+    for dim in ("model", "system", "atom", "xyz", "fragment"):
+        labels = axes.labels(dim)
+        text = dim in _TEXT_LABELS
+        array = group.create_array(
+            dim,
+            shape=(len(labels),),
+            dtype=str if text else "int64",
+            dimension_names=(dim,),
+            fill_value="" if text else -1,
+        )
+        array[:] = np.array(labels, dtype=np.dtypes.StringDType() if text else np.int64)
+    for variable in SYSTEM_VARIABLES:
+        create_array(group, variable, axes)
+    return group
+
+
 def _block(missing: NDArray[Any], value: object) -> Any:
     """A value on the whole of its axes; what it is too short for stays missing."""
     if value is None:
@@ -195,7 +201,8 @@ def _block(missing: NDArray[Any], value: object) -> Any:
     return missing
 
 
-def _axes(path: Path) -> SystemAxes | None:
+def axes_of(path: Path) -> SystemAxes | None:
+    """Axes of the group at `path`; None where there is none."""
     if not path.exists():
         return None
     group = zarr.open_group(path, mode="r", zarr_format=3)
