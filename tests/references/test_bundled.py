@@ -144,7 +144,8 @@ def test_models_stand_beside_a_reference_that_the_store_does_not_have(store: Pat
     for table in same_geometry_tables(ds, LEVEL):
         console.print(table)
     words = console.export_text()
-    value = float(reference_energies()["cooperative_energy"].sel(model=LEVEL, length=3, position="head")[0, 0, 0, 0])
+    at = {"model": LEVEL, "length": 3, "position": "head", "capping": "none", "geometry": SO3LR}
+    value = float(reference_energies()["cooperative_energy"].sel(at).squeeze())
     assert f"n = 3, head: {value:.2f}" in words
     assert "toy-additive" in words
     with pytest.raises(ValueError, match=r"bundled for \(.*nma-so3lr.*\) among .* found own; give the"):
