@@ -32,7 +32,7 @@ environment-sevennet: .venv-sevennet/installed
 
 quickstart: install
 	$(BIN)/hbcoop run quickstart quickstart.zarr
-	$(BIN)/hbcoop analyse quickstart.zarr --figure quickstart.png yardstick.zarr yardstick.zarr.*
+	$(BIN)/hbcoop analyse quickstart.zarr --figure quickstart.png
 
 lint: install
 	$(BIN)/ruff check .
@@ -60,7 +60,7 @@ test-weights: install
 
 # Tables of docs/yardstick.md: the bundled references, and every model that runs here beside them; minutes.
 yardstick: install
-	$(BIN)/hbcoop run yardstick yardstick.zarr
+	$(BIN)/hbcoop run yardstick yardstick.zarr || [ $$? -eq 1 ]  # a cell that cannot be is a row, not an end
 	$(BIN)/python analysis/yardstick.py yardstick.zarr
 
 # Each script runs both sides of its ratios; the slow side of minimise.py goes on where it stopped.

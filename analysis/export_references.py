@@ -9,6 +9,7 @@ what the numbers were computed on ("one NVIDIA H200"). Rows that are there alrea
 from __future__ import annotations
 
 import json
+import re
 import sys
 from functools import partial
 from pathlib import Path
@@ -24,6 +25,7 @@ from hbcoop_dist.engine.cooperativity import cooperativity
 from hbcoop_dist.plan import Plan
 from hbcoop_dist.results import FRAGMENTS, TaskResult
 from hbcoop_dist.run import task_results
+from hbcoop_dist.store import StoreError
 
 FOLDER = Path(__file__).resolve().parents[1] / "hbcoop_dist" / "references"
 PARTS = ("hf", "same_spin", "opposite_spin")
@@ -36,6 +38,15 @@ def main() -> None:
     if len(sys.argv) != 5:
         sys.exit(__doc__)
     store, geometry, named, machine = Path(sys.argv[1]), *sys.argv[2:]
+    if not re.fullmatch(r"[a-z0-9][a-z0-9.-]*", named):
+        sys.exit(f"SET: expected small letters, digits, dots and hyphens, found {named!r}")
+    try:
+        _export(store, geometry, named, machine)
+    except StoreError as error:
+        sys.exit(str(error))
+
+
+def _export(store: Path, geometry: str, named: str, machine: str) -> None:
     results = {result.key: result for result in task_results(store)}
     fragments, runs = [], []
     for spec in specs_of(hb.open_store(store), store):
@@ -46,6 +57,8 @@ def main() -> None:
             fragments += _fragments(plan, cell, named, results)
             runs.append(_run(plan, cell, named, machine, results))
             _write_geometry(plan, cell, named, results)
+    if not runs:
+        sys.exit(f"{store}: expected done cells of rimp2:... at geometry {geometry}, found none; nothing was written")
     _merge("fragments.csv", pd.DataFrame(fragments), [*CHAIN, "hbond", *LEVEL, "fragment"])
     _merge("runs.csv", pd.DataFrame(runs), [*CHAIN, *LEVEL])
     print(f"{len(runs)} chains and levels, {len(fragments)} fragment energies")

@@ -33,10 +33,14 @@ def main() -> None:
     """Write the tables."""
     if len(sys.argv) not in (2, 3):
         sys.exit(__doc__)
-    ds = hb.open_store(sys.argv[1])
+    try:
+        ds = hb.open_store(sys.argv[1])
+        models = _models(ds)
+    except ValueError as error:
+        sys.exit(f"{sys.argv[1]}: {error}")
     pieces = [HEAD, "## By level of theory and geometry\n"]
     pieces += [_levels(name) for name in bundled_geometries()]
-    pieces += [f"## Models at the geometries of {GEOMETRY}, and at their own minima\n", _models(ds), "## Wall times\n"]
+    pieces += [f"## Models at the geometries of {GEOMETRY}, and at their own minima\n", models, "## Wall times\n"]
     pieces += [
         "Seconds for the fragments of a chain (SCF and MP2); its isolated dimers are the chain of two.\n",
         _times(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 from hbcoop_dist.campaign import CampaignSpec
@@ -9,7 +10,7 @@ from hbcoop_dist.campaign_entries import ModelEntry
 from hbcoop_dist.data import find_file
 from hbcoop_dist.models.ase_calculator import files_beside
 from hbcoop_dist.references import bundled_geometries
-from hbcoop_dist.yaml_file import YamlError, read_model
+from hbcoop_dist.yaml_file import YamlError, place_of, read_model
 
 
 class CampaignError(ValueError):
@@ -47,11 +48,30 @@ def _resolved(spec: CampaignSpec, path: Path) -> CampaignSpec:
     """Paths in a file are relative to the file."""
     base = path.resolve().parent
     models = tuple(_entry_resolved(base, entry) for entry in spec.models)
-    bundled = (name for name in bundled_geometries() if not (base / name).is_dir())
-    as_written = ("own", *spec.lenders, *bundled)
-    geometry = tuple(name if name in as_written else _absolute(base, name) for name in spec.geometry)
+    geometry = tuple(_geometry(path, name, spec.lenders) for name in spec.geometry)
     systems = tuple(entry.model_copy(update={"file": _absolute(base, entry.file)}) for entry in spec.systems)
     return spec.model_copy(update={"models": models, "geometry": geometry, "systems": systems})
+
+
+def _geometry(path: Path, name: str, lenders: Collection[str]) -> str:
+    """``own``, a model and a bundled set stay what they are; everything else is a folder."""
+    base, bundled = path.resolve().parent, bundled_geometries()
+    if name == "own" or name in lenders:
+        return name
+    if name in bundled:
+        if (base / name).is_dir():
+            raise CampaignError(
+                f"{place_of(path, 'geometry')}: expected {name} to be the set that comes with the package, found a "
+                "folder of that name beside the file too; give the folder another name"
+            )
+        return name
+    folder = _absolute(base, name)
+    if not Path(folder).is_dir():
+        raise CampaignError(
+            f"{place_of(path, 'geometry')}: expected own, a model of the campaign, a set that comes with the package "
+            f"({', '.join(bundled)}), or a folder of .xyz files, found no {folder}"
+        )
+    return folder
 
 
 def _entry_resolved(base: Path, entry: ModelEntry) -> ModelEntry:

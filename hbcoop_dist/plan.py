@@ -143,11 +143,7 @@ def plan(
     """
     cells = tuple(_decided(cell, chosen) for cell in cells_of(spec))
     sources, absent = _sources(spec, elsewhere)
-    references = {
-        label: read_reference_set(bundled_geometry(folder) or folder)
-        for label, folder in zip(spec.geometry_labels, spec.geometry, strict=True)
-        if label != "own" and label not in spec.lenders
-    }
+    references = _reference_sets(spec)
     grid = cells[: len(cells) // len(spec.models)]
     lenders = {name: absent.get(name, "") for name in spec.lenders}
     draft = _Draft(_Outlines(spec.minimize, references, lenders, chosen, device), sources)
@@ -184,6 +180,21 @@ def _decided(cell: Cell, chosen: Chosen) -> Cell:
     """The cell with the rotamers that were chosen for it."""
     rotamers = chosen.get((cell.model, cell.system.conformers)) if cell.by_energy else None
     return cell if rotamers is None else replace(cell, system=replace(cell.system, rotamers=rotamers))
+
+
+def _reference_sets(spec: CampaignSpec) -> dict[str, ReferenceSet]:
+    """Sets of geometries by label; the name of a bundled one stands for nothing else, in any store."""
+    found = {}
+    for label, folder in zip(spec.geometry_labels, spec.geometry, strict=True):
+        bundled = bundled_geometry(label)
+        if bundled is not None and (folder != label or label in spec.lenders):
+            raise ReferenceSetError(
+                f"geometry {folder}: expected another name than {label}, that of a set that comes with the package, "
+                f"found a {'model' if label in spec.lenders else 'folder'} called so"
+            )
+        if label != "own" and label not in spec.lenders:
+            found[label] = read_reference_set(bundled or folder)
+    return found
 
 
 def _refuse_unused(references: Iterable[str], grid: Sequence[Cell], missing: Mapping[int, str]) -> None:

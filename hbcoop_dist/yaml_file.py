@@ -34,6 +34,13 @@ def read_model(path: Path, model: type[Model]) -> Model:
         raise YamlError("\n".join(_message(path, node, content, problem, known) for problem in problems)) from None
 
 
+def place_of(path: Path, field: str) -> str:
+    """File, line and name of a field, as every complaint begins."""
+    node, content = _parse(path)
+    line, *_ = _locate(node, content, [field])
+    return f"{path}:{line}: field {field}"
+
+
 def _parse(path: Path) -> tuple[Any, dict[str, Any]]:
     """The YAML of a file as nodes (which know their lines) and as values."""
     try:

@@ -194,6 +194,7 @@ def test_bundled_campaigns_load(name: str) -> None:
 
 def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
     text = "campaign: x\nmodels: [{name: my, family: ani, checkpoint: here/w}]\nlengths: 2\ngeometry: [own, qm]\n"
+    (tmp_path / "qm").mkdir()
     spec = load_campaign(written(tmp_path, text))
     assert spec.models[0].checkpoint == str(tmp_path / "here/w")
     assert spec.geometry == ("own", str(tmp_path / "qm"))

@@ -74,8 +74,13 @@ def with_references(ds: xr.Dataset, reference: str) -> xr.Dataset:
     found = ds[["cooperative_energy", "status"]]
     own = [str(name) for name in ds["model"].values]
     bundled = reference_energies()
-    if reference in own or reference not in bundled["model"].values:
+    if reference in own:
         return found
+    if reference not in bundled["model"].values:
+        known = ", ".join(str(name) for name in bundled["model"].values)
+        raise ValueError(
+            f"expected a model of the store ({', '.join(own)}), or a bundled one ({known}), found {reference}"
+        )
     labels = [str(name) for name in ds["geometry"].values]
     shared = [name for name in labels if name in bundled["geometry"].values]
     if not shared:

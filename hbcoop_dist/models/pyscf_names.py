@@ -51,6 +51,9 @@ def named(name: str) -> ModelCard | None:
     if len(set(flags)) != len(flags) or not set(flags) <= set(allowed):
         found = ", ".join(flags)
         raise ModelError(f"model {name}: expected flags among {', '.join(allowed)}, each once, found {found}")
+    if flags != (ordered := tuple(flag for flag in allowed if flag in flags)):
+        right = ":".join((method, basis, *ordered))
+        raise ModelError(f"model {name}: expected its flags in one order, {right}, found another")
     if method in _OTHERS:
         raise ModelError(f"model {name}: expected {', '.join(SPIN_SCALED)}, hf or a functional, found {method}")
     functional = not correlated and method != "hf"
@@ -94,8 +97,8 @@ def _level(method: str, basis: str, flags: tuple[str, ...]) -> str:
 def check_memory(name: str) -> None:
     """Raise `ModelError` when ``PYSCF_MAX_MEMORY`` is no number, which PySCF reads as it is imported."""
     memory = os.environ.get(_MEMORY, "")
-    if memory and not memory.isdecimal():
-        raise ModelError(f"model {name}: expected {_MEMORY} in MB, a whole number, found {memory}")
+    if memory and not (memory.isdecimal() and int(memory) > 0):
+        raise ModelError(f"model {name}: expected {_MEMORY} in MB, a whole number above 0, found {memory}")
 
 
 def _require_known(name: str, basis: str, functional: str | None) -> None:

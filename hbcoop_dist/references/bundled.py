@@ -37,7 +37,6 @@ def bundled_geometry(name: str) -> Path | None:
     return _HERE / "geometries" / name if name in bundled_geometries() else None
 
 
-@cache
 def reference_energies() -> xr.Dataset:
     """Cooperative energies of quantum-chemical models at the bundled geometries, labelled as in a store.
 
@@ -52,6 +51,11 @@ def reference_energies() -> xr.Dataset:
     -----
     Eq. 1 of Feng, Xu and Huang (2025) on the fragment energies of ``fragments.csv``.
     """
+    return _energies().copy(deep=True)
+
+
+@cache
+def _energies() -> xr.Dataset:
     rows = pd.read_csv(_HERE / "fragments.csv")
     found = [row for _, chain in rows.groupby(_CHAIN, sort=False) for row in _rows(chain)]
     table = pd.DataFrame(found).set_index(list(_DIMS))

@@ -66,4 +66,6 @@ def test_the_table_says_where_and_what(store: Path, ds: xr.Dataset) -> None:
     assert f"n = 3, head: {value:.2f}" in words
     refused = CliRunner().invoke(app, ["analyse", str(store), "--against", "nonsense"], env={"COLUMNS": "200"})
     assert refused.exit_code == 2
-    assert "--against: expected a model of the store (toy, toy-additive), found nonsense" in refused.output
+    words = " ".join(refused.output.replace("│", " ").split())
+    assert "--against: expected a model of the store (toy, toy-additive), or a bundled one (hf:" in words
+    assert "found nonsense" in words

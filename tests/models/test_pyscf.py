@@ -217,7 +217,7 @@ def test_mp2_and_its_spin_scaled_forms_are_one_set_of_tasks_one_per_fragment() -
 
 def test_memory_that_is_no_number_is_bad_input(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYSCF_MAX_MEMORY", "4GB")
-    with pytest.raises(ModelError, match="hf:cc-pvdz: expected PYSCF_MAX_MEMORY in MB, a whole number, found 4GB"):
+    with pytest.raises(ModelError, match=r"hf:cc-pvdz: expected PYSCF_MAX_MEMORY in MB, .* above 0, found 4GB"):
         card("hf:cc-pvdz")
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import runpy
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +17,7 @@ from hbcoop_dist.analysis import same_geometry_tables, with_references
 from hbcoop_dist.analysis.yardstick import PLACES, beside_models, by_level, wall_times
 from hbcoop_dist.campaign import CampaignSpec
 from hbcoop_dist.engine import cooperativity, fragment_energies
-from hbcoop_dist.load_campaign import load_campaign
+from hbcoop_dist.load_campaign import CampaignError, load_campaign
 from hbcoop_dist.models import load
 from hbcoop_dist.references import (
     ReferenceSetError,
@@ -122,13 +124,41 @@ def test_trimer_computed_again() -> None:
         assert again.electronic == pytest.approx(float(at["cooperative_energy_electronic"]), abs=1e-4)
 
 
-def test_a_campaign_takes_a_bundled_set_by_name_and_a_folder_of_that_name_first(tmp_path: Path) -> None:
+def test_a_campaign_takes_a_bundled_set_by_name_and_nothing_else_may_be_called_so(tmp_path: Path) -> None:
     (tmp_path / "x.yaml").write_text(json.dumps(SPEC))
     assert load_campaign(str(tmp_path / "x.yaml")).geometry == ("own", SO3LR)
     assert not [reason for reason in hb.plan(load_campaign(str(tmp_path / "x.yaml"))).skipped.values() if reason]
     (tmp_path / SO3LR).mkdir()
-    with pytest.raises(ReferenceSetError, match=str(tmp_path)):
-        hb.plan(load_campaign(str(tmp_path / "x.yaml")))
+    with pytest.raises(CampaignError, match=r"x.yaml:1: field geometry: expected nma-so3lr .* found a folder"):
+        load_campaign(str(tmp_path / "x.yaml"))
+    for geometry, found in ((f"./{SO3LR}", "folder"), (SO3LR, "model")):
+        models = [{"name": SO3LR, "calculator": "ase.calculators.emt:EMT"}] if found == "model" else ["toy"]
+        (tmp_path / "y.yaml").write_text(json.dumps({**SPEC, "models": models, "geometry": ["own", geometry]}))
+        with pytest.raises(ReferenceSetError, match=f"expected another name than nma-so3lr, .* found a {found}"):
+            hb.plan(load_campaign(str(tmp_path / "y.yaml")))
+
+
+def test_a_misspelt_set_is_answered_with_those_there_are(tmp_path: Path) -> None:
+    (tmp_path / "x.yaml").write_text("campaign: x\nmodels: toy\nlengths: 2\ngeometry: [own, nma-solr]\n")
+    with pytest.raises(CampaignError, match=r"x.yaml:4: field geometry: .*\(nma-gfn2, nma-so3lr\), or a folder"):
+        load_campaign(str(tmp_path / "x.yaml"))
+
+
+def test_energies_are_each_caller_s_own() -> None:
+    reference_energies()["cooperative_energy"][:] = 0.0
+    assert float(reference_energies()["cooperative_energy"].max()) > 1
+
+
+def test_nothing_is_written_when_nothing_is_there_to_export(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = Path(__file__).resolve().parents[2] / "analysis" / "export_references.py"
+    for arguments, words in (
+        ([str(store), SO3LR, "nma-new", "here"], "expected done cells of rimp2:.* at geometry nma-so3lr, found none"),
+        ([str(store), SO3LR, "../x", "here"], "SET: expected small letters"),
+        ([str(store) + "x", SO3LR, "nma-new", "here"], "expected a store, found nothing there"),
+    ):
+        monkeypatch.setattr(sys, "argv", ["export", *arguments])
+        with pytest.raises(SystemExit, match=words):
+            runpy.run_path(str(script), run_name="__main__")
 
 
 @pytest.fixture(scope="module")

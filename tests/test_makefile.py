@@ -1,0 +1,32 @@
+"""The Makefile's short targets run the commands that the README names."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.mark.parametrize(
+    ("target", "commands"),
+    [
+        (
+            "quickstart",
+            ["hbcoop run quickstart quickstart.zarr", "hbcoop analyse quickstart.zarr --figure quickstart.png"],
+        ),
+        (
+            "yardstick",
+            ["hbcoop run yardstick yardstick.zarr || [ $? -eq 1 ]", "python analysis/yardstick.py yardstick.zarr"],
+        ),
+        ("test-gpu", ["python -m pytest -m gpu tests/gpu"]),
+    ],
+)
+def test_target_runs_what_it_says(target: str, commands: list[str]) -> None:
+    printed = subprocess.run(
+        ["make", "--dry-run", "--assume-old=install", target], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+    lines = [line.split("  #")[0].removeprefix(".venv/bin/") for line in printed.splitlines()]
+    assert [line for line in lines if line.startswith(("hbcoop", "python analysis", "python -m pytest"))] == commands
