@@ -29,7 +29,7 @@ from hbcoop_dist.references import (
 )
 from hbcoop_dist.structures.fragments import fragments_of
 
-SO3LR, LEVEL = "nma-so3lr", "rimp2:cc-pvdz:frozen-core"
+SO3LR, LEVEL, ROTAMER = "nma-so3lr", "rimp2:cc-pvdz:frozen-core", "cis-N, trans-C"
 SPEC = {"campaign": "x", "models": ["toy"], "lengths": [2, 3], "geometry": ["own", SO3LR]}
 
 
@@ -70,7 +70,7 @@ def test_methods_are_sums_of_the_same_parts() -> None:
 
 
 def test_three_body_energy_of_a_trimer_is_the_same_at_both_bonds() -> None:
-    ds = reference_energies().sel(length=3, capping="none", geometry=SO3LR).squeeze()
+    ds = reference_energies().sel(length=3, capping="none", geometry=SO3LR, rotamer=ROTAMER).squeeze()
     electronic = ds["cooperative_energy_electronic"]
     plain = electronic.sel(model=[str(name) for name in ds["model"].values if not str(name).endswith(":cp")])
     np.testing.assert_allclose(plain.sel(position="head"), plain.sel(position="tail"), atol=1e-6)
@@ -79,7 +79,7 @@ def test_three_body_energy_of_a_trimer_is_the_same_at_both_bonds() -> None:
 
 
 def test_counterpoise_leaves_the_cooperative_energy_nearly_as_it_is_and_the_dimer_not() -> None:
-    levels = by_level().loc[(SO3LR, "cis-N, trans-C")]
+    levels = by_level().loc[(SO3LR, ROTAMER)]
     plain, corrected = (levels.loc[f"rimp2:aug-cc-pvtz:frozen-core{flag}"] for flag in ("", ":cp"))
     assert abs(corrected["capped dimer"] - plain["capped dimer"]) < 0.2
     assert corrected["dimer V"] - plain["dimer V"] > 0.5, "superposition binds"
@@ -116,7 +116,9 @@ def test_trimer_computed_again() -> None:
     trimer, dimer = found[3, "none"], found[2, "none"]
     potential = load(LEVEL)
     whole, alone = fragment_energies(potential, [trimer, dimer])
-    bundled = reference_energies().sel(model=LEVEL, length=3, capping="none", geometry=SO3LR).squeeze()
+    bundled = (
+        reference_energies().sel(length=3, capping="none", geometry=SO3LR, rotamer=ROTAMER).sel(model=LEVEL).squeeze()
+    )
     for position, bond in (("head", 1), ("tail", 2)):
         again = cooperativity(trimer, whole, bond, dimer, alone)
         at = bundled.sel(position=position)
@@ -140,7 +142,7 @@ def test_a_campaign_takes_a_bundled_set_by_name_and_nothing_else_may_be_called_s
 
 def test_a_misspelt_set_is_answered_with_those_there_are(tmp_path: Path) -> None:
     (tmp_path / "x.yaml").write_text("campaign: x\nmodels: toy\nlengths: 2\ngeometry: [own, nma-solr]\n")
-    with pytest.raises(CampaignError, match=r"x.yaml:4: field geometry: .*\(nma-gfn2, nma-so3lr\), or a folder"):
+    with pytest.raises(CampaignError, match=r"x.yaml:4: field geometry: .*\(nma-gfn2, nma-so3lr, .*\), or a folder"):
         load_campaign(str(tmp_path / "x.yaml"))
 
 
@@ -174,7 +176,7 @@ def test_models_stand_beside_a_reference_that_the_store_does_not_have(store: Pat
     for table in same_geometry_tables(ds, LEVEL):
         console.print(table)
     words = console.export_text()
-    at = {"model": LEVEL, "length": 3, "position": "head", "capping": "none", "geometry": SO3LR}
+    at = {"model": LEVEL, "length": 3, "position": "head", "capping": "none", "geometry": SO3LR, "rotamer": ROTAMER}
     value = float(reference_energies()["cooperative_energy"].sel(at).squeeze())
     assert f"n = 3, head: {value:.2f}" in words
     assert "toy-additive" in words
