@@ -1,17 +1,19 @@
 """From a store's dataset to datasets, terminal tables and figures. Reads datasets only, never a store.
 
-Masking: `done`. Quantities: `cooperative_energies`, `interaction_energies`, `hbond_distances`. What is missing and why:
-`not_done`. Models at the geometries of a reference: `same_geometry`, `same_geometry_tables`, `with_references`. In a
-terminal: `tables`, `status_tables`, `render`, `systems_tables`. Figures: `cooperative_energy_against_length`,
-`save_figure`, `model_style`. For others: `select`, `tidy`, `leaderboard`, `geometries`. Two stores: `compare`,
-`largest`.
+Masking: `done`. Quantities: `cooperative_energies`, `interaction_energies`, `hbond_distances`. By molecule (Eqs. 2
+to 5): `by_molecule`. With the length: `growth`. What is missing and why: `not_done`. Models at the geometries of a
+reference: `same_geometry`, `same_geometry_tables`, `with_references`. In a terminal: `tables`, `status_tables`,
+`render`, `systems_tables`. Figures: `cooperative_energy_against_length`, `save_figure`, `model_style`. For others:
+`select`, `tidy`, `leaderboard`, `geometries`. Two stores: `compare`, `largest`.
 
 Every function takes the dataset of `hbcoop_dist.open_store` or of plain ``xarray.open_zarr``, or a part of it
 selected with lists (``ds.sel(pattern=["arc"])``), so that the label dims stay.
 """
 
 from hbcoop_dist.analysis.compare import compare, largest
+from hbcoop_dist.analysis.decomposition import by_molecule
 from hbcoop_dist.analysis.figures import cooperative_energy_against_length, draw_legend, save_figure
+from hbcoop_dist.analysis.growth import growth
 from hbcoop_dist.analysis.mask import done, readable
 from hbcoop_dist.analysis.missing import NotDone, needed_dimers, not_done
 from hbcoop_dist.analysis.quantities import cooperative_energies, hbond_distances, interaction_energies
@@ -31,6 +33,7 @@ from hbcoop_dist.analysis.tidy import geometries, leaderboard, select, tidy
 __all__ = [
     "ModelStyle",
     "NotDone",
+    "by_molecule",
     "compare",
     "cooperative_energies",
     "cooperative_energy_against_length",
@@ -39,6 +42,7 @@ __all__ = [
     "done",
     "draw_legend",
     "geometries",
+    "growth",
     "hbond_distances",
     "interaction_energies",
     "largest",

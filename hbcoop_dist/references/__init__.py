@@ -1,11 +1,17 @@
 """References: geometries minimised elsewhere, and quantum-chemical energies that were computed at the bundled ones.
 
 Sets of geometries: `ReferenceSet`, `read_reference_set`; those that come with the package: `bundled_geometries`,
-`bundled_geometry`. Energies at them: `reference_energies`, `reference_runs`. What they are and how they were made:
-README.md beside this file.
+`bundled_geometry`. Energies at them: `reference_energies`, `reference_runs`. What others have printed:
+`published_values`. What they are and how they were made: README.md beside this file.
 """
 
-from hbcoop_dist.references.bundled import bundled_geometries, bundled_geometry, reference_energies, reference_runs
+from hbcoop_dist.references.bundled import (
+    bundled_geometries,
+    bundled_geometry,
+    published_values,
+    reference_energies,
+    reference_runs,
+)
 from hbcoop_dist.references.reference_set import ReferenceSet, ReferenceSetError, read_reference_set
 
 __all__ = [
@@ -13,6 +19,7 @@ __all__ = [
     "ReferenceSetError",
     "bundled_geometries",
     "bundled_geometry",
+    "published_values",
     "read_reference_set",
     "reference_energies",
     "reference_runs",

@@ -73,6 +73,15 @@ def reference_runs() -> pd.DataFrame:
     return pd.read_csv(_HERE / "runs.csv")
 
 
+def published_values() -> pd.DataFrame:
+    """What others have printed, one row each: source, quantity, model, labels, ``low`` and ``high`` and their unit.
+
+    A single value has ``low`` equal to ``high``. The paper's quantum-chemical values are its own: geometries at
+    wB97X-D/cc-pVTZ, energies that its text calls RI-MP2 or SCS-MP2/aug-cc-pVTZ.
+    """
+    return pd.read_csv(_HERE / "published.csv")
+
+
 def _rows(chain: pd.DataFrame) -> list[dict[str, object]]:
     """One row per method and position of an H-bond's ten fragments at one level."""
     first = chain.iloc[0]

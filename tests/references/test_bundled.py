@@ -23,6 +23,7 @@ from hbcoop_dist.references import (
     ReferenceSetError,
     bundled_geometries,
     bundled_geometry,
+    published_values,
     read_reference_set,
     reference_energies,
     reference_runs,
@@ -194,3 +195,11 @@ def test_table_of_models_has_both_geometries(store: Path) -> None:
     assert table[("n = 4, middle", "own")].isna().all()
     with pytest.raises(ValueError, match="expected geometry nma-so3lr in the store, found own"):
         beside_models(ds.sel(geometry=["own"]), SO3LR)
+
+
+def test_published_values_are_ranges_with_a_source_and_a_unit() -> None:
+    values = published_values()
+    assert (values["low"] <= values["high"]).all()
+    assert not values[["source", "quantity", "model", "unit"]].isna().any(axis=None)
+    middle = values.query("model == 'qm' and position == 'middle' and length == 4").iloc[0]
+    assert (middle["low"], middle["high"], middle["capping"]) == (2.8, 2.8, "none")

@@ -1,0 +1,52 @@
+"""A cooperative energy by molecules: nothing lost, and nothing from where a model does not see."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+
+import hbcoop_dist as hb
+from hbcoop_dist.analysis import by_molecule
+from hbcoop_dist.campaign import CampaignSpec
+from hbcoop_dist.models import available, cards
+
+
+@pytest.fixture(scope="module")
+def ds(tmp_path_factory: pytest.TempPathFactory) -> xr.Dataset:
+    path = tmp_path_factory.mktemp("decomposition") / "x.zarr"
+    models = [name for name in ("so3lr", "ani-1ccx", "amber14") if available(cards()[name])]
+    spec = {"campaign": "x", "models": models, "lengths": [2, 4], "capping": ["none", "water"]}
+    hb.run(hb.plan(CampaignSpec.model_validate(spec)), path, serial=True)
+    return hb.open_store(path).load()
+
+
+def test_molecules_sum_to_the_cooperative_energy(ds: xr.Dataset) -> None:
+    found = by_molecule(ds)["molecular_cooperative_energy"].sum("molecule", min_count=1)
+    parted = ds["atomic_cooperative_energy"].notnull().any("atom")
+    total = ds["hbond_cooperative_energy"].where(parted)
+    assert int(total.notnull().sum()) >= 2 * 4
+    np.testing.assert_allclose(found.transpose(*total.dims), total, atol=1e-8)
+
+
+def test_every_molecule_has_its_role(ds: xr.Dataset) -> None:
+    role = by_molecule(ds)["role"]
+    assert list(role.sel(length=4, capping="none", hbond=2).values[:5]) == ["C", "A", "B", "C", ""]
+    assert list(role.sel(length=2, capping="water", hbond=1).values) == ["A", "B", *"CCCC", "", ""]
+    assert set(role.sel(length=2, hbond=3).values.ravel()) == {""}
+
+
+def test_a_model_without_energies_of_atoms_has_none(ds: xr.Dataset) -> None:
+    energy = by_molecule(ds)["molecular_cooperative_energy"]
+    assert bool(energy.sel(model="amber14").isnull().all())
+
+
+def test_what_a_local_model_cannot_see_gives_nothing(ds: xr.Dataset, tmp_path: Path) -> None:
+    """ANI sees 5.2 A: the fourth unit is 9 A from the first bond, and SO3LR's charges reach it."""
+    if "ani-1ccx" not in ds["model"].values:
+        pytest.skip("no ani-1ccx here")
+    last = by_molecule(ds)["molecular_cooperative_energy"].sel(length=4, capping="none", hbond=1, molecule=3).squeeze()
+    assert abs(float(last.sel(model="ani-1ccx"))) < 1e-9
+    assert abs(float(last.sel(model="so3lr"))) > 1e-3
