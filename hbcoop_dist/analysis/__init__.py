@@ -3,8 +3,9 @@
 Masking: `done`. Quantities: `cooperative_energies`, `interaction_energies`, `hbond_distances`. By molecule (Eqs. 2
 to 5): `by_molecule`. With the length: `growth`. What is missing and why: `not_done`. Models at the geometries of a
 reference: `same_geometry`, `same_geometry_tables`, `with_references`. In a terminal: `tables`, `status_tables`,
-`render`, `systems_tables`. Figures: `cooperative_energy_against_length`, `save_figure`, `model_style`. For others:
-`select`, `tidy`, `leaderboard`, `geometries`. Two stores: `compare`, `largest`.
+`render`, `systems_tables`. Figures: `cooperative_energy_against_length`, `distance_against_length`, `dimers`,
+`molecule_map`, `save_figure`, `model_style`. For others: `select`, `tidy`, `leaderboard`, `geometries`. Two stores:
+`compare`, `largest`.
 
 Every function takes the dataset of `hbcoop_dist.open_store` or of plain ``xarray.open_zarr``, or a part of it
 selected with lists (``ds.sel(pattern=["arc"])``), so that the label dims stay.
@@ -12,7 +13,14 @@ selected with lists (``ds.sel(pattern=["arc"])``), so that the label dims stay.
 
 from hbcoop_dist.analysis.compare import compare, largest
 from hbcoop_dist.analysis.decomposition import by_molecule
-from hbcoop_dist.analysis.figures import cooperative_energy_against_length, draw_legend, save_figure
+from hbcoop_dist.analysis.figures import (
+    cooperative_energy_against_length,
+    distance_against_length,
+    draw_legend,
+    save_figure,
+)
+from hbcoop_dist.analysis.figures_dimer import dimers, syn_anti_difference
+from hbcoop_dist.analysis.figures_map import molecule_map
 from hbcoop_dist.analysis.growth import growth
 from hbcoop_dist.analysis.mask import done, readable
 from hbcoop_dist.analysis.missing import NotDone, needed_dimers, not_done
@@ -39,6 +47,8 @@ __all__ = [
     "cooperative_energy_against_length",
     "cooperative_energy_table",
     "dimer_table",
+    "dimers",
+    "distance_against_length",
     "done",
     "draw_legend",
     "geometries",
@@ -48,6 +58,7 @@ __all__ = [
     "largest",
     "leaderboard",
     "model_style",
+    "molecule_map",
     "needed_dimers",
     "not_done",
     "not_done_table",
@@ -58,6 +69,7 @@ __all__ = [
     "save_figure",
     "select",
     "status_tables",
+    "syn_anti_difference",
     "systems_tables",
     "tables",
     "tidy",

@@ -1,4 +1,4 @@
-"""Draw cooperative energy against length, as the paper does: panels head, middle and tail, one line per model.
+"""Draw a quantity of H-bonds against length, as the paper does: panels head, middle and tail, one line per model.
 
 Figures are made without pyplot, so that a report or a worker can draw any number of them and leave no global state.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import operator
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -22,12 +22,13 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from hbcoop_dist.analysis.mask import DONE, readable
-from hbcoop_dist.analysis.quantities import cooperative_energies
-from hbcoop_dist.analysis.style import GREY, PANEL_HEIGHT, PANEL_WIDTH, RC, model_style
+from hbcoop_dist.analysis.mask import DONE, done, readable
+from hbcoop_dist.analysis.style import GREY, PANEL_HEIGHT, PANEL_WIDTH, RC, REFERENCE, model_style
+from hbcoop_dist.references import reference_energies
 
 _ROW_DIMS = ("pattern", "capping", "geometry", "rotamer")
-_ENERGY = "cooperative energy (kcal/mol)"
+_LABELS = {"cooperative_energy": "cooperative energy (kcal/mol)", "distance_on": "O..N distance (A)"}
+_FLAGS = ("status", "saddle", "near_ring")
 
 
 def cooperative_energy_against_length(
@@ -36,6 +37,7 @@ def cooperative_energy_against_length(
     *,
     pattern: str | Collection[str] | None = None,
     capping: str | Collection[str] | None = None,
+    reference: str | None = None,
     statuses: Collection[str] = DONE,
 ) -> Figure:
     """Cooperative energy against length; columns head, middle, tail, a row for each pattern, capping, rotamer.
@@ -52,6 +54,9 @@ def cooperative_energy_against_length(
         `draw_legend` puts a legend.
     pattern, capping : str or collection of str, optional
         What to draw; all there is when not given.
+    reference : str, optional
+        A bundled quantum-chemical model (`hbcoop_dist.references`), drawn as black points where it has values, at
+        whichever geometry those belong to.
     statuses : collection of str
         Statuses whose values count as results.
 
@@ -60,11 +65,35 @@ def cooperative_energy_against_length(
     Figure
         The new figure, or that of `axes`.
     """
+    return _against_length(ds, "cooperative_energy", axes, pattern, capping, reference, statuses)
+
+
+def distance_against_length(
+    ds: xr.Dataset,
+    axes: Sequence[Axes] | NDArray[Any] | None = None,
+    *,
+    pattern: str | Collection[str] | None = None,
+    capping: str | Collection[str] | None = None,
+    statuses: Collection[str] = DONE,
+) -> Figure:
+    """O..N distance against length, drawn as `cooperative_energy_against_length` draws energies."""
+    return _against_length(ds, "distance_on", axes, pattern, capping, None, statuses)
+
+
+def _against_length(
+    ds: xr.Dataset,
+    name: str,
+    axes: Sequence[Axes] | NDArray[Any] | None,
+    pattern: str | Collection[str] | None,
+    capping: str | Collection[str] | None,
+    reference: str | None,
+    statuses: Collection[str],
+) -> Figure:
     found = readable(ds)
     for dim, labels in (("pattern", pattern), ("capping", capping)):
         if labels is not None:
             found = found.sel({dim: [labels] if isinstance(labels, str) else list(labels)})
-    found = cooperative_energies(found, statuses).compute()
+    found = done(found[[name, *(flag for flag in _FLAGS if flag in found)]], statuses).compute()
     systems = [dict(zip(_ROW_DIMS, labels, strict=True)) for labels in product(*(found[d].values for d in _ROW_DIMS))]
     models = [str(name) for name in found["model"].values]
     shape = (len(systems), found.sizes["position"])
@@ -75,27 +104,30 @@ def cooperative_energy_against_length(
         panels = panels.reshape(shape)
         for (row, system), (column, position) in product(enumerate(systems), enumerate(found["position"].values)):
             panel = panels[row, column]
-            _draw(panel, found.sel({**system, "position": position}))
+            _draw(panel, found.sel({**system, "position": position}), name)
+            if reference is not None:
+                _draw_reference(panel, reference, {**system, "position": str(position)})
             if row == 0:
                 panel.set_title(f"{position} H-bond")
             if row == shape[0] - 1:
                 panel.set_xlabel("length (NMA units)")
             if column == 0:
-                name = _name(system, found)
+                words = _name(system, found)
                 if axes is None:
-                    panel.set_ylabel(name, fontweight="bold")
+                    panel.set_ylabel(words, fontweight="bold")
                 else:
-                    panel.set_ylabel(f"{name}\n{_ENERGY}")
+                    panel.set_ylabel(f"{words}\n{_LABELS[name]}")
         figure: Figure = panels[0, 0].get_figure(root=True)
         if axes is None:
-            figure.supylabel(_ENERGY, fontsize=RC["axes.labelsize"])
-            draw_legend(figure, models, hollow=_hollow_words(found))
+            figure.supylabel(_LABELS[name], fontsize=RC["axes.labelsize"])
+            drawn = [model for model in models if bool(found[name].sel(model=model).notnull().any())]
+            draw_legend(figure, drawn or models, hollow=_hollow_words(found, name), reference=reference)
     return figure
 
 
-def draw_legend(figure: Figure, models: Iterable[str], *, hollow: str = "") -> Legend:
+def draw_legend(figure: Figure, models: Iterable[str], *, hollow: str = "", reference: str | None = None) -> Legend:
     """Legend of models on the right, outside the panels; `hollow` says what the hollow points are, if any."""
-    handles = []
+    handles = [] if reference is None else [Line2D([], [], label=reference, **REFERENCE)]
     for name in models:
         style = model_style(name)
         handles.append(Line2D([], [], color=style.colour, marker=style.marker, label=name))
@@ -124,12 +156,27 @@ def _new_panels(shape: tuple[int, int], models: Sequence[str]) -> NDArray[Any]:
     return panels
 
 
-def _draw(panel: Axes, values: xr.Dataset) -> None:
-    panel.axhline(0.0, color=GREY, linewidth=0.8, zorder=1)
+def _draw_reference(panel: Axes, reference: str, place: Mapping[str, str]) -> None:
+    """Bundled values of the same chains, one point per geometry that has one."""
+    known = reference_energies()["cooperative_energy"]
+    labels = {dim: place[dim] for dim in ("pattern", "capping", "rotamer", "position")}
+    if reference not in known["model"].values or any(labels[dim] not in known[dim].values for dim in labels):
+        return
+    values = known.sel({"model": reference, **labels})
+    for geometry in values["geometry"].values:
+        here = values.sel(geometry=geometry).dropna("length")
+        # a bare dimer has nothing to cooperate with
+        here = here.sel(length=here["length"] > (2 if labels["capping"] == "none" else 1))
+        panel.plot(here["length"], here, label=f"_reference {geometry}", zorder=4, **REFERENCE)
+
+
+def _draw(panel: Axes, values: xr.Dataset, name: str) -> None:
+    if name == "cooperative_energy":
+        panel.axhline(0.0, color=GREY, linewidth=0.8, zorder=1)
     lengths, hollow = values["length"].values, _hollow(values)
     drawn = False
     for model in values["model"].values:
-        energy = values["cooperative_energy"].sel(model=model).values
+        energy = values[name].sel(model=model).values
         if not np.isfinite(energy).any():
             continue
         drawn, style = True, model_style(str(model))
@@ -158,9 +205,9 @@ def _hollow(values: xr.Dataset) -> xr.DataArray:
     return functools.reduce(operator.or_, _flags(values).values())
 
 
-def _hollow_words(found: xr.Dataset) -> str:
-    drawn = found["cooperative_energy"].notnull()
-    return ", ".join(name for name, flag in _flags(found).items() if bool((flag & drawn).any()))
+def _hollow_words(found: xr.Dataset, name: str) -> str:
+    drawn = found[name].notnull()
+    return ", ".join(words for words, flag in _flags(found).items() if bool((flag & drawn).any()))
 
 
 def _name(system: dict[str, str], found: xr.Dataset) -> str:

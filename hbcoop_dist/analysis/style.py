@@ -41,6 +41,7 @@ RC: Any = {
     "pdf.fonttype": 42,  # text stays text in a PDF
 }
 GREY = "#8a8a8a"
+REFERENCE: dict[str, Any] = {"color": "black", "marker": "_", "markersize": 9.0, "linestyle": "none"}
 PANEL_WIDTH, PANEL_HEIGHT = 2.1, 2.05
 """Inches; three panels and a legend fill the width of a printed page."""
 
@@ -60,6 +61,19 @@ _KNOWN = {
     "ani-1ccx": ModelStyle("#56B4E9", "s"),
     "gfn2-xtb": ModelStyle("#009E73", "D"),
     "amber14": ModelStyle("#CC79A7", "^"),
+    "amoeba2018": ModelStyle("#882255", "v"),
+    "charmm-drude": ModelStyle("#AA4499", "P"),
+    "charmm36": ModelStyle("#CC6677", "<"),
+    "ani-1x": ModelStyle("#332288", "s"),
+    "gfn1-xtb": ModelStyle("#117733", "D"),
+    "mace-off23-small": ModelStyle("#E69F00", "<"),
+    "mace-off23-medium": ModelStyle("#E69F00", "p"),
+    "mace-off23-large": ModelStyle("#E69F00", ">"),
+    "mace-off24-medium": ModelStyle("#E69F00", "h"),
+    "orb-v2": ModelStyle("#44AA99", "X"),
+    "orb-d3-v2": ModelStyle("#44AA99", "P"),
+    "orb-v3-conservative-inf-omat": ModelStyle("#999933", "X"),
+    "orb-v3-conservative-omol": ModelStyle("#999933", "P"),
 }
 # Any other model: Tol's muted palette without its two lightest, and markers that no known model has.
 _COLOURS = ("#332288", "#117733", "#44AA99", "#999933", "#CC6677", "#882255", "#AA4499")
