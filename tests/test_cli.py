@@ -83,7 +83,7 @@ def test_some_cells_not_done_is_exit_code_1(folder: Path) -> None:
         (["run", "spec.yaml", "x.zarr", "--device", "cuda:7"], "CUDA devices torch sees here, found 'cuda:7'"),
         (["run", "mine.yaml", "x.zarr"], "model mine: expected its checkpoint at"),
         (["plan", "marked.yaml"], "system nowhere: expected a file"),
-        (["run", "given.yaml", "x.zarr"], "expected a folder with .xyz files, found none"),
+        (["run", "given.yaml", "x.zarr"], "or a folder of .xyz files, found no "),
         (["plan", "spec.yaml", "--store", "nowhere.zarr"], "nowhere.zarr"),
     ],
 )
