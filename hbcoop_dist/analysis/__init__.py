@@ -1,11 +1,11 @@
 """From a store's dataset to datasets, terminal tables and figures. Reads datasets only, never a store.
 
 Masking: `done`. Quantities: `cooperative_energies`, `interaction_energies`, `hbond_distances`. By molecule (Eqs. 2
-to 5): `by_molecule`. With the length: `growth`. What is missing and why: `not_done`. Models at the geometries of a
-reference: `same_geometry`, `same_geometry_tables`, `with_references`. In a terminal: `tables`, `status_tables`,
-`render`, `systems_tables`. Figures: `cooperative_energy_against_length`, `distance_against_length`, `dimers`,
-`molecule_map`, `save_figure`, `model_style`. For others: `select`, `tidy`, `leaderboard`, `geometries`. Two stores:
-`compare`, `largest`.
+to 5): `by_molecule`. With the length: `growth`. Model by model: `scores`. What is missing and why: `not_done`. Models
+at the geometries of a reference: `same_geometry`, `same_geometry_tables`, `with_references`. In a terminal: `tables`,
+`status_tables`, `render`, `systems_tables`. Figures: `cooperative_energy_against_length`, `distance_against_length`,
+`dimers`, `molecule_map`, `save_figure`, `model_style`. For others: `select`, `tidy`, `leaderboard`, `geometries`. Two
+stores: `compare`, `largest`.
 
 Every function takes the dataset of `hbcoop_dist.open_store` or of plain ``xarray.open_zarr``, or a part of it
 selected with lists (``ds.sel(pattern=["arc"])``), so that the label dims stay.
@@ -26,6 +26,7 @@ from hbcoop_dist.analysis.mask import done, readable
 from hbcoop_dist.analysis.missing import NotDone, needed_dimers, not_done
 from hbcoop_dist.analysis.quantities import cooperative_energies, hbond_distances, interaction_energies
 from hbcoop_dist.analysis.same_geometry import same_geometry, same_geometry_tables, with_references
+from hbcoop_dist.analysis.scores import scores
 from hbcoop_dist.analysis.style import ModelStyle, model_style
 from hbcoop_dist.analysis.systems_table import systems_tables
 from hbcoop_dist.analysis.table import (
@@ -67,6 +68,7 @@ __all__ = [
     "same_geometry",
     "same_geometry_tables",
     "save_figure",
+    "scores",
     "select",
     "status_tables",
     "syn_anti_difference",

@@ -1,0 +1,122 @@
+"""One row per model with what a reader asks first: how far from the reference, does it grow, does it hold together.
+
+Nothing is averaged over what is missing: how many values went into a number stands beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from numpy.typing import NDArray
+
+from hbcoop_dist.analysis.mask import DONE, done, readable
+from hbcoop_dist.references import reference_energies
+
+_ASKED = ("pending", "skipped")
+_BROKEN = ("broken-geometry",)
+_SHORTEST_GROWTH = 5
+"""The first length with a bond that has two neighbours on one side at least, beyond what n = 4 shows."""
+
+
+def scores(
+    ds: xr.Dataset, reference: str = "rimp2:cc-pvtz:frozen-core", statuses: Collection[str] = DONE
+) -> pd.DataFrame:
+    """What a store says of each model, for bare and capped arcs at the first rotamer.
+
+    Parameters
+    ----------
+    ds : xarray.Dataset
+        A store's dataset.
+    reference : str
+        Bundled quantum-chemical model (`hbcoop_dist.references`) for the errors.
+    statuses : collection of str
+        Statuses whose values count as results.
+
+    Returns
+    -------
+    DataFrame
+        By model: ``cells`` that were tried, ``done``, ``unbroken`` (share of those tried whose geometry held);
+        ``rmse_there`` and ``rmse_own`` (kcal/mol, cooperative energies less the reference's, at the bundled geometries
+        and at own minima) with ``compared_there`` and ``compared_own`` (H-bonds in them); ``terminal`` and ``middle``
+        (kcal/mol, of the longest bare arc done) and ``length`` (its units); ``beyond`` (kcal/mol, what units beyond the
+        nearest neighbours add to the middle bond: its value at that length less that of n = 4); ``shortening`` (A, O..N
+        of its middle bond less that of the isolated dimer). NaN where a store does not say.
+    """
+    found = done(ds, statuses).isel(rotamer=0).sel(pattern="arc").compute()
+    status = readable(ds)["status"].isel(rotamer=0).sel(pattern="arc")
+    bundled = reference_energies()["cooperative_energy"]
+    known = bundled.sel(model=reference, drop=True) if reference in bundled["model"].values else None
+    rows = {}
+    for model in map(str, ds["model"].values):
+        here = status.sel(model=model).values.ravel()
+        tried = here[~np.isin(here, _ASKED)]
+        rows[model] = {
+            "cells": len(tried),
+            "done": int((tried == "done").sum()),
+            "unbroken": float((~np.isin(tried, _BROKEN)).mean()) if len(tried) else np.nan,
+            **_errors(found["cooperative_energy"].sel(model=model), known),
+            **_longest(found, model),
+        }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("model")
+
+
+def _errors(energies: xr.DataArray, known: xr.DataArray | None) -> dict[str, float]:
+    """Root mean square differences from the reference, each H-bond once."""
+    parts = {"there": np.array([]), "own": np.array([])}
+    if known is not None and energies["rotamer"].item() in known["rotamer"].values:
+        reference = known.sel(pattern="arc", rotamer=energies["rotamer"].item(), drop=True)
+        for geometry in reference["geometry"].values:
+            values = reference.sel(geometry=geometry, drop=True)
+            for label, name in (("there", str(geometry)), ("own", "own")):
+                if name not in energies["geometry"].values or (label == "own" and parts["own"].size):
+                    continue
+                difference = energies.sel(geometry=name, drop=True) - values
+                parts[label] = np.append(parts[label], _once(difference))
+    found: dict[str, float] = {}
+    for label, differences in parts.items():
+        found[f"rmse_{label}"] = float(np.sqrt(np.mean(differences**2))) if differences.size else np.nan
+        found[f"compared_{label}"] = int(differences.size)
+    return found
+
+
+def _once(difference: xr.DataArray) -> NDArray[np.float64]:
+    """Known differences of bonds that have something to cooperate with; a trimer's middle is its head."""
+    kept = []
+    for length in difference["length"].values:
+        for capping in difference["capping"].values:
+            if length == 2 and capping == "none":
+                continue
+            positions = {2: ["head"], 3: ["head", "tail"]}.get(int(length), ["head", "middle", "tail"])
+            kept.append(difference.sel(length=length, capping=capping, position=positions).values)
+    values = np.concatenate(kept) if kept else np.array([])
+    return np.asarray(values[np.isfinite(values)], dtype=float)
+
+
+def _longest(found: xr.Dataset, model: str) -> dict[str, float]:
+    """Of the longest bare arc at own minima: end and middle, what units beyond neighbours add, and distances."""
+    nothing = dict.fromkeys(("length", "terminal", "middle", "beyond", "shortening"), np.nan)
+    if "own" not in found["geometry"].values or "none" not in found["capping"].values:
+        return nothing
+    own = found.sel(model=model, geometry="own", capping="none")
+    energy = own["cooperative_energy"]
+    lengths = energy["length"].values[np.isfinite(energy.sel(position="middle").values)]
+    if not len(lengths):
+        return nothing
+    longest = int(lengths.max())
+    last = energy.sel(length=longest)
+    beyond = np.nan
+    if longest >= _SHORTEST_GROWTH and 4 in lengths:
+        beyond = float(last.sel(position="middle") - energy.sel(length=4, position="middle"))
+    dimer = own["dimer_distance_on"].sel(
+        conformer=str(own["position_conformer"].sel(length=longest, position="middle").item())
+    )
+    return {
+        "length": longest,
+        "terminal": float(last.sel(position=["head", "tail"]).max()),
+        "middle": float(last.sel(position="middle")),
+        "beyond": beyond,
+        "shortening": float(own["distance_on"].sel(length=longest, position="middle") - dimer),
+    }
