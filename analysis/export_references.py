@@ -23,12 +23,12 @@ from hbcoop_dist.campaign import Cell
 from hbcoop_dist.commands.report import specs_of
 from hbcoop_dist.engine.cooperativity import cooperativity
 from hbcoop_dist.plan import Plan
+from hbcoop_dist.references.bundled import PARTS
 from hbcoop_dist.results import FRAGMENTS, TaskResult
 from hbcoop_dist.run import task_results
 from hbcoop_dist.store import StoreError
 
 FOLDER = Path(__file__).resolve().parents[1] / "hbcoop_dist" / "references"
-PARTS = ("hf", "same_spin", "opposite_spin")
 LEVEL = ["basis", "frozen_core", "counterpoise"]
 CHAIN = ["pattern", "length", "capping", "geometry", "rotamer"]
 
