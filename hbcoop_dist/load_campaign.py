@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection
 from pathlib import Path
 
@@ -84,4 +85,5 @@ def _entry_resolved(base: Path, entry: ModelEntry) -> ModelEntry:
 
 
 def _absolute(base: Path, name: str) -> str:
-    return str(base / Path(name).expanduser())
+    """`~` and environment variables as in a shell; one that is not set stays as written, and is not found by that name."""
+    return str(base / Path(os.path.expandvars(name)).expanduser())
