@@ -1,4 +1,4 @@
-"""The command line: `hbcoop plan`, `run`, `status`, `analyse`, `export`, `models`, `doctor`.
+"""The command line: `hbcoop plan`, `run`, `status`, `analyse`, `report`, `export`, `models`, `doctor`.
 
 Exit codes: 0 every cell is done or skipped with a reason, 1 some are not, 2 bad input, 3 interrupted.
 """
@@ -28,6 +28,7 @@ from hbcoop_dist.commands import models as models_command
 from hbcoop_dist.commands import report as report_command
 from hbcoop_dist.commands.exchange import compare, export, merge
 from hbcoop_dist.commands.new_model import new_model
+from hbcoop_dist.commands.write_report import report
 from hbcoop_dist.load_campaign import CampaignError, load_campaign
 from hbcoop_dist.marked import MarkedSystemError
 from hbcoop_dist.models.base import ModelError
@@ -225,7 +226,7 @@ def analyse(
         raise typer.BadParameter(f"--against: {error}") from None
 
 
-for _command in (export, compare, merge):
+for _command in (report, export, compare, merge):
     app.command()(_command)
 
 

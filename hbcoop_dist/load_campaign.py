@@ -85,5 +85,5 @@ def _entry_resolved(base: Path, entry: ModelEntry) -> ModelEntry:
 
 
 def _absolute(base: Path, name: str) -> str:
-    """`~` and environment variables as in a shell; one that is not set stays as written, and is not found by that name."""
+    """`~` and environment variables as in a shell; one that is not set stays as written, and is not found so."""
     return str(base / Path(os.path.expandvars(name)).expanduser())

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from hbcoop_dist.campaign import Cell, Minimize
-from hbcoop_dist.references import ReferenceSet
+from hbcoop_dist.references import ReferenceSet, bundled_geometries
 from hbcoop_dist.rotamers import candidates
 from hbcoop_dist.structures import Structure, System
 from hbcoop_dist.structures.build import build
@@ -161,6 +161,9 @@ class _Draft:
             why = self._lenders[cell.geometry]
             return f"there are no minima of {cell.geometry}: {why}" if why else ""
         missing = self._references[cell.geometry].missing(cell.system)
+        if missing and cell.geometry in bundled_geometries():
+            # nobody can add to such a set, so that one reason for all its gaps says enough
+            return f"the bundled set {cell.geometry} has no such chain"
         return f"reference set {cell.geometry} has no {missing}" if missing else ""
 
     def question(self, place: int, cell: Cell) -> None:

@@ -1,7 +1,8 @@
 """From a store's dataset to datasets, terminal tables and figures. Reads datasets only, never a store.
 
 Masking: `done`. Quantities: `cooperative_energies`, `interaction_energies`, `hbond_distances`. By molecule (Eqs. 2
-to 5): `by_molecule`. With the length: `growth`. Model by model: `scores`. What is missing and why: `not_done`. Models
+to 5): `by_molecule`. With the length: `growth`. How far a model sees: `units_seen`. Model by model:
+`scores`, `ranks` within `reference_width`. What is missing and why: `not_done`. Models
 at the geometries of a reference: `same_geometry`, `same_geometry_tables`, `with_references`. In a terminal: `tables`,
 `status_tables`, `render`, `systems_tables`. Figures: `cooperative_energy_against_length`, `distance_against_length`,
 `dimers`, `molecule_map`, `save_figure`, `model_style`. For others: `select`, `tidy`, `leaderboard`, `geometries`. Two
@@ -25,6 +26,8 @@ from hbcoop_dist.analysis.growth import growth
 from hbcoop_dist.analysis.mask import done, readable
 from hbcoop_dist.analysis.missing import NotDone, needed_dimers, not_done
 from hbcoop_dist.analysis.quantities import cooperative_energies, hbond_distances, interaction_energies
+from hbcoop_dist.analysis.ranks import ranks, reference_width
+from hbcoop_dist.analysis.reach import units_seen
 from hbcoop_dist.analysis.same_geometry import same_geometry, same_geometry_tables, with_references
 from hbcoop_dist.analysis.scores import scores
 from hbcoop_dist.analysis.style import ModelStyle, model_style
@@ -63,7 +66,9 @@ __all__ = [
     "needed_dimers",
     "not_done",
     "not_done_table",
+    "ranks",
     "readable",
+    "reference_width",
     "render",
     "same_geometry",
     "same_geometry_tables",
@@ -75,5 +80,6 @@ __all__ = [
     "systems_tables",
     "tables",
     "tidy",
+    "units_seen",
     "with_references",
 ]

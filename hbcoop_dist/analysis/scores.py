@@ -41,10 +41,15 @@ def scores(
         By model: ``cells`` that were tried, ``done``, ``unbroken`` (share of those tried whose geometry held);
         ``rmse_there`` and ``rmse_own`` (kcal/mol, cooperative energies less the reference's, at the bundled geometries
         and at own minima) with ``compared_there`` and ``compared_own`` (H-bonds in them); ``terminal`` and ``middle``
-        (kcal/mol, of the longest bare arc done) and ``length`` (its units); ``beyond`` (kcal/mol, what units beyond the
-        nearest neighbours add to the middle bond: its value at that length less that of n = 4); ``shortening`` (A, O..N
-        of its middle bond less that of the isolated dimer). NaN where a store does not say.
+        (kcal/mol, of the longest bare arc done whose ends do not meet) and ``length`` (its units); ``beyond``
+        (kcal/mol, what units beyond the nearest neighbours add to the middle bond: its value at that length less that
+        of n = 4); ``shortening`` (A, O..N of its middle bond less that of the isolated dimer). NaN where there is
+        none.
     """
+    if "arc" not in ds["pattern"].values:
+        # one that nobody asked for is one that is not done
+        ds = ds.sel(pattern=ds["pattern"].values[:1]).assign_coords(pattern=["arc"])
+        ds = ds.assign(status=xr.full_like(readable(ds)["status"], "pending"))
     found = done(ds, statuses).isel(rotamer=0).sel(pattern="arc").compute()
     status = readable(ds)["status"].isel(rotamer=0).sel(pattern="arc")
     bundled = reference_energies()["cooperative_energy"]
@@ -102,6 +107,9 @@ def _longest(found: xr.Dataset, model: str) -> dict[str, float]:
         return nothing
     own = found.sel(model=model, geometry="own", capping="none")
     energy = own["cooperative_energy"]
+    if "near_ring" in own:
+        # a ring has no ends, and its middle bond more neighbours than the chain of its length
+        energy = energy.where(own["near_ring"] != 1)
     lengths = energy["length"].values[np.isfinite(energy.sel(position="middle").values)]
     if not len(lengths):
         return nothing

@@ -16,7 +16,7 @@ from rich.console import Console
 
 from hbcoop_dist import analysis
 from hbcoop_dist.results import CELL_DIMS
-from hbcoop_dist.store import merge_stores, open_store
+from hbcoop_dist.store import has_systems, merge_stores, open_store, open_systems, write_archive
 
 StoreArgument = Annotated[Path, typer.Argument(metavar="STORE", help="The campaign's Zarr store.")]
 WhereOption = Annotated[
@@ -25,22 +25,27 @@ WhereOption = Annotated[
 ]
 _SHOWN = ("cooperative_energy", "interaction_energy", "distance_on")
 _DIFFERENT = 1
+_Writer = Callable[[xr.Dataset, Path, Path], str]
+"""Takes what to write, where to, and the store it is from; says how much it wrote."""
 
 
 def export(
     store: StoreArgument,
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="File ending in .csv, .parquet, .json, .xyz, .extxyz.")
+        Path, typer.Option("--output", "-o", help="File ending in .csv, .parquet, .json, .xyz, .extxyz, .zip.")
     ],
     where: WhereOption = None,
 ) -> None:
-    """Write a store, or part of it, as a table of H-bonds (csv, parquet), a leaderboard (json) or geometries (xyz)."""
+    """Write a store, or part of it: H-bonds (csv, parquet), leaderboard (json), geometries (xyz), everything (zip).
+
+    A zipped store is read in place by every command that reads one, and by xarray; hosts and folders stay out of it.
+    """
     writer = _WRITERS.get(output.suffix.lower())
     if writer is None:
         raise typer.BadParameter(f"--output: expected a file ending in {', '.join(_WRITERS)}, found {output}")
     if not output.absolute().parent.is_dir():
         raise typer.BadParameter(f"--output: expected an existing folder, found {output.absolute().parent}")
-    typer.echo(f"{output}: {writer(_selected(open_store(store), where), output)}")
+    typer.echo(f"{output}: {writer(_selected(open_store(store), where), output, store)}")
 
 
 def compare(
@@ -134,8 +139,8 @@ def _differences(found: pd.DataFrame) -> list[str]:
     return lines
 
 
-def _table(write: Callable[[pd.DataFrame, Path], None]) -> Callable[[xr.Dataset, Path], str]:
-    def written(ds: xr.Dataset, path: Path) -> str:
+def _table(write: Callable[[pd.DataFrame, Path], None]) -> _Writer:
+    def written(ds: xr.Dataset, path: Path, store: Path) -> str:
         table = analysis.tidy(ds)
         write(table, path)
         return f"{len(table)} H-bonds"
@@ -150,13 +155,18 @@ def _parquet(table: pd.DataFrame, path: Path) -> None:
         raise typer.BadParameter(f"--output: expected pyarrow to be installed for {path}, found none") from None
 
 
-def _json(ds: xr.Dataset, path: Path) -> str:
+def _json(ds: xr.Dataset, path: Path, store: Path) -> str:
     board = analysis.leaderboard(ds)
     path.write_text(json.dumps(board, indent=1, allow_nan=False))
     return f"{ds.sizes['model']} models"
 
 
-def _geometries(ds: xr.Dataset, path: Path) -> str:
+def _archive(ds: xr.Dataset, path: Path, store: Path) -> str:
+    write_archive(ds, open_systems(store) if has_systems(store) else None, path)
+    return f"{path.stat().st_size / 1e6:.1f} MB"
+
+
+def _geometries(ds: xr.Dataset, path: Path, store: Path) -> str:
     from ase.io import write
 
     frames = list(analysis.geometries(ds))
@@ -164,10 +174,11 @@ def _geometries(ds: xr.Dataset, path: Path) -> str:
     return f"{len(frames)} geometries"
 
 
-_WRITERS: dict[str, Callable[[xr.Dataset, Path], str]] = {
+_WRITERS: dict[str, _Writer] = {
     ".csv": _table(lambda table, path: table.to_csv(path, index=False)),
     ".parquet": _table(_parquet),
     ".json": _json,
     ".xyz": _geometries,
     ".extxyz": _geometries,
+    ".zip": _archive,
 }

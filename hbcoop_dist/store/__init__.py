@@ -1,9 +1,10 @@
 """The labelled Zarr store of a campaign, its journal and its lock.
 
 Making one: `prepare_store`, `Layout`. Joining several: `merge_stores`. Writing: `StoreWriter`, `Journal`, `StoreLock`.
-Reading: `open_store`, `verify`. The schema, as data and as text: `VARIABLES`, `describe`.
+Reading: `open_store`, `verify`. Giving away: `write_archive`. The schema, as data and as text: `VARIABLES`, `describe`.
 """
 
+from hbcoop_dist.store.archive import is_archive, write_archive
 from hbcoop_dist.store.create import prepare_store, recover
 from hbcoop_dist.store.errors import (
     ProtocolMismatchError,
@@ -50,6 +51,7 @@ __all__ = [
     "Variable",
     "describe",
     "has_systems",
+    "is_archive",
     "journal_path",
     "logs_path",
     "merge_stores",
@@ -61,4 +63,5 @@ __all__ = [
     "scratch_path",
     "static_variables",
     "verify",
+    "write_archive",
 ]

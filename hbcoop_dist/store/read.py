@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 
 from hbcoop_dist.results import STATUSES
+from hbcoop_dist.store.archive import is_archive, open_archive
 from hbcoop_dist.store.create import recover, was_interrupted
 from hbcoop_dist.store.errors import StoreError
 from hbcoop_dist.store.group import check_schema
@@ -23,7 +24,7 @@ def open_store(path: str | Path) -> xr.Dataset:
 
     The same as ``xarray.open_zarr(path, chunks=None)``, except that text comes as objects, which `Dataset.where` can
     mask (numpy's variable-length strings cannot be), and that errors say what is wrong. A growth that was killed
-    between its renames is finished first.
+    between its renames is finished first. A zipped store (`write_archive`) is read in place.
 
     Raises
     ------
@@ -43,6 +44,8 @@ def as_objects(found: xr.Dataset) -> xr.Dataset:
 
 def _open(path: str | Path) -> xr.Dataset:
     paths = StorePaths.of(path)
+    if is_archive(paths.store):
+        return open_archive(paths.store)
     if was_interrupted(paths):
         recover(paths.store)
     check_schema(paths.store)

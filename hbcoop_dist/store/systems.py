@@ -19,6 +19,7 @@ import zarr
 from numpy.typing import NDArray
 
 from hbcoop_dist.results import FRAGMENTS, Status
+from hbcoop_dist.store.archive import has_group, is_archive, open_archive
 from hbcoop_dist.store.errors import StoreError, writing
 from hbcoop_dist.store.group import ZarrArray, check_schema, consolidate, create_array
 from hbcoop_dist.store.paths import SYSTEMS, StorePaths
@@ -225,6 +226,8 @@ def _recover(path: Path) -> None:
 
 def has_systems(path: str | Path) -> bool:
     """Whether a store has marked systems."""
+    if is_archive(path):
+        return Path(path).is_file() and has_group(Path(path), SYSTEMS)
     return (StorePaths.of(path).store / SYSTEMS).exists()
 
 
@@ -237,7 +240,10 @@ def open_systems(path: str | Path) -> xr.Dataset:
         When the store has none.
     """
     store = StorePaths.of(path).store
-    check_schema(store)
+    if not is_archive(store):
+        check_schema(store)
     if not has_systems(path):
         raise StoreError(f"{store}: expected marked systems (a spec with systems), found none")
+    if is_archive(store):
+        return as_objects(open_archive(store, SYSTEMS))
     return as_objects(cast(xr.Dataset, xr.open_zarr(store, group=SYSTEMS, chunks=None)))

@@ -1,0 +1,38 @@
+"""`hbcoop report`: what a store says, as one file for people."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hbcoop_dist.report import FORMATS, build_report, write_report
+from hbcoop_dist.store import open_store
+
+
+def report(
+    store: Annotated[Path, typer.Argument(metavar="STORE", help="The campaign's Zarr store, a folder or a .zip.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="File ending in .html, .md or .pdf.")] = Path(
+        "report.html"
+    ),
+    format: Annotated[
+        str | None, typer.Option("--format", help=f"{', '.join(FORMATS)}; by the file's ending when not given.")
+    ] = None,
+    title: Annotated[str, typer.Option(help="What the report is called; the campaign's name when not given.")] = "",
+) -> None:
+    """Write a report: one HTML file that opens offline, Markdown, or the figures as PDF.
+
+    Words with their numbers, a leaderboard, figures that answer to the reader, any geometry in 3-D, what failed, and
+    where the numbers come from.
+    """
+    if format is not None and format not in FORMATS:
+        raise typer.BadParameter(f"--format: expected {', '.join(FORMATS)}, found {format}")
+    if not output.absolute().parent.is_dir():
+        raise typer.BadParameter(f"--output: expected an existing folder, found {output.absolute().parent}")
+    made = build_report(open_store(store), title)
+    try:
+        write_report(made, output, format)
+    except ValueError as error:
+        raise typer.BadParameter(f"--output: {error}") from None
+    typer.echo(f"{output}: {output.stat().st_size / 1e6:.1f} MB")

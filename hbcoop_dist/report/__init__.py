@@ -1,0 +1,11 @@
+"""What a store says, as one file for people: HTML that opens offline, Markdown, or a PDF of figures.
+
+`build_report` gathers words, tables and figures from a store's dataset; `write_report` writes them, by the file's
+suffix.
+"""
+
+from hbcoop_dist.report.build import build_report
+from hbcoop_dist.report.content import Chart, Report, Table
+from hbcoop_dist.report.write import FORMATS, write_report
+
+__all__ = ["FORMATS", "Chart", "Report", "Table", "build_report", "write_report"]

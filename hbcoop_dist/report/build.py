@@ -1,0 +1,130 @@
+"""Gather what a report says of a store; nothing is drawn or written here."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from functools import partial
+
+import numpy as np
+import xarray as xr
+import yaml
+
+from hbcoop_dist import analysis
+from hbcoop_dist.analysis.mask import readable
+from hbcoop_dist.report.content import Chart, Report, Table
+from hbcoop_dist.report.growth_table import growth_table
+from hbcoop_dist.report.leaderboard import REFERENCE, card_of, leaderboard
+from hbcoop_dist.report.summary import headline, summary
+from hbcoop_dist.report.tables import (
+    convergence_table,
+    dimer_table,
+    failures_table,
+    provenance_table,
+    yardstick_tables,
+)
+
+_PAPER = (
+    "the measure: Feng, Xu and Huang, Benchmarking Universal Machine Learning Force Fields with Hydrogen-Bonding "
+    "Cooperativity (2025)"
+)
+_OURS = "the instrument: hbcoop_dist, with the version that the provenance gives"
+
+
+def build_report(ds: xr.Dataset, name: str = "") -> Report:
+    """Words, tables and figures of a store.
+
+    Parameters
+    ----------
+    ds : xarray.Dataset
+        A store's dataset.
+    name : str
+        What the store is called; the campaign's name where there is none.
+    """
+    ds = readable(ds).load()
+    board = leaderboard(ds)
+    tables = (
+        *yardstick_tables(ds),
+        growth_table(ds),
+        dimer_table(ds),
+        convergence_table(ds),
+        failures_table(ds),
+        provenance_table(ds),
+    )
+    return Report(
+        title=name or _campaign_names(ds),
+        subtitle=headline(board.frame),
+        summary=summary(ds, board.frame),
+        leaderboard=board,
+        tables=tuple(table for table in tables if isinstance(table, Table)),
+        charts=tuple(_charts(ds)),
+        campaigns=tuple(_campaigns(ds)),
+        citations=tuple(_citations(ds)),
+        cells=ds,
+    )
+
+
+def _charts(ds: xr.Dataset) -> Iterator[Chart]:
+    own = ds.sel(geometry=["own"]) if "own" in ds["geometry"].values else ds
+    yield Chart(
+        "cooperative-energy",
+        "Cooperative energy against length",
+        f"Head, middle and tail H-bond; hollow points are saddles or near-rings; black: `{REFERENCE}`. The paper's "
+        "figures 3 and 4, with caps and without.",
+        partial(analysis.cooperative_energy_against_length, own, reference=REFERENCE),
+    )
+    yield Chart(
+        "distance",
+        "O..N distance against length",
+        "The paper's figure 5: a stronger bond is a shorter one.",
+        partial(analysis.distance_against_length, own),
+    )
+    if "own" in ds["geometry"].values:
+        yield Chart(
+            "dimer-figure",
+            "Isolated dimers",
+            "The paper's figure 2: syn filled, anti open.",
+            partial(analysis.dimers, ds),
+        )
+    for model in _with_atoms(own):
+        yield Chart(
+            f"map-{model}",
+            f"Where the cooperative energy of {model} comes from",
+            "The paper's figure 6 (Eqs. 2 to 5): the middle H-bond of bare arcs, by molecule and length.",
+            partial(analysis.molecule_map, own, model),
+        )
+
+
+def _with_atoms(ds: xr.Dataset) -> list[str]:
+    if "arc" not in ds["pattern"].values or "none" not in ds["capping"].values:
+        return []
+    part = analysis.done(ds.sel(pattern=["arc"], capping=["none"]).isel(geometry=[0], rotamer=[0]))
+    known = (
+        part["atomic_cooperative_energy"]
+        .notnull()
+        .any([d for d in part["atomic_cooperative_energy"].dims if d != "model"])
+    )
+    return [str(name) for name, there in zip(ds["model"].values, np.atleast_1d(known.values), strict=True) if there]
+
+
+def _events(ds: xr.Dataset) -> list[dict[str, object]]:
+    found = json.loads(ds.attrs.get("history", "[]"))
+    return [json.loads(str(event["spec"])) for event in found if event.get("spec")]
+
+
+def _campaigns(ds: xr.Dataset) -> list[str]:
+    texts = [yaml.safe_dump(spec, sort_keys=False, width=100) for spec in _events(ds)]
+    return list(dict.fromkeys(texts))
+
+
+def _campaign_names(ds: xr.Dataset) -> str:
+    names = dict.fromkeys(str(spec.get("campaign", "")) for spec in _events(ds))
+    return ", ".join(filter(None, names)) or "store"
+
+
+def _citations(ds: xr.Dataset) -> Iterator[str]:
+    yield _PAPER
+    yield _OURS
+    for name in map(str, ds["model"].values):
+        if (card := card_of(name)) is not None:
+            yield f"`{name}`: {card.citation}"

@@ -1,0 +1,303 @@
+"""Figures that answer to the reader: any quantity against length, and along one chain, for the models that are ticked.
+
+Everything a reader can choose is in the file already; a choice swaps columns of numbers that are there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+import xarray as xr
+from bokeh.layouts import column, row
+from bokeh.models import ColumnDataSource, CustomJS, HoverTool, LayoutDOM
+from bokeh.models.renderers import GlyphRenderer
+from bokeh.models.widgets import CheckboxGroup, Select, Slider
+from bokeh.plotting import figure
+
+from hbcoop_dist.analysis.growth import growth
+from hbcoop_dist.analysis.mask import done
+from hbcoop_dist.analysis.style import model_style
+from hbcoop_dist.references import reference_energies
+
+QUANTITIES: Mapping[str, str] = {
+    "cooperative_energy": "cooperative energy, kcal/mol",
+    "cooperative_energy_electronic": "its electronic part, kcal/mol",
+    "cooperative_energy_geometric": "its geometric part, kcal/mol",
+    "increment": "cooperative energy that a unit adds, kcal/mol",
+    "interaction_energy": "interaction energy in the complex, kcal/mol",
+    "distance_on": "O..N distance, A",
+}
+_CHOICES = ("pattern", "capping", "geometry", "rotamer")
+_MARKERS = {
+    "o": "circle",
+    "s": "square",
+    "D": "diamond",
+    "^": "triangle",
+    "v": "inverted_triangle",
+    "P": "cross",
+    "X": "x",
+    "p": "hex",
+    "h": "hex",
+    "<": "star",
+    ">": "plus",
+}
+_HOVER = [("model", "$name"), ("units", "@x"), ("value", "@y{0.00}"), ("", "@note")]
+
+_SWAP = """
+const key = [quantity.value, ...choices.map(c => c.value)].join("|");
+for (const [source, table] of sources) {
+  const found = table[key] ?? {y: [], note: [], fill: []};
+  source.data = {x: found.y.length ? table.x : [], y: found.y, note: found.note, fill: found.fill};
+}
+for (const panel of panels) panel.left[0].axis_label = labels[quantity.value];
+"""
+_ALONG = """
+const key = [quantity.value, ...choices.map(c => c.value), length.value].join("|");
+for (const [source, table] of sources) {
+  const y = table[key] ?? [];
+  source.data = {x: y.map((_, i) => i + 1), y: y, note: y.map(_ => ""), fill: source.data.fill.slice(0, 0)};
+  source.data.fill = y.map(_ => table.colour);
+  source.change.emit();
+}
+for (const panel of panels) panel.left[0].axis_label = labels[quantity.value];
+"""
+_FILTER = """
+const shown = new Set(this.active.map(i => this.labels[i]));
+for (const [name, glyphs] of lines) for (const glyph of glyphs) glyph.visible = shown.has(name);
+"""
+
+
+def explorer(ds: xr.Dataset, reference: str) -> LayoutDOM:
+    """Both figures and what the reader chooses with, as one Bokeh layout.
+
+    Parameters
+    ----------
+    ds : xarray.Dataset
+        A store's dataset, text as objects.
+    reference : str
+        Bundled level of theory, drawn in black where it has values.
+    """
+    found = done(ds).compute()
+    models = [str(name) for name in ds["model"].values]
+    lines: dict[str, list[GlyphRenderer[Any]]] = {model: [] for model in models}
+    choices = [_select(found, dim) for dim in _CHOICES]
+    against = _against_length(found, models, choices, lines, reference)
+    along = _along_chain(found, models, choices, lines)
+    ticks = CheckboxGroup(labels=models, active=list(range(len(models))), name="model-filter", width=190)
+    ticks.js_on_change("active", CustomJS(args={"lines": list(lines.items())}, code=_FILTER))
+    rest = column(row(*choices), against, along, sizing_mode="stretch_width")
+    return row(ticks, rest, sizing_mode="stretch_width", name="explorer")
+
+
+def _select(ds: xr.Dataset, dim: str) -> Select:
+    labels: list[Any] = [str(label) for label in ds[dim].values]
+    return Select(title=dim, value=labels[0], options=labels, width=150, name=f"choose-{dim}")
+
+
+def _against_length(
+    ds: xr.Dataset,
+    models: Sequence[str],
+    choices: Sequence[Select],
+    lines: dict[str, list[GlyphRenderer[Any]]],
+    reference: str,
+) -> LayoutDOM:
+    tables = _tables(ds)
+    black = _reference_table(ds, reference)
+    options: list[Any] = list(QUANTITIES.items())
+    quantity = Select(
+        title="quantity",
+        value="cooperative_energy",
+        options=options,
+        width=300,
+        name="choose-quantity",
+    )
+    start = "|".join(["cooperative_energy", *(str(choice.value) for choice in choices)])
+    panels: list[Any] = []
+    sources: list[tuple[ColumnDataSource, dict[str, Any]]] = []
+    for position in map(str, ds["position"].values):
+        last = len(panels) + 1 == ds.sizes["position"]
+        like = panels[0] if panels else None
+        panel = _panel(f"{position} H-bond", "length (NMA units)", like, "right" if last else None)
+        for model in models:
+            source = _source(tables[model, position], start)
+            sources.append((source, tables[model, position]))
+            lines[model] += _line(panel, source, model)
+        source = _source(black[position], start)
+        sources.append((source, black[position]))
+        panel.scatter("x", "y", source=source, marker="dash", size=14, color="black", name=reference)
+        panels.append(panel)
+    panels[0].yaxis.axis_label = QUANTITIES["cooperative_energy"]
+    swap = CustomJS(
+        args={
+            "sources": sources,
+            "quantity": quantity,
+            "choices": list(choices),
+            "panels": panels[:1],
+            "labels": dict(QUANTITIES),
+        },
+        code=_SWAP,
+    )
+    for widget in (quantity, *choices):
+        widget.js_on_change("value", swap)
+    return column(quantity, row(*panels, sizing_mode="stretch_width"), sizing_mode="stretch_width")
+
+
+def _along_chain(
+    ds: xr.Dataset, models: Sequence[str], choices: Sequence[Select], lines: dict[str, list[GlyphRenderer[Any]]]
+) -> LayoutDOM:
+    """Every H-bond of a chain of the chosen length."""
+    names = {f"hbond_{name}": words for name, words in QUANTITIES.items() if f"hbond_{name}" in ds}
+    lengths = [int(length) for length in ds["length"].values]
+    start = "|".join([next(iter(names)), *(str(choice.value) for choice in choices), str(lengths[-1])])
+    options: list[Any] = list(names.items())
+    quantity = Select(title="quantity", value=next(iter(names)), options=options, width=300)
+    # a slider of a single step is an error in Bokeh
+    length = Slider(
+        title="length (NMA units)", start=lengths[0], end=max(lengths[-1], lengths[0] + 1), value=lengths[-1], width=300
+    )
+    panel = _panel("every H-bond of a chain", "H-bond, from the head", None, "right")
+    panel.yaxis.axis_label = names[quantity.value]
+    sources = []
+    for model in models:
+        table = _chain_table(ds, model, tuple(names))
+        y = table.get(start, [])
+        colour = model_style(model).colour
+        data: dict[str, Any] = {
+            "x": [i + 1 for i in range(len(y))],
+            "y": y,
+            "note": [""] * len(y),
+            "fill": [colour] * len(y),
+        }
+        source = ColumnDataSource(data)
+        sources.append((source, {**table, "colour": colour}))
+        lines[model] += _line(panel, source, model)
+    args = {
+        "sources": sources,
+        "quantity": quantity,
+        "choices": list(choices),
+        "length": length,
+        "panels": [panel],
+        "labels": names,
+    }
+    swap = CustomJS(args=args, code=_ALONG)
+    for widget in (quantity, length, *choices):
+        widget.js_on_change("value", swap)
+    return column(row(quantity, length), panel, sizing_mode="stretch_width")
+
+
+def _panel(title: str, words: str, like: Any, toolbar: Literal["right"] | None) -> Any:
+    shared = {} if like is None else {"y_range": like.y_range, "x_range": like.x_range}
+    panel = figure(
+        title=title,
+        height=330,
+        sizing_mode="stretch_width",
+        tools="pan,wheel_zoom,box_zoom,reset,save",
+        toolbar_location=toolbar,
+        **shared,
+    )
+    panel.xaxis.axis_label = words
+    panel.xgrid.visible = False
+    panel.add_tools(HoverTool(tooltips=_HOVER))
+    return panel
+
+
+def _line(panel: Any, source: ColumnDataSource, model: str) -> list[GlyphRenderer[Any]]:
+    style = model_style(model)
+    line = panel.line("x", "y", source=source, color=style.colour, line_width=2, name=model)
+    points = panel.scatter(
+        "x",
+        "y",
+        source=source,
+        marker=_MARKERS[style.marker],
+        size=9,
+        line_color=style.colour,
+        fill_color="fill",
+        name=model,
+    )
+    return [line, points]
+
+
+def _source(table: Mapping[str, Any], key: str) -> ColumnDataSource:
+    found = table.get(key, {"y": [], "note": [], "fill": []})
+    return ColumnDataSource({"x": table["x"] if found["y"] else [], **found})
+
+
+def _tables(ds: xr.Dataset) -> dict[tuple[str, str], dict[str, Any]]:
+    """By model and position: the lengths, and for every quantity and system its values, notes and fills."""
+    values = ds[[name for name in QUANTITIES if name in ds]].assign(increment=growth(ds)["increment"])
+    values = values.transpose("model", "position", *_CHOICES, "length", ...)
+    notes = _notes(ds).transpose("model", *_CHOICES, "length")
+    tables: dict[tuple[str, str], dict[str, Any]] = {}
+    for at_model, model in enumerate(map(str, ds["model"].values)):
+        colour = model_style(model).colour
+        for at_position, position in enumerate(map(str, ds["position"].values)):
+            table: dict[str, Any] = {"x": [int(length) for length in ds["length"].values]}
+            for name in QUANTITIES:
+                array = values[name].values[at_model, at_position]
+                for place in np.ndindex(array.shape[:-1]):
+                    if np.isfinite(array[place]).any():
+                        note = [str(text) for text in notes.values[(at_model, *place)]]
+                        table[_key(ds, name, place)] = {
+                            "y": _numbers(array[place]),
+                            "note": note,
+                            "fill": ["white" if text else colour for text in note],
+                        }
+            tables[model, position] = table
+    return tables
+
+
+def _notes(ds: xr.Dataset) -> xr.DataArray:
+    """What is to be said of a point: saddle, near-ring."""
+    saddle, ring = ds["saddle"].values == 1, ds["near_ring"].values == 1
+    words = np.select([saddle & ring, saddle, ring], ["saddle and near-ring", "saddle", "near-ring"], "")
+    return ds["saddle"].copy(data=words.astype(object))
+
+
+def _reference_table(ds: xr.Dataset, reference: str) -> dict[str, dict[str, Any]]:
+    """Bundled values, by position; at whichever geometry of the package's they belong to."""
+    empty = {position: {"x": [int(n) for n in ds["length"].values]} for position in map(str, ds["position"].values)}
+    known = reference_energies()
+    if reference not in known["model"].values:
+        return empty
+    known = known.sel(model=reference).reindex(length=ds["length"].values)
+    tables: dict[str, dict[str, Any]] = empty
+    for position in set(empty) & set(map(str, known["position"].values)):
+        for place in np.ndindex(tuple(ds.sizes[dim] for dim in _CHOICES)):
+            labels = {dim: str(ds[dim].values[at]) for dim, at in zip(_CHOICES, place, strict=True)}
+            # own minima are compared with the reference at its own geometries, as the paper does
+            geometry = "nma-so3lr" if labels["geometry"] == "own" else labels["geometry"]
+            labels |= {"geometry": geometry, "position": position}
+            if any(label not in known[dim].values for dim, label in labels.items()):
+                continue
+            for name in QUANTITIES:
+                if name in known and bool(known[name].sel(labels).notnull().any()):
+                    values = known[name].sel(labels).values
+                    note = [f"at the geometries of {geometry}"] * len(values)
+                    tables[position][_key(ds, name, place)] = {
+                        "y": _numbers(values),
+                        "note": note,
+                        "fill": ["black"] * len(values),
+                    }
+    return tables
+
+
+def _chain_table(ds: xr.Dataset, model: str, names: Sequence[str]) -> dict[str, list[float]]:
+    table: dict[str, list[float]] = {}
+    for name in names:
+        array = ds[name].sel(model=model).transpose(*_CHOICES, "length", "hbond").values
+        for place in np.ndindex(array.shape[:-2]):
+            for at, length in enumerate(ds["length"].values.tolist()):
+                values = array[(*place, at)][: length - 1]
+                if np.isfinite(values).any():
+                    table[f"{_key(ds, name, place)}|{length}"] = _numbers(values)
+    return table
+
+
+def _key(ds: xr.Dataset, name: str, place: tuple[int, ...]) -> str:
+    return "|".join([name, *(str(ds[dim].values[at]) for dim, at in zip(_CHOICES, place, strict=True))])
+
+
+def _numbers(values: np.ndarray[Any, Any]) -> list[float]:
+    return [float(f"{value:.5g}") for value in values.tolist()]

@@ -1,0 +1,167 @@
+"""Tables of a report beside the leaderboard: the yardstick, the dimers, convergence, what failed, provenance."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from hbcoop_dist.analysis import not_done
+from hbcoop_dist.analysis.figures_dimer import syn_anti_difference
+from hbcoop_dist.analysis.mask import done, readable
+from hbcoop_dist.analysis.yardstick import beside_models, by_level, wall_times
+from hbcoop_dist.references import bundled_geometries
+from hbcoop_dist.report.content import Table
+from hbcoop_dist.report.leaderboard import card_of
+
+_FORCE_MEV = 1000.0
+
+
+def yardstick_tables(ds: xr.Dataset) -> Iterator[Table]:
+    """Every level of theory and every model of the store at each bundled geometry the store has, and at own minima."""
+    for geometry in bundled_geometries():
+        wanted = {"geometry": [geometry, "own"], "pattern": ["arc"]}
+        if any(label not in ds[dim].values for dim, labels in wanted.items() for label in labels):
+            continue
+        rotamer = str(ds["rotamer"].values[0])
+        levels = by_level().reset_index()
+        levels = levels[levels["geometry"] == geometry].drop(columns=["geometry", "rotamer", "dimer V"])
+        levels = levels.dropna(how="all", subset=levels.columns[1:])
+        models = beside_models(ds, geometry)
+        if models.empty or levels.empty:
+            continue
+        levels.columns = pd.Index(["model", *(f"{place}, there" for place in levels.columns[1:])])
+        models.columns = pd.Index([", ".join(names) for names in models.columns.tolist()])
+        frame = pd.concat([levels, models.rename_axis("model").reset_index()], ignore_index=True)
+        frame = frame[["model", *models.columns]]
+        words = (
+            f"Cooperative energy of bare arcs and of the capped dimer, kcal/mol, rotamer {rotamer}: `there` at the "
+            f"very geometries of `{geometry}`, where models and levels of theory differ in energy alone, and `own` at "
+            "each model's minima. Levels of theory come with the package; levels differ among themselves by up to 0.4, "
+            "which ranks nobody."
+        )
+        yield Table(f"yardstick-{geometry}", f"Beside MP2, at the geometries of {geometry}", words, frame)
+    times = wall_times().reset_index()
+    times.columns = pd.Index(list(map(str, times.columns)))
+    words = "Seconds for the fragments of a chain, SCF and MP2; its isolated dimers are the chain of two."
+    yield Table("wall-times", "What the levels of theory cost", words, times, 0)
+
+
+def dimer_table(ds: xr.Dataset) -> Table | None:
+    """Interaction energy and O..N distance of the isolated dimers; None when no dimer is done."""
+    names = ["dimer_interaction_energy", "dimer_distance_on", "dimer_status"]
+    if "own" not in ds["geometry"].values:
+        return None
+    found = done(ds[names]).sel(geometry="own").isel(rotamer=0).compute()
+    difference = syn_anti_difference(ds).sel(geometry="own").isel(rotamer=0)
+    frame = pd.DataFrame({"model": [str(name) for name in ds["model"].values]})
+    for conformer in map(str, found["conformer"].values):
+        frame[f"{conformer}, kcal/mol"] = found["dimer_interaction_energy"].sel(conformer=conformer).values
+    frame["anti less syn, kcal/mol"] = difference.values
+    for conformer in map(str, found["conformer"].values):
+        frame[f"{conformer}, O..N, A"] = found["dimer_distance_on"].sel(conformer=conformer).values
+    if frame.drop(columns="model").isna().all(axis=None):
+        return None
+    words = (
+        "Interaction energy and O..N distance of isolated dimers, at own minima. The paper's MP2: anti less syn 0.6."
+    )
+    return Table("dimers", "Isolated dimers", words, frame, 3)
+
+
+def convergence_table(ds: xr.Dataset) -> Table:
+    """Forces left, force calls, time, and what was flagged, by model."""
+    found = readable(ds)
+    own = found.sel(geometry=["own"]) if "own" in ds["geometry"].values else found
+    rows = []
+    for model in map(str, ds["model"].values):
+        here = own.sel(model=model)
+        ok = here["status"] == "done"
+        statuses = pd.Series(found["status"].sel(model=model).values.ravel()).value_counts()
+        rows.append(
+            {
+                "model": model,
+                "done": int(statuses.get("done", 0)),
+                "broken": int(statuses.get("broken-geometry", 0)),
+                "unconverged": int(statuses.get("unconverged", 0)),
+                "failed": int(statuses.get("failed", 0) + statuses.get("quarantined", 0)),
+                "saddles": int(((here["saddle"] == 1) & ok).sum()),
+                "near-rings": int(((here["near_ring"] == 1) & ok).sum()),
+                "largest force left, meV/A": _FORCE_MEV * _largest(here["max_force"].where(ok)),
+                "force calls, median": float(here["force_calls"].where(ok).median()),
+                "seconds, all cells": float(found["seconds"].sel(model=model).sum()),
+            }
+        )
+    words = (
+        "Saddles and near-rings are results and are marked, not left out: a saddle is a planar stationary point with a "
+        "way down out of the plane (another rotamer has none, or it is drawn hollow), a near-ring a chain whose ends "
+        "meet. Seconds are the sum over cells of the time their own tasks took, on one core each."
+    )
+    return Table("convergence", "Convergence", words, pd.DataFrame(rows), 3)
+
+
+def failures_table(ds: xr.Dataset) -> Table | None:
+    """What is not done and why, one row per reason; None when everything is."""
+    rows = []
+    for group in not_done(ds):
+        lengths = sorted(set(group.values("length"))) if group.kind == "cell" else []
+        rows.append(
+            {
+                "count": group.count,
+                "what": f"{group.kind}s" if group.count > 1 else group.kind,
+                "status": group.status,
+                "models": ", ".join(map(str, group.values("model"))),
+                "where": ", ".join(_where(group.labels[0].keys(), group.values)) + _lengths(lengths),
+                "reason": group.reason or "not computed yet",
+            }
+        )
+    if not rows:
+        return None
+    words = "A cell that could not be computed is a row with its reason, and never a zero."
+    return Table("not-done", "What is not done, and why", words, pd.DataFrame(rows), 0)
+
+
+def provenance_table(ds: xr.Dataset) -> Table:
+    """Which parameters and packages gave the numbers, by model."""
+    found = readable(ds)
+    rows = []
+    for model in map(str, ds["model"].values):
+        card = card_of(model)
+        first = {
+            name: next((str(text) for text in found[name].sel(model=model).values.ravel() if text), "")
+            for name in ("checkpoint_sha256", "parameter_hash", "versions", "dtype", "device")
+        }
+        versions = json.loads(first["versions"] or "{}")
+        rows.append(
+            {
+                "model": model,
+                "checkpoint, SHA-256": first["checkpoint_sha256"][:16] or "in its package",
+                "parameters": first["parameter_hash"][:16],
+                "float type": first["dtype"],
+                "device": first["device"],
+                "versions": ", ".join(f"{name} {version}" for name, version in versions.items()),
+                "licence": "" if card is None else card.licence,
+            }
+        )
+    words = "Hashes are cut to sixteen digits here; the store has them whole, for every cell."
+    return Table("provenance", "Provenance", words, pd.DataFrame(rows))
+
+
+def _largest(values: xr.DataArray) -> float:
+    known = values.values[np.isfinite(values.values)]
+    return float(known.max()) if known.size else float("nan")
+
+
+def _where(dims: object, values: object) -> Iterator[str]:
+    for dim in dims:  # type: ignore[attr-defined]
+        if dim in ("pattern", "capping", "geometry", "conformer"):
+            yield "/".join(map(str, values(dim)))  # type: ignore[operator]
+
+
+def _lengths(lengths: list[int]) -> str:
+    if not lengths:
+        return ""
+    whole = lengths == list(range(lengths[0], lengths[-1] + 1)) and len(lengths) > 2
+    return f", n = {lengths[0]} to {lengths[-1]}" if whole else f", n = {', '.join(map(str, lengths))}"

@@ -1,0 +1,95 @@
+"""What a report says is what the store holds: sentences and tables against the dataset, also a changed one."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+
+from hbcoop_dist.report import Report, build_report
+from hbcoop_dist.report.summary import headline, summary
+
+
+def _middle(ds: xr.Dataset, model: str, length: int) -> float:
+    place = {"model": model, "pattern": "arc", "length": length, "capping": "none", "geometry": "own"}
+    return float(ds["cooperative_energy"].sel(place).isel(rotamer=0).sel(position="middle"))
+
+
+def _sentence(report: Report, beginning: str) -> str:
+    (found,) = [sentence for sentence in report.summary if sentence.startswith(beginning)]
+    return found
+
+
+def test_numbers_in_words_are_those_of_the_store(made: Report, ds: xr.Dataset) -> None:
+    flat = _sentence(made, "Flat from")
+    assert f"`toy` {_middle(ds, 'toy', 4):.2f} to {_middle(ds, 'toy', 6):.2f} at n = 6" in flat
+    none = _sentence(made, "No cooperativity")
+    assert f"`toy-additive` {_middle(ds, 'toy-additive', 4):.2f}" in none
+    assert "toy-additive" not in flat
+    assert not any(sentence.startswith("Keep growing") for sentence in made.summary)
+    assert "0 of 2 models" in made.subtitle
+
+
+def test_growing_flat_and_falling_are_called_so(ds: xr.Dataset) -> None:
+    def changed(beyond: float) -> Report:
+        other = ds.copy(deep=True)
+        place = {"model": "toy", "pattern": "arc", "capping": "none", "geometry": "own"}
+        other["cooperative_energy"].loc[place] = 1.0
+        other["cooperative_energy"].loc[{**place, "length": [5, 6]}] = 1.0 + beyond
+        return build_report(other)
+
+    assert "`toy` 1.00 to 1.30 at n = 6" in _sentence(changed(0.3), "Keep growing")
+    assert "1 of 2 models" in changed(0.3).subtitle
+    assert "`toy` 1.00 to 1.05" in _sentence(changed(0.05), "Flat from")
+    assert "`toy` 1.00 to 0.50" in _sentence(changed(-0.5), "Weaker in longer chains")
+    assert "0 of 2 models" in changed(0.05).subtitle
+
+
+def test_chains_whose_ends_meet_are_not_the_longest(ds: xr.Dataset) -> None:
+    ring = ds.copy(deep=True)
+    ring["near_ring"].loc[{"length": 6}] = 1
+    board = build_report(ring).leaderboard.frame.set_index("model")
+    assert board.loc["toy", "units"] == 5
+    assert board.loc["toy", "middle, longest"] == pytest.approx(_middle(ds, "toy", 5))
+
+
+def test_what_is_missing_is_empty_and_is_counted(ds: xr.Dataset) -> None:
+    broken = ds.copy(deep=True)
+    broken["status"].loc[{"model": "toy", "geometry": "own", "pattern": "arc"}] = "broken-geometry"
+    broken["reason"].loc[{"model": "toy", "geometry": "own", "pattern": "arc"}] = "H-bond 2 is lost"
+    report = build_report(broken)
+    board = report.leaderboard.frame.set_index("model")
+    assert np.isnan(board.loc["toy", "middle, longest"])
+    assert "`toy` 10 broken-geometry" in _sentence(report, "Chains without a result")
+    (table,) = [one for one in report.tables if one.anchor == "not-done"]
+    assert "H-bond 2 is lost" in set(table.frame["reason"])
+
+
+def test_a_store_without_arcs_or_results_still_has_a_report(ds: xr.Dataset) -> None:
+    nothing = ds.copy(deep=True)
+    nothing["status"][:] = "pending"
+    report = build_report(nothing.sel(geometry=["own"]))
+    assert report.summary[0].startswith("2 models")
+    assert report.subtitle == ""
+    assert build_report(ds.sel(pattern=["linear"])).leaderboard.frame.shape[0] == 2
+
+
+def test_the_yardstick_stands_in_the_report(made: Report, ds: xr.Dataset) -> None:
+    (table,) = [one for one in made.tables if one.anchor == "yardstick-nma-so3lr"]
+    rows = table.frame.set_index("model")
+    at = {"model": "toy", "pattern": "arc", "length": 4, "capping": "none", "position": "middle"}
+    values = ds["cooperative_energy"].sel(at).isel(rotamer=0)
+    assert rows.loc["toy", "n = 4, middle, there"] == pytest.approx(float(values.sel(geometry="nma-so3lr")))
+    assert rows.loc["toy", "n = 4, middle, own"] == pytest.approx(float(values.sel(geometry="own")))
+    assert np.isfinite(rows.loc["rimp2:cc-pvtz:frozen-core", "n = 4, middle, there"])
+
+
+def test_no_model_no_words() -> None:
+    empty = pd.DataFrame({name: [] for name in ("model", "middle, n = 4", "growth beyond n = 4")})
+    assert headline(empty) == ""
+
+
+def test_words_need_no_order_of_models(made: Report, ds: xr.Dataset) -> None:
+    board = made.leaderboard.frame
+    assert summary(ds, board) == summary(ds, board.iloc[::-1].reset_index(drop=True))[:1] + made.summary[1:]
