@@ -34,7 +34,7 @@ from hbcoop_dist.marked import MarkedSystemError
 from hbcoop_dist.models.base import ModelError
 from hbcoop_dist.plan import Plan
 from hbcoop_dist.plan import plan as make_plan
-from hbcoop_dist.references import ReferenceSetError
+from hbcoop_dist.references import ReferenceSetError, ReferenceTableError
 from hbcoop_dist.run import run
 from hbcoop_dist.store import StoreError, StoreWriteError, open_store
 from hbcoop_dist.survey import RETRYABLE
@@ -341,6 +341,7 @@ _MISTAKES = (
     ModelError,
     StoreError,
     ReferenceSetError,
+    ReferenceTableError,
     MarkedSystemError,
     DeviceError,
     ClusterError,

@@ -38,6 +38,7 @@ def cooperative_energy_against_length(
     pattern: str | Collection[str] | None = None,
     capping: str | Collection[str] | None = None,
     reference: str | None = None,
+    references: xr.Dataset | None = None,
     statuses: Collection[str] = DONE,
 ) -> Figure:
     """Cooperative energy against length; columns head, middle, tail, a row for each pattern, capping, rotamer.
@@ -55,8 +56,10 @@ def cooperative_energy_against_length(
     pattern, capping : str or collection of str, optional
         What to draw; all there is when not given.
     reference : str, optional
-        A bundled quantum-chemical model (`hbcoop_dist.references`), drawn as black points where it has values, at
-        whichever geometry those belong to.
+        A level of theory of `references`, drawn as black points where it has values, at whichever geometry those
+        belong to.
+    references : xarray.Dataset, optional
+        Reference energies; the bundled ones (`hbcoop_dist.references`) when not given.
     statuses : collection of str
         Statuses whose values count as results.
 
@@ -65,7 +68,8 @@ def cooperative_energy_against_length(
     Figure
         The new figure, or that of `axes`.
     """
-    return _against_length(ds, "cooperative_energy", axes, pattern, capping, reference, statuses)
+    known = None if reference is None else (reference_energies() if references is None else references)
+    return _against_length(ds, "cooperative_energy", axes, pattern, capping, reference, known, statuses)
 
 
 def distance_against_length(
@@ -77,7 +81,7 @@ def distance_against_length(
     statuses: Collection[str] = DONE,
 ) -> Figure:
     """O..N distance against length, drawn as `cooperative_energy_against_length` draws energies."""
-    return _against_length(ds, "distance_on", axes, pattern, capping, None, statuses)
+    return _against_length(ds, "distance_on", axes, pattern, capping, None, None, statuses)
 
 
 def _against_length(
@@ -87,6 +91,7 @@ def _against_length(
     pattern: str | Collection[str] | None,
     capping: str | Collection[str] | None,
     reference: str | None,
+    references: xr.Dataset | None,
     statuses: Collection[str],
 ) -> Figure:
     found = readable(ds)
@@ -105,8 +110,8 @@ def _against_length(
         for (row, system), (column, position) in product(enumerate(systems), enumerate(found["position"].values)):
             panel = panels[row, column]
             _draw(panel, found.sel({**system, "position": position}), name)
-            if reference is not None:
-                _draw_reference(panel, reference, {**system, "position": str(position)})
+            if reference is not None and references is not None:
+                _draw_reference(panel, reference, references, {**system, "position": str(position)})
             if row == 0:
                 panel.set_title(f"{position} H-bond")
             if row == shape[0] - 1:
@@ -156,9 +161,9 @@ def _new_panels(shape: tuple[int, int], models: Sequence[str]) -> NDArray[Any]:
     return panels
 
 
-def _draw_reference(panel: Axes, reference: str, place: Mapping[str, str]) -> None:
-    """Bundled values of the same chains, one point per geometry that has one."""
-    known = reference_energies()["cooperative_energy"]
+def _draw_reference(panel: Axes, reference: str, references: xr.Dataset, place: Mapping[str, str]) -> None:
+    """Values of the same chains, one point per geometry that has one."""
+    known = references["cooperative_energy"]
     labels = {dim: place[dim] for dim in ("pattern", "capping", "rotamer", "position")}
     if reference not in known["model"].values or any(labels[dim] not in known[dim].values for dim in labels):
         return

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+import xarray as xr
 
 from hbcoop_dist.references import reference_energies
 
@@ -14,13 +15,20 @@ _AGREE = ("rimp2", "scs-mp2")
 """Methods either of which could be the reference; Hartree-Fock and double-zeta bases could not."""
 
 
-def reference_width(reference: str = "rimp2:cc-pvtz:frozen-core") -> float:
+def reference_width(reference: str = "rimp2:cc-pvtz:frozen-core", references: xr.Dataset | None = None) -> float:
     """How far other references of like standing are from one, kcal/mol.
 
     The largest root mean square difference of cooperative energies from `reference` among RI-MP2 and SCS-MP2 in
     triple-zeta bases, with counterpoise or without, at the same geometries. NaN when there is nothing to compare.
+
+    Parameters
+    ----------
+    reference : str
+        A level of theory of `references`.
+    references : xarray.Dataset, optional
+        Reference energies; the bundled ones (`hbcoop_dist.references`) when not given.
     """
-    energies = reference_energies()["cooperative_energy"]
+    energies = (reference_energies() if references is None else references)["cooperative_energy"]
     if reference not in energies["model"].values:
         return float("nan")
     # a bare dimer has nothing to cooperate with, so that every level agrees on its zero

@@ -22,7 +22,10 @@ _SHORTEST_GROWTH = 5
 
 
 def scores(
-    ds: xr.Dataset, reference: str = "rimp2:cc-pvtz:frozen-core", statuses: Collection[str] = DONE
+    ds: xr.Dataset,
+    reference: str = "rimp2:cc-pvtz:frozen-core",
+    statuses: Collection[str] = DONE,
+    references: xr.Dataset | None = None,
 ) -> pd.DataFrame:
     """What a store says of each model, for bare and capped arcs at the first rotamer.
 
@@ -31,9 +34,11 @@ def scores(
     ds : xarray.Dataset
         A store's dataset.
     reference : str
-        Bundled quantum-chemical model (`hbcoop_dist.references`) for the errors.
+        Level of theory of `references` for the errors.
     statuses : collection of str
         Statuses whose values count as results.
+    references : xarray.Dataset, optional
+        Reference energies; the bundled ones (`hbcoop_dist.references`) when not given.
 
     Returns
     -------
@@ -52,7 +57,7 @@ def scores(
         ds = ds.assign(status=xr.full_like(readable(ds)["status"], "pending"))
     found = done(ds, statuses).isel(rotamer=0).sel(pattern="arc").compute()
     status = readable(ds)["status"].isel(rotamer=0).sel(pattern="arc")
-    bundled = reference_energies()["cooperative_energy"]
+    bundled = (reference_energies() if references is None else references)["cooperative_energy"]
     known = bundled.sel(model=reference, drop=True) if reference in bundled["model"].values else None
     rows = {}
     for model in map(str, ds["model"].values):

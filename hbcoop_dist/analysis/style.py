@@ -70,6 +70,8 @@ _KNOWN = {
     "mace-off23-medium": ModelStyle("#E69F00", "p"),
     "mace-off23-large": ModelStyle("#E69F00", ">"),
     "mace-off24-medium": ModelStyle("#E69F00", "h"),
+    "mace-spice-2022": ModelStyle("#E69F00", "^"),
+    "sevennet-0": ModelStyle("#661100", "h"),
     "orb-v2": ModelStyle("#44AA99", "X"),
     "orb-d3-v2": ModelStyle("#44AA99", "P"),
     "orb-v3-conservative-inf-omat": ModelStyle("#999933", "X"),

@@ -23,12 +23,14 @@ PLACES: Mapping[str, Mapping[str, str | int]] = {
 _DIMER: Mapping[str, str | int] = {"length": 2, "capping": "none", "position": "head"}
 
 
-def by_level(quantity: str = "cooperative_energy") -> pd.DataFrame:
-    """Cooperative energies of the bundled references, kcal/mol.
+def by_level(quantity: str = "cooperative_energy", references: xr.Dataset | None = None) -> pd.DataFrame:
+    """Cooperative energies of references by level of theory, kcal/mol.
 
     Parameters
     ----------
     quantity : {"cooperative_energy", "cooperative_energy_electronic", "cooperative_energy_geometric"}
+    references : xarray.Dataset, optional
+        Reference energies; the bundled ones (`hbcoop_dist.references`) when not given.
 
     Returns
     -------
@@ -36,7 +38,7 @@ def by_level(quantity: str = "cooperative_energy") -> pd.DataFrame:
         One row per (geometry, rotamer, model) that has a value, one column per place of `PLACES`, and the dimer's
         interaction energy.
     """
-    energies = reference_energies().sel(pattern="arc", drop=True)
+    energies = (reference_energies() if references is None else references).sel(pattern="arc", drop=True)
     columns = {place: _at(energies[quantity], where).to_series().rename(place) for place, where in PLACES.items()}
     columns["dimer V"] = _at(energies["interaction_energy_dimer"], _DIMER).to_series()
     table = pd.DataFrame(columns)

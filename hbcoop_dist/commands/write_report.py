@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from hbcoop_dist.report import FORMATS, build_report, write_report
+from hbcoop_dist.references import read_references
+from hbcoop_dist.report import FORMATS, REFERENCE, build_report, write_report
 from hbcoop_dist.store import open_store
 
 
@@ -18,6 +19,10 @@ def report(
     ),
     format: Annotated[
         str | None, typer.Option("--format", help=f"{', '.join(FORMATS)}; by the file's ending when not given.")
+    ] = None,
+    reference: Annotated[str, typer.Option(help="Level of theory that models are compared with.")] = REFERENCE,
+    references: Annotated[
+        Path | None, typer.Option(metavar="FILE.csv", help="Reference energies of your own, beside the bundled ones.")
     ] = None,
     title: Annotated[str, typer.Option(help="What the report is called; the campaign's name when not given.")] = "",
 ) -> None:
@@ -30,7 +35,11 @@ def report(
         raise typer.BadParameter(f"--format: expected {', '.join(FORMATS)}, found {format}")
     if not output.absolute().parent.is_dir():
         raise typer.BadParameter(f"--output: expected an existing folder, found {output.absolute().parent}")
-    made = build_report(open_store(store), title)
+    known = None if references is None else read_references(references)
+    try:
+        made = build_report(open_store(store), title, reference, known)
+    except ValueError as error:
+        raise typer.BadParameter(f"--{error}") from None
     try:
         write_report(made, output, format)
     except ValueError as error:

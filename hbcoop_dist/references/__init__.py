@@ -1,7 +1,8 @@
 """References: geometries minimised elsewhere, and quantum-chemical energies that were computed at the bundled ones.
 
 Sets of geometries: `ReferenceSet`, `read_reference_set`; those that come with the package: `bundled_geometries`,
-`bundled_geometry`. Energies at them: `reference_energies`, `reference_runs`. What others have printed:
+`bundled_geometry`. Energies at them: `reference_energies`, `reference_runs`; beside those of a CSV
+file, `read_references`. What others have printed:
 `published_values`. What they are and how they were made: README.md beside this file.
 """
 
@@ -13,14 +14,17 @@ from hbcoop_dist.references.bundled import (
     reference_runs,
 )
 from hbcoop_dist.references.reference_set import ReferenceSet, ReferenceSetError, read_reference_set
+from hbcoop_dist.references.table import ReferenceTableError, read_references
 
 __all__ = [
     "ReferenceSet",
     "ReferenceSetError",
+    "ReferenceTableError",
     "bundled_geometries",
     "bundled_geometry",
     "published_values",
     "read_reference_set",
+    "read_references",
     "reference_energies",
     "reference_runs",
 ]

@@ -19,7 +19,7 @@ from hbcoop_dist.results import FRAGMENTS, POSITIONS
 from hbcoop_dist.structures import position_of
 
 _HERE = Path(__file__).resolve().parent
-_DIMS = ("model", "pattern", "length", "capping", "geometry", "rotamer", "position")
+REFERENCE_DIMS = ("model", "pattern", "length", "capping", "geometry", "rotamer", "position")
 _CHAIN = ["pattern", "length", "capping", "geometry", "rotamer", "hbond", "basis", "frozen_core", "counterpoise"]
 PARTS = ("hf", "same_spin", "opposite_spin")
 _METHODS = {"hf": (0.0, 0.0), **SPIN_SCALED}
@@ -58,13 +58,13 @@ def reference_energies() -> xr.Dataset:
 def _energies() -> xr.Dataset:
     rows = pd.read_csv(_HERE / "fragments.csv")
     found = [row for _, chain in rows.groupby(_CHAIN, sort=False) for row in _rows(chain)]
-    table = pd.DataFrame(found).set_index(list(_DIMS))
-    values = table.to_xarray().transpose(*_DIMS)
+    table = pd.DataFrame(found).set_index(list(REFERENCE_DIMS))
+    values = table.to_xarray().transpose(*REFERENCE_DIMS)
     values = values.reindex(position=[name for name in POSITIONS if name in values["position"].values])
     for name in _VALUES:
         values[name].attrs["units"] = "kcal/mol"
     done = values["cooperative_energy"].notnull().any("position").values
-    dims = [name for name in _DIMS if name != "position"]
+    dims = [name for name in REFERENCE_DIMS if name != "position"]
     return values.assign(status=(dims, np.where(done, "done", "pending").astype(object)))
 
 

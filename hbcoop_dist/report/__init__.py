@@ -6,6 +6,7 @@ suffix.
 
 from hbcoop_dist.report.build import build_report
 from hbcoop_dist.report.content import Chart, Report, Table
+from hbcoop_dist.report.leaderboard import REFERENCE
 from hbcoop_dist.report.write import FORMATS, write_report
 
-__all__ = ["FORMATS", "Chart", "Report", "Table", "build_report", "write_report"]
+__all__ = ["FORMATS", "REFERENCE", "Chart", "Report", "Table", "build_report", "write_report"]

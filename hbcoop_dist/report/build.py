@@ -12,6 +12,8 @@ import yaml
 
 from hbcoop_dist import analysis
 from hbcoop_dist.analysis.mask import readable
+from hbcoop_dist.analysis.ranks import reference_width
+from hbcoop_dist.references import reference_energies
 from hbcoop_dist.report.content import Chart, Report, Table
 from hbcoop_dist.report.growth_table import growth_table
 from hbcoop_dist.report.leaderboard import REFERENCE, card_of, leaderboard
@@ -31,7 +33,9 @@ _PAPER = (
 _OURS = "the instrument: hbcoop_dist, with the version that the provenance gives"
 
 
-def build_report(ds: xr.Dataset, name: str = "") -> Report:
+def build_report(
+    ds: xr.Dataset, name: str = "", reference: str = REFERENCE, references: xr.Dataset | None = None
+) -> Report:
     """Words, tables and figures of a store.
 
     Parameters
@@ -40,11 +44,24 @@ def build_report(ds: xr.Dataset, name: str = "") -> Report:
         A store's dataset.
     name : str
         What the store is called; the campaign's name where there is none.
+    reference : str
+        Level of theory that models are compared with.
+    references : xarray.Dataset, optional
+        Reference energies; the bundled ones (`hbcoop_dist.references`) when not given.
+
+    Raises
+    ------
+    ValueError
+        When there is no such level of theory.
     """
+    references = reference_energies() if references is None else references
+    if reference not in (names := [str(name) for name in references["model"].values]):
+        raise ValueError(f"reference: expected one of {', '.join(names)}, found {reference}")
     ds = readable(ds).load()
-    board = leaderboard(ds)
+    board = leaderboard(ds, reference, references)
+    words = summary(ds, board.frame, reference, reference_width(reference, references))
     tables = (
-        *yardstick_tables(ds),
+        *yardstick_tables(ds, references),
         growth_table(ds),
         dimer_table(ds),
         convergence_table(ds),
@@ -54,24 +71,26 @@ def build_report(ds: xr.Dataset, name: str = "") -> Report:
     return Report(
         title=name or _campaign_names(ds),
         subtitle=headline(board.frame),
-        summary=summary(ds, board.frame),
+        summary=words,
         leaderboard=board,
         tables=tuple(table for table in tables if isinstance(table, Table)),
-        charts=tuple(_charts(ds)),
+        charts=tuple(_charts(ds, reference, references)),
         campaigns=tuple(_campaigns(ds)),
         citations=tuple(_citations(ds)),
         cells=ds,
+        reference=reference,
+        references=references,
     )
 
 
-def _charts(ds: xr.Dataset) -> Iterator[Chart]:
+def _charts(ds: xr.Dataset, reference: str, references: xr.Dataset) -> Iterator[Chart]:
     own = ds.sel(geometry=["own"]) if "own" in ds["geometry"].values else ds
     yield Chart(
         "cooperative-energy",
         "Cooperative energy against length",
-        f"Head, middle and tail H-bond; hollow points are saddles or near-rings; black: `{REFERENCE}`. The paper's "
+        f"Head, middle and tail H-bond; hollow points are saddles or near-rings; black: `{reference}`. The paper's "
         "figures 3 and 4, with caps and without.",
-        partial(analysis.cooperative_energy_against_length, own, reference=REFERENCE),
+        partial(analysis.cooperative_energy_against_length, own, reference=reference, references=references),
     )
     yield Chart(
         "distance",

@@ -62,6 +62,10 @@ class Report:
         What to cite, and for what.
     cells : xarray.Dataset
         The store, for whatever is interactive.
+    reference : str
+        The level of theory that models are compared with.
+    references : xarray.Dataset
+        Energies of all levels of theory.
     """
 
     title: str
@@ -73,3 +77,5 @@ class Report:
     campaigns: tuple[str, ...]
     citations: tuple[str, ...]
     cells: xr.Dataset = field(repr=False)
+    reference: str
+    references: xr.Dataset = field(repr=False)

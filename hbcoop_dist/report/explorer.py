@@ -19,7 +19,6 @@ from bokeh.plotting import figure
 from hbcoop_dist.analysis.growth import growth
 from hbcoop_dist.analysis.mask import done
 from hbcoop_dist.analysis.style import model_style
-from hbcoop_dist.references import reference_energies
 
 QUANTITIES: Mapping[str, str] = {
     "cooperative_energy": "cooperative energy, kcal/mol",
@@ -69,7 +68,7 @@ for (const [name, glyphs] of lines) for (const glyph of glyphs) glyph.visible = 
 """
 
 
-def explorer(ds: xr.Dataset, reference: str) -> LayoutDOM:
+def explorer(ds: xr.Dataset, reference: str, references: xr.Dataset) -> LayoutDOM:
     """Both figures and what the reader chooses with, as one Bokeh layout.
 
     Parameters
@@ -77,13 +76,15 @@ def explorer(ds: xr.Dataset, reference: str) -> LayoutDOM:
     ds : xarray.Dataset
         A store's dataset, text as objects.
     reference : str
-        Bundled level of theory, drawn in black where it has values.
+        Level of theory, drawn in black where it has values.
+    references : xarray.Dataset
+        Its energies, and those of others.
     """
     found = done(ds).compute()
     models = [str(name) for name in ds["model"].values]
     lines: dict[str, list[GlyphRenderer[Any]]] = {model: [] for model in models}
     choices = [_select(found, dim) for dim in _CHOICES]
-    against = _against_length(found, models, choices, lines, reference)
+    against = _against_length(found, models, choices, lines, reference, references)
     along = _along_chain(found, models, choices, lines)
     ticks = CheckboxGroup(labels=models, active=list(range(len(models))), name="model-filter", width=190)
     ticks.js_on_change("active", CustomJS(args={"lines": list(lines.items())}, code=_FILTER))
@@ -102,9 +103,10 @@ def _against_length(
     choices: Sequence[Select],
     lines: dict[str, list[GlyphRenderer[Any]]],
     reference: str,
+    references: xr.Dataset,
 ) -> LayoutDOM:
     tables = _tables(ds)
-    black = _reference_table(ds, reference)
+    black = _reference_table(ds, reference, references)
     options: list[Any] = list(QUANTITIES.items())
     quantity = Select(
         title="quantity",
@@ -255,19 +257,15 @@ def _notes(ds: xr.Dataset) -> xr.DataArray:
     return ds["saddle"].copy(data=words.astype(object))
 
 
-def _reference_table(ds: xr.Dataset, reference: str) -> dict[str, dict[str, Any]]:
-    """Bundled values, by position; at whichever geometry of the package's they belong to."""
+def _reference_table(ds: xr.Dataset, reference: str, known: xr.Dataset) -> dict[str, dict[str, Any]]:
+    """Reference values by position; beside own minima those of the first geometry that has some."""
     empty = {position: {"x": [int(n) for n in ds["length"].values]} for position in map(str, ds["position"].values)}
-    known = reference_energies()
-    if reference not in known["model"].values:
-        return empty
     known = known.sel(model=reference).reindex(length=ds["length"].values)
     tables: dict[str, dict[str, Any]] = empty
     for position in set(empty) & set(map(str, known["position"].values)):
         for place in np.ndindex(tuple(ds.sizes[dim] for dim in _CHOICES)):
             labels = {dim: str(ds[dim].values[at]) for dim, at in zip(_CHOICES, place, strict=True)}
-            # own minima are compared with the reference at its own geometries, as the paper does
-            geometry = "nma-so3lr" if labels["geometry"] == "own" else labels["geometry"]
+            geometry = _geometry(known, labels)
             labels |= {"geometry": geometry, "position": position}
             if any(label not in known[dim].values for dim, label in labels.items()):
                 continue
@@ -281,6 +279,18 @@ def _reference_table(ds: xr.Dataset, reference: str) -> dict[str, dict[str, Any]
                         "fill": ["black"] * len(values),
                     }
     return tables
+
+
+def _geometry(known: xr.Dataset, labels: Mapping[str, str]) -> str:
+    """Where the reference is: at the chosen geometry, or, beside own minima, at the first that has values."""
+    if labels["geometry"] != "own":
+        return labels["geometry"]
+    rest = {dim: label for dim, label in labels.items() if dim != "geometry"}
+    if any(label not in known[dim].values for dim, label in rest.items()):
+        return "own"
+    there = known["cooperative_energy"].sel(rest).notnull()
+    has = there.any([dim for dim in there.dims if dim != "geometry"]).values
+    return str(known["geometry"].values[int(np.argmax(has))])
 
 
 def _chain_table(ds: xr.Dataset, model: str, names: Sequence[str]) -> dict[str, list[float]]:

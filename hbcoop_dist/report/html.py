@@ -21,7 +21,6 @@ from markupsafe import Markup, escape
 from hbcoop_dist.analysis.style import RC
 from hbcoop_dist.report.content import Chart, Report, Table
 from hbcoop_dist.report.explorer import explorer
-from hbcoop_dist.report.leaderboard import REFERENCE
 from hbcoop_dist.report.viewer import LABELS, viewer
 
 _PARTS: list[Any] = ["bokeh", "bokeh-widgets", "bokeh-tables"]
@@ -42,7 +41,9 @@ def to_html(report: Report) -> str:
     environment.filters["number"] = _number
     template = files("hbcoop_dist.report").joinpath("template.html").read_text(encoding="utf-8")
     page = environment.from_string(template)
-    script, divs = components({"board": _board(report.leaderboard), "explorer": explorer(report.cells, REFERENCE)})
+    script, divs = components(
+        {"board": _board(report.leaderboard), "explorer": explorer(report.cells, report.reference, report.references)}
+    )
     molecules = viewer(report.cells)
     # MathJax alone would be larger than all the rest, and there are no formulas
     resources = Resources(mode="inline", components=_PARTS, minified=True)

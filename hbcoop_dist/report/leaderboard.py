@@ -16,7 +16,7 @@ from hbcoop_dist.report.content import Table
 REFERENCE = "rimp2:cc-pvtz:frozen-core"
 
 
-def leaderboard(ds: xr.Dataset, reference: str = REFERENCE) -> Table:
+def leaderboard(ds: xr.Dataset, reference: str, references: xr.Dataset) -> Table:
     """Errors, growth and geometry of every model of a store.
 
     Parameters
@@ -24,10 +24,14 @@ def leaderboard(ds: xr.Dataset, reference: str = REFERENCE) -> Table:
     ds : xarray.Dataset
         A store's dataset.
     reference : str
-        Bundled level of theory that the errors are against.
+        Level of theory that the errors are against.
+    references : xarray.Dataset
+        Its energies, and those of others.
     """
-    found, width = scores(ds, reference), reference_width(reference)
-    order = ranks(found["rmse_there"], width)
+    found, width = scores(ds, reference, references=references), reference_width(reference, references)
+    # a reference that nothing else is compared with is taken at its word
+    known = 0.0 if np.isnan(width) else width
+    order = ranks(found["rmse_there"], known)
     rows = pd.DataFrame({"model": found.index})
     rows["rank"] = [_span(low, high) for low, high in order.itertuples(index=False)]
     rows["RMSE, same geometry"] = found["rmse_there"].values
@@ -45,7 +49,7 @@ def leaderboard(ds: xr.Dataset, reference: str = REFERENCE) -> Table:
     rows["fitted to"] = [_card_field(name, "level_of_theory") for name in found.index]
     words = (
         f"Bare arcs at own minima unless it says otherwise, kcal/mol. Errors are against `{reference}`, each H-bond "
-        f"once; levels of theory of like standing differ from it by up to {width:.2f} (root mean square), so models "
+        f"once; levels of theory of like standing differ from it by up to {known:.2f} (root mean square), so models "
         "whose errors are closer than that share their ranks. `middle, longest` is the middle H-bond of the longest "
         "chain whose ends do not meet, `units` its length; `growth beyond n = 4` what units beyond the nearest "
         "neighbours add to it; `tends to` the end of an exponential through all lengths; `O..N change` how the bond's "

@@ -13,9 +13,7 @@ import xarray as xr
 
 from hbcoop_dist.analysis import not_done
 from hbcoop_dist.analysis.mask import readable
-from hbcoop_dist.analysis.ranks import reference_width
 from hbcoop_dist.references import published_values
-from hbcoop_dist.report.leaderboard import REFERENCE
 
 FLAT = 0.1
 """kcal/mol; less than that beyond n = 4 is no growth, and less than that at n = 4 no cooperativity."""
@@ -23,7 +21,7 @@ _NEAR = 0.5
 """kcal/mol; the references' own width, rounded up."""
 
 
-def summary(ds: xr.Dataset, board: pd.DataFrame) -> tuple[str, ...]:
+def summary(ds: xr.Dataset, board: pd.DataFrame, reference: str, width: float) -> tuple[str, ...]:
     """Sentences about a store.
 
     Parameters
@@ -32,8 +30,19 @@ def summary(ds: xr.Dataset, board: pd.DataFrame) -> tuple[str, ...]:
         A store's dataset.
     board : DataFrame
         The leaderboard's.
+    reference : str
+        Level of theory of its errors.
+    width : float
+        How well that is known, kcal/mol; NaN when nobody knows.
     """
-    pieces = (_cells(ds), _growth(board), _against_paper(board), _errors(board), _geometry(board), _broken(ds))
+    pieces = (
+        _cells(ds),
+        _growth(board),
+        _against_paper(board),
+        _errors(board, reference, width),
+        _geometry(board),
+        _broken(ds),
+    )
     return tuple(sentence for piece in pieces for sentence in piece)
 
 
@@ -108,17 +117,19 @@ def _percent(row: pd.Series, whole: float) -> str:
     return f"{100 * row['middle, longest'] / whole:.0f}"
 
 
-def _errors(board: pd.DataFrame) -> Iterator[str]:
+def _errors(board: pd.DataFrame, reference: str, width: float) -> Iterator[str]:
     known = board.dropna(subset=["RMSE, same geometry"]).sort_values("RMSE, same geometry")
     if known.empty:
         return
-    width = reference_width(REFERENCE)
-    best = known[known["RMSE, same geometry"] < known["RMSE, same geometry"].iloc[0] + width]
+    smallest = known["RMSE, same geometry"].iloc[0]
+    best = known[known["RMSE, same geometry"] <= smallest + (0.0 if np.isnan(width) else width)]
+    told = f"; the reference itself is good to {width:.2f}" if np.isfinite(width) else ""
+    apart = ", so these are not told apart" if told and len(best) > 1 else ""
     yield (
-        f"At the geometries of the reference, `{REFERENCE}`, the smallest errors (root mean square, kcal/mol) are "
+        f"At the geometries of the reference, `{reference}`, the smallest errors (root mean square, kcal/mol) are "
         "those of "
         + _list(best, lambda row: f"`{row['model']}` {row['RMSE, same geometry']:.2f}")
-        + f"; the reference itself is good to {width:.2f}, so these are not told apart. The largest: "
+        + f"{told}{apart}. The largest: "
         + _list(known.tail(3)[::-1], lambda row: f"`{row['model']}` {row['RMSE, same geometry']:.2f}")
         + "."
     )

@@ -20,14 +20,14 @@ from hbcoop_dist.report.leaderboard import card_of
 _FORCE_MEV = 1000.0
 
 
-def yardstick_tables(ds: xr.Dataset) -> Iterator[Table]:
+def yardstick_tables(ds: xr.Dataset, references: xr.Dataset) -> Iterator[Table]:
     """Every level of theory and every model of the store at each bundled geometry the store has, and at own minima."""
     for geometry in bundled_geometries():
         wanted = {"geometry": [geometry, "own"], "pattern": ["arc"]}
         if any(label not in ds[dim].values for dim, labels in wanted.items() for label in labels):
             continue
         rotamer = str(ds["rotamer"].values[0])
-        levels = by_level().reset_index()
+        levels = by_level(references=references).reset_index()
         levels = levels[levels["geometry"] == geometry].drop(columns=["geometry", "rotamer", "dimer V"])
         levels = levels.dropna(how="all", subset=levels.columns[1:])
         models = beside_models(ds, geometry)

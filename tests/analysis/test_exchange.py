@@ -95,7 +95,10 @@ def test_exported_geometries_are_a_reference_set_again(store: Path, tmp_path: Pa
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("-o", "x.txt"), "--output: expected a file ending in .csv, .parquet, .json, .xyz, .extxyz, found x.txt"),
+        (
+            ("-o", "x.txt"),
+            "--output: expected a file ending in .csv, .parquet, .json, .xyz, .extxyz, .zip, found x.txt",
+        ),
         (("-o", "nowhere/x.csv"), "--output: expected an existing folder"),
         (("-o", "x.csv", "--where", "colour=red"), "--where: expected a dim (model, pattern, length"),
         (

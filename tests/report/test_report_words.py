@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
 
+from hbcoop_dist.references import read_references
 from hbcoop_dist.report import Report, build_report
-from hbcoop_dist.report.summary import headline, summary
+from hbcoop_dist.report.summary import headline
 
 
 def _middle(ds: xr.Dataset, model: str, length: int) -> float:
@@ -90,6 +93,18 @@ def test_no_model_no_words() -> None:
     assert headline(empty) == ""
 
 
-def test_words_need_no_order_of_models(made: Report, ds: xr.Dataset) -> None:
-    board = made.leaderboard.frame
-    assert summary(ds, board) == summary(ds, board.iloc[::-1].reset_index(drop=True))[:1] + made.summary[1:]
+def test_a_reference_of_the_user(ds: xr.Dataset, tmp_path: Path) -> None:
+    rows = "model,pattern,length,capping,position,geometry,cooperative_energy,source\n"
+    values = ds["cooperative_energy"].sel(model="toy", pattern="arc", capping="none", geometry="nma-so3lr")
+    for length, position in ((3, "head"), (3, "tail"), (4, "middle")):
+        value = float(values.isel(rotamer=0).sel(length=length, position=position)) + 0.5
+        rows += f"mine,arc,{length},none,{position},nma-so3lr,{value},a note\n"
+    (tmp_path / "mine.csv").write_text(rows, encoding="utf-8")
+    report = build_report(ds, reference="mine", references=read_references(tmp_path / "mine.csv"))
+    board = report.leaderboard.frame.set_index("model")
+    assert board.loc["toy", "RMSE, same geometry"] == pytest.approx(0.5)
+    assert any("`mine`" in sentence and "`toy` 0.50" in sentence for sentence in report.summary)
+    (table,) = [one for one in report.tables if one.anchor == "yardstick-nma-so3lr"]
+    assert "mine" in set(table.frame["model"])
+    with pytest.raises(ValueError, match=r"reference: expected one of .*, found nobody"):
+        build_report(ds, reference="nobody")

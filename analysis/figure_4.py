@@ -1,0 +1,21 @@
+"""Figures 4 and S3 of the paper: cooperative energy against length, water-capped chains; MP2 in black.
+
+python analysis/figure_4.py [STORE] [FIGURE]
+"""
+
+from __future__ import annotations
+
+import sys
+
+import hbcoop_dist as hb
+from hbcoop_dist import analysis
+
+
+def main(store: str = "store/nma.zarr.zip", figure: str = "figure_4.png") -> None:
+    ds = hb.open_store(store).sel(geometry=["own"])
+    drawn = analysis.cooperative_energy_against_length(ds, capping="water", reference="rimp2:cc-pvtz:frozen-core")
+    print(analysis.save_figure(drawn, figure))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
