@@ -68,7 +68,7 @@ yardstick: install
 # goes on after any interruption. A chain that cannot be is a row, not an end.
 store: install environment-sevennet
 	$(BIN)/hbcoop run store/nma.yaml published.zarr --cluster store/pools.yaml || [ $$? -eq 1 ]
-	$(BIN)/hbcoop run store/sevennet.yaml published.zarr --cluster store/pools.yaml || [ $$? -eq 1 ]
+	$(BIN)/hbcoop run store/slow.yaml published.zarr --cluster store/pools.yaml || [ $$? -eq 1 ]
 	$(BIN)/hbcoop export published.zarr -o store/nma.zarr.zip
 
 report: install

@@ -68,9 +68,10 @@ def needed_dimers(ds: xr.Dataset) -> xr.DataArray:
     found = readable(ds)
     if "hbond_conformer" not in found:
         return xr.ones_like(found["dimer_status"], dtype=bool)
-    occurs = (found["hbond_conformer"] == found["conformer"]).any("hbond")
-    runs = (found["status"] != "skipped").any(("length", "capping"))
-    needed: xr.DataArray = (occurs & runs).any("pattern").transpose(*DIMER_DIMS)
+    in_chain = found["hbond"] < found["length"]
+    occurs = ((found["hbond_conformer"] == found["conformer"]) & in_chain).any("hbond")
+    runs = (found["status"] != "skipped").any("capping")
+    needed: xr.DataArray = (occurs & runs).any(("pattern", "length")).transpose(*DIMER_DIMS)
     return needed.compute()
 
 

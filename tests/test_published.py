@@ -1,0 +1,92 @@
+"""The published store: read as the README says, whole, of this schema, and every script in `analysis/` runs on it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import hbcoop_dist as hb
+from hbcoop_dist import analysis
+from hbcoop_dist.load_campaign import load_campaign
+from hbcoop_dist.store import verify
+
+ROOT = Path(__file__).resolve().parents[1]
+STORE = ROOT / "store" / "nma.zarr.zip"
+SCRIPTS = sorted(
+    path.name
+    for path in (ROOT / "analysis").glob("*.py")
+    if path.name not in ("yardstick.py", "export_references.py", "headline.py")
+)
+
+
+def _python(*arguments: str | Path, folder: Path) -> str:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    ended = subprocess.run(
+        [sys.executable, "-W", "error", *map(str, arguments)],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        env=environment,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout
+
+
+def test_the_lines_of_the_readme_read_it() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    (lines,) = [block for block in re.findall(r"```python\n(.*?)```", readme, re.DOTALL) if "ZipStore" in block]
+    *first, last = filter(None, lines.splitlines())
+    assert len(first) == 2
+    printed = _python("-c", "\n".join([*first, f"print({last})"]), folder=ROOT)
+    assert "so3lr" in printed
+
+
+def test_it_is_whole_and_says_nothing_of_a_machine() -> None:
+    assert verify(STORE) == []
+    ds = hb.open_store(STORE)
+    assert set(ds["host"].values.ravel()) == {""}
+    assert "/" not in "".join(
+        str(model.get("checkpoint", ""))
+        for event in json.loads(ds.attrs["history"])
+        for model in json.loads(event["spec"])["models"]
+    )
+    assert not np.isin(ds["status"].values, ("failed", "quarantined", "stale", "unconverged")).any()
+
+
+def test_it_holds_what_its_campaigns_ask_for() -> None:
+    ds = hb.open_store(STORE)
+    for name in ("nma", "slow"):
+        text = (ROOT / "store" / f"{name}.yaml").read_text(encoding="utf-8")
+        # the checkpoint itself is not needed to know what was asked for
+        spec = load_campaign(ROOT / "store" / f"{name}.yaml")
+        for entry in spec.models:
+            assert entry.name in text
+            asked = ds["status"].sel(model=entry.name, length=list(spec.lengths))
+            assert not (asked == "pending").any(), entry.name
+
+
+def test_the_laws_hold_in_it() -> None:
+    ds = analysis.done(hb.open_store(STORE))
+    for model in ("amber14", "charmm36"):
+        electronic = ds["cooperative_energy_electronic"].sel(model=model).values
+        assert np.nanmax(np.abs(electronic)) < 1e-8
+    atoms = ds["atomic_cooperative_energy"].sum("atom", min_count=1)
+    difference = (atoms - ds["hbond_cooperative_energy"]).values
+    assert np.nanmax(np.abs(difference)) < 1e-6
+    parts = ds["cooperative_energy_electronic"] + ds["cooperative_energy_geometric"] - ds["cooperative_energy"]
+    assert np.nanmax(np.abs(parts.values)) < 1e-9
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_every_script_runs_on_it_and_is_short(name: str, tmp_path: Path) -> None:
+    path = ROOT / "analysis" / name
+    assert len(path.read_text(encoding="utf-8").splitlines()) < 40
+    assert _python(path, STORE, folder=tmp_path)
