@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import xarray as xr
+from numpy.typing import NDArray
 
 from hbcoop_dist.analysis import scores
 from hbcoop_dist.analysis.growth import growth
@@ -13,6 +14,9 @@ from hbcoop_dist.analysis.ranks import ranks, reference_width
 from hbcoop_dist.models import ModelCard, cards
 from hbcoop_dist.report.content import Table
 
+FloatArray = NDArray[np.float64]
+_PINNED = 0.5
+"""kcal/mol; the largest standard error of an asymptote that is shown."""
 REFERENCE = "rimp2:cc-pvtz:frozen-core"
 
 
@@ -41,7 +45,7 @@ def leaderboard(ds: xr.Dataset, reference: str, references: xr.Dataset) -> Table
     rows["middle, longest"] = found["middle"].values
     rows["units"] = found["length"].values
     rows["growth beyond n = 4"] = found["beyond"].values
-    rows["tends to"] = _asymptotes(ds)
+    rows["flat from"], rows["tends to"] = _growth(ds)
     rows["ends, longest"] = found["terminal"].values
     rows["O..N change, A"] = found["shortening"].values
     rows["unbroken, %"] = (100 * found["unbroken"]).values
@@ -52,9 +56,10 @@ def leaderboard(ds: xr.Dataset, reference: str, references: xr.Dataset) -> Table
         f"once; levels of theory of like standing differ from it by up to {known:.2f} (root mean square), so models "
         "whose errors are closer than that share their ranks. `middle, longest` is the middle H-bond of the longest "
         "chain whose ends do not meet, `units` its length; `growth beyond n = 4` what units beyond the nearest "
-        "neighbours add to it; `tends to` the end of an exponential through all lengths; `O..N change` how the bond's "
-        "length differs from the dimer's. The paper's MP2 has 2.5 for the capped dimer, 2.8 in the middle of n = 4, "
-        "4.2 at the most in the middle and 2.2 at the ends. What is missing stays empty."
+        "neighbours add to it; `flat from` the length from which on "
+        "nothing changes by more than 0.05; `tends to` the end of an exponential through all lengths; `O..N change` "
+        "how the bond's length differs from the dimer's. The paper's MP2 has 2.5 for the capped dimer, 2.8 in the "
+        "middle of n = 4, 4.2 at the most in the middle and 2.2 at the ends. What is missing stays empty."
     )
     return Table("leaderboard", "Leaderboard", words, rows)
 
@@ -75,7 +80,7 @@ def _span(low: float, high: float) -> str:
     return f"{low:.0f}" if low == high else f"{low:.0f} to {high:.0f}"
 
 
-def _at(ds: xr.Dataset, length: int, capping: str, position: str) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+def _at(ds: xr.Dataset, length: int, capping: str, position: str) -> FloatArray:
     place = {"length": length, "capping": capping, "position": position, "pattern": "arc", "geometry": "own"}
     if any(label not in ds[dim].values for dim, label in place.items()):
         return np.full(ds.sizes["model"], np.nan)
@@ -83,16 +88,16 @@ def _at(ds: xr.Dataset, length: int, capping: str, position: str) -> np.ndarray[
     return np.asarray(values.values, dtype=float)
 
 
-def _asymptotes(ds: xr.Dataset) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    place = {"pattern": "arc", "capping": "none", "geometry": "own", "position": "middle", "shape": "exponential"}
-    open_chains = ds[["cooperative_energy", "status", "position_conformer"]]
+def _growth(ds: xr.Dataset) -> tuple[FloatArray, FloatArray]:
+    """Saturation length and asymptote of the middle H-bond of bare arcs whose ends do not meet, by model."""
+    place = {"pattern": "arc", "capping": "none", "geometry": "own"}
+    if any(label not in ds[dim].values for dim, label in place.items()):
+        return np.full(ds.sizes["model"], np.nan), np.full(ds.sizes["model"], np.nan)
+    part = ds[["cooperative_energy", "status", "position_conformer"]]
     if "near_ring" in ds:
-        energy = ds["cooperative_energy"].where(ds["near_ring"] != 1)
-        open_chains = open_chains.assign(cooperative_energy=energy)
-    if any(label not in open_chains[dim].values for dim, label in place.items() if dim != "shape"):
-        return np.full(ds.sizes["model"], np.nan)
-    part = open_chains.sel({dim: [label] for dim, label in place.items() if dim != "shape"})
-    found = growth(part).isel(rotamer=0).sel(place)
+        part = part.assign(cooperative_energy=ds["cooperative_energy"].where(ds["near_ring"] != 1))
+    found = growth(part.sel({dim: [label] for dim, label in place.items()}))
+    found = found.isel(rotamer=0).sel(place).sel(position="middle", shape="exponential")
     # an end that the chains do not pin down is none
-    known = found["asymptote"].where(found["asymptote_error"] < 0.5)
-    return np.asarray(known.values, dtype=float)
+    end = found["asymptote"].where(found["asymptote_error"] < _PINNED)
+    return np.asarray(found["saturation_length"].values, dtype=float), np.asarray(end.values, dtype=float)

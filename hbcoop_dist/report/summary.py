@@ -17,6 +17,8 @@ from hbcoop_dist.references import published_values
 
 FLAT = 0.1
 """kcal/mol; less than that beyond n = 4 is no growth, and less than that at n = 4 no cooperativity."""
+_START, _LONG_FLAT = 4, 4
+"""Where growth beyond neighbours starts, and how many units without any make a model flat after all."""
 _NEAR = 0.5
 """kcal/mol; the references' own width, rounded up."""
 
@@ -163,7 +165,9 @@ def _broken(ds: xr.Dataset) -> Iterator[str]:
 
 def _from_to(row: pd.Series) -> str:
     start, end, units = row["middle, n = 4"], row["middle, longest"], row["units"]
-    return f"`{row['model']}` {start:.2f} to {end:.2f} at n = {units:.0f}"
+    words = f"`{row['model']}` {start:.2f} to {end:.2f} at n = {units:.0f}"
+    flat = row["flat from"]
+    return words + (f" (flat from n = {flat:.0f})" if _START < flat <= units - _LONG_FLAT else "")
 
 
 def _middle(row: pd.Series) -> str:

@@ -23,7 +23,7 @@ LABELS = ("model", "pattern", "length", "capping", "geometry", "rotamer")
 _LONGEST = 2.5
 """A; an O..H contact that close is drawn as an H-bond."""
 _BOND = 1.3
-_DASHES, _RADIUS, _COLOUR = 4, 0.06, 0x00A0C0
+_DASHES, _RADIUS, _COLOUR = 3, 0.06, 0x00A0C0
 _OXYGEN, _HYDROGEN, _CARBON = 8, 1, 6
 
 
@@ -101,8 +101,8 @@ def _dashes(frames: list[Atoms]) -> dict[str, Any]:
         for hydrogen, oxygen in _hbonds(frame):
             line = frame.positions[oxygen] - frame.positions[hydrogen]
             for dash in range(_DASHES):
-                starts.append((frame.positions[hydrogen] + line * (dash + 0.25) / _DASHES).round(3).tolist())
-                vectors.append((line * 0.5 / _DASHES).round(3).tolist())
+                starts.append((frame.positions[hydrogen] + line * (dash + 0.25) / _DASHES).round(2).tolist())
+                vectors.append((line * 0.5 / _DASHES).round(2).tolist())
         # chemiscope wants a cylinder at least, so a geometry without H-bonds gets one too small to see
         pieces.append({"bases": starts or [[0.0, 0.0, 0.0]], "vectors": vectors or [[0.0, 0.0, 1e-3]]})
     return {
