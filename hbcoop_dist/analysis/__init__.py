@@ -2,11 +2,11 @@
 
 Masking: `done`. Quantities: `cooperative_energies`, `interaction_energies`, `hbond_distances`. By molecule (Eqs. 2
 to 5): `by_molecule`. With the length: `growth`. How far a model sees: `units_seen`. Model by model:
-`scores`, `ranks` within `reference_width`. What is missing and why: `not_done`. Models
+`scores`, `ranks` within `reference_width`, `beside_published`. What is missing and why: `not_done`. Models
 at the geometries of a reference: `same_geometry`, `same_geometry_tables`, `with_references`. In a terminal: `tables`,
 `status_tables`, `render`, `systems_tables`. Figures: `cooperative_energy_against_length`, `distance_against_length`,
-`dimers`, `molecule_map`, `save_figure`, `model_style`. For others: `select`, `tidy`, `leaderboard`, `geometries`. Two
-stores: `compare`, `largest`.
+`dimers`, `molecule_map`, `parts`, `save_figure`, `model_style`. For others: `select`, `tidy`, `leaderboard`,
+`geometries`. Two stores: `compare`, `largest`.
 
 Every function takes the dataset of `hbcoop_dist.open_store` or of plain ``xarray.open_zarr``, or a part of it
 selected with lists (``ds.sel(pattern=["arc"])``), so that the label dims stay.
@@ -22,9 +22,11 @@ from hbcoop_dist.analysis.figures import (
 )
 from hbcoop_dist.analysis.figures_dimer import dimers, syn_anti_difference
 from hbcoop_dist.analysis.figures_map import molecule_map
+from hbcoop_dist.analysis.figures_parts import parts
 from hbcoop_dist.analysis.growth import growth
 from hbcoop_dist.analysis.mask import done, readable
 from hbcoop_dist.analysis.missing import NotDone, needed_dimers, not_done
+from hbcoop_dist.analysis.published import beside_published
 from hbcoop_dist.analysis.quantities import cooperative_energies, hbond_distances, interaction_energies
 from hbcoop_dist.analysis.ranks import ranks, reference_width
 from hbcoop_dist.analysis.reach import units_seen
@@ -45,6 +47,7 @@ from hbcoop_dist.analysis.tidy import geometries, leaderboard, select, tidy
 __all__ = [
     "ModelStyle",
     "NotDone",
+    "beside_published",
     "by_molecule",
     "compare",
     "cooperative_energies",
@@ -66,6 +69,7 @@ __all__ = [
     "needed_dimers",
     "not_done",
     "not_done_table",
+    "parts",
     "ranks",
     "readable",
     "reference_width",

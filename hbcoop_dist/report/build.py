@@ -23,6 +23,7 @@ from hbcoop_dist.report.tables import (
     dimer_table,
     failures_table,
     provenance_table,
+    published_table,
     yardstick_tables,
 )
 
@@ -62,6 +63,7 @@ def build_report(
     words = summary(ds, board.frame, reference, reference_width(reference, references))
     tables = (
         *yardstick_tables(ds, references),
+        published_table(ds),
         growth_table(ds),
         dimer_table(ds),
         convergence_table(ds),
@@ -105,6 +107,13 @@ def _charts(ds: xr.Dataset, reference: str, references: xr.Dataset) -> Iterator[
             "The paper's figure 2: syn filled, anti open.",
             partial(analysis.dimers, ds),
         )
+    if "own" in ds["geometry"].values and 4 in ds["length"].values and _with_arcs(ds):
+        yield Chart(
+            "parts",
+            "Electronic and geometric part",
+            "The electronic part has the dimer at the complex's geometry: it is zero for an additive force field.",
+            partial(analysis.parts, ds),
+        )
     for model in _with_atoms(own):
         yield Chart(
             f"map-{model}",
@@ -114,8 +123,12 @@ def _charts(ds: xr.Dataset, reference: str, references: xr.Dataset) -> Iterator[
         )
 
 
+def _with_arcs(ds: xr.Dataset) -> bool:
+    return "arc" in ds["pattern"].values and "none" in ds["capping"].values
+
+
 def _with_atoms(ds: xr.Dataset) -> list[str]:
-    if "arc" not in ds["pattern"].values or "none" not in ds["capping"].values:
+    if not _with_arcs(ds):
         return []
     part = analysis.done(ds.sel(pattern=["arc"], capping=["none"]).isel(geometry=[0], rotamer=[0]))
     known = (

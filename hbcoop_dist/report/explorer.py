@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 import xarray as xr
 from bokeh.layouts import column, row
-from bokeh.models import ColumnDataSource, CustomJS, HoverTool, LayoutDOM
+from bokeh.models import ColumnDataSource, CustomJS, HoverTool, InlineStyleSheet, LayoutDOM
 from bokeh.models.renderers import GlyphRenderer
 from bokeh.models.widgets import CheckboxGroup, Select, Slider
 from bokeh.plotting import figure
@@ -86,7 +86,17 @@ def explorer(ds: xr.Dataset, reference: str, references: xr.Dataset) -> LayoutDO
     choices = [_select(found, dim) for dim in _CHOICES]
     against = _against_length(found, models, choices, lines, reference, references)
     along = _along_chain(found, models, choices, lines)
-    ticks = CheckboxGroup(labels=models, active=list(range(len(models))), name="model-filter", width=190)
+    colours = "".join(
+        f'label:nth-of-type({at + 1}) span::before {{ content: "\\25CF\\00A0"; color: {model_style(model).colour}; }}\n'
+        for at, model in enumerate(models)
+    )
+    ticks = CheckboxGroup(
+        labels=models,
+        active=list(range(len(models))),
+        name="model-filter",
+        width=190,
+        stylesheets=[InlineStyleSheet(css=colours)],
+    )
     ticks.js_on_change("active", CustomJS(args={"lines": list(lines.items())}, code=_FILTER))
     rest = column(row(*choices), against, along, sizing_mode="stretch_width")
     return row(ticks, rest, sizing_mode="stretch_width", name="explorer")
