@@ -1,4 +1,4 @@
-"""A store held against what was printed: which models, which bonds, inside or outside; nothing where nothing is known."""
+"""A store held against what was printed: which models, which bonds, inside or outside; nothing where none is known."""
 
 from __future__ import annotations
 
