@@ -200,6 +200,16 @@ def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
     assert spec.geometry == ("own", str(tmp_path / "qm"))
 
 
+def test_paths_may_name_environment_variables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SCRATCH", "/scratch/me")
+    monkeypatch.delenv("NOWHERE", raising=False)
+    text = "campaign: x\nmodels: [{name: my, family: ani, checkpoint: PATH}]\nlengths: 2\n"
+    spec = load_campaign(written(tmp_path, text.replace("PATH", "$SCRATCH/w")))
+    assert spec.models[0].checkpoint == "/scratch/me/w"
+    spec = load_campaign(written(tmp_path, text.replace("PATH", "$NOWHERE/w")))
+    assert spec.models[0].checkpoint == str(tmp_path / "$NOWHERE/w")
+
+
 def test_planning_imports_no_mlff_package() -> None:
     code = (
         "import sys, hbcoop_dist as hb; print(hb.plan(hb.load_campaign('quickstart')));"

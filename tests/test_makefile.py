@@ -21,6 +21,15 @@ ROOT = Path(__file__).resolve().parents[1]
             "yardstick",
             ["hbcoop run yardstick yardstick.zarr || [ $? -eq 1 ]", "python analysis/yardstick.py yardstick.zarr"],
         ),
+        (
+            "store",
+            [
+                "hbcoop run store/nma.yaml published.zarr --cluster store/pools.yaml || [ $? -eq 1 ]",
+                "hbcoop run store/slow.yaml published.zarr --cluster store/pools.yaml || [ $? -eq 1 ]",
+                "hbcoop export published.zarr -o store/nma.zarr.zip",
+            ],
+        ),
+        ("report", ["hbcoop report store/nma.zarr.zip -o report.html"]),
         ("test-gpu", ["python -m pytest -m gpu tests/gpu"]),
     ],
 )
