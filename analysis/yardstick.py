@@ -2,7 +2,7 @@
 
 python analysis/yardstick.py STORE [FILE]
 
-STORE comes from: hbcoop run yardstick STORE.
+STORE has the geometries of nma-so3lr beside own ones: store/nma.zarr.zip, or what hbcoop run yardstick STORE makes.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ HEAD = """\
 # The yardstick
 
 Cooperative energies (Eq. 1) of arc chains in kcal/mol. Written by `make yardstick` from what the package holds
-(`hbcoop_dist/references/`, whose README says how it was computed and how to read it) and from a run of
-`campaigns/yardstick.yaml`. Basis sets and flags are written as in a campaign: `:cp` is counterpoise. `dimer V` is the
+(`hbcoop_dist/references/`, whose README says how it was computed and how to read it) and from the published store
+(`store/README.md`). Basis sets and flags are written as in a campaign: `:cp` is counterpoise. `dimer V` is the
 interaction energy of the bare dimer.
 """
 

@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
         ),
         (
             "yardstick",
-            ["hbcoop run yardstick yardstick.zarr || [ $? -eq 1 ]", "python analysis/yardstick.py yardstick.zarr"],
+            ["python analysis/yardstick.py store/nma.zarr.zip"],
         ),
         (
             "store",
