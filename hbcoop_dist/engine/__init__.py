@@ -7,6 +7,7 @@ from hbcoop_dist.engine.evaluate import evaluate
 from hbcoop_dist.engine.external import minimise_in_openmm, minimise_with
 from hbcoop_dist.engine.follow_mode import follow_mode
 from hbcoop_dist.engine.hessian import body_hessian, guess_hessian
+from hbcoop_dist.engine.many_body import ManyBody, many_body
 from hbcoop_dist.engine.minimise import Minimised, Start, minimise, monomer_start
 from hbcoop_dist.engine.planarity import Planar, Verdict, out_of_plane
 from hbcoop_dist.engine.quasi_newton import Goal, Path, State
@@ -17,6 +18,7 @@ __all__ = [
     "Cooperativity",
     "FragmentEnergies",
     "Goal",
+    "ManyBody",
     "Minimised",
     "Monomer",
     "Path",
@@ -31,6 +33,7 @@ __all__ = [
     "follow_mode",
     "fragment_energies",
     "guess_hessian",
+    "many_body",
     "minimise",
     "minimise_in_openmm",
     "minimise_with",
