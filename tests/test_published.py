@@ -19,11 +19,11 @@ from hbcoop_dist.store import verify
 
 ROOT = Path(__file__).resolve().parents[1]
 STORE = ROOT / "store" / "nma.zarr.zip"
-SCRIPTS = sorted(
-    path.name
-    for path in (ROOT / "analysis").glob("*.py")
-    if path.name not in ("yardstick.py", "export_references.py", "headline.py")
-)
+WITH_MODELS = ("many_body.py", "noise.py", "free_dimers.py")
+"""They run models, and have tests of their own."""
+WRITERS = ("yardstick.py", "export_references.py", "headline.py")
+"""They write into the repository."""
+SCRIPTS = sorted(path.name for path in (ROOT / "analysis").glob("*.py") if path.name not in (*WITH_MODELS, *WRITERS))
 
 
 def _python(*arguments: str | Path, folder: Path) -> str:

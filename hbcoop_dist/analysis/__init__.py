@@ -6,7 +6,7 @@ to 5): `by_molecule`. With the length: `growth`. How far a model sees: `units_se
 at the geometries of a reference: `same_geometry`, `same_geometry_tables`, `with_references`. In a terminal: `tables`,
 `status_tables`, `render`, `systems_tables`. Figures: `cooperative_energy_against_length`, `distance_against_length`,
 `dimers`, `molecule_map`, `parts`, `save_figure`, `model_style`. For others: `select`, `tidy`, `leaderboard`,
-`geometries`. Two stores: `compare`, `largest`.
+`geometries` and their `structure_of`. Two stores: `compare`, `largest`.
 
 Every function takes the dataset of `hbcoop_dist.open_store` or of plain ``xarray.open_zarr``, or a part of it
 selected with lists (``ds.sel(pattern=["arc"])``), so that the label dims stay.
@@ -42,7 +42,7 @@ from hbcoop_dist.analysis.table import (
     status_tables,
     tables,
 )
-from hbcoop_dist.analysis.tidy import geometries, leaderboard, select, tidy
+from hbcoop_dist.analysis.tidy import geometries, leaderboard, select, structure_of, tidy
 
 __all__ = [
     "ModelStyle",
@@ -80,6 +80,7 @@ __all__ = [
     "scores",
     "select",
     "status_tables",
+    "structure_of",
     "syn_anti_difference",
     "systems_tables",
     "tables",

@@ -12,7 +12,9 @@ from ase import Atoms
 
 from hbcoop_dist.analysis.mask import done, readable
 from hbcoop_dist.results import CELL_DIMS, POSITIONS
-from hbcoop_dist.structures import position_of
+from hbcoop_dist.structures import Structure, position_of
+from hbcoop_dist.structures.structure import MOLECULE_NUMBERS
+from hbcoop_dist.structures.system import CAP_WATERS
 
 QUANTITIES = (
     "cooperative_energy",
@@ -138,3 +140,11 @@ def geometries(ds: xr.Dataset) -> Iterator[Atoms]:
         energies = one["hbond_cooperative_energy"].values[: labels["length"] - 1]
         info = {**labels, "energy_eV": float(one["energy"]), "cooperative_energy_kcal_per_mol": energies}
         yield Atoms(numbers[there], one["positions"].transpose("atom", "xyz").values[there], info=info)
+
+
+def structure_of(atoms: Atoms) -> Structure:
+    """The complex of one of `geometries` with its molecules and their kinds, which classical force fields read."""
+    waters = CAP_WATERS if atoms.info["capping"] == "water" else 0
+    kinds = ["nma"] * atoms.info["length"] + ["water"] * waters
+    ends = np.cumsum([len(MOLECULE_NUMBERS[kind]) for kind in kinds])[:-1]
+    return Structure.from_molecules(zip(kinds, np.split(atoms.positions, ends), strict=True))

@@ -123,7 +123,7 @@ def verify(console: Console) -> bool:
 
 def check(name: str, device: str, console: Console, *, spec: str | None = None, speed: bool = True) -> bool:
     """Run the contract suite on one model, registered or of a campaign; True when it keeps every promise."""
-    card, checkpoint = (registry.card(name), None) if spec is None else _of_campaign(name, spec)
+    card, checkpoint = card_of(name, spec)
     device = device if card.gpu else "cpu"
     potential = registry.load(card, checkpoint, device=device)
     results = contract.check(potential)
@@ -138,8 +138,16 @@ def check(name: str, device: str, console: Console, *, spec: str | None = None, 
     return all(one.passed for one in results)
 
 
-def _of_campaign(name: str, spec: str) -> tuple[ModelCard, str | None]:
-    """Card and checkpoint of one model of a campaign file."""
+def card_of(name: str, spec: str | None = None) -> tuple[ModelCard, str | None]:
+    """Card and checkpoint of a registered model, or of one of the models of a campaign file.
+
+    Raises
+    ------
+    ModelError
+        When there is no such model, there.
+    """
+    if spec is None:
+        return registry.card(name), None
     models = {entry.name: entry for entry in load_campaign(spec).models}
     if name not in models:
         raise ModelError(f"{spec}: expected one of its models ({', '.join(models)}), found {name!r}")

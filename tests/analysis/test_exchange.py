@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import runpy
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +15,10 @@ from ase.io import read
 from typer.testing import CliRunner, Result
 
 import hbcoop_dist as hb
-from hbcoop_dist.analysis import compare, largest, leaderboard, select, tidy
+from hbcoop_dist.analysis import compare, geometries, largest, leaderboard, select, structure_of, tidy
 from hbcoop_dist.campaign import CampaignSpec
 from hbcoop_dist.cli import app
+from hbcoop_dist.models import load
 
 SPEC = {"campaign": "x", "models": ["toy", "toy-additive"], "lengths": [2, 4], "capping": ["none", "water"]}
 
@@ -148,3 +151,32 @@ def test_what_one_store_lacks_is_counted(store: Path, tmp_path: Path) -> None:
     done = hbcoop("compare", store, tmp_path / "less.zarr")
     assert "toy: 1 H-bonds done in both, 7 only in A" in done.output
     assert "toy-additive: 0 H-bonds done in both, 8 only in A" in done.output
+
+
+def test_a_geometry_is_a_structure_again_that_a_classical_force_field_reads(ds: xr.Dataset) -> None:
+    potential, cells = load("toy"), list(geometries(select(ds, {"model": ["toy"]})))
+    assert len(cells) == 4
+    for atoms in cells:
+        structure = structure_of(atoms)
+        assert structure.kinds == ("nma",) * atoms.info["length"] + ("water",) * (
+            4 * (atoms.info["capping"] == "water")
+        )
+        np.testing.assert_array_equal(structure.numbers, atoms.numbers)
+        assert potential.evaluate([structure])[0].energy == pytest.approx(atoms.info["energy_eV"], abs=1e-9)
+
+
+def test_the_many_body_script_expands_what_is_done(
+    store: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    script = Path(__file__).resolve().parents[2] / "analysis" / "many_body.py"
+    monkeypatch.setattr(sys, "argv", ["many_body", str(store), "--length", "4", "--order", "3"])
+    runpy.run_path(str(script), run_name="__main__")
+    unit, head, *rows = capsys.readouterr().out.splitlines()
+    assert unit == "kcal/mol"
+    assert head.split()[-4:] == ["1-body", "2-body", "3-body", "remainder"]
+    three = {(row.split()[0], row.split()[3]): float(row.split()[-2]) for row in rows}
+    assert three["toy", "none"] < -0.5
+    assert three["toy-additive", "none"] == three["toy-additive", "water"] == 0.0
+    monkeypatch.setattr(sys, "argv", ["many_body", str(store), "--model", "so3lr"])
+    with pytest.raises(SystemExit, match="model: expected labels of the store"):
+        runpy.run_path(str(script), run_name="__main__")
