@@ -1,16 +1,17 @@
 """From a store's dataset to datasets, terminal tables and figures. Reads datasets only, never a store.
 
 Masking: `done`. Quantities: `cooperative_energies`, `interaction_energies`, `hbond_distances`. By molecule (Eqs. 2
-to 5): `by_molecule`. With the length: `growth`. Model by model: `scores`. What is missing and why: `not_done`. Models
+to 5): `by_molecule`. With the length: `growth`. Model by model: `scores`. In every methyl rotamer: `by_rotamer`. What is missing and why: `not_done`. Models
 at the geometries of a reference: `same_geometry`, `same_geometry_tables`, `with_references`. In a terminal: `tables`,
 `status_tables`, `render`, `systems_tables`. Figures: `cooperative_energy_against_length`, `distance_against_length`,
-`dimers`, `molecule_map`, `save_figure`, `model_style`. For others: `select`, `tidy`, `leaderboard`, `geometries`. Two
-stores: `compare`, `largest`.
+`dimers`, `molecule_map`, `save_figure`, `model_style`. For others:
+`select`, `tidy`, `leaderboard`, `geometries`. Two stores: `compare`, `largest`.
 
 Every function takes the dataset of `hbcoop_dist.open_store` or of plain ``xarray.open_zarr``, or a part of it
 selected with lists (``ds.sel(pattern=["arc"])``), so that the label dims stay.
 """
 
+from hbcoop_dist.analysis.by_rotamer import by_rotamer
 from hbcoop_dist.analysis.compare import compare, largest
 from hbcoop_dist.analysis.decomposition import by_molecule
 from hbcoop_dist.analysis.figures import (
@@ -43,6 +44,7 @@ __all__ = [
     "ModelStyle",
     "NotDone",
     "by_molecule",
+    "by_rotamer",
     "compare",
     "cooperative_energies",
     "cooperative_energy_against_length",
