@@ -4,7 +4,7 @@ Masking: `done`. Quantities: `cooperative_energies`, `interaction_energies`, `hb
 to 5): `by_molecule`. With the length: `growth`. Model by model: `scores`. In every methyl rotamer: `by_rotamer`. What is missing and why: `not_done`. Models
 at the geometries of a reference: `same_geometry`, `same_geometry_tables`, `with_references`. In a terminal: `tables`,
 `status_tables`, `render`, `systems_tables`. Figures: `cooperative_energy_against_length`, `distance_against_length`,
-`dimers`, `molecule_map`, `save_figure`, `model_style`. For others:
+`dimers`, `broken_geometries`, `molecule_map`, `save_figure`, `model_style`. For others:
 `select`, `tidy`, `leaderboard`, `geometries`. Two stores: `compare`, `largest`.
 
 Every function takes the dataset of `hbcoop_dist.open_store` or of plain ``xarray.open_zarr``, or a part of it
@@ -20,6 +20,7 @@ from hbcoop_dist.analysis.figures import (
     draw_legend,
     save_figure,
 )
+from hbcoop_dist.analysis.figures_broken import broken_geometries
 from hbcoop_dist.analysis.figures_dimer import dimers, syn_anti_difference
 from hbcoop_dist.analysis.figures_map import molecule_map
 from hbcoop_dist.analysis.growth import growth
@@ -43,6 +44,7 @@ from hbcoop_dist.analysis.tidy import geometries, leaderboard, select, tidy
 __all__ = [
     "ModelStyle",
     "NotDone",
+    "broken_geometries",
     "by_molecule",
     "by_rotamer",
     "compare",
