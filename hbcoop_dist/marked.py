@@ -10,6 +10,7 @@ import numpy as np
 from hbcoop_dist.campaign_entries import SystemEntry
 from hbcoop_dist.structures import Structure
 from hbcoop_dist.structures.marked import MarkedSystem
+from hbcoop_dist.structures.perceive import kind_in_order
 
 BOND = 1.25
 """Atoms nearer than this many times the sum of their covalent radii are bonded; a short O..H bridge is at 1.5."""
@@ -55,8 +56,9 @@ def _read(entry: SystemEntry) -> MarkedSystem:
         owner[list(chosen)] = index
     if both := sorted(set(entry.A) & set(entry.B)):
         raise MarkedSystemError(f"system {entry.name}: expected A and B apart, found atoms {both} in both")
-    kinds = ("other",) * (int(owner.max()) + 1)
-    structure = Structure(np.asarray(atoms.numbers), np.asarray(atoms.positions, dtype=float), owner, kinds)
+    numbers, positions = np.asarray(atoms.numbers), np.asarray(atoms.positions, dtype=float)
+    kinds = tuple(kind_in_order(numbers[owner == part], positions[owner == part]) for part in range(owner.max() + 1))
+    structure = Structure(numbers, positions, owner, kinds)
     _require_molecules(entry, structure)
     return MarkedSystem(entry.name, structure, entry.geometry == "free")
 

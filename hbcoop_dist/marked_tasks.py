@@ -14,12 +14,15 @@ from hbcoop_dist.structures.fragments import Molecules
 from hbcoop_dist.structures.marked import MarkedSystem
 from hbcoop_dist.tasks import PROTOCOL_VERSION, Batch, ModelSource, Task, key_of, model_text
 
-NO_TOPOLOGY = "this model reads atoms by their place in NMA and water, which a marked system does not say"
+NO_TOPOLOGY = (
+    "this model reads atoms by their place in NMA and water, which a marked system only says where A, B and C are one "
+    "such molecule each, atoms in the order of NMA_ATOMS or WATER_ATOMS (hbcoop_dist.structures)"
+)
 
 
 def unsuitable(card: ModelCard, system: MarkedSystem) -> str:
     """Why a model cannot do a marked system; empty when it can."""
-    if card.needs_topology:
+    if card.needs_topology and "other" in system.structure.kinds:
         return NO_TOPOLOGY
     if system.free and not card.forces:
         return "it has no forces, so it relaxes nothing: geometry fixed takes the file's"

@@ -12,7 +12,7 @@ from ase.io import write
 
 import hbcoop_dist as hb
 from hbcoop_dist.campaign import CampaignSpec
-from hbcoop_dist.engine.cooperativity import cooperativity
+from hbcoop_dist.engine.cooperativity import EV_TO_KCAL, cooperativity
 from hbcoop_dist.engine.energies import fragment_energies
 from hbcoop_dist.marked import MarkedSystemError
 from hbcoop_dist.models import load
@@ -193,6 +193,19 @@ def test_a_model_that_cannot_do_it_is_skipped_with_its_reason(trimer: tuple[Stru
     reasons = ds.reason.sel(system="gold").values.tolist()
     assert reasons[0].startswith("this model reads atoms by their place in NMA and water")
     assert reasons[1] == "elements Au are not declared by its card"
+
+
+def test_a_force_field_does_a_pair_whose_atoms_stand_in_our_order(
+    trimer: tuple[Structure, str], tmp_path: Path
+) -> None:
+    structure, file = trimer
+    _, ds = ran(spec({"file": file, "A": "0-11", "B": "12-23"}, models=["amber14"]), tmp_path / "test.zarr")
+    one = ds.isel(model=0, system=0)
+    assert str(one.status.values) == "done"
+    energies = fragment_energies(load("amber14"), [structure.with_positions(one.positions.values)])[0]
+    pair = energies.energy((0, 1)) - energies.energy((0,)) - energies.energy((1,))
+    assert float(one.interaction_energy_dimer) == pytest.approx(pair * EV_TO_KCAL, abs=1e-9)
+    assert float(one.cooperative_energy) == pytest.approx(0.0, abs=1e-9)
 
 
 @pytest.mark.parametrize(

@@ -1,17 +1,19 @@
 """From a store's dataset to datasets, terminal tables and figures. Reads datasets only, never a store.
 
 Masking: `done`. Quantities: `cooperative_energies`, `interaction_energies`, `hbond_distances`. By molecule (Eqs. 2
-to 5): `by_molecule`. With the length: `growth`. How far a model sees: `units_seen`. Model by model:
-`scores`, `ranks` within `reference_width`, `beside_published`. What is missing and why: `not_done`. Models
-at the geometries of a reference: `same_geometry`, `same_geometry_tables`, `with_references`. In a terminal: `tables`,
-`status_tables`, `render`, `systems_tables`. Figures: `cooperative_energy_against_length`, `distance_against_length`,
-`dimers`, `molecule_map`, `parts`, `save_figure`, `model_style`. For others: `select`, `tidy`, `leaderboard`,
-`geometries` and their `structure_of`. Two stores: `compare`, `largest`.
+to 5): `by_molecule`. With the length: `growth`. How far a model sees: `units_seen`. Model by model: `scores`, `ranks`
+within `reference_width`, `beside_published`. In every methyl rotamer: `by_rotamer`. What becomes of dimers that nothing
+constrains: `free_dimers`, `dimer_outcomes`. What is missing and why: `not_done`. At the geometries of a reference:
+`same_geometry`, `same_geometry_tables`, `with_references`. In a terminal: `tables`, `status_tables`, `render`,
+`systems_tables`. Figures: `cooperative_energy_against_length`, `distance_against_length`, `dimers`,
+`free_dimer_outcomes`, `broken_geometries`, `molecule_map`, `parts`, `save_figure`, `model_style`. For others: `select`,
+`tidy`, `leaderboard`, `geometries` and their `structure_of`. Two stores: `compare`, `largest`.
 
 Every function takes the dataset of `hbcoop_dist.open_store` or of plain ``xarray.open_zarr``, or a part of it
 selected with lists (``ds.sel(pattern=["arc"])``), so that the label dims stay.
 """
 
+from hbcoop_dist.analysis.by_rotamer import by_rotamer
 from hbcoop_dist.analysis.compare import compare, largest
 from hbcoop_dist.analysis.decomposition import by_molecule
 from hbcoop_dist.analysis.figures import (
@@ -20,9 +22,12 @@ from hbcoop_dist.analysis.figures import (
     draw_legend,
     save_figure,
 )
+from hbcoop_dist.analysis.figures_broken import broken_geometries
 from hbcoop_dist.analysis.figures_dimer import dimers, syn_anti_difference
+from hbcoop_dist.analysis.figures_free import free_dimer_outcomes
 from hbcoop_dist.analysis.figures_map import molecule_map
 from hbcoop_dist.analysis.figures_parts import parts
+from hbcoop_dist.analysis.free_dimers import dimer_outcomes, free_dimers
 from hbcoop_dist.analysis.growth import growth
 from hbcoop_dist.analysis.mask import done, readable
 from hbcoop_dist.analysis.missing import NotDone, needed_dimers, not_done
@@ -48,16 +53,21 @@ __all__ = [
     "ModelStyle",
     "NotDone",
     "beside_published",
+    "broken_geometries",
     "by_molecule",
+    "by_rotamer",
     "compare",
     "cooperative_energies",
     "cooperative_energy_against_length",
     "cooperative_energy_table",
+    "dimer_outcomes",
     "dimer_table",
     "dimers",
     "distance_against_length",
     "done",
     "draw_legend",
+    "free_dimer_outcomes",
+    "free_dimers",
     "geometries",
     "growth",
     "hbond_distances",

@@ -114,6 +114,13 @@ def _charts(ds: xr.Dataset, reference: str, references: xr.Dataset) -> Iterator[
             "The electronic part has the dimer at the complex's geometry: it is zero for an additive force field.",
             partial(analysis.parts, ds),
         )
+    if bool((own["status"] == "broken-geometry").any()):
+        yield Chart(
+            "broken",
+            "What broke",
+            "The paper's figure S1: where broken chains had come to, the shortest of each kind, lost H-bonds dashed.",
+            partial(analysis.broken_geometries, own),
+        )
     for model in _with_atoms(own):
         yield Chart(
             f"map-{model}",

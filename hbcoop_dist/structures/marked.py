@@ -22,7 +22,8 @@ class MarkedSystem:
     ----------
     name : str
     structure : Structure
-        Atoms in the order of the file; kinds are ``other``.
+        Atoms in the order of the file. The kind of A, B or C is ``nma`` or ``water`` where it is one such molecule with
+        its atoms in our order, ``other`` elsewhere.
     free : bool
         Whether the complex and the pair alone are minimised freely before energies are taken; otherwise every fragment
         is taken as it lies.

@@ -190,19 +190,66 @@ def broken(structure: Structure, conformers: tuple[str, ...]) -> str:
 
 def _cap_lost(structure: Structure) -> str:
     """Which H-bond of the caps is lost: the head water accepts, two donate to the last O, the fourth to those two."""
-    waters = [m for m, kind in enumerate(structure.kinds) if kind == "water"]
-    if len(waters) != CAP_WATERS:
-        return ""
-    head, one, other, bridge = (structure.positions[structure.atoms_of(m)] for m in waters)
-    units = _unit_atoms(structure)
-    contacts = {
-        "water 1 at the free N-H": np.linalg.norm(head[0] - units[0]["H"]),
-        "water 2 at the free C=O": np.linalg.norm(one[1:] - units[-1]["O"], axis=1).min(),
-        "water 3 at the free C=O": np.linalg.norm(other[1:] - units[-1]["O"], axis=1).min(),
-        "water 4 to water 2": np.linalg.norm(bridge[1:] - one[0], axis=1).min(),
-        "water 4 to water 3": np.linalg.norm(bridge[1:] - other[0], axis=1).min(),
-    }
-    for name, distance in contacts.items():
+    for name, h, o in _cap_bridges(structure):
+        distance = float(np.linalg.norm(structure.positions[h] - structure.positions[o]))
         if not distance < HBOND_DISTANCE_LIMIT:
             return f"cap is lost: {name}, H..O {distance:.2f} A (limit {HBOND_DISTANCE_LIMIT})"
     return ""
+
+
+def _cap_bridges(structure: Structure) -> list[tuple[str, int, int]]:
+    """What the H-bonds of the caps are called, and the atoms H and O of each; of two H the nearer one donates."""
+    waters = [structure.atoms_of(m) for m, kind in enumerate(structure.kinds) if kind == "water"]
+    if len(waters) != CAP_WATERS:
+        return []
+    head, one, other, bridge = waters
+    ends = [structure.atoms_of(structure.units[end]) for end in (0, -1)]
+    donors, acceptor = ends[0][[NMA_ATOMS.index("H")]], ends[1][NMA_ATOMS.index("O")]
+    return [
+        (name, _nearest(structure, hydrogens, oxygen), int(oxygen))
+        for name, hydrogens, oxygen in (
+            ("water 1 at the free N-H", donors, head[0]),
+            ("water 2 at the free C=O", one[1:], acceptor),
+            ("water 3 at the free C=O", other[1:], acceptor),
+            ("water 4 to water 2", bridge[1:], one[0]),
+            ("water 4 to water 3", bridge[1:], other[0]),
+        )
+    ]
+
+
+def _nearest(structure: Structure, atoms: NDArray[np.int64], to: int) -> int:
+    apart = np.linalg.norm(structure.positions[atoms] - structure.positions[to], axis=-1)
+    return int(atoms[np.argmin(apart)])
+
+
+@dataclass(frozen=True, slots=True)
+class Bridge:
+    """An H-bond that a structure is meant to have: the atoms H and O, and whether it is within the limits."""
+
+    h: int
+    o: int
+    whole: bool
+
+
+def bridges(structure: Structure, conformers: tuple[str, ...]) -> tuple[Bridge, ...]:
+    """Every H-bond a chain is meant to have, those of its units first; a bond that turned over is not whole.
+
+    Parameters
+    ----------
+    structure : Structure
+    conformers : tuple of str
+        Of the H-bonds between the units.
+    """
+    geometry = hbond_geometry(structure)
+    good = (geometry.distance_oh < HBOND_DISTANCE_LIMIT) & (geometry.angle > HBOND_ANGLE_LIMIT)
+    good &= (np.abs(geometry.phi1) < 90.0) == (np.array(conformers) == "syn")
+    atoms = [structure.atoms_of(unit) for unit in structure.units]
+    h, o = NMA_ATOMS.index("H"), NMA_ATOMS.index("O")
+    found = [
+        Bridge(int(donor[h]), int(acceptor[o]), bool(whole))
+        for acceptor, donor, whole in zip(atoms[:-1], atoms[1:], good, strict=True)
+    ]
+    for _, hydrogen, oxygen in _cap_bridges(structure):
+        distance = np.linalg.norm(structure.positions[hydrogen] - structure.positions[oxygen])
+        found.append(Bridge(hydrogen, oxygen, bool(distance < HBOND_DISTANCE_LIMIT)))
+    return tuple(found)

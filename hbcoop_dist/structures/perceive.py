@@ -22,6 +22,9 @@ IntArray = NDArray[np.int64]
 
 _H, _O, _N = (NMA_ATOMS.index(name) for name in ("H", "O", "N"))
 
+_LONGEST_BOND = 1.5
+"""Sums of covalent radii; the nearest atoms that are not bonded, two bonds apart, are at 1.6."""
+
 
 class PerceptionError(ValueError):
     """Coordinates that are not an NMA chain; the message says what was found instead."""
@@ -59,6 +62,32 @@ def perceive(numbers: IntArray, positions: FloatArray) -> tuple[Structure, Syste
     conformers: tuple[Conformer, ...] = tuple("syn" if abs(angle) < 90 else "anti" for angle in phi1)
     rotamers: tuple[Rotamer, ...] = tuple(rotamer_of(x) or DEFAULT_ROTAMER for x in ordered)
     return structure, System(conformers, rotamers, "water" if waters else "none")
+
+
+def kind_in_order(numbers: IntArray, positions: FloatArray) -> str:
+    """Kind of one molecule whose atoms stand in our order, ``other`` where they do not or it is neither.
+
+    Our molecules have no rings, so their bonds are the shortest tree through their atoms. That stays so for atoms moved
+    by 0.1 A each, whose bonds no limit of length would tell.
+
+    Parameters
+    ----------
+    numbers : (N,) int array
+    positions : (N, 3) array
+        A.
+    """
+    from ase.data import covalent_radii
+
+    kind = next((kind for kind, z in MOLECULE_NUMBERS.items() if z == tuple(int(number) for number in numbers)), None)
+    if kind is None:
+        return "other"
+    reach = covalent_radii[numbers][:, None] + covalent_radii[numbers][None, :]
+    lengths = np.linalg.norm(positions[:, None] - positions[None, :], axis=-1) / reach
+    tree = nx.minimum_spanning_tree(nx.from_numpy_array(lengths))
+    names = NMA_ATOMS if kind == "nma" else WATER_ATOMS
+    found = {frozenset((names[i], names[j])) for i, j in tree.edges}
+    whole = all(lengths[i, j] < _LONGEST_BOND for i, j in tree.edges)
+    return kind if whole and found == {frozenset(bond) for bond in BONDS[kind]} else "other"
 
 
 def _components(numbers: IntArray, positions: FloatArray) -> list[list[int]]:

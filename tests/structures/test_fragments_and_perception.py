@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 from hbcoop_dist.references import ReferenceSetError, read_reference_set
-from hbcoop_dist.structures import Rotamer, chain_system
+from hbcoop_dist.structures import Rotamer, chain_system, monomer
 from hbcoop_dist.structures.build import build
 from hbcoop_dist.structures.fragments import distinct_fragments, fragments_of
 from hbcoop_dist.structures.measure import broken, stacked
-from hbcoop_dist.structures.perceive import PerceptionError, perceive
+from hbcoop_dist.structures.perceive import PerceptionError, kind_in_order, perceive
+from hbcoop_dist.structures.templates import donor_water
 
 
 def test_waters_always_belong_to_c() -> None:
@@ -87,3 +88,27 @@ def test_broken_chains_say_how() -> None:
     sandwich[24:] = structure.positions[:12] + [0.0, 0.0, 3.0]
     assert stacked(structure) == ""
     assert stacked(structure.with_positions(sandwich)) == "units 1 and 3 are stacked: 3.00 A apart, limit 3.4"
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_molecule_in_our_order_is_known_however_its_atoms_are_moved_a_little(seed: int) -> None:
+    draw, nma, water = np.random.default_rng(seed), monomer(), donor_water()
+    assert kind_in_order(nma.numbers, nma.positions + draw.normal(0.0, 0.1, (12, 3))) == "nma"
+    assert kind_in_order(np.array([8, 1, 1]), water + draw.normal(0.0, 0.1, (3, 3))) == "water"
+
+
+def test_another_order_another_molecule_or_a_torn_one_has_no_kind() -> None:
+    nma = monomer()
+    swapped = nma.positions.copy()
+    # an H of one methyl and one of the other: the numbers alone do not tell
+    swapped[[6, 9]] = swapped[[9, 6]]
+    torn = nma.positions.copy()
+    torn[10] += 3.0
+    for numbers, positions in (
+        (nma.numbers, swapped),
+        (nma.numbers, torn),
+        (nma.numbers[::-1], nma.positions[::-1]),
+        (np.array([8, 1, 1]), np.array([[0.0, 0.0, 0.0], [0.97, 0.0, 0.0], [1.94, 0.0, 0.0]])),
+        (np.array([79]), np.zeros((1, 3))),
+    ):
+        assert kind_in_order(numbers, positions) == "other"

@@ -17,7 +17,7 @@ from hbcoop_dist.structures import (
     rotamers_of,
 )
 from hbcoop_dist.structures.build import build
-from hbcoop_dist.structures.measure import broken, dihedral, hbond_geometry, planarity
+from hbcoop_dist.structures.measure import bridges, broken, dihedral, hbond_geometry, planarity
 from hbcoop_dist.structures.structure import NMA_ATOMS
 from hbcoop_dist.structures.templates import nma, rotamer_of
 
@@ -101,3 +101,33 @@ def test_caps_are_arranged_as_designed() -> None:
 def test_wrong_questions_are_answered_clearly(call, words) -> None:
     with pytest.raises(ValueError, match=words):
         call()
+
+
+@pytest.mark.parametrize("capping", ["none", "water"])
+@pytest.mark.parametrize("pattern", ["arc", "linear"])
+def test_bridges_are_whole_where_a_chain_is_and_lost_where_it_broke(pattern, capping) -> None:
+    system = chain_system(pattern, 4, capping)
+    structure = build(system)
+    whole = bridges(structure, system.conformers)
+    assert len(whole) == 3 + (5 if capping == "water" else 0)
+    assert all(bridge.whole for bridge in whole)
+    assert all(structure.molecules[bridge.h] != structure.molecules[bridge.o] for bridge in whole)
+    assert {tuple(structure.numbers[[bridge.h, bridge.o]]) for bridge in whole} == {(1, 8)}
+    away = structure.positions + [0.0, 0.0, 2.0] * (structure.molecules == 1)[:, None]
+    torn = structure.with_positions(away)
+    assert [bridge.whole for bridge in bridges(torn, system.conformers)][:3] == [False, False, True]
+    assert broken(torn, system.conformers).startswith("H-bond 1 is lost")
+    other = tuple("anti" if conformer == "syn" else "syn" for conformer in system.conformers)
+    assert not any(bridge.whole for bridge in bridges(structure, other)[:3])
+
+
+@pytest.mark.parametrize("water", [1, 2, 3, 4])
+def test_a_bridge_of_a_cap_is_lost_with_its_water(water) -> None:
+    system = chain_system("arc", 2, "water")
+    structure = build(system)
+    away = structure.positions + [0.0, 0.0, 3.0] * (structure.molecules == 1 + water)[:, None]
+    moved = structure.with_positions(away)
+    lost = [bridge for bridge in bridges(moved, system.conformers) if not bridge.whole]
+    assert len(lost) == {1: 1, 2: 2, 3: 2, 4: 2}[water]
+    assert all(1 + water in structure.molecules[[bridge.h, bridge.o]] for bridge in lost)
+    assert broken(moved, system.conformers).startswith("cap is lost: water")
