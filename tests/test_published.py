@@ -15,10 +15,11 @@ import pytest
 import hbcoop_dist as hb
 from hbcoop_dist import analysis
 from hbcoop_dist.load_campaign import load_campaign
-from hbcoop_dist.store import verify
+from hbcoop_dist.store import open_systems, verify
 
 ROOT = Path(__file__).resolve().parents[1]
 STORE = ROOT / "store" / "nma.zarr.zip"
+FREE = ROOT / "store" / "free-dimers.zarr.zip"
 WITH_MODELS = ("many_body.py", "noise.py", "free_dimers.py")
 """They run models, and have tests of their own."""
 WRITERS = ("yardstick.py", "export_references.py", "headline.py")
@@ -73,6 +74,15 @@ def test_it_holds_what_its_campaigns_ask_for() -> None:
             assert not (asked == "pending").any(), entry.name
 
 
+def test_free_dimers_are_all_there_and_each_has_one_outcome() -> None:
+    systems = open_systems(FREE)
+    found = analysis.free_dimers(systems)
+    outcomes = ["kept", "turned", "stacked", "collapsed", "other", "reacted", "unconverged", "failed"]
+    assert (found["tried"] == 5).all()
+    assert (found[outcomes].sum(axis=1) == found["tried"]).all()
+    assert float(systems["max_force"].max()) < 1e-5
+
+
 def test_the_laws_hold_in_it() -> None:
     ds = analysis.done(hb.open_store(STORE))
     for model in ("amber14", "charmm36"):
@@ -89,4 +99,4 @@ def test_the_laws_hold_in_it() -> None:
 def test_every_script_runs_on_it_and_is_short(name: str, tmp_path: Path) -> None:
     path = ROOT / "analysis" / name
     assert len(path.read_text(encoding="utf-8").splitlines()) < 40
-    assert _python(path, STORE, folder=tmp_path)
+    assert _python(path, FREE if name == "figure_free.py" else STORE, folder=tmp_path)
