@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -130,6 +130,18 @@ class AniPotential:
             )
             for bound, free, pull in zip(np.split(network, ends), lone, pulls, strict=True)
         ]
+
+    def members(self) -> tuple[AniPotential, ...]:
+        """Each network of the ensemble alone; the mean of their energies is this potential's."""
+        return tuple(
+            replace(
+                self,
+                card=replace(self.card, name=f"{self.card.name} member {member}"),
+                parameter_hash=f"{self.parameter_hash}:{member}",
+                ensemble=self.ensemble.alone(member),
+            )
+            for member in range(self.ensemble.members)
+        )
 
     def _network(
         self, structures: Sequence[Structure], species: IntArray, forces: bool

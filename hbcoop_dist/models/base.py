@@ -171,7 +171,8 @@ class Potential(Protocol):
     """A loaded model. Batches in, one `Evaluation` per structure out, in order.
 
     An empty structure (no atoms) is never passed; the engine knows that it is zero. One that has a method
-    ``with_scratch(folder)`` is asked for a potential that may keep files there, which are never results.
+    ``with_scratch(folder)`` is asked for a potential that may keep files there, which are never results. One that is
+    the mean of several networks may have a method ``members()``, which gives each as a potential of its own.
     A batch gives what one structure at a time gives, to round-off.
     """
 
