@@ -1,0 +1,195 @@
+"""Noise floor: a model that keeps the contract is below its bounds, what is put in is found, members mean the model."""
+
+from __future__ import annotations
+
+import functools
+import runpy
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from wrapped import Wrapped
+
+from hbcoop_dist.engine import cooperativity, fragment_energies, noise
+from hbcoop_dist.engine.cooperativity import EV_TO_KCAL
+from hbcoop_dist.models import ani, available, card, load
+from hbcoop_dist.models.ani import AniPotential
+from hbcoop_dist.models.base import Evaluation, Potential
+from hbcoop_dist.references import bundled_geometry, read_reference_set
+from hbcoop_dist.structures import Structure, chain_system, monomer
+
+POINTS = 7
+"""Energies that Eq. 1 adds up: its noise is at most that many times one energy's."""
+ROTATION = 1e-7 * POINTS * EV_TO_KCAL
+BATCH = 1e-8 * POINTS * EV_TO_KCAL
+"""kcal/mol, from the contract's bounds of a float64 energy."""
+
+
+def bond_of(length: int, hbond: int) -> noise.Bond:
+    folder = bundled_geometry("nma-so3lr")
+    assert folder is not None
+    known, chain = read_reference_set(folder), chain_system("arc", length)
+    return noise.Bond(known.structure(chain), hbond, known.structure(chain.dimer(hbond)))
+
+
+BOND = bond_of(3, 1)
+
+_once = functools.cache(load)
+
+
+def loaded(name: str) -> Potential:
+    if not (here := available(card(name))):
+        pytest.skip(here.reason)
+    return _once(name)
+
+
+@pytest.fixture(scope="module", params=[one.name for one in ani.CARDS])
+def ensemble(request: pytest.FixtureRequest) -> AniPotential:
+    potential = loaded(request.param)
+    assert isinstance(potential, AniPotential)
+    return potential
+
+
+@pytest.mark.parametrize("name", ["so3lr", "ani-2x", "gfn2-xtb", "amber14", "amoeba2018", "toy"])
+def test_noise_of_float64_is_within_the_contract(name: str) -> None:
+    potential = loaded(name)
+    assert potential.card.dtype == "float64"
+    turned, batched = noise.under_rotation(potential, BOND), noise.under_batching(potential, BOND)
+    assert (turned.others.shape, batched.others.shape) == ((8,), (5,))
+    assert turned.value == pytest.approx(batched.value, abs=BATCH)
+    assert turned.largest < ROTATION
+    assert batched.largest < BATCH
+
+
+@pytest.mark.parametrize(("length", "hbond"), [(2, 1), (4, 2), (4, 3)])
+def test_the_value_is_equation_one(length: int, hbond: int) -> None:
+    bond, potential = bond_of(length, hbond), loaded("toy")
+    both = fragment_energies(potential, [bond.structure, bond.dimer])
+    expected = cooperativity(bond.structure, both[0], hbond, bond.dimer, both[1]).total
+    for spread in (noise.under_rotation(potential, bond), noise.under_batching(potential, bond)):
+        assert spread.value == pytest.approx(expected, abs=1e-9)
+        assert spread.others == pytest.approx(expected, abs=1e-9)
+
+
+def test_a_turn_moves_complex_and_dimer_alike() -> None:
+    turn = np.linalg.qr(np.random.default_rng(1).standard_normal((3, 3)))[0]
+    turned = BOND.turned(turn)
+    for one, before in ((turned.structure, BOND.structure), (turned.dimer, BOND.dimer)):
+        np.testing.assert_allclose(one.positions @ turn, before.positions, atol=1e-12)
+        assert np.abs(one.positions - before.positions).max() > 0.1
+
+
+class _Spoilt(Wrapped):
+    """A model whose energies depend on what they must not; the cube of a size is not additive over pairs."""
+
+    orientation = company = 0.0
+
+    def __init__(self, inner: Potential) -> None:
+        super().__init__(inner)
+        self.sizes: list[int] = []
+
+    def evaluate(
+        self, structures: Sequence[Structure], *, forces: bool = True, atom_energies: bool = False
+    ) -> list[Evaluation]:
+        self.sizes.append(len(structures))
+        found = self.inner.evaluate(structures, forces=forces, atom_energies=False)
+        wrong = [
+            self.orientation * float(np.ptp(one.positions[:, 0])) + self.company * (len(structures) > 1) * len(one) ** 3
+            for one in structures
+        ]
+        return [replace(one, energy=one.energy + more) for one, more in zip(found, wrong, strict=True)]
+
+
+@pytest.fixture
+def spoilt() -> _Spoilt:
+    wrapped = _Spoilt(loaded("toy"))
+    wrapped.card = replace(wrapped.card, atom_energies=False)
+    return wrapped
+
+
+def test_a_model_that_is_not_invariant_is_found_out(spoilt: _Spoilt) -> None:
+    spoilt.orientation = 1e-4
+    assert noise.under_rotation(spoilt, BOND).largest > 100 * ROTATION
+    assert noise.under_batching(spoilt, BOND).largest < BATCH
+
+
+def test_a_model_that_looks_at_the_batch_is_found_out(spoilt: _Spoilt) -> None:
+    spoilt.company = 1e-8
+    assert noise.under_batching(spoilt, BOND).largest > 100 * BATCH
+    assert noise.under_rotation(spoilt, BOND).largest < ROTATION
+
+
+def test_fragments_come_alone_together_and_in_between(spoilt: _Spoilt) -> None:
+    noise.under_batching(spoilt, BOND)
+    everything = sum(len(pieces) for pieces in BOND.pieces())
+    assert sum(spoilt.sizes) == 6 * everything
+    assert {1, everything} < set(spoilt.sizes)
+
+
+def test_float32_is_noisier_than_a_turn_and_still_small() -> None:
+    potential = loaded("so3lr")
+    found = noise.in_float_type(potential, load(replace(card("so3lr"), dtype="float32")), BOND)
+    assert ROTATION < found.largest < 0.05
+    assert found.others.shape == (9,)
+
+
+def test_the_same_float_type_adds_nothing_but_the_turn() -> None:
+    potential = loaded("gfn2-xtb")
+    assert noise.in_float_type(potential, potential, BOND).largest < ROTATION
+
+
+def test_members_mean_the_model_and_differ(ensemble: AniPotential) -> None:
+    found = noise.over_members(ensemble, BOND)
+    assert found is not None
+    assert found.others.shape == (8,)
+    assert found.others.mean() == pytest.approx(found.value, abs=BATCH)
+    assert np.unique(found.others.round(4)).size == 8
+    assert found.deviation > 1000 * BATCH
+
+
+def test_a_member_is_a_model_of_its_own(ensemble: AniPotential) -> None:
+    """Energies, atom energies and forces of the members mean those of the ensemble."""
+    structures = [monomer(), BOND.structure]
+    whole = ensemble.evaluate(structures, atom_energies=True)
+    alone = [member.evaluate(structures, atom_energies=True) for member in ensemble.members()]
+    for place, one in enumerate(whole):
+        mine = [found[place] for found in alone]
+        assert np.mean([each.energy for each in mine]) == pytest.approx(one.energy, rel=0, abs=1e-9)
+        for name, bound in (("atom_energies", 1e-9), ("forces", 1e-10)):
+            stacked = np.array([getattr(each, name) for each in mine])
+            np.testing.assert_allclose(stacked.mean(0), getattr(one, name), rtol=0, atol=bound)
+    assert len({member.parameter_hash for member in ensemble.members()} | {ensemble.parameter_hash}) == 9
+
+
+@pytest.mark.parametrize("name", ["amber14", "toy"])
+def test_what_is_no_ensemble_has_no_members(name: str) -> None:
+    assert noise.over_members(loaded(name), BOND) is None
+
+
+def test_a_spread_is_measured_from_its_value_and_around_its_mean() -> None:
+    found = noise.Spread(1.0, np.array([2.0, 4.0]))
+    assert found.largest == 3.0
+    assert found.deviation == pytest.approx(np.sqrt(2.0))
+
+
+def test_the_script_has_a_row_per_model_and_chain(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    script = str(Path(__file__).resolve().parents[2] / "analysis" / "noise.py")
+    monkeypatch.setattr(sys, "argv", ["noise", "toy", "amber14"])
+    runpy.run_path(script, run_name="__main__")
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()[3:]]
+    assert [row[:2] for row in rows] == [["toy", "3"], ["toy", "4"], ["amber14", "3"], ["amber14", "4"]]
+    assert max(float(row[3]) for row in rows) < ROTATION
+    assert max(float(row[4]) for row in rows) < BATCH
+    assert all(row[5:] == ["-", "-"] for row in rows)
+    for arguments, words in (
+        (["toy", "--length", "7"], "geometry nma-so3lr: expected arc chain of 7, found no"),
+        (["to"], "model 'to' is not known; near: toy"),
+    ):
+        monkeypatch.setattr(sys, "argv", ["noise", *arguments])
+        with pytest.raises(SystemExit, match=words):
+            runpy.run_path(script, run_name="__main__")
