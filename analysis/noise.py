@@ -16,7 +16,8 @@ from hbcoop_dist.structures import chain_system
 MODELS = ("so3lr", "ani-2x", "ani-1x", "ani-1ccx", "gfn2-xtb", "amber14", "amoeba2018")
 HEAD = """\
 kcal/mol, bare arc chains, middle H-bond (the first of three units). Largest change of dV in 8 random orientations, with
-the fragments in other batches, and in float32 in 9 orientations; standard deviation over the members of an ensemble.
+the fragments in other batches, and in float32 in 9 orientations; standard deviation over the members of an ensemble,
+of dV and of its electronic part.
 """
 
 
@@ -56,9 +57,10 @@ def _rows(name: str, spec: str | None, bonds: list[noise.Bond]) -> Iterator[dict
             "batch": noise.under_batching(potential, bond).largest,
             "float32": noise.in_float_type(potential, single, bond).largest if single else None,
         }
-        members = noise.over_members(potential, bond)
         cells = {key: "-" if value is None else f"{value:.0e}" for key, value in found.items()}
-        cells["ensemble"] = "-" if members is None else f"{members.deviation:.3f}"
+        for column, one in (("ensemble", bond), ("electronic", bond.rigid())):
+            members = noise.over_members(potential, one)
+            cells[column] = "-" if members is None else f"{members.deviation:.3f}"
         value = noise.cooperative_energies(potential, [bond])[0]
         yield {"model": name, "n": len(bond.structure.units), "dV": f"{value:.4f}"} | cells
 

@@ -8,7 +8,7 @@ the last is how little the training data decide.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +40,10 @@ class Bond:
     structure: Structure
     hbond: int
     dimer: Structure
+
+    def rigid(self) -> Bond:
+        """The same with the dimer as it is in the complex, which leaves the electronic part of dV."""
+        return replace(self, dimer=self.structure.subset(fragments_of(self.structure, self.hbond)["AB"]))
 
     def pieces(self) -> tuple[tuple[Molecules, ...], tuple[Molecules, ...]]:
         """Fragments that Eq. 1 takes from the complex, and from the dimer."""
@@ -169,7 +173,8 @@ def in_float_type(potential: Potential, other: Potential, bond: Bond, *, turns: 
 def over_members(potential: Potential, bond: Bond) -> Spread | None:
     """dV of a bond by each member of an ensemble; None where the model is none.
 
-    Eq. 1 is linear: the members' mean is the model's own value, at one geometry.
+    Eq. 1 is linear: the members' mean is the model's own value, at geometries that are one for all and no member's own.
+    Where members disagree on the dimer, the geometric part shows it; `Bond.rigid` leaves that out.
     """
     if not hasattr(potential, "members"):
         return None

@@ -74,6 +74,15 @@ def test_the_value_is_equation_one(length: int, hbond: int) -> None:
         assert spread.others == pytest.approx(expected, abs=1e-9)
 
 
+@pytest.mark.parametrize("hbond", [1, 2, 3])
+def test_a_rigid_bond_has_the_electronic_part_only(hbond: int) -> None:
+    bond, potential = bond_of(4, hbond), loaded("toy")
+    both = fragment_energies(potential, [bond.structure, bond.dimer])
+    expected = cooperativity(bond.structure, both[0], hbond, bond.dimer, both[1]).electronic
+    (found,) = noise.cooperative_energies(potential, [bond.rigid()])
+    assert found == pytest.approx(expected, abs=1e-9)
+
+
 def test_a_turn_moves_complex_and_dimer_alike() -> None:
     turn = np.linalg.qr(np.random.default_rng(1).standard_normal((3, 3)))[0]
     turned = BOND.turned(turn)
@@ -181,11 +190,11 @@ def test_the_script_has_a_row_per_model_and_chain(
     script = str(Path(__file__).resolve().parents[2] / "analysis" / "noise.py")
     monkeypatch.setattr(sys, "argv", ["noise", "toy", "amber14"])
     runpy.run_path(script, run_name="__main__")
-    rows = [line.split() for line in capsys.readouterr().out.splitlines()[3:]]
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()[4:]]
     assert [row[:2] for row in rows] == [["toy", "3"], ["toy", "4"], ["amber14", "3"], ["amber14", "4"]]
     assert max(float(row[3]) for row in rows) < ROTATION
     assert max(float(row[4]) for row in rows) < BATCH
-    assert all(row[5:] == ["-", "-"] for row in rows)
+    assert all(row[5:] == ["-", "-", "-"] for row in rows)
     for arguments, words in (
         (["toy", "--length", "7"], "geometry nma-so3lr: expected arc chain of 7, found no"),
         (["to"], "model 'to' is not known; near: toy"),
