@@ -9,7 +9,7 @@ import typer
 
 from hbcoop_dist.references import read_references
 from hbcoop_dist.report import FORMATS, REFERENCE, build_report, write_report
-from hbcoop_dist.store import open_store
+from hbcoop_dist.store import has_systems, open_store, open_systems
 
 
 def report(
@@ -37,7 +37,9 @@ def report(
         raise typer.BadParameter(f"--output: expected an existing folder, found {output.absolute().parent}")
     known = None if references is None else read_references(references)
     try:
-        made = build_report(open_store(store), title, reference, known)
+        made = build_report(
+            open_store(store), title, reference, known, open_systems(store) if has_systems(store) else None
+        )
     except ValueError as error:
         raise typer.BadParameter(f"--{error}") from None
     try:

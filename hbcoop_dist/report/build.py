@@ -24,6 +24,7 @@ from hbcoop_dist.report.tables import (
     failures_table,
     provenance_table,
     published_table,
+    systems_table,
     yardstick_tables,
 )
 
@@ -35,7 +36,11 @@ _OURS = "the instrument: hbcoop_dist, with the version that the provenance gives
 
 
 def build_report(
-    ds: xr.Dataset, name: str = "", reference: str = REFERENCE, references: xr.Dataset | None = None
+    ds: xr.Dataset,
+    name: str = "",
+    reference: str = REFERENCE,
+    references: xr.Dataset | None = None,
+    systems: xr.Dataset | None = None,
 ) -> Report:
     """Words, tables and figures of a store.
 
@@ -49,6 +54,8 @@ def build_report(
         Level of theory that models are compared with.
     references : xarray.Dataset, optional
         Reference energies; the bundled ones (`hbcoop_dist.references`) when not given.
+    systems : xarray.Dataset, optional
+        The store's marked systems (`hbcoop_dist.store.open_systems`).
 
     Raises
     ------
@@ -66,6 +73,7 @@ def build_report(
         published_table(ds),
         growth_table(ds),
         dimer_table(ds),
+        None if systems is None else systems_table(systems),
         convergence_table(ds),
         failures_table(ds),
         provenance_table(ds),

@@ -52,8 +52,9 @@ def _cells(ds: xr.Dataset) -> Iterator[str]:
     counts = pd.Series(readable(ds)["status"].values.ravel()).value_counts()
     asked = int(counts.sum() - counts.get("skipped", 0))
     rest = ", ".join(f"{count} {status}" for status, count in counts.items() if status not in ("done", "skipped"))
+    many = "" if ds.sizes["model"] == 1 else "s"
     yield (
-        f"{ds.sizes['model']} models, {asked} chains asked for: {counts.get('done', 0)} done"
+        f"{ds.sizes['model']} model{many}, {asked} chains asked for: {counts.get('done', 0)} done"
         + (f", {rest}." if rest else ".")
     )
 

@@ -139,6 +139,27 @@ def failures_table(ds: xr.Dataset) -> Table | None:
     return Table("not-done", "What is not done, and why", words, pd.DataFrame(rows), 0)
 
 
+def systems_table(systems: xr.Dataset) -> Table:
+    """Marked systems, one row per model and system.
+
+    Parameters
+    ----------
+    systems : xarray.Dataset
+        What `hbcoop_dist.store.open_systems` gives.
+    """
+    names = ["status", "cooperative_energy", "interaction_energy", "interaction_energy_dimer", "distance", "reason"]
+    found = readable(systems)[names]
+    known = found["status"] == "done"
+    found = found.assign({name: found[name].where(known) for name in names if found[name].dtype.kind == "f"})
+    frame = found.to_dataframe()[names].reset_index()
+    frame.columns = pd.Index([str(name).replace("_", " ") for name in frame.columns])
+    words = (
+        "Marked pairs A and B in any cluster: by how much their bond is stronger because the rest is there, and their "
+        "interaction energies in it and alone, kcal/mol; shortest distance between them, A."
+    )
+    return Table("systems", "Marked systems", words, frame)
+
+
 def provenance_table(ds: xr.Dataset) -> Table:
     """Which parameters and packages gave the numbers, by model."""
     found = readable(ds)
