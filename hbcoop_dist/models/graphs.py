@@ -47,10 +47,14 @@ class Graph:
 
 def join(structures: Sequence[Structure], cutoff: float) -> Graph:
     """Join structures into one graph; `cutoff` in A."""
-    sizes = tuple(len(structure) for structure in structures)
+    return join_arrays([one.positions for one in structures], [one.numbers for one in structures], cutoff)
+
+
+def join_arrays(places: Sequence[FloatArray], elements: Sequence[IntArray], cutoff: float) -> Graph:
+    """Join structures, given by their positions (A) and atomic numbers, into one graph; `cutoff` in A."""
+    sizes = tuple(len(one) for one in elements)
     starts = np.concatenate([[0], np.cumsum(sizes)])
-    positions = np.concatenate([structure.positions for structure in structures])
-    numbers = np.concatenate([structure.numbers for structure in structures])
+    positions, numbers = np.concatenate(places), np.concatenate(elements)
     pairs = np.concatenate([_all_pairs(n) + start for n, start in zip(sizes, starts, strict=False)], axis=1)
     distances = np.linalg.norm(positions[pairs[0]] - positions[pairs[1]], axis=1)
     return Graph(sizes, starts, positions, numbers, pairs, pairs[:, distances <= cutoff])

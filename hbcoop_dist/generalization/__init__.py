@@ -1,0 +1,1 @@
+"""The second kind of campaign: does long-range physics make force fields transfer?"""

@@ -1,0 +1,1 @@
+"""Long-range schemes: one file each, all behind the interface of `base`."""

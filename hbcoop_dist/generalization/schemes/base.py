@@ -1,0 +1,101 @@
+"""What a long-range scheme may do to a message-passing network; every method of the base does nothing.
+
+A network calls, on one batch and in this order: `embed` before its first layer, `after_layer` after each layer,
+`energy` at the end.  What a scheme has to remember between them goes into `memory`, which is new for every call of the
+network, so that a scheme has parameters and no state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+
+from hbcoop_dist.generalization.atoms import AtomBatch
+
+Memory = dict[str, torch.Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkShape:
+    """What a scheme is told of the network that it is part of.
+
+    Attributes
+    ----------
+    n_species : int
+    channels : int
+        Invariant features of an atom, the same in every layer.
+    n_layers : int
+    n_radial : int
+        Radial basis functions of an edge.
+    cutoff : float
+        A.
+    """
+
+    n_species: int
+    channels: int
+    n_layers: int
+    n_radial: int
+    cutoff: float
+
+
+@dataclass(frozen=True, slots=True)
+class LongRange:
+    """What a scheme adds.
+
+    Attributes
+    ----------
+    energy : (N,) tensor
+        Energy of every atom, eV; their sum over a structure is what the scheme adds to its energy.
+    charges : (N,) tensor or None
+        Partial charges, e.
+    """
+
+    energy: torch.Tensor
+    charges: torch.Tensor | None = None
+
+
+class Scheme(torch.nn.Module):
+    """A long-range scheme, as a part of a network; see the head of this file.
+
+    Class attributes
+    ----------------
+    name : str
+        As written in a spec.
+    extensive : bool
+        Whether the energy of molecules infinitely far apart is the sum of theirs alone.
+    reaches : bool
+        Whether it couples atoms farther apart than the network's layers do.
+    charges_wanted : bool
+        Whether reference charges of the training set, where there are some, go into its loss.
+    """
+
+    name: ClassVar[str] = "none"
+    extensive: ClassVar[bool] = True
+    reaches: ClassVar[bool] = False
+    charges_wanted: ClassVar[bool] = False
+
+    def __init__(self, shape: NetworkShape, options: Mapping[str, Any] | None = None) -> None:
+        super().__init__()
+        self.shape = shape
+        if options:
+            raise ValueError(f"scheme {self.name}: expected no options, found {', '.join(sorted(options))}")
+
+    def embed(self, features: torch.Tensor, batch: AtomBatch, memory: Memory) -> torch.Tensor:
+        """Features of atoms, (N, channels), before the first layer."""
+        del batch, memory
+        return features
+
+    def after_layer(
+        self, layer: int, features: torch.Tensor, radial: torch.Tensor, batch: AtomBatch, memory: Memory
+    ) -> torch.Tensor:
+        """Invariant features, (N, channels), after a layer (from 0); `radial`, (E, n_radial), ends at the cutoff."""
+        del layer, radial, batch, memory
+        return features
+
+    def energy(self, features: Sequence[torch.Tensor], batch: AtomBatch, memory: Memory) -> LongRange | None:
+        """What is added to the energy, from the invariant features after every layer; None for nothing."""
+        del features, batch, memory
+        return None
