@@ -25,7 +25,7 @@ from hbcoop_dist.models import load
 from hbcoop_dist.models.speed import rates
 from hbcoop_dist.structures import chain_system
 from hbcoop_dist.structures.build import build
-from hbcoop_dist.work import load_once
+from hbcoop_dist.work import load_once, working
 
 MODELS = ("so3lr", "ani-2x")
 LARGEST = 4096
@@ -64,7 +64,7 @@ def _campaign(model: str, longest: int, device: str) -> float:
     source = drawn.sources[model]
     load_once(source.card, source.path, device).evaluate([build(chain_system("arc", 2))])
     begun = time.perf_counter()
-    found = list(execute(drawn.batches, drawn.sources, drawn.spec.minimize, {}, SerialBackend(device)))
+    found = list(execute(drawn.batches, working(drawn.sources, drawn.spec.minimize), {}, SerialBackend(device)))
     seconds = time.perf_counter() - begun
     odd = sorted({result.status for result in found} - {"done"})
     print(f"    {len(drawn.batches)} batches, {len(found)} tasks" + (f", some {', '.join(odd)}" if odd else ""))

@@ -48,6 +48,7 @@ from hbcoop_dist.structures.build import build, crude_start, planar_torsions
 from hbcoop_dist.structures.fragments import distinct_fragments
 from hbcoop_dist.structures.measure import head_tail_contact
 from hbcoop_dist.tasks import Task
+from hbcoop_dist.work import working
 
 RESULTS = Path(__file__).with_suffix(".jsonl")
 LONGEST = 12
@@ -112,7 +113,7 @@ def campaign(
     work.out_of_plane = timed_modes  # type: ignore[assignment]
     timed.seconds, timed.calls = 0.0, 0
     begun = time.perf_counter()
-    found = execute(drawn.batches, drawn.sources, drawn.spec.minimize, {}, SerialBackend())
+    found = execute(drawn.batches, working(drawn.sources, drawn.spec.minimize), {}, SerialBackend())
     results = {result.key: result for result in found}
     return drawn, results, time.perf_counter() - begun, timed
 

@@ -41,6 +41,7 @@ from hbcoop_dist.clusters import usable_cores
 from hbcoop_dist.execute import SerialBackend, execute
 from hbcoop_dist.progress import Count
 from hbcoop_dist.store import journal_path
+from hbcoop_dist.work import working
 
 LINES = Path(__file__).with_suffix(".jsonl")
 GRID = {"patterns": ["arc", "linear"], "lengths": "2..12", "capping": ["none", "water"]}
@@ -100,7 +101,7 @@ def spec(models: int) -> CampaignSpec:
 def record_toy(scratch: Path) -> None:
     """Run the toy on the grid and keep its results by what was computed instead of by key."""
     drawn = hb.plan(CampaignSpec.model_validate({"campaign": "record", "models": ["toy"], **GRID}))
-    found = execute(drawn.batches, drawn.sources, drawn.spec.minimize, {}, SerialBackend())
+    found = execute(drawn.batches, working(drawn.sources, drawn.spec.minimize), {}, SerialBackend())
     recorded = {(drawn.tasks[one.key].kind, drawn.tasks[one.key].system): one for one in found}
     (scratch / "recorded.pickle").write_bytes(pickle.dumps(recorded))
 

@@ -64,7 +64,7 @@ from hbcoop_dist.ready import Offer
 from hbcoop_dist.run import task_results
 from hbcoop_dist.store import open_store
 from hbcoop_dist.tasks import Batch
-from hbcoop_dist.work import Work
+from hbcoop_dist.work import Work, working
 
 LINES = Path(__file__).with_suffix(".jsonl")
 SIZES = ((10_000, 16), (100_000, 200), (1_000_000, 1000))
@@ -348,7 +348,7 @@ def simulate(recorded: Recorded, cells: int, workers: int, per_job: int, first: 
     real = DaskBackend(client, cluster, drawn.sources, clock=clock.now, over=Tickets(clock, meter))
     backend = Metered(real, meter)
     left, said = len(drawn.tasks), 0
-    for results in turns(drawn.batches, drawn.sources, drawn.spec.minimize, {}, backend):
+    for results in turns(drawn.batches, working(drawn.sources, drawn.spec.minimize), {}, backend):
         left -= len(results)
         if client.batches >= said + SAY_BATCHES:
             said = client.batches

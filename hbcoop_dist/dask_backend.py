@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import operator
 import pickle
 import queue
 import time
@@ -17,14 +18,14 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from hbcoop_dist.clusters.choose_pools import pools_for
 from hbcoop_dist.clusters.pool_cluster import TICK_SECONDS, PoolCluster
-from hbcoop_dist.execute import Outcome
+from hbcoop_dist.execute import Outcome, Work
 from hbcoop_dist.failures import Failure, LostWorkerError
 from hbcoop_dist.pace import Pace
 from hbcoop_dist.ready import Offer
 from hbcoop_dist.results import TaskResult
 from hbcoop_dist.tasks import ModelSource
-from hbcoop_dist.work import Work, do_work
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -367,15 +368,8 @@ class DaskBackend:
         self._flying.clear()
 
 
-def pools_for(source: ModelSource, cluster: PoolCluster) -> tuple[str, ...]:
-    """Pools that can do a model: they have its environment, and GPUs exactly when it can use them, if any do."""
-    card = source.card
-    able = {name: jobs.pool for name, jobs in cluster.pools.items() if card.environment in jobs.pool.environments}
-    if not able and source.here:
-        # the driver's own Python has it, whatever it is called
-        able = {name: jobs.pool for name, jobs in cluster.pools.items() if jobs.pool.python is None}
-    fitting = tuple(name for name, pool in able.items() if pool.gpus == card.gpu)
-    return fitting or tuple(able)
+do_work: Callable[[Work], list[TaskResult]] = operator.methodcaller("do")
+"""Does a batch; benchmarks put something that costs nothing in its place."""
 
 
 def _do(do: Callable[[Work], list[TaskResult]], work: bytes) -> bytes:

@@ -7,17 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Generator, Iterable, Mapping
 from contextlib import closing
+from typing import Any
 
 import numpy as np
 
 from hbcoop_dist.ahead import ahead
 from hbcoop_dist.engine import State
-from hbcoop_dist.execute import Backend, SerialBackend, turns
-from hbcoop_dist.plan import Plan
+from hbcoop_dist.execute import Backend, MakeWork, SerialBackend, turns
 from hbcoop_dist.restart import RestartFolder
 from hbcoop_dist.results import TaskResult
 from hbcoop_dist.store import Journal
-from hbcoop_dist.tasks import Batch
+from hbcoop_dist.tasks import AnyTask, Batch
 
 TURNS_AHEAD = 16
 """Turns of results that may wait to be written: a driver that is killed loses them, and they are in memory."""
@@ -45,19 +45,23 @@ class Driver:
         return self._backend().flying
 
     def compute(
-        self, plan: Plan, needed: Collection[str], known: Mapping[str, TaskResult], idle: Callable[[], None]
+        self,
+        planned: Iterable[Batch[Any]],
+        make: MakeWork,
+        needed: Collection[str],
+        known: Mapping[str, TaskResult],
+        idle: Callable[[], None],
     ) -> Generator[list[TaskResult]]:
         """Results of the needed tasks of a plan that are not known, as they come; who stops early has to close it."""
         batches = [
-            Batch(batch.name, batch.model, kept)
-            for batch in plan.batches
+            batch.part(batch.name, kept)
+            for batch in planned
             if (kept := tuple(task for task in batch.tasks if task.key in needed))
         ]
         backend = self._backend()
 
         def arriving(rest: Callable[[], None] = lambda: None) -> Generator[list[TaskResult]]:
-            work = (batches, plan.sources, plan.spec.minimize, known, backend)
-            return turns(*work, scratch=self._scratch, idle=rest)
+            return turns(batches, make, known, backend, scratch=self._scratch, idle=rest)
 
         # in this process work and writing take turns anyhow
         there = isinstance(backend, SerialBackend)
@@ -85,7 +89,7 @@ def _joined(groups: Generator[list[list[TaskResult]]]) -> Generator[list[TaskRes
             yield [result for results in group for result in results]
 
 
-def with_inputs(plan: Plan, keys: Iterable[str]) -> set[str]:
+def with_inputs(tasks: Mapping[str, AnyTask], keys: Iterable[str]) -> set[str]:
     """These tasks and everything they start from."""
     needed: set[str] = set()
     stack = list(keys)
@@ -93,5 +97,5 @@ def with_inputs(plan: Plan, keys: Iterable[str]) -> set[str]:
         key = stack.pop()
         if key not in needed:
             needed.add(key)
-            stack += plan.tasks[key].inputs
+            stack += tasks[key].inputs
     return needed

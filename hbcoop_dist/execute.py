@@ -9,15 +9,13 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from itertools import chain
-from typing import Protocol
+from typing import Any, Protocol
 
-from hbcoop_dist.campaign import Minimize
 from hbcoop_dist.failures import Failure
 from hbcoop_dist.held import Held
 from hbcoop_dist.ready import Offer, Order, ReadyQueue, Waiting
 from hbcoop_dist.results import Status, TaskResult
-from hbcoop_dist.tasks import Batch, ModelSource, Task
-from hbcoop_dist.work import Work, do_work
+from hbcoop_dist.tasks import AnyTask, Batch
 
 Outcome = list[TaskResult] | Failure | BaseException
 
@@ -28,6 +26,21 @@ EXPIRED_TRIES, EXPIRED_TRIES_ALONE = 3, 10
 quarantined: a long minimisation goes on from where it was, so for that one it may well take several jobs."""
 FAILURE_TRIES = 2
 """How often a task that stands alone may fail, each time on another host, before that is its result."""
+
+
+class Work(Protocol):
+    """One batch with all that a worker needs to do it; it goes to workers as it is."""
+
+    @property
+    def batch(self) -> Batch[Any]: ...
+
+    def do(self) -> list[TaskResult]:
+        """Results in the order of the batch's tasks; raises what stops the batch as a whole."""
+        ...
+
+
+MakeWork = Callable[[Batch[Any], Mapping[str, TaskResult], str, str | None], Work]
+"""(Batch, results of the tasks outside it that it needs, device, folder of restart files) -> Work."""
 
 
 class Backend(Protocol):
@@ -76,7 +89,7 @@ class SerialBackend:
         del seconds
         number, work = self._waiting.popleft()
         try:
-            return number, do_work(work)
+            return number, work.do()
         except Exception as error:  # noqa: BLE001  any failure is a row, not a crash
             return number, error
 
@@ -85,9 +98,8 @@ class SerialBackend:
 
 
 def execute(
-    batches: Iterable[Batch],
-    sources: Mapping[str, ModelSource],
-    minimize: Minimize,
+    batches: Iterable[Batch[Any]],
+    make: MakeWork,
     known: Mapping[str, TaskResult],
     backend: Backend,
     *,
@@ -95,14 +107,13 @@ def execute(
     idle: Callable[[], None] = lambda: None,
 ) -> Iterator[TaskResult]:
     """Do all tasks of the batches that have no result yet, as `turns` does, and hand the results out one by one."""
-    found = turns(batches, sources, minimize, known, backend, scratch=scratch, idle=idle)
+    found = turns(batches, make, known, backend, scratch=scratch, idle=idle)
     return chain.from_iterable(found)
 
 
 def turns(
-    batches: Iterable[Batch],
-    sources: Mapping[str, ModelSource],
-    minimize: Minimize,
+    batches: Iterable[Batch[Any]],
+    make: MakeWork,
     known: Mapping[str, TaskResult],
     backend: Backend,
     *,
@@ -115,8 +126,8 @@ def turns(
     ----------
     batches : iterable of Batch
         In an order in which inputs come before what needs them; it is the order in which ready batches are done.
-    sources : mapping of str to ModelSource
-    minimize : Minimize
+    make : callable
+        Makes the work of a batch.
     known : mapping of str to TaskResult
         Results from earlier; their tasks are left out. One is looked up only when a batch needs it.
     backend : Backend
@@ -130,7 +141,7 @@ def turns(
     list of TaskResult
         Results, failed tasks too, of all the batches that were over at this moment: one fsync keeps them all.
     """
-    state = _State(batches, sources, minimize, known, scratch)
+    state = _State(batches, make, known, scratch)
     while state.queue or state.flying:
         state.submit_ready(backend)
         if not state.flying and not state.queue.ready:
@@ -154,13 +165,12 @@ class _State:
 
     def __init__(
         self,
-        batches: Iterable[Batch],
-        sources: Mapping[str, ModelSource],
-        minimize: Minimize,
+        batches: Iterable[Batch[Any]],
+        make: MakeWork,
         known: Mapping[str, TaskResult],
         scratch: str | None,
     ) -> None:
-        self._sources, self._minimize, self._scratch = sources, minimize, scratch
+        self._make, self._scratch = make, scratch
         self._held = Held(known.__getitem__)
         self._tries: Counter[str] = Counter()
         self._expired: Counter[str] = Counter()
@@ -170,9 +180,9 @@ class _State:
         for number, batch in enumerate(batches):
             rest = tuple(task for task in batch.tasks if task.key not in known)
             if rest:
-                self._add((number,), Batch(batch.name, batch.model, rest))
+                self._add((number,), batch.part(batch.name, rest))
 
-    def _add(self, order: Order, batch: Batch, avoid: frozenset[str] = frozenset()) -> None:
+    def _add(self, order: Order, batch: Batch[Any], avoid: frozenset[str] = frozenset()) -> None:
         self._held.need(self.queue.add(order, batch, avoid).inputs)
 
     def submit_ready(self, backend: Backend) -> None:
@@ -182,8 +192,7 @@ class _State:
                 continue
             batch, inputs = ready.batch, {key: self._held[key] for key in ready.inputs}
             self.flying[self._ticket] = ready, offer
-            work = Work(batch, self._sources[batch.model], self._minimize, inputs, offer.device, self._scratch)
-            backend.submit(self._ticket, work, offer)
+            backend.submit(self._ticket, self._make(batch, inputs, offer.device, self._scratch), offer)
             self._ticket += 1
 
     def over(self, ticket: int, outcome: Outcome) -> list[TaskResult]:
@@ -237,18 +246,18 @@ class _State:
         return _failed(done.batch, "quarantined" if lost else "failed", failure.reason)
 
 
-def _split(batch: Batch) -> list[Batch]:
+def _split(batch: Batch[Any]) -> list[Batch[Any]]:
     """One batch per geometry: a minimisation stays with the fragment energies that need it."""
-    groups: dict[str, list[Task]] = {}
+    groups: dict[str, list[AnyTask]] = {}
     own = {task.key for task in batch.tasks}
     for task in batch.tasks:
         leader = task.geometry if task.geometry in own and task.geometry is not None else task.key
         groups.setdefault(leader, []).append(task)
     return [
-        Batch(f"{batch.name}.{number}" if len(groups) > 1 else batch.name, batch.model, tuple(tasks))
+        batch.part(f"{batch.name}.{number}" if len(groups) > 1 else batch.name, tasks)
         for number, tasks in enumerate(groups.values(), 1)
     ]
 
 
-def _failed(batch: Batch, status: Status, reason: str) -> list[TaskResult]:
+def _failed(batch: Batch[Any], status: Status, reason: str) -> list[TaskResult]:
     return [TaskResult(task.key, status, reason) for task in batch.tasks]

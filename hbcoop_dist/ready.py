@@ -9,6 +9,7 @@ import heapq
 from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Any
 
 from hbcoop_dist.tasks import Batch
 
@@ -21,7 +22,7 @@ class Waiting:
     """A batch that waits for `missing` of its inputs, and is not done again on the hosts that it failed on."""
 
     order: Order
-    batch: Batch
+    batch: Batch[Any]
     inputs: tuple[str, ...]
     missing: int = 0
     avoid: frozenset[str] = field(default=frozenset(), compare=False)
@@ -82,7 +83,7 @@ class ReadyQueue:
         self._left = 0
         self.ready: Mapping[str, int] = MappingProxyType(self._counts)
 
-    def add(self, order: Order, batch: Batch, avoid: frozenset[str] = frozenset()) -> Waiting:
+    def add(self, order: Order, batch: Batch[Any], avoid: frozenset[str] = frozenset()) -> Waiting:
         """Take a batch; orders are different from one another."""
         waiting = Waiting(order, batch, batch.inputs, avoid=avoid)
         for key in waiting.inputs:

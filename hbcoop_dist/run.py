@@ -40,6 +40,7 @@ from hbcoop_dist.store.errors import writing
 from hbcoop_dist.survey import FINAL, Survey, labels_of, survey
 from hbcoop_dist.system_cells import SystemCells
 from hbcoop_dist.tasks import PROTOCOL_VERSION
+from hbcoop_dist.work import working
 
 SWITCH_SECONDS = 0.0005
 """How long one thread of the driver may keep the others waiting. With Python's 5 ms a worker waited 59 ms for its next
@@ -167,12 +168,15 @@ def _settled(plan: Plan, driver: Driver, display: Display) -> Plan:
     """The plan with the rotamers that are chosen by energy; what cannot be chosen now stays a question."""
     if not plan.questions:
         return plan
-    needed = with_inputs(plan, (key for keys in plan.questions.values() for key in keys))
+    needed = with_inputs(plan.tasks, (key for keys in plan.questions.values() for key in keys))
     known = Earlier(driver.journal, needed)
+    make = working(plan.sources, plan.spec.minimize)
     if left := len(needed) - len(known):
         display.say(f"choosing rotamers of {len(plan.questions)} cells by the energies of short chains")
         count = Count(len(plan.questions), tasks=left)
-        with contextlib.closing(driver.compute(plan, needed, known, lambda: display.show(count))) as arriving:
+        with contextlib.closing(
+            driver.compute(plan.batches, make, needed, known, lambda: display.show(count))
+        ) as arriving:
             for results in arriving:
                 count.tasks -= len(results)
                 count.running = driver.running
@@ -260,9 +264,10 @@ class _Run:
     def compute(self, driver: Driver, display: Display) -> None:
         """Do every task the cells of this run need; write each cell as soon as its last task is over."""
         wanted = (key for cell in self.todo for key in self.plan.cell_tasks[cell].keys)
-        needed = with_inputs(self.plan, chain(wanted, self.systems.keys))
+        needed = with_inputs(self.plan.tasks, chain(wanted, self.systems.keys))
         known = Earlier(self.journal, needed - self.again)
         driver.go_on(needed & self.again)
+        make = working(self.plan.sources, self.plan.spec.minimize)
         count = Count(len(self.todo) + len(self.systems.todo), tasks=len(needed) - len(known))
         cells = Cells(self.plan, self.todo, known)
         display.show(count)
@@ -278,7 +283,7 @@ class _Run:
             display.show(count)
 
         # closed before the cluster is, whatever happens: it hands out batches in a thread of its own
-        with contextlib.closing(driver.compute(self.plan, needed, known, idle)) as arriving:
+        with contextlib.closing(driver.compute(self.plan.batches, make, needed, known, idle)) as arriving:
             for results in arriving:
                 count.tasks -= len(results)
                 count.running = driver.running

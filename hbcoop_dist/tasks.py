@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Generic, Literal, Protocol
+
+from typing_extensions import TypeVar
 
 from hbcoop_dist.campaign import Minimize
 from hbcoop_dist.models.base import ModelCard
@@ -98,13 +100,33 @@ class Task:
         return tuple(dict.fromkeys((*self.monomers, *(key for key, _ in self.seeds), *own)))
 
 
+class AnyTask(Protocol):
+    """What it takes to hand a task out, whatever kind of campaign it is of."""
+
+    @property
+    def key(self) -> str: ...
+
+    @property
+    def geometry(self) -> str | None:
+        """Key of the task that it stays with when its batch is split."""
+        ...
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Keys of the tasks whose results this one needs, each once."""
+        ...
+
+
+AnyTaskT = TypeVar("AnyTaskT", bound=AnyTask, default=Task)
+
+
 @dataclass(frozen=True, slots=True)
-class Batch:
+class Batch(Generic[AnyTaskT]):
     """Tasks of one model that one worker does in one go, in order."""
 
     name: str
     model: str
-    tasks: tuple[Task, ...]
+    tasks: tuple[AnyTaskT, ...]
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -112,10 +134,9 @@ class Batch:
         own = {task.key for task in self.tasks}
         return tuple(dict.fromkeys(key for task in self.tasks for key in task.inputs if key not in own))
 
-    @property
-    def n_atoms(self) -> int:
-        """Atoms of all the structures the batch minimises or evaluates."""
-        return sum(task.system.n_atoms for task in self.tasks if task.kind != "energies" or task.geometry is None)
+    def part(self, name: str, tasks: Iterable[AnyTaskT]) -> Batch[AnyTaskT]:
+        """Some of its tasks, under another name."""
+        return replace(self, name=name, tasks=tuple(tasks))
 
 
 MODEL, GEOMETRY = "@model", "@geometry"

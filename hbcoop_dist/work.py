@@ -10,7 +10,7 @@ import contextlib
 import json
 import socket
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -71,6 +71,19 @@ class Work:
     inputs: Mapping[str, TaskResult]
     device: str = "cpu"
     scratch: str | None = None
+
+    def do(self) -> list[TaskResult]:
+        """Results in the order of the batch's tasks."""
+        return do_work(self)
+
+
+def working(sources: Mapping[str, ModelSource], minimize: Minimize) -> Callable[..., Work]:
+    """What makes the work of a batch of these models (`execute.MakeWork`)."""
+
+    def make(batch: Batch, inputs: Mapping[str, TaskResult], device: str, scratch: str | None) -> Work:
+        return Work(batch, sources[batch.model], minimize, inputs, device, scratch)
+
+    return make
 
 
 @dataclass(frozen=True, slots=True)

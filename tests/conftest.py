@@ -15,6 +15,7 @@ from hbcoop_dist.campaign import CampaignSpec
 from hbcoop_dist.execute import SerialBackend, execute
 from hbcoop_dist.plan import Plan, plan
 from hbcoop_dist.results import Record, TaskResult
+from hbcoop_dist.work import working
 
 # Before any numerical library is imported: more threads make small calls slower.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -45,6 +46,6 @@ def compute() -> Callable[..., Computed]:
 
 
 def _compute(drawn: Plan) -> Computed:
-    found = execute(drawn.batches, drawn.sources, drawn.spec.minimize, {}, SerialBackend())
+    found = execute(drawn.batches, working(drawn.sources, drawn.spec.minimize), {}, SerialBackend())
     results = {result.key: result for result in found}
     return drawn, results, [cell_record(drawn, cell, results.__getitem__) for cell in drawn.cell_tasks]

@@ -14,6 +14,7 @@ from hbcoop_dist.execute import SerialBackend, execute
 from hbcoop_dist.plan import Plan
 from hbcoop_dist.results import TaskResult
 from hbcoop_dist.store import Journal
+from hbcoop_dist.work import working
 
 
 def draw(**fields: Any) -> Plan:
@@ -27,7 +28,7 @@ def drawn() -> Plan:
 
 @pytest.fixture(scope="module")
 def results(drawn: Plan) -> list[TaskResult]:
-    return list(execute(drawn.batches, drawn.sources, drawn.spec.minimize, {}, SerialBackend()))
+    return list(execute(drawn.batches, working(drawn.sources, drawn.spec.minimize), {}, SerialBackend()))
 
 
 def test_every_cell_comes_once_and_nothing_of_a_written_model_stays(drawn: Plan, results: list[TaskResult]) -> None:

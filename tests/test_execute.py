@@ -21,7 +21,7 @@ from hbcoop_dist.plan import Plan
 from hbcoop_dist.ready import Offer, ReadyQueue
 from hbcoop_dist.results import TaskResult
 from hbcoop_dist.tasks import Batch, Task
-from hbcoop_dist.work import Work
+from hbcoop_dist.work import Work, working
 
 
 def draw(**fields: Any) -> Plan:
@@ -46,7 +46,7 @@ class Failing(SerialBackend):
 
 
 def done(drawn: Plan, backend: SerialBackend, known: dict[str, TaskResult] | None = None) -> dict[str, TaskResult]:
-    found = execute(drawn.batches, drawn.sources, drawn.spec.minimize, known or {}, backend)
+    found = execute(drawn.batches, working(drawn.sources, drawn.spec.minimize), known or {}, backend)
     return {result.key: result for result in found}
 
 
@@ -128,7 +128,7 @@ def test_a_batch_that_no_walltime_has_room_for_is_split_and_its_guilty_task_quar
     whole = Batch("trimers", "toy", one.tasks + other.tasks)
     ends = LostWorkerError("the walltime ended of worker main-1", blamed=False, expired=True)
     endless = Failing(lambda work, _: ends if trimer in [t.key for t in work.batch.tasks] else None)
-    found = execute([*first, whole], drawn.sources, drawn.spec.minimize, {}, endless)
+    found = execute([*first, whole], working(drawn.sources, drawn.spec.minimize), {}, endless)
     results = {result.key: result for result in found}
     assert results[trimer].reason == "lost worker: the walltime ended of worker main-1, 10 times"
     quarantined = {key for key, result in results.items() if result.status == "quarantined"}
@@ -222,7 +222,7 @@ def test_a_worker_goes_on_with_its_model_and_a_new_one_takes_a_model_that_nobody
 def test_tasks_whose_inputs_nobody_computes_fail_instead_of_waiting() -> None:
     drawn = draw(lengths=[3])
     orphan = [batch for batch in drawn.batches if batch.inputs]
-    found = execute(orphan, drawn.sources, drawn.spec.minimize, {}, SerialBackend())
+    found = execute(orphan, working(drawn.sources, drawn.spec.minimize), {}, SerialBackend())
     assert {r.status for r in found} == {"failed"}
 
 
@@ -241,7 +241,7 @@ def test_a_model_that_is_over_leaves_nothing_in_memory() -> None:
     drawn = draw(lengths="2..5", models=["toy", "toy-additive"])
     alive: weakref.WeakSet[Kept] = weakref.WeakSet()
     left = sum(task.model == "toy" for task in drawn.tasks.values())
-    going = turns(drawn.batches, drawn.sources, drawn.spec.minimize, {}, Keeping(alive))
+    going = turns(drawn.batches, working(drawn.sources, drawn.spec.minimize), {}, Keeping(alive))
     turn: list[TaskResult] = []
     while left:
         turn = next(going)
@@ -284,7 +284,7 @@ def test_a_turn_costs_what_it_changes(monkeypatch: pytest.MonkeyPatch) -> None:
         looks.clear()
         many = [Batch(f"{n} {b.name}", b.model, renamed(b, n)) for n in range(models) for b in drawn.batches]
         backend = Instant()
-        results = list(execute(many, drawn.sources, drawn.spec.minimize, {}, backend))
+        results = list(execute(many, working(drawn.sources, drawn.spec.minimize), {}, backend))
         assert len(results) == models * len(drawn.tasks)
         assert backend.submitted == len(many)
         counts.append(len(looks))

@@ -19,6 +19,7 @@ from hbcoop_dist.models.base import Evaluation
 from hbcoop_dist.restart import RestartFolder
 from hbcoop_dist.results import TaskResult
 from hbcoop_dist.structures import Structure
+from hbcoop_dist.work import working
 
 STATE = State(np.arange(3.0), np.eye(2), -1.5, np.ones((4, 3)), 0.05, 0.15, 3, 7)
 
@@ -52,7 +53,7 @@ def campaign(scratch: Path, monkeypatch: pytest.MonkeyPatch, dies_at: int) -> tu
     results: dict[str, TaskResult] = {}
     try:
         for result in execute(
-            drawn.batches, drawn.sources, drawn.spec.minimize, {}, SerialBackend(), scratch=str(scratch)
+            drawn.batches, working(drawn.sources, drawn.spec.minimize), {}, SerialBackend(), scratch=str(scratch)
         ):
             results[result.key] = result
     except Killed:

@@ -18,6 +18,7 @@ from hbcoop_dist.structures.bodies import acceptor_body, donor_body
 from hbcoop_dist.structures.build import crude_start, structure_of, tree_of
 from hbcoop_dist.structures.measure import head_tail_contact
 from hbcoop_dist.structures.templates import acceptor_water, donor_water
+from hbcoop_dist.work import working
 
 Done = tuple[Plan, dict[str, TaskResult]]
 
@@ -32,7 +33,7 @@ def done() -> Done:
         "capping": ["none", "water"],
     }
     drawn = plan(CampaignSpec.model_validate(fields))
-    found = execute(drawn.batches, drawn.sources, drawn.spec.minimize, {}, SerialBackend())
+    found = execute(drawn.batches, working(drawn.sources, drawn.spec.minimize), {}, SerialBackend())
     return drawn, {result.key: result for result in found}
 
 
@@ -105,7 +106,9 @@ def test_a_failed_rung_is_no_loss(done: Done) -> None:
     )
     known = {**results, five: TaskResult(five, "failed", "lost")}
     del known[six]
-    again = {r.key: r for r in execute(drawn.batches, drawn.sources, drawn.spec.minimize, known, SerialBackend())}
+    again = {
+        r.key: r for r in execute(drawn.batches, working(drawn.sources, drawn.spec.minimize), known, SerialBackend())
+    }
     assert again[six].status == "done"
     assert again[six].data["energy"] == pytest.approx(results[six].data["energy"], abs=1e-8)
 

@@ -22,6 +22,7 @@ from hbcoop_dist.execute import SerialBackend, execute
 from hbcoop_dist.load_campaign import load_campaign
 from hbcoop_dist.models import ModelError, broken_families, card, check, identity, load, registry
 from hbcoop_dist.plan import plan
+from hbcoop_dist.work import working
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 CAMPAIGN = "campaign: private\nmodels: [{name}]\nlengths: [2, 3]\n"
@@ -59,7 +60,7 @@ def test_what_is_made_keeps_the_contract_and_finishes_a_campaign(made: NewModel,
     assert card(made.name).packages == (made.name, "numpy")
     (tmp_path / "spec.yaml").write_text(CAMPAIGN.format(name=made.name))
     drawn = plan(load_campaign(tmp_path / "spec.yaml"))
-    results = list(execute(drawn.batches, drawn.sources, drawn.spec.minimize, {}, SerialBackend()))
+    results = list(execute(drawn.batches, working(drawn.sources, drawn.spec.minimize), {}, SerialBackend()))
     assert results
     assert {result.status for result in results} == {"done"}
 
