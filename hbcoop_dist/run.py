@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -14,24 +13,22 @@ from pathlib import Path
 
 from hbcoop_dist.campaign import Cell
 from hbcoop_dist.choose_rotamers import choose_rotamers
-from hbcoop_dist.clusters import ClusterError, ClusterProfile, check_device, local_profile
-from hbcoop_dist.clusters.step_job import require_allocation
+from hbcoop_dist.clusters import ClusterProfile, check_device, local_profile
 from hbcoop_dist.complete import Cells, Earlier
 from hbcoop_dist.drive import Driver, with_inputs
-from hbcoop_dist.execute import Backend, SerialBackend
-from hbcoop_dist.heartbeat import Heartbeat, Progress, read_progress
+from hbcoop_dist.heartbeat import Heartbeat, read_progress
 from hbcoop_dist.identities import compare_identities, earlier_identities
 from hbcoop_dist.plan import Plan
 from hbcoop_dist.plan import plan as make_plan
 from hbcoop_dist.progress import Count, Display, default_display
 from hbcoop_dist.results import CELL_DIMS, TaskResult
+from hbcoop_dist.start_backend import dask_backend, require_pools, serial_backend
 from hbcoop_dist.store import (
     Journal,
     Labels,
     Layout,
     StoreLock,
     StoreWriter,
-    logs_path,
     prepare_store,
     progress_path,
     scratch_path,
@@ -39,12 +36,7 @@ from hbcoop_dist.store import (
 from hbcoop_dist.store.errors import writing
 from hbcoop_dist.survey import FINAL, Survey, labels_of, survey
 from hbcoop_dist.system_cells import SystemCells
-from hbcoop_dist.tasks import PROTOCOL_VERSION
 from hbcoop_dist.work import working
-
-SWITCH_SECONDS = 0.0005
-"""How long one thread of the driver may keep the others waiting. With Python's 5 ms a worker waited 59 ms for its next
-batch while cells were being written, with this 44 ms (benchmarks/slurm.py)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +118,7 @@ def run(
         check_device(device)
     profile = cluster or local_profile(workers, device)
     if not serial:
-        _require_pools(plan, profile)
+        require_pools(plan.sources, profile)
     path = Path(store)
     with StoreLock(path) as lock:
         layout = _layout(plan)
@@ -138,7 +130,9 @@ def run(
             before = read_progress(progress_path(path))
             shown = Heartbeat(progress_path(path), display or default_display())
             stack.callback(shown.close)
-            start = _serial(device) if serial else _pools(profile, plan, path, shown, report, before)
+            start = (
+                serial_backend(device) if serial else dask_backend(profile, plan.sources, path, shown, report, before)
+            )
             backend = cache(lambda: stack.enter_context(start))
             driver = Driver(writer.journal, backend, str(scratch_path(path)))
             settled = _settled(plan, driver, shown)
@@ -148,20 +142,6 @@ def run(
             if run_.todo or run_.systems.todo:
                 run_.compute(driver, shown)
             return run_.summary()
-
-
-def _require_pools(plan: Plan, profile: ClusterProfile) -> None:
-    """Raise `ClusterError` unless every model of the plan has a pool that can do it, and the pools can be had here."""
-    if profile.kind == "allocation":
-        require_allocation(profile)
-    there = {name for pool in profile.pools.values() for name in pool.environments}
-    for source in plan.sources.values():
-        needed = source.card.environment
-        if needed not in there and not (source.here and any(pool.python is None for pool in profile.pools.values())):
-            raise ClusterError(
-                f"model {source.card.name}: expected a pool with environment {needed}; profile {profile.profile} has "
-                + "; ".join(f"{name}: {', '.join(pool.environments)}" for name, pool in profile.pools.items())
-            )
 
 
 def _settled(plan: Plan, driver: Driver, display: Display) -> Plan:
@@ -183,42 +163,6 @@ def _settled(plan: Plan, driver: Driver, display: Display) -> Plan:
                 display.show(count)
     chosen = choose_rotamers(plan, Earlier(driver.journal, needed).get)
     return make_plan(plan.spec, chosen, device=plan.device, elsewhere=plan.elsewhere)
-
-
-@contextlib.contextmanager
-def _serial(device: str) -> Iterator[Backend]:
-    yield SerialBackend(device)
-
-
-@contextlib.contextmanager
-def _pools(
-    profile: ClusterProfile, plan: Plan, store: Path, shown: Heartbeat, report: Path | None, before: Progress | None
-) -> Iterator[Backend]:
-    from distributed import Client, performance_report
-
-    from hbcoop_dist.clusters.pool_cluster import PoolCluster
-    from hbcoop_dist.clusters.slurm_queue import cancel_jobs
-    from hbcoop_dist.dask_backend import DaskBackend
-
-    if profile.kind == "slurm" and before is not None and not before.over:
-        # its workers would wait for a scheduler that is dead, and take the places of those that start now
-        cancel_jobs({job["job"]: f"hbcoop-{job['name']}" for job in before.jobs if job["job"]})
-    # results come from the workers themselves, not by way of the scheduler's memory
-    with (
-        PoolCluster(profile, logs_path(store), PROTOCOL_VERSION, shown.say) as cluster,
-        Client(cluster, direct_to_workers=True) as client,
-        performance_report(str(report)) if report else contextlib.nullcontext(),
-    ):
-        shown.say(f"Dask dashboard: {cluster.dashboard_link}")
-        shown.cluster = cluster
-        backend = DaskBackend(client, cluster, plan.sources)
-        usual = sys.getswitchinterval()
-        sys.setswitchinterval(SWITCH_SECONDS)
-        try:
-            yield backend
-        finally:
-            sys.setswitchinterval(usual)
-            backend.close()
 
 
 class _Run:
