@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from hbcoop_dist.campaign import CampaignSpec, Cell, Minimize, cells_of
+from hbcoop_dist.campaign_entries import ModelEntry
 from hbcoop_dist.marked import read_systems
 from hbcoop_dist.marked_tasks import SystemCell, SystemTasks, system_batches, system_tasks, unsuitable
 from hbcoop_dist.models import checkpoints, registry
@@ -209,20 +210,27 @@ def _sources(spec: CampaignSpec, elsewhere: Collection[str]) -> tuple[dict[str, 
     sources: dict[str, ModelSource] = {}
     absent: dict[str, str] = {}
     for entry in spec.models:
-        card = entry.card()
-        here = card.environment not in elsewhere
-        usable = registry.available(card, entry.checkpoint, here=here)
-        if not usable.ok:
-            if entry.checkpoint is not None:
-                raise ModelError(usable.reason)
-            absent[entry.name] = usable.reason
-            continue
-        if card.checkpoint is not None or entry.checkpoint is not None:
-            found = checkpoints.find(card, entry.checkpoint)
-            sources[entry.name] = ModelSource(card, found.sha256, str(found.path), here)
+        found = source_of(entry, elsewhere)
+        if isinstance(found, str):
+            absent[entry.name] = found
         else:
-            sources[entry.name] = ModelSource(card, checkpoints.identity(card), here=here)
+            sources[entry.name] = found
     return sources, absent
+
+
+def source_of(entry: ModelEntry, elsewhere: Collection[str] = ()) -> ModelSource | str:
+    """A model as it will be loaded, or why it cannot be; `ModelError` where its own checkpoint is not there."""
+    card = entry.card()
+    here = card.environment not in elsewhere
+    usable = registry.available(card, entry.checkpoint, here=here)
+    if not usable.ok:
+        if entry.checkpoint is not None:
+            raise ModelError(usable.reason)
+        return usable.reason
+    if card.checkpoint is None and entry.checkpoint is None:
+        return ModelSource(card, checkpoints.identity(card), here=here)
+    found = checkpoints.find(card, entry.checkpoint)
+    return ModelSource(card, found.sha256, str(found.path), here)
 
 
 def _systems(

@@ -193,8 +193,8 @@ def available(model: ModelCard, checkpoint: str | os.PathLike[str] | None = None
     if model.family not in registry.families:
         reason = registry.broken.get(model.family, f"family {model.family} is not known")
         return Availability(False, reason)
-    if here and (missing := [module for module in model.requires if not _installed(module)]):
-        return Availability(False, f"needs {', '.join(missing)}, not installed here; {_remedy(model)}")
+    if here and (reason := missing_modules(model)):
+        return Availability(False, reason)
     try:
         found = checkpoints.identity(model, checkpoint)
     except checkpoints.CheckpointError as error:
@@ -203,6 +203,12 @@ def available(model: ModelCard, checkpoint: str | os.PathLike[str] | None = None
     if model.pickled and not (model.trusted or model.sha256 or found in known):
         return Availability(False, _untrusted(model, found))
     return Availability(True)
+
+
+def missing_modules(model: ModelCard) -> str:
+    """What a model needs that is not installed in this Python, in words; empty when nothing is missing."""
+    missing = [module for module in model.requires if not _installed(module)]
+    return f"needs {', '.join(missing)}, not installed here; {_remedy(model)}" if missing else ""
 
 
 def _untrusted(model: ModelCard, found: str) -> str:

@@ -1,0 +1,205 @@
+"""The spec of a generalization campaign: what a user writes in YAML, checked before anything runs, and its cells."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import product
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, field_validator, model_validator
+
+from hbcoop_dist.campaign_entries import Frozen
+from hbcoop_dist.models import registry
+
+CELL_DIMS = ("dataset", "split", "architecture", "scheme", "seed")
+SPLITS = ("random", "size", "cluster", "maxsep_paper", "maxsep_fps")
+SCHEMES = ("none", "charge-embedding", "les", "celli", "efa")
+Split = Literal["random", "size", "cluster", "maxsep_paper", "maxsep_fps"]
+SchemeName = Literal["none", "charge-embedding", "les", "celli", "efa"]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+def _listed(value: Any) -> Any:
+    return value if isinstance(value, list | tuple) else [value]
+
+
+def _named(value: Any) -> Any:
+    return {"name": value} if isinstance(value, str) else value
+
+
+class DatasetEntry(Frozen):
+    """A labelled set: generated and labelled by a teacher, or read from files."""
+
+    name: str = Field(min_length=1)
+    generate: Literal["ionic", "neutral", "nma"] | None = Field(default=None, description="which structures are made")
+    teacher: str = Field(default="gfn2-xtb", description="model that labels them")
+    size: int | None = Field(default=None, ge=4, description="structures generated, or taken at random from the files")
+    seed: int = Field(default=0, ge=0, description="of what is generated, or taken")
+    files: Annotated[tuple[str, ...], BeforeValidator(_listed)] = Field(default=(), description="extended XYZ")
+
+    @model_validator(mode="after")
+    def _one_source(self) -> DatasetEntry:
+        if (self.generate is None) == (not self.files):
+            raise ValueError("expected either generate or files, found " + ("both" if self.files else "neither"))
+        if self.generate is not None and self.size is None:
+            raise ValueError("expected size, the number of structures to generate, found none")
+        if self.files and "teacher" in self.model_fields_set:
+            raise ValueError("expected no teacher beside files, which have their labels, found one")
+        return self
+
+    @field_validator("teacher", mode="after")
+    @classmethod
+    def _known(cls, teacher: str) -> str:
+        if teacher not in registry.cards():
+            raise ValueError(f"expected a registered model, found {teacher!r}; see hbcoop models list")
+        return teacher
+
+
+class ArchitectureEntry(Frozen):
+    """A network without its long-range scheme."""
+
+    name: str = Field(min_length=1)
+    architecture: Literal["mace"] = Field(default="mace", description="family of networks")
+    cutoff: Positive = Field(default=4.0, description="of one layer, A")
+    layers: int = Field(default=2, ge=1, le=8, description="message-passing layers")
+    channels: int = Field(default=16, ge=1, le=512)
+    max_ell: int = Field(default=2, ge=0, le=4, description="of the edges' spherical harmonics")
+    hidden_ell: int = Field(default=1, ge=0, le=3, description="of the features that layers hand on")
+    correlation: int = Field(default=2, ge=1, le=4, description="body order of a layer, less one")
+    radial: int = Field(default=6, ge=1, le=32, description="radial basis functions")
+
+
+class SchemeEntry(Frozen):
+    """A long-range scheme and its options."""
+
+    name: str = Field(min_length=1)
+    scheme: SchemeName = "none"
+    options: Mapping[str, float | int | str | bool] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _called_so(cls, value: Any) -> Any:
+        if isinstance(value, Mapping) and "scheme" not in value and value.get("name") in SCHEMES:
+            return {**value, "scheme": value["name"]}
+        return value
+
+    @model_validator(mode="after")
+    def _said(self) -> SchemeEntry:
+        if "scheme" not in self.model_fields_set:
+            raise ValueError(f"expected one of {', '.join(SCHEMES)}, or a scheme beside the name, found {self.name!r}")
+        return self
+
+
+class Training(Frozen):
+    """How every network is trained: the same number of steps for all."""
+
+    steps: int = Field(default=1200, ge=1)
+    batch_size: int = Field(default=8, ge=1, description="structures of a step")
+    learning_rate: Positive = 0.01
+    last_learning_rate: Positive = Field(default=1.0e-4, description="at the last step; cosine in between")
+    energy_weight: Weight = Field(default=1.0, description="of squared errors per atom, 1/eV^2")
+    forces_weight: Weight = Field(default=1.0, description="A^2/eV^2")
+    charges_weight: Weight = Field(default=0.0, description="1/e^2; of schemes that have charges to compare")
+    averaging: float = Field(
+        default=0.99, ge=0, lt=1, description="decay of the parameters' moving average; 0 for none"
+    )
+    largest_gradient: Positive = Field(default=10.0, description="norm above which a gradient is scaled down")
+    validate_every: int = Field(default=100, ge=1, description="steps")
+    validation: float = Field(
+        default=0.1, gt=0, lt=0.5, description="part of the training structures kept for validation"
+    )
+    dtype: Literal["float32", "float64"] = "float32"
+
+
+DatasetItem = Annotated[DatasetEntry, BeforeValidator(_named)]
+ArchitectureItem = Annotated[ArchitectureEntry, BeforeValidator(_named)]
+SchemeItem = Annotated[SchemeEntry, BeforeValidator(_named)]
+Seed = Annotated[int, Field(ge=0)]
+
+
+class GeneralizationSpec(Frozen):
+    """A generalization campaign, as written in YAML."""
+
+    campaign: str = Field(min_length=1)
+    kind: Literal["generalization"]
+    datasets: Annotated[tuple[DatasetItem, ...], BeforeValidator(_listed)] = Field(min_length=1)
+    splits: Annotated[tuple[Split, ...], BeforeValidator(_listed)] = Field(default=("random",), min_length=1)
+    architectures: Annotated[tuple[ArchitectureItem, ...], BeforeValidator(_listed)] = Field(
+        default=(ArchitectureEntry(name="mace"),), min_length=1
+    )
+    schemes: Annotated[tuple[SchemeItem, ...], BeforeValidator(_listed)] = Field(
+        default=(SchemeEntry(name="none", scheme="none"),), min_length=1
+    )
+    seeds: Annotated[tuple[Seed, ...], BeforeValidator(_listed)] = Field(default=(0,), min_length=1)
+    training: Training = Training()
+
+    @field_validator("datasets", "architectures", "schemes", mode="after")
+    @classmethod
+    def _unique_names(cls, items: tuple[Any, ...]) -> tuple[Any, ...]:
+        _once([item.name for item in items])
+        return items
+
+    @field_validator("splits", "seeds", mode="after")
+    @classmethod
+    def _unique_values(cls, items: tuple[Any, ...]) -> tuple[Any, ...]:
+        _once([str(item) for item in items])
+        return items
+
+    @property
+    def protocol(self) -> dict[str, object]:
+        """What decides the meaning of every number of a store: it may not change within one."""
+        return {"kind": self.kind, "training": self.training.model_dump(mode="json")}
+
+    def definitions(self) -> dict[str, dict[str, str]]:
+        """What every label of an axis stands for, as canonical JSON, by axis."""
+        entries: dict[str, tuple[Any, ...]] = {
+            "dataset": self.datasets,
+            "architecture": self.architectures,
+            "scheme": self.schemes,
+        }
+        return {
+            dim: {item.name: item.model_dump_json(exclude={"name"}) for item in items} for dim, items in entries.items()
+        }
+
+
+def _once(names: list[str]) -> None:
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"expected every name once, found {', '.join(twice)} more than once")
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingCell:
+    """One network to train and test, and the labels it has in the store."""
+
+    dataset: str
+    split: str
+    architecture: str
+    scheme: str
+    seed: int
+
+    @property
+    def labels(self) -> dict[str, str | int]:
+        """Labels by dim, in the order of `CELL_DIMS`."""
+        return {dim: getattr(self, dim) for dim in CELL_DIMS}
+
+    @property
+    def name(self) -> str:
+        """Its labels as one word, which a file can be called."""
+        return "-".join(str(getattr(self, dim)) for dim in CELL_DIMS)
+
+    def __str__(self) -> str:
+        return f"{self.dataset}, split {self.split}, {self.architecture} with {self.scheme}, seed {self.seed}"
+
+
+def cells_of(spec: GeneralizationSpec) -> tuple[TrainingCell, ...]:
+    """Every cell a spec asks for; those of one split follow one another."""
+    return tuple(_cells(spec))
+
+
+def _cells(spec: GeneralizationSpec) -> Iterator[TrainingCell]:
+    for dataset in spec.datasets:
+        for split, seed in product(spec.splits, spec.seeds):
+            for architecture, scheme in product(spec.architectures, spec.schemes):
+                yield TrainingCell(dataset.name, split, architecture.name, scheme.name, seed)
