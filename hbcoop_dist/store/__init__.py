@@ -18,7 +18,7 @@ from hbcoop_dist.store.layout import Labels, Layout, static_variables
 from hbcoop_dist.store.lock import StoreLock
 from hbcoop_dist.store.merge import merge_stores
 from hbcoop_dist.store.paths import journal_path, logs_path, progress_path, scratch_path
-from hbcoop_dist.store.read import open_store, verify
+from hbcoop_dist.store.read import kind_of_store, open_store, verify
 from hbcoop_dist.store.schema import (
     CELL_VARIABLES,
     DIMER_VARIABLES,
@@ -53,6 +53,7 @@ __all__ = [
     "has_systems",
     "is_archive",
     "journal_path",
+    "kind_of_store",
     "logs_path",
     "merge_stores",
     "open_store",

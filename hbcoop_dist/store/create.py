@@ -74,7 +74,7 @@ def prepare_store(
     if paths.store.exists():
         check_schema(paths.store)
     with contextlib.nullcontext() if lock else StoreLock(paths.store):
-        _recover(paths)
+        recover_held(paths)
         asked = json.loads(json.dumps(protocol))
         if not paths.store.exists():
             attributes = {"title": title, "protocol": json.dumps(asked, sort_keys=True)}
@@ -96,7 +96,7 @@ def recover(path: str | Path) -> None:
     """
     paths = StorePaths.of(path)
     with StoreLock(paths.store):
-        _recover(paths)
+        recover_held(paths)
 
 
 def was_interrupted(paths: StorePaths) -> bool:
@@ -104,7 +104,8 @@ def was_interrupted(paths: StorePaths) -> bool:
     return paths.replaced.exists() and not paths.store.exists()
 
 
-def _recover(paths: StorePaths) -> None:
+def recover_held(paths: StorePaths) -> None:
+    """As `recover`, for the holder of the store's lock."""
     if was_interrupted(paths):
         # The former store is moved away only after its successor is complete and on disk.
         os.rename(paths.growing if is_ours(paths.growing) else paths.replaced, paths.store)

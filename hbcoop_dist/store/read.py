@@ -12,26 +12,45 @@ import xarray as xr
 from hbcoop_dist.results import STATUSES
 from hbcoop_dist.store.archive import is_archive, open_archive
 from hbcoop_dist.store.create import recover, was_interrupted
-from hbcoop_dist.store.errors import StoreError
+from hbcoop_dist.store.errors import StoreError, StoreSchemaError
 from hbcoop_dist.store.group import check_schema
 from hbcoop_dist.store.journal import Journal
 from hbcoop_dist.store.paths import StorePaths
 from hbcoop_dist.store.schema import STATUS_NAMES, VARIABLES, Kind
 
+HBOND = "hbond"
 
-def open_store(path: str | Path) -> xr.Dataset:
+
+def open_store(path: str | Path, *, kind: str = HBOND) -> xr.Dataset:
     """Open a store as a labelled dataset; numbers are read when they are used, text at once.
 
     The same as ``xarray.open_zarr(path, chunks=None)``, except that text comes as objects, which `Dataset.where` can
     mask (numpy's variable-length strings cannot be), and that errors say what is wrong. A growth that was killed
     between its renames is finished first. A zipped store (`write_archive`) is read in place.
 
+    Parameters
+    ----------
+    path : str or Path
+    kind : str
+        Kind of campaign it is to be of: ``hbond`` or ``generalization``.
+
     Raises
     ------
     StoreSchemaError
-        When nothing is at `path`, it is not a store of ours, or its schema version is another.
+        When nothing is at `path`, it is not a store of ours, its schema version is another, or its kind is.
     """
-    return as_objects(_open(path))
+    found = _open(path)
+    if (other := found.attrs.get("kind", HBOND)) != kind:
+        raise StoreSchemaError(f"{path}: expected a store of a campaign of kind {kind}, found one of kind {other}")
+    return as_objects(found)
+
+
+def kind_of_store(path: str | Path) -> str:
+    """Kind of campaign a store is of; what is no store counts as one of hydrogen bonds, and is refused when opened."""
+    try:
+        return str(_open(path).attrs.get("kind", HBOND))
+    except StoreError:
+        return HBOND
 
 
 def as_objects(found: xr.Dataset) -> xr.Dataset:

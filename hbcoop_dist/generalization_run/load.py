@@ -1,0 +1,50 @@
+"""Read a generalization campaign; every complaint names file, line, field, what was expected and what was found."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import yaml
+
+from hbcoop_dist.data import find_file
+from hbcoop_dist.generalization_run.spec import GeneralizationSpec
+from hbcoop_dist.load_campaign import CampaignError
+from hbcoop_dist.yaml_file import YamlError, place_of, read_model
+
+
+def is_generalization(name: str | Path) -> bool:
+    """Whether a campaign file says that it is of this kind; one that cannot be read is not, and is refused later."""
+    try:
+        content = yaml.safe_load(find_file(name, "campaigns").read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError):
+        return False
+    return isinstance(content, dict) and content.get("kind") == "generalization"
+
+
+def load_generalization(name: str | Path) -> GeneralizationSpec:
+    """Load a campaign by path, or by the name of a bundled one (``generalization-quick``).
+
+    Raises
+    ------
+    CampaignError
+        When there is no such file, it is not YAML, a field is wrong, or a file of a set is not there.
+    """
+    try:
+        path = find_file(name, "campaigns")
+    except FileNotFoundError as error:
+        raise CampaignError(str(error)) from None
+    try:
+        spec = read_model(path, GeneralizationSpec)
+    except YamlError as error:
+        raise CampaignError(str(error)) from None
+    base = path.resolve().parent
+    datasets = []
+    for entry in spec.datasets:
+        files = tuple(str(base / Path(os.path.expandvars(file)).expanduser()) for file in entry.files)
+        if absent := [file for file in files if not Path(file).is_file()]:
+            raise CampaignError(
+                f"{place_of(path, 'datasets')}: set {entry.name}: expected files, found no {', '.join(absent)}"
+            )
+        datasets.append(entry.model_copy(update={"files": files}))
+    return spec.model_copy(update={"datasets": tuple(datasets)})
