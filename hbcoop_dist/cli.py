@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import signal
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -24,18 +25,18 @@ from hbcoop_dist.clusters import (
 )
 from hbcoop_dist.commands import cluster as cluster_command
 from hbcoop_dist.commands import doctor as doctor_command
+from hbcoop_dist.commands import kinds
 from hbcoop_dist.commands import models as models_command
 from hbcoop_dist.commands import report as report_command
+from hbcoop_dist.commands.bridge import bridge
 from hbcoop_dist.commands.exchange import compare, export, merge
 from hbcoop_dist.commands.new_model import new_model
 from hbcoop_dist.commands.write_report import report
-from hbcoop_dist.load_campaign import CampaignError, load_campaign
+from hbcoop_dist.load_campaign import CampaignError
 from hbcoop_dist.marked import MarkedSystemError
 from hbcoop_dist.models.base import ModelError
 from hbcoop_dist.plan import Plan
-from hbcoop_dist.plan import plan as make_plan
 from hbcoop_dist.references import ReferenceSetError, ReferenceTableError
-from hbcoop_dist.run import run
 from hbcoop_dist.store import StoreError, StoreWriteError, open_store
 from hbcoop_dist.survey import RETRYABLE
 
@@ -83,14 +84,17 @@ def plan(
     cells: Annotated[bool, typer.Option("--cells", help="List every cell.")] = False,
 ) -> None:
     """Show what a campaign would run: cells, minimisations, single points, and what is skipped and why."""
-    drawn = make_plan(load_campaign(spec))
+    drawn = kinds.draw(spec)
     typer.echo(drawn)
     if cells:
+        skipped: Mapping[Any, str] = drawn.skipped
         for cell in drawn.cells:
-            reason = drawn.skipped.get(cell)
+            reason = skipped.get(cell)
             typer.echo(f"  {cell}" + (f": skipped, {reason.splitlines()[0]}" if reason else ""))
     if store is not None:
         open_store(store)
+        if not isinstance(drawn, Plan):
+            raise typer.BadParameter("--store: expected a campaign of hydrogen bonds, found another kind")
         typer.echo(report_command.estimate(drawn, store))
 
 
@@ -119,15 +123,16 @@ def run_campaign(
     profile = _profile(cluster, jobs, serial=serial, workers=workers, device=device)
     if profile is None:
         check_device(device)
-    drawn = make_plan(
-        load_campaign(spec),
+    drawn = kinds.draw(
+        spec,
         device=device if profile is None else profile.device,
         elsewhere=frozenset() if profile is None else profile.environments_elsewhere,
     )
     typer.echo(drawn)
     _licences(drawn)
-    models_command.try_calculators({name: source for name, source in drawn.sources.items() if source.here})
-    summary = run(
+    if isinstance(drawn, Plan):
+        models_command.try_calculators({name: source for name, source in drawn.sources.items() if source.here})
+    summary = kinds.carry_out(
         drawn,
         store,
         serial=serial,
@@ -171,13 +176,13 @@ def retry(
     """Compute again what failed, was quarantined or did not converge, by the campaigns the store was made by."""
     profile = _profile(cluster, jobs, serial=False, workers=None, device="cpu")
     undone = False
-    for spec in report_command.specs_of(open_store(store), store):
-        drawn = make_plan(
-            spec,
-            device="cpu" if profile is None else profile.device,
-            elsewhere=frozenset() if profile is None else profile.environments_elsewhere,
-        )
-        summary = run(drawn, store, cluster=profile, retry=RETRYABLE, match=match)
+    again = kinds.draw_again(
+        store,
+        device="cpu" if profile is None else profile.device,
+        elsewhere=frozenset() if profile is None else profile.environments_elsewhere,
+    )
+    for drawn in again:
+        summary = kinds.carry_out(drawn, store, cluster=profile, retry=RETRYABLE, match=match)
         typer.echo(f"{store}: {summary}")
         if match and not summary.computed:
             typer.echo(f"{store}: nothing to try again: no cell that failed has {match!r} in its reason")
@@ -187,7 +192,7 @@ def retry(
         raise typer.Exit(NOT_DONE)
 
 
-def _licences(drawn: Plan) -> None:
+def _licences(drawn: kinds.AnyPlan) -> None:
     for name, source in drawn.sources.items():
         typer.echo(f"  {name}: licence {source.card.licence}; cite {source.card.citation}")
 
@@ -200,7 +205,7 @@ def status(
     """Show how the cells of a store stand, why those that are not done are not, and the run that is going on."""
     if watch:
         report_command.watch(store, Console())
-    if not report_command.status(open_store(store), Console(), store):
+    if not kinds.status(store, Console()):
         raise typer.Exit(NOT_DONE)
 
 
@@ -221,12 +226,12 @@ def analyse(
     if figure is not None and not figure.absolute().parent.is_dir():
         raise typer.BadParameter(f"--figure: expected an existing folder, found {figure.absolute().parent}")
     try:
-        report_command.analyse(open_store(store), Console(), store, figure, against)
+        kinds.analyse(store, Console(), figure, against)
     except ValueError as error:
         raise typer.BadParameter(f"--against: {error}") from None
 
 
-for _command in (report, export, compare, merge):
+for _command in (report, export, compare, merge, bridge):
     app.command()(_command)
 
 
@@ -314,7 +319,7 @@ def cluster_submit(
     profile = _profile(cluster, jobs, serial=False, workers=None, device="cpu")
     assert profile is not None
     # what is wrong with the campaign is said now, and not in a log tomorrow
-    make_plan(load_campaign(spec), device=profile.device, elsewhere=profile.environments_elsewhere)
+    kinds.draw(spec, device=profile.device, elsewhere=profile.environments_elsewhere)
     extra = [] if jobs is None else ["--jobs", jobs]
     script = cluster_command.driver_script(spec, store, cluster, profile, walltime, extra, directive or [])
     if dry_run:

@@ -164,7 +164,7 @@ def _provenance(potential: Potential) -> dict[str, str]:
         "device": potential.device,
         "dtype": potential.card.dtype,
         "parameter_hash": potential.parameter_hash,
-        "versions": _versions(*potential.card.packages, "numpy", "hbcoop_dist"),
+        "versions": versions_of(*potential.card.packages, "numpy", "hbcoop_dist"),
         "computed_at": datetime.now(UTC).isoformat(timespec="seconds"),
     }
 
@@ -175,11 +175,12 @@ def _seen_by(minimize: Minimize, card: ModelCard) -> dict[str, str]:
         return {}
     return {
         "dtype": f"{card.dtype}, minimised with {forces_dtype(card)} forces",
-        "versions": _versions(*dict.fromkeys((*card.packages, *packages(card))), "numpy", "hbcoop_dist"),
+        "versions": versions_of(*dict.fromkeys((*card.packages, *packages(card))), "numpy", "hbcoop_dist"),
     }
 
 
-def _versions(*names: str) -> str:
+def versions_of(*names: str) -> str:
+    """Versions of those of the packages that are here, as JSON."""
     found = {}
     for name in names:
         with contextlib.suppress(PackageNotFoundError):

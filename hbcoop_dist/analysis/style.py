@@ -89,3 +89,17 @@ def model_style(name: str) -> ModelStyle:
     # not hash(): Python salts it, and tomorrow's figure would have other colours
     number = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big")
     return ModelStyle(_COLOURS[number % len(_COLOURS)], _MARKERS[number // len(_COLOURS) % len(_MARKERS)])
+
+
+_SCHEMES = {
+    "none": "#777777",
+    "charge-embedding": "#E69F00",
+    "les": "#0072B2",
+    "celli": "#D55E00",
+    "efa": "#009E73",
+}
+
+
+def scheme_colour(name: str) -> str:
+    """Colour of a long-range scheme, the same in every figure; one with options of its own has another."""
+    return _SCHEMES.get(name) or model_style(f"scheme {name}").colour

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter, defaultdict
-from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +14,7 @@ from rich.live import Live
 
 from hbcoop_dist import analysis
 from hbcoop_dist.campaign import CampaignSpec
+from hbcoop_dist.commands.progress_lines import progress_lines
 from hbcoop_dist.heartbeat import read_progress
 from hbcoop_dist.plan import Plan
 from hbcoop_dist.run import task_results
@@ -27,7 +27,7 @@ _GOOD = ("done", "skipped")
 
 def status(ds: xr.Dataset, console: Console, store: Path) -> bool:
     """The run that goes on, counts by model and status, then reasons; True when every cell is done or skipped."""
-    for line in _progress(store):
+    for line in progress_lines(store):
         console.print(line, highlight=False)
     systems = _systems(store)
     good = bool(np.isin(ds.status.values, _GOOD).all())
@@ -60,35 +60,8 @@ def watch(store: Path, console: Console) -> None:
     """Show the run of a store again and again until it is over."""
     with Live(console=console, refresh_per_second=1) as live:
         while (progress := read_progress(progress_path(store))) is not None and progress.alive:
-            live.update("\n".join(_progress(store)))
+            live.update("\n".join(progress_lines(store)))
             time.sleep(WATCH_SECONDS)
-
-
-def _progress(store: Path) -> list[str]:
-    """What the driver of a store last said of itself."""
-    progress = read_progress(progress_path(store))
-    if progress is None or progress.over:
-        return []
-    if not progress.alive:
-        ago = (time.time() - progress.updated) / 60
-        return [f"no driver: {progress.driver} is gone, last heard of {ago:.0f} min ago; the same hbcoop run continues"]
-    left = "end unknown yet"
-    if progress.seconds_left is not None:
-        end = datetime.fromtimestamp(time.time() + progress.seconds_left)
-        left = f"should end about {end:%Y-%m-%d %H:%M}"
-    lines = [
-        f"running: {progress.driver}; {progress.done + progress.failed} of {progress.cells} cells of this run, "
-        f"{progress.failed} of them with problems, {progress.running} batches at work, {left}"
-    ]
-    if progress.dashboard:
-        lines.append(f"Dask dashboard: {progress.dashboard}")
-    for job in progress.jobs:
-        if job["job"]:
-            ends = f", until {datetime.fromtimestamp(job['ends']):%H:%M}" if job["ends"] else ""
-            where = f" on {job['node']}" if job["node"] else ""
-            state = f"{job['state'].lower()}{where}, {job['workers']} workers{ends}"
-            lines.append(f"  job {job['job']} ({job['name']}): {state}")
-    return lines
 
 
 def specs_of(ds: xr.Dataset, store: Path) -> list[CampaignSpec]:

@@ -7,9 +7,10 @@ from typing import Annotated
 
 import typer
 
+from hbcoop_dist.generalization_run.schema import KIND as GENERALIZATION
 from hbcoop_dist.references import read_references
-from hbcoop_dist.report import FORMATS, REFERENCE, build_report, write_report
-from hbcoop_dist.store import has_systems, open_store, open_systems
+from hbcoop_dist.report import FORMATS, REFERENCE, Report, build_generalization_report, build_report, write_report
+from hbcoop_dist.store import has_systems, kind_of_store, open_store, open_systems
 
 
 def report(
@@ -35,15 +36,24 @@ def report(
         raise typer.BadParameter(f"--format: expected {', '.join(FORMATS)}, found {format}")
     if not output.absolute().parent.is_dir():
         raise typer.BadParameter(f"--output: expected an existing folder, found {output.absolute().parent}")
-    known = None if references is None else read_references(references)
-    try:
-        made = build_report(
-            open_store(store), title, reference, known, open_systems(store) if has_systems(store) else None
-        )
-    except ValueError as error:
-        raise typer.BadParameter(f"--{error}") from None
+    if kind_of_store(store) == GENERALIZATION:
+        if references is not None or reference != REFERENCE:
+            raise typer.BadParameter(f"{store}: expected no references beside a store of trained networks, found some")
+        made = build_generalization_report(open_store(store, kind=GENERALIZATION), title)
+    else:
+        made = _hbond_report(store, title, reference, references)
     try:
         write_report(made, output, format)
     except ValueError as error:
         raise typer.BadParameter(f"--output: {error}") from None
     typer.echo(f"{output}: {output.stat().st_size / 1e6:.1f} MB")
+
+
+def _hbond_report(store: Path, title: str, reference: str, references: Path | None) -> Report:
+    known = None if references is None else read_references(references)
+    try:
+        return build_report(
+            open_store(store), title, reference, known, open_systems(store) if has_systems(store) else None
+        )
+    except ValueError as error:
+        raise typer.BadParameter(f"--{error}") from None

@@ -18,6 +18,7 @@ SCHEMES = ("none", "charge-embedding", "les", "celli", "efa")
 Split = Literal["random", "size", "cluster", "maxsep_paper", "maxsep_fps"]
 SchemeName = Literal["none", "charge-embedding", "les", "celli", "efa"]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Molecules = Annotated[int, Field(ge=1, le=64)]
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
@@ -37,6 +38,10 @@ class DatasetEntry(Frozen):
     teacher: str = Field(default="gfn2-xtb", description="model that labels them")
     size: int | None = Field(default=None, ge=4, description="structures generated, or taken at random from the files")
     seed: int = Field(default=0, ge=0, description="of what is generated, or taken")
+    molecules: Annotated[tuple[Molecules, ...], BeforeValidator(_listed)] = Field(
+        default=(), description="numbers of molecules of what is generated, which take turns"
+    )
+    cutoff: Positive = Field(default=4.5, description="A; molecules are put within it and beyond it")
     files: Annotated[tuple[str, ...], BeforeValidator(_listed)] = Field(default=(), description="extended XYZ")
 
     @model_validator(mode="after")

@@ -10,9 +10,11 @@ import shutil
 import time
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
@@ -91,15 +93,34 @@ class GeneralizationStore:
         if wanted or not self.ds.data_vars:
             self.ds = _laid_out(self.ds, wanted)
 
-    def put(self, labels: Mapping[str, str | int], values: Mapping[str, object]) -> None:
-        """Set variables at these labels; a value has the variable's other dims, along labels given by `grow`."""
+    def put(
+        self,
+        labels: Mapping[str, str | int],
+        values: Mapping[str, object],
+        along: Mapping[str, Sequence[str | int]] = MappingProxyType({}),
+    ) -> None:
+        """Set variables at these labels.
+
+        Parameters
+        ----------
+        labels : mapping of str to str or int
+        values : mapping of str to object
+            By name; one that has an axis beside those of `labels` lies along it, and what it is too short for becomes
+            missing.
+        along : mapping of str to sequence
+            Labels of such axes, which grow by them.
+        """
+        self.grow(along)
         for name, value in values.items():
             variable = VARIABLES[name]
-            place = tuple(
-                self.ds.indexes[dim].get_loc(labels[dim]) if dim in labels else slice(None) for dim in variable.dims
-            )
-            array = self.ds[name].values
-            array[place] = value
+            block = self.ds[name].values
+            place = tuple(self.ds.indexes[dim].get_loc(labels[dim]) for dim in variable.dims if dim in labels)
+            rest = [dim for dim in variable.dims if dim not in labels]
+            if rest:
+                block[place] = variable.fill
+                block[place][self.ds.indexes[rest[0]].get_indexer(pd.Index(along[rest[0]]))] = value
+            else:
+                block[place] = value
         if self._since is None:
             self._since = time.monotonic()
 

@@ -104,13 +104,16 @@ def key_of(kind: Kind, content: Mapping[str, object]) -> str:
 
 def label_task(entry: DatasetEntry, chunk: int, teacher: str) -> TrainingTask:
     """The task that makes and labels one chunk; `teacher` is the identity of the model's parameters."""
+    assert entry.size is not None
     content = {
         "generate": entry.generate,
-        "size": entry.size,
         "seed": entry.seed,
+        "molecules": list(entry.molecules),
+        "cutoff": entry.cutoff,
         "teacher": entry.teacher,
         "identity": teacher,
-        "chunk": [chunk, CHUNK],
+        "first": chunk * CHUNK,
+        "count": min(CHUNK, entry.size - chunk * CHUNK),
     }
     return TrainingTask(key_of("label", content), "label", DataSource(entry), entry.teacher, chunk)
 

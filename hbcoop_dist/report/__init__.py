@@ -1,12 +1,22 @@
 """What a store says, as one file for people: HTML that opens offline, Markdown, or a PDF of figures.
 
-`build_report` gathers words, tables and figures from a store's dataset; `write_report` writes them, by the file's
-suffix.
+`build_report` (hydrogen bonds) and `build_generalization_report` gather words, tables and figures from a store's
+dataset; `write_report` writes them, by the file's suffix.
 """
 
 from hbcoop_dist.report.build import build_report
 from hbcoop_dist.report.content import Chart, Report, Table
+from hbcoop_dist.report.generalization import build_generalization_report
 from hbcoop_dist.report.leaderboard import REFERENCE
 from hbcoop_dist.report.write import FORMATS, write_report
 
-__all__ = ["FORMATS", "REFERENCE", "Chart", "Report", "Table", "build_report", "write_report"]
+__all__ = [
+    "FORMATS",
+    "REFERENCE",
+    "Chart",
+    "Report",
+    "Table",
+    "build_generalization_report",
+    "build_report",
+    "write_report",
+]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
@@ -14,7 +15,7 @@ from hbcoop_dist import analysis
 from hbcoop_dist.analysis.mask import readable
 from hbcoop_dist.analysis.ranks import reference_width
 from hbcoop_dist.references import reference_energies
-from hbcoop_dist.report.content import Chart, Report, Table
+from hbcoop_dist.report.content import Chart, Interactive, Report, Table
 from hbcoop_dist.report.growth_table import growth_table
 from hbcoop_dist.report.leaderboard import REFERENCE, card_of, leaderboard
 from hbcoop_dist.report.summary import headline, summary
@@ -28,9 +29,22 @@ from hbcoop_dist.report.tables import (
     yardstick_tables,
 )
 
+if TYPE_CHECKING:
+    from hbcoop_dist.report.viewer import Viewer
+
 _PAPER = (
     "the measure: Feng, Xu and Huang, Benchmarking Universal Machine Learning Force Fields with Hydrogen-Bonding "
     "Cooperativity (2025)"
+)
+_ABOUT = (
+    "Cooperative energy: by how much a hydrogen bond is stronger because its neighbours exist (Feng, Xu and Huang "
+    "2025, Eq. 1), positive when it is. Chain lengths, models and caps can be explored below; every "
+    "sentence here is made from the same numbers."
+)
+_FIGURES = "As in the paper, to be laid beside it; `hbcoop report STORE -o figures.pdf` writes them for print."
+_EXPLORE = (
+    "Untick models, choose a quantity, a pattern, caps, geometries. Hollow points are saddles or near-rings; black is "
+    "`{}`, at the geometries it was computed at. Hover for values."
 )
 _OURS = "the instrument: hbcoop_dist, with the version that the provenance gives"
 
@@ -80,17 +94,31 @@ def build_report(
     )
     return Report(
         title=name or _campaign_names(ds),
-        subtitle=headline(board.frame),
+        subtitle=headline(board.frame) or "Hydrogen-bond cooperativity of force fields",
+        topic="hydrogen-bond cooperativity",
+        about=_ABOUT,
+        figures_words=_FIGURES,
         summary=words,
         leaderboard=board,
         tables=tuple(table for table in tables if isinstance(table, Table)),
         charts=tuple(_charts(ds, reference, references)),
         campaigns=tuple(_campaigns(ds)),
         citations=tuple(_citations(ds)),
-        cells=ds,
-        reference=reference,
-        references=references,
+        explore=Interactive(_EXPLORE.format(reference), partial(_explorer, ds, reference, references)),
+        molecules=partial(_viewer, ds),
     )
+
+
+def _explorer(ds: xr.Dataset, reference: str, references: xr.Dataset) -> Any:
+    from hbcoop_dist.report.explorer import explorer
+
+    return explorer(ds, reference, references)
+
+
+def _viewer(ds: xr.Dataset) -> Viewer | None:
+    from hbcoop_dist.report.viewer import viewer
+
+    return viewer(ds)
 
 
 def _charts(ds: xr.Dataset, reference: str, references: xr.Dataset) -> Iterator[Chart]:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-import xarray as xr
 from matplotlib.figure import Figure
+
+if TYPE_CHECKING:
+    from hbcoop_dist.report.viewer import Viewer
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,38 +47,54 @@ class Chart:
 
 
 @dataclass(frozen=True, slots=True)
+class Interactive:
+    """A figure that answers to the reader, and the words above it; drawn when a page is written.
+
+    Attributes
+    ----------
+    words : str
+    draw : callable
+        Gives Bokeh's layout.
+    """
+
+    words: str
+    draw: Callable[[], Any]
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """Everything that a report says of one store.
 
     Attributes
     ----------
     title, subtitle : str
+    topic, about, figures_words : str
+        What all reports of this kind are about, in a few words and in a few sentences, and what the figures are.
     summary : tuple of str
         Sentences with their numbers.
     leaderboard : Table
-        One row per model.
+        One row per model, or per network.
     tables, charts : tuple
         In the order in which they stand.
     campaigns : tuple of str
         The campaigns that made the store, as YAML.
     citations : tuple of str
         What to cite, and for what.
-    cells : xarray.Dataset
-        The store, for whatever is interactive.
-    reference : str
-        The level of theory that models are compared with.
-    references : xarray.Dataset
-        Energies of all levels of theory.
+    explore : Interactive
+    molecules : callable or None
+        Gives the viewer of geometries, or None where there are none to see.
     """
 
     title: str
     subtitle: str
+    topic: str
+    about: str
+    figures_words: str
     summary: tuple[str, ...]
     leaderboard: Table
     tables: tuple[Table, ...]
     charts: tuple[Chart, ...]
     campaigns: tuple[str, ...]
     citations: tuple[str, ...]
-    cells: xr.Dataset = field(repr=False)
-    reference: str
-    references: xr.Dataset = field(repr=False)
+    explore: Interactive
+    molecules: Callable[[], Viewer | None] | None = None

@@ -20,8 +20,7 @@ from markupsafe import Markup, escape
 
 from hbcoop_dist.analysis.style import RC
 from hbcoop_dist.report.content import Chart, Report, Table
-from hbcoop_dist.report.explorer import explorer
-from hbcoop_dist.report.viewer import LABELS, viewer
+from hbcoop_dist.report.viewer import LABELS
 
 _PARTS: list[Any] = ["bokeh", "bokeh-widgets", "bokeh-tables"]
 _ROW, _HEADER = 26, 32
@@ -42,10 +41,8 @@ def to_html(report: Report) -> str:
     environment.filters["number"] = _number
     template = files("hbcoop_dist.report").joinpath("template.html").read_text(encoding="utf-8")
     page = environment.from_string(template)
-    script, divs = components(
-        {"board": _board(report.leaderboard), "explorer": explorer(report.cells, report.reference, report.references)}
-    )
-    molecules = viewer(report.cells)
+    script, divs = components({"board": _board(report.leaderboard), "explorer": report.explore.draw()})
+    molecules = report.molecules() if report.molecules is not None else None
     # MathJax alone would be larger than all the rest, and there are no formulas
     resources = Resources(mode="inline", components=_PARTS, minified=True)
     return page.render(

@@ -1,0 +1,54 @@
+"""Labelled sets as workers see them: made and labelled chunk by chunk, or read from files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+import numpy as np
+
+from hbcoop_dist.generalization.clusters import clusters
+from hbcoop_dist.generalization.label import label
+from hbcoop_dist.generalization.labelled import LabelledStructure
+from hbcoop_dist.generalization.pack import pack, unpack
+from hbcoop_dist.generalization_run.spec import DatasetEntry
+from hbcoop_dist.generalization_run.tasks import CHUNK, DataSource
+from hbcoop_dist.results import TaskResult
+
+
+def labelled_chunk(entry: DatasetEntry, chunk: int, device: str) -> dict[str, object]:
+    """Chunk `chunk` of a generated set, packed, and what its teacher had no answer for."""
+    assert entry.generate is not None
+    assert entry.size is not None
+    first = chunk * CHUNK
+    bare = clusters(
+        entry.generate,
+        min(CHUNK, entry.size - first),
+        entry.seed,
+        first=first,
+        sizes=entry.molecules,
+        cutoff=entry.cutoff,
+    )
+    found = label(bare, entry.teacher, device=device)
+    lines = [f"structure {first + one.place}: {one.reason}" for one in found.dropped]
+    return {**pack(found.structures), "dropped": json.dumps(lines)}
+
+
+def structures_of(data: DataSource, known: Mapping[str, TaskResult]) -> tuple[LabelledStructure, ...]:
+    """The structures of a set, in the order that splits count them in.
+
+    Parameters
+    ----------
+    data : DataSource
+    known : mapping of str to TaskResult
+        Results of the tasks that labelled it.
+    """
+    if data.chunks:
+        return tuple(one for key in data.chunks for one in unpack(known[key].data))
+    from hbcoop_dist.generalization.read_set import read_set
+
+    whole = read_set(data.entry.name, data.entry.files)
+    if data.entry.size is None or data.entry.size >= len(whole):
+        return whole.structures
+    drawn = np.random.default_rng(data.entry.seed).choice(len(whole), data.entry.size, replace=False)
+    return whole.take(sorted(int(place) for place in drawn))

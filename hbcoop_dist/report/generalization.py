@@ -1,0 +1,197 @@
+"""Gather what a report says of a generalization store; nothing is drawn or written here."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+import yaml
+
+from hbcoop_dist.analysis.figures_chemical_space import chemical_space
+from hbcoop_dist.analysis.figures_generalization import errors_by_split
+from hbcoop_dist.analysis.figures_learning import learning_curves
+from hbcoop_dist.analysis.generalization import RANDOM, degradation, errors_table
+from hbcoop_dist.models import registry
+from hbcoop_dist.report.content import Chart, Interactive, Report, Table
+from hbcoop_dist.report.generalization_summary import headline, summary
+
+_ABOUT = (
+    "Networks of one architecture are trained for the same number of steps on one part of a set of structures and "
+    "tested on the rest, with long-range schemes and without (after Sanocki and Zavadlav 2026). In the random split "
+    "the test set looks like the training set; in the others it lies elsewhere in chemical space. Interaction "
+    "energies are told apart by whether any atom of one molecule lies within the cutoff of another: where none does, "
+    "a network without a long-range scheme gives zero whatever it has learnt."
+)
+_EXPLORE = "Choose an error, untick schemes; below, where each split learns and where it is tested. Hover for values."
+_FIGURES = "`hbcoop report STORE -o figures.pdf` writes them for print."
+_PAPER = "the question: Sanocki and Zavadlav, on long-range corrections and the transferability of force fields (2026)"
+_OURS = "the instrument: hbcoop_dist, with the version that the provenance gives"
+_COLUMNS = {
+    "energy_rmse": "energy, meV/atom",
+    "forces_rmse": "forces, meV/A",
+    "interaction_near_rmse": "interaction within the cutoff, kcal/mol",
+    "interaction_beyond_rmse": "interaction beyond the cutoff, kcal/mol",
+    "charges_mae": "charges, e",
+    "charges_correlation": "charges, correlation",
+    "dipole_rmse": "dipole, e A",
+}
+
+
+def build_generalization_report(ds: xr.Dataset, name: str = "") -> Report:
+    """Words, tables and figures of a generalization store.
+
+    Parameters
+    ----------
+    ds : xarray.Dataset
+        From ``open_store(path, kind="generalization")``.
+    name : str
+        What the store is called; the campaign's name where there is none.
+    """
+    ds = ds.load()
+    board = errors_table(ds).rename(columns=_COLUMNS)
+    return Report(
+        title=name or ", ".join(dict.fromkeys(str(spec["campaign"]) for spec in _specs(ds))),
+        subtitle=headline(ds) or "Do long-range schemes make force fields transfer?",
+        topic="generalization of force fields",
+        about=_ABOUT,
+        figures_words=_FIGURES,
+        summary=summary(ds),
+        leaderboard=Table(
+            "leaderboard",
+            "Errors by split and scheme",
+            "RMSE on the test set, mean over seeds; empty where nothing of the kind was in it. Correlation of "
+            "charges has its sign: charges that a network was never shown come out with either.",
+            board,
+        ),
+        tables=tuple(table for table in _tables(ds) if table is not None),
+        charts=tuple(_charts(ds)),
+        campaigns=tuple(dict.fromkeys(yaml.safe_dump(spec, sort_keys=False, width=100) for spec in _specs(ds))),
+        citations=(_PAPER, _OURS, *_citations(ds)),
+        explore=Interactive(_EXPLORE, partial(_explorer, ds)),
+    )
+
+
+def _explorer(ds: xr.Dataset) -> Any:
+    from hbcoop_dist.report.generalization_explorer import explorer
+
+    return explorer(ds)
+
+
+def _specs(ds: xr.Dataset) -> list[dict[str, Any]]:
+    return [json.loads(str(event["spec"])) for event in json.loads(ds.attrs["history"])]
+
+
+def _citations(ds: xr.Dataset) -> Iterator[str]:
+    for text in dict.fromkeys(map(str, ds["dataset_definition"].values)):
+        definition = json.loads(text)
+        if definition["generate"] is not None and (card := registry.cards().get(definition["teacher"])) is not None:
+            yield f"`{card.name}`, which labelled a set: {card.citation}"
+
+
+def _tables(ds: xr.Dataset) -> Iterator[Table | None]:
+    yield _degradation_table(ds)
+    yield _splits_table(ds)
+    yield _by(ds, "domain", "Errors by part of chemical space", "RMSE on the test structures of one part")
+    yield _by(ds, "atoms", "Errors by size", "RMSE on the test structures of so many atoms")
+    yield _training_table(ds)
+    yield _failures_table(ds)
+
+
+def _degradation_table(ds: xr.Dataset) -> Table | None:
+    if RANDOM not in ds["split"].values or ds.sizes["split"] < 2:
+        return None
+    mean = degradation(ds)[["energy_rmse", "forces_rmse", "interaction_beyond_rmse"]].mean("seed")
+    frame = mean.to_dataframe().reset_index().dropna(thresh=5)
+    names = {name: _COLUMNS[name].partition(",")[0] for name in mean.data_vars}
+    return Table(
+        "degradation",
+        "How much is lost where the test set lies elsewhere",
+        "Errors over those of the random split of the same set, network and scheme, mean over seeds: 1 where nothing "
+        "is lost. Test sets of different splits are different structures, some harder than others for any network.",
+        frame.rename(columns=names),
+    )
+
+
+def _splits_table(ds: xr.Dataset) -> Table:
+    rows = []
+    for dataset in ds["dataset"].values:
+        for split in ds["split"].values:
+            one = ds.sel(dataset=dataset, split=split).isel(seed=0)
+            part, near = one["part"].values, one["similarity"].values
+            if (part >= 0).any():
+                known = near[np.isfinite(near)]
+                low, middle = np.percentile(known, [5, 50]) if len(known) else (np.nan, np.nan)
+                counts = [int((part == number).sum()) for number in range(3)]
+                mean = float(known.mean()) if len(known) else np.nan
+                rows.append([str(dataset), str(split), *counts, mean, middle, low])
+    columns = ["dataset", "split", "training", "validation", "test", "mean similarity", "median", "5th percentile"]
+    return Table(
+        "splits",
+        "How far each split is",
+        "Cosine similarity (SOAP, averaged over atoms) of a test structure to the nearest training structure: 1 "
+        "where it was seen. At the first seed.",
+        pd.DataFrame(rows, columns=columns),
+        digits=4,
+    )
+
+
+def _by(ds: xr.Dataset, axis: str, title: str, words: str) -> Table | None:
+    names = [f"{axis}_energy_rmse", f"{axis}_forces_rmse"]
+    mean = ds[names].where(ds["status"] == "done").mean("seed")
+    frame = mean.to_dataframe().reset_index().dropna(subset=names, how="all")
+    if frame.empty or ds.sizes[axis] < 2:
+        return None
+    wide = frame.pivot_table(index=["dataset", "split", axis], columns="scheme", values=names[1], sort=False)
+    table = wide.reset_index()
+    table.columns.name = None
+    return Table(f"by-{axis}", title, f"{words}: force components, meV/A, by scheme, mean over seeds.", table, digits=1)
+
+
+def _training_table(ds: xr.Dataset) -> Table:
+    done = ds.where(ds["status"] == "done")
+    frame = done[["parameters", "n_training", "best_step", "seconds"]].mean(["seed", "dataset", "split"]).to_dataframe()
+    return Table(
+        "training",
+        "Training",
+        "Mean over sets, splits and seeds: numbers that were trained, structures, the step whose parameters were kept "
+        "(lowest validation loss), wall-clock seconds of training and test.",
+        frame.reset_index().dropna(),
+        digits=0,
+    )
+
+
+def _failures_table(ds: xr.Dataset) -> Table | None:
+    frame = ds[["status", "reason"]].to_dataframe().reset_index()
+    frame = frame[~frame["status"].isin(["done", "pending"])]
+    if frame.empty:
+        return None
+    counted = frame.groupby(["status", "reason"]).size().reset_index(name="networks")
+    return Table("failures", "What is not there", "Networks without errors, and why.", counted)
+
+
+def _charts(ds: xr.Dataset) -> Iterator[Chart]:
+    for dataset in map(str, ds["dataset"].values):
+        yield Chart(
+            f"map-{dataset}",
+            f"Chemical space of {dataset}",
+            "UMAP of SOAP averages; every split at its first seed.",
+            partial(chemical_space, ds, dataset),
+        )
+        for architecture in map(str, ds["architecture"].values):
+            yield Chart(
+                f"errors-{dataset}-{architecture}",
+                f"Errors of {architecture} on {dataset}",
+                "Mean over seeds, a tick for every seed.",
+                partial(errors_by_split, ds, dataset, architecture),
+            )
+            yield Chart(
+                f"curves-{dataset}-{architecture}",
+                f"Learning curves of {architecture} on {dataset}",
+                "The validation set is part of the training side of a split.",
+                partial(learning_curves, ds, dataset, architecture),
+            )

@@ -1,0 +1,134 @@
+"""Interactive figures of a generalization store: errors by split and scheme, and the map of chemical space."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from bokeh.layouts import column, row
+from bokeh.models import CheckboxGroup, ColumnDataSource, CustomJS, Div, FactorRange, HoverTool, Select
+from bokeh.plotting import figure
+
+from hbcoop_dist.analysis.figures_chemical_space import PARTS
+from hbcoop_dist.analysis.generalization import ERRORS, errors
+from hbcoop_dist.analysis.style import scheme_colour
+
+_FILTER = """
+const at = name => data[name], keep = schemes.active.map(i => schemes.labels[i]);
+const out = {x: [], value: [], colour: [], scheme: [], split: [], error: []};
+for (let i = 0; i < at("value").length; i++) {
+  if (at("error")[i] !== error.value || at("place")[i] !== place.value || !keep.includes(at("scheme")[i])) continue;
+  if (!Number.isFinite(at("value")[i])) continue;
+  out.x.push([at("split")[i], at("scheme")[i]]);
+  for (const name of ["value", "colour", "scheme", "split", "error"]) out[name].push(at(name)[i]);
+}
+shown.data = out;
+plot.x_range.factors = out.x;
+plot.yaxis[0].axis_label = units[error.value];
+"""
+_MAP = """
+const keep = {x: [], y: [], colour: [], part: [], domain: [], parent: [], similarity: []};
+for (let i = 0; i < all.place.length; i++)
+  if (all.place[i] === choice.value) for (const name of Object.keys(keep)) keep[name].push(all[name][i]);
+shown.data = keep;
+"""
+_WIDTH, _HEIGHT = 760, 340
+
+
+def explorer(ds: xr.Dataset) -> Any:
+    """Bokeh's layout of both figures.
+
+    Parameters
+    ----------
+    ds : xarray.Dataset
+        Of a generalization store, in memory.
+    """
+    return column(_errors(ds), _map(ds), sizing_mode="stretch_width")
+
+
+def _errors(ds: xr.Dataset) -> Any:
+    data, names, places = _error_rows(ds)
+    schemes = [str(name) for name in ds["scheme"].values]
+    shown = ColumnDataSource({name: [] for name in ("x", "value", "colour", "scheme", "split", "error")})
+    plot = figure(
+        x_range=FactorRange(factors=[], group_padding=0.6), height=_HEIGHT, sizing_mode="stretch_width", name="errors"
+    )
+    plot.vbar("x", top="value", width=0.85, color="colour", source=shown)
+    plot.add_tools(HoverTool(tooltips=[("split", "@split"), ("scheme", "@scheme"), ("@error", "@value{0.000}")]))
+    plot.y_range.start = 0  # type: ignore[attr-defined]  # a DataRange1d, as figure() makes it
+    plot.xaxis.major_label_orientation = 1.0
+    plot.yaxis.axis_label = " "
+    start = "interaction_beyond_rmse" if "interaction_beyond_rmse" in names else names[0]
+    error = Select(title="Error", value=start, options=names, name="error")
+    place = Select(title="Set and network", value=places[0], options=places, name="place")
+    group = CheckboxGroup(labels=schemes, active=list(range(len(schemes))), name="schemes")
+    units = {name: f"{name}, {ds[name].attrs.get('units', '')}" for name in names}
+    callback = CustomJS(
+        args={"data": data, "shown": shown, "schemes": group, "error": error, "place": place, "plot": plot,
+              "units": units},
+        code=_FILTER,
+    )  # fmt: skip
+    for widget, what in ((error, "value"), (place, "value"), (group, "active")):
+        widget.js_on_change(what, callback)
+    _prefill(shown, plot, data, start, places[0])
+    ticks = column(Div(text="Schemes"), group, width=150)
+    return column(row(error, place), row(ticks, plot, sizing_mode="stretch_width"), sizing_mode="stretch_width")
+
+
+def _error_rows(ds: xr.Dataset) -> tuple[dict[str, list[Any]], list[str], list[str]]:
+    """Every known error as one row, mean over seeds; the errors there are, and the sets and networks."""
+    found = errors(ds).mean("seed")
+    rows: dict[str, list[Any]] = {name: [] for name in ("error", "place", "split", "scheme", "value", "colour")}
+    for error in ERRORS:
+        frame = found[error].to_dataframe().reset_index().dropna(subset=[error])
+        for one in frame.itertuples(index=False):
+            rows["error"].append(error)
+            rows["place"].append(f"{one.dataset}, {one.architecture}")
+            rows["split"].append(str(one.split))
+            rows["scheme"].append(str(one.scheme))
+            rows["value"].append(float(getattr(one, error)))
+            rows["colour"].append(scheme_colour(str(one.scheme)))
+    names, places = list(dict.fromkeys(rows["error"])), list(dict.fromkeys(rows["place"]))
+    return rows, names or list(ERRORS[:1]), places or ["nothing"]
+
+
+def _prefill(shown: ColumnDataSource, plot: Any, data: dict[str, list[Any]], error: str, place: str) -> None:
+    """What is to be seen before anything is chosen."""
+    places = range(len(data["value"]))
+    mine = [i for i in places if data["error"][i] == error and data["place"][i] == place]
+    factors = [(data["split"][i], data["scheme"][i]) for i in mine]
+    rest = ("value", "colour", "scheme", "split", "error")
+    shown.data = {"x": factors, **{name: [data[name][i] for i in mine] for name in rest}}
+    plot.x_range.factors = factors
+
+
+def _map(ds: xr.Dataset) -> Any:
+    rows: dict[str, list[Any]] = {
+        name: [] for name in ("place", "x", "y", "colour", "part", "domain", "parent", "similarity")
+    }
+    for dataset in ds["dataset"].values:
+        for split in ds["split"].values:
+            one = ds.sel(dataset=dataset, split=split).isel(seed=0)
+            mine = np.flatnonzero(one["part"].values >= 0)
+            parts = [PARTS[int(number)] for number in one["part"].values[mine]]
+            rows["place"] += [f"{dataset}, {split}"] * len(mine)
+            rows["x"] += one["umap_1"].values[mine].tolist()
+            rows["y"] += one["umap_2"].values[mine].tolist()
+            rows["part"] += [name for name, _ in parts]
+            rows["colour"] += [colour for _, colour in parts]
+            rows["domain"] += one["structure_domain"].values[mine].tolist()
+            rows["parent"] += one["structure_parent"].values[mine].tolist()
+            rows["similarity"] += one["similarity"].values[mine].tolist()
+    places = list(dict.fromkeys(rows["place"])) or ["nothing"]
+    first = [i for i, place in enumerate(rows["place"]) if place == places[0]]
+    shown = ColumnDataSource({name: [rows[name][i] for i in first] for name in rows if name != "place"})
+    plot = figure(height=_HEIGHT, sizing_mode="stretch_width", match_aspect=True, name="map")
+    plot.scatter("x", "y", color="colour", legend_group="part", size=5, alpha=0.8, source=shown)
+    plot.add_tools(
+        HoverTool(tooltips=[("part", "@part"), ("parent", "@parent"), ("domain", "@domain"), ("near", "@similarity")])
+    )
+    plot.axis.visible = False
+    choice = Select(title="Set and split", value=places[0], options=places, name="split")
+    choice.js_on_change("value", CustomJS(args={"all": rows, "choice": choice, "shown": shown}, code=_MAP))
+    return column(choice, plot, sizing_mode="stretch_width")
