@@ -66,11 +66,12 @@ def _board(table: Table) -> DataTable:
         values = table.frame[name]
         formatter: Any = StringFormatter(nan_format="")
         if pd.api.types.is_numeric_dtype(values):
-            whole = name in ("units", "flat from", "cells", "unbroken, %")
+            whole = name in ("units", "flat from", "cells", "unbroken, %") or pd.api.types.is_integer_dtype(values)
             formatter = NumberFormatter(
                 format="0" if whole else f"0.{'0' * table.digits}", nan_format="", text_align="right"
             )
-        width = 130 if name == "model" else max(60, 7 * len(str(name)) + 16)
+        longest = 0 if pd.api.types.is_numeric_dtype(values) else values.astype(str).str.len().max()
+        width = 130 if name == "model" else max(60, 7 * max(len(str(name)), int(longest)) + 16)
         columns.append(TableColumn(field=str(name), title=str(name), formatter=formatter, width=width))
     height = _HEADER + _ROW * len(table.frame) + 18
     return DataTable(
