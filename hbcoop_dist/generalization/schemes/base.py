@@ -32,6 +32,8 @@ class NetworkShape:
         Radial basis functions of an edge.
     cutoff : float
         A.
+    elements : tuple of int
+        Atomic numbers of the species, ascending; empty where a scheme is not told.
     """
 
     n_species: int
@@ -39,6 +41,7 @@ class NetworkShape:
     n_layers: int
     n_radial: int
     cutoff: float
+    elements: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,10 @@ class Scheme(torch.nn.Module):
     ----------------
     name : str
         As written in a spec.
+
+    Attributes
+    ----------
+    (what the class says holds for its default options; one that an option changes is set anew on the instance)
     extensive : bool
         Whether the energy of molecules infinitely far apart is the sum of theirs alone.
     reaches : bool
@@ -73,9 +80,9 @@ class Scheme(torch.nn.Module):
     """
 
     name: ClassVar[str] = "none"
-    extensive: ClassVar[bool] = True
-    reaches: ClassVar[bool] = False
-    charges_wanted: ClassVar[bool] = False
+    extensive: bool = True
+    reaches: bool = False
+    charges_wanted: bool = False
 
     def __init__(self, shape: NetworkShape, options: Mapping[str, Any] | None = None) -> None:
         super().__init__()
