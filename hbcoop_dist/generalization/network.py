@@ -1,7 +1,7 @@
 """A network of any architecture with any long-range scheme: what is the same for all of them.
 
-Energies of atoms are a fixed atomic energy, the architecture's own energy times a scale, and what the scheme adds.  They
-are summed in float64, whatever the float type of the parameters: atomic energies are large.
+The energy of an atom is a fixed atomic energy, the architecture's own energy times a scale, and what the scheme adds.
+They are summed in float64, whatever the float type of the parameters: atomic energies are large.
 """
 
 from __future__ import annotations

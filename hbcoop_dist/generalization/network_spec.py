@@ -1,4 +1,4 @@
-"""What decides a network before it is trained, as plain data: it is written into files and hashed, and needs no torch."""
+"""What decides a network before it is trained, as plain data that files hold and that needs no torch."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """MACE: mace-torch's own network, whose parts are run here one after another so that a scheme can act between them.
 
-Without a scheme the energies are mace-torch's own to round-off.  What differs is how neighbours are gathered and summed:
-``index_select`` and ``index_add``, whose derivatives of second order are cheaper on a CPU than ``gather`` and
+Without a scheme the energies are mace-torch's own to round-off.  Two things differ.  Neighbours are gathered and summed
+by ``index_select`` and ``index_add``, whose second derivatives are cheaper on a CPU than those of ``gather`` and
 ``scatter_add``; and nothing is compiled, so that the first call gives the bits of the hundredth.
 """
 

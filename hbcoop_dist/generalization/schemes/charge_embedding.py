@@ -4,10 +4,11 @@ The features of an atom get an addition that depends on its element and on the t
 
     a_z(Q) = W silu(U_z s(Q)),    s(Q) = (max(Q, 0), max(-Q, 0)),
 
-which is zero for neutral structures, since silu(0) = 0 and there is no bias.  That the two signs go in apart, and that no term survives at Q = 0, is SpookyNet's
-electronic embedding (Unke et al., Nat. Commun. 2021, 12, 7273, doi:10.1038/s41467-021-27504-0, eqs. 9 and 10), here
-without its attention over atoms.  Q belongs to the whole structure, so the energy of a molecule changes with the charge
-of others that are any distance away: nothing extensive, and no physics of distances either.
+which is zero for neutral structures, since silu(0) = 0 and there is no bias.  That the two signs go in apart, and that
+no term survives at Q = 0, is SpookyNet's electronic embedding (Unke et al., Nat. Commun. 2021, 12, 7273,
+doi:10.1038/s41467-021-27504-0, eqs. 9 and 10), here without its attention over atoms.  Q belongs to the whole
+structure, so the energy of a molecule changes with the charge of others that are any distance away: nothing extensive,
+and no physics of distances either.
 """
 
 from __future__ import annotations
@@ -38,4 +39,5 @@ class ChargeEmbedding(Scheme):
         del memory
         signs = torch.stack([batch.charge.clamp(min=0.0), (-batch.charge).clamp(min=0.0)], dim=-1)
         hidden = torch.einsum("nsc,ns->nc", self.inner[batch.species], signs[batch.structure])
-        return features + self.outer(torch.nn.functional.silu(hidden))
+        added: torch.Tensor = self.outer(torch.nn.functional.silu(hidden))
+        return features + added
