@@ -198,7 +198,7 @@ def _head(card: ModelCard, path: Path, network: Any) -> int:
 def _read(card: ModelCard, path: Path) -> Any:
     import torch
 
-    with _quiet():
+    with quiet():
         # before e3nn, whose constants torch refuses to load otherwise
         import mace  # noqa: F401
 
@@ -216,7 +216,7 @@ def _read(card: ModelCard, path: Path) -> Any:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """What the package says and sets at import stays here: it lets torch unpickle anything anywhere from then on."""
     name = "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"
     before, disabled = os.environ.get(name), logging.root.manager.disable

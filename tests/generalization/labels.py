@@ -1,0 +1,63 @@
+"""Labelled sets small enough to train on in seconds, and networks small enough to train."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import replace
+
+import numpy as np
+
+from hbcoop_dist.generalization.labelled import LabelledStructure
+from hbcoop_dist.generalization.network_spec import NetworkSpec
+from hbcoop_dist.models import load
+from hbcoop_dist.structures import Structure
+from hbcoop_dist.structures.templates import donor_water
+
+SMALL = NetworkSpec((1, 8), cutoff=3.5, channels=4, max_ell=1, hidden_ell=1, radial_mlp=(8,), readout=4)
+
+
+def waters(count: int, seed: int) -> list[Structure]:
+    """One to three distorted waters in a row, 3 A or 8 A apart."""
+    random = np.random.default_rng(seed)
+    made = []
+    for place in range(count):
+        gap = 8.0 if place % 4 == 3 else 3.0
+        parts = [("water", donor_water() + [gap * k, 0.0, 0.0]) for k in range(1 + place % 3)]
+        structure = Structure.from_molecules(parts)
+        made.append(structure.with_positions(structure.positions + 0.08 * random.standard_normal((len(structure), 3))))
+    return made
+
+
+@functools.cache
+def labelled(count: int = 24, seed: int = 0) -> tuple[LabelledStructure, ...]:
+    """Waters with GFN2-xTB's energies, forces and charges, and all that follows from them."""
+    teacher = load("gfn2-xtb")
+    made = []
+    for structure, found in zip(waters(count, seed), teacher.evaluate(waters(count, seed)), strict=True):
+        n = len(structure.kinds)
+        alone = teacher.evaluate([structure.subset([k]) for k in range(n)], forces=False)
+        assert found.charges is not None
+        made.append(
+            LabelledStructure(
+                numbers=structure.numbers,
+                positions=structure.positions,
+                energy=found.energy,
+                forces=found.forces,
+                parent=f"{n} waters",
+                domain="cluster" if n > 1 else "molecule",
+                charges=found.charges,
+                dipole=found.charges @ structure.positions,
+                molecules=structure.molecules,
+                molecule_charges=(0,) * n,
+                interaction_energy=found.energy - sum(one.energy for one in alone) if n > 1 else None,
+            )
+        )
+    return tuple(made)
+
+
+def turned(structure: LabelledStructure, seed: int = 5) -> tuple[LabelledStructure, np.ndarray]:
+    """A structure turned and moved, and the rotation."""
+    turn, _ = np.linalg.qr(np.random.default_rng(seed).standard_normal((3, 3)))
+    turn = turn * np.linalg.det(turn)
+    moved = structure.positions @ turn.T + [3.0, -2.0, 7.0]
+    return replace(structure, positions=moved), turn
