@@ -117,8 +117,8 @@ def _composition(choices: Sequence[Monomer], size: int, rng: np.random.Generator
 
 
 def _perturbed(one: Monomer, rng: np.random.Generator) -> FloatArray:
-    moved: FloatArray = one.positions + rng.normal(scale=_JITTER, size=one.positions.shape)
-    return moved - moved.mean(axis=0)
+    moved = one.positions + rng.normal(scale=_JITTER, size=one.positions.shape)
+    return np.asarray(moved - moved.mean(axis=0))
 
 
 def _excess(regime: str, cutoff: float, rng: np.random.Generator) -> float | None:
