@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from hbcoop_dist.generalization.labelled import LabelledStructure
 from hbcoop_dist.generalization.pack import pack, unpack
 from hbcoop_dist.generalization_run.spec import DatasetEntry
 from hbcoop_dist.generalization_run.tasks import CHUNK, DataSource
+from hbcoop_dist.models import registry
 from hbcoop_dist.results import TaskResult
 
 
@@ -52,3 +54,12 @@ def structures_of(data: DataSource, known: Mapping[str, TaskResult]) -> tuple[La
         return whole.structures
     drawn = np.random.default_rng(data.entry.seed).choice(len(whole), data.entry.size, replace=False)
     return whole.take(sorted(int(place) for place in drawn))
+
+
+def origin_of(data: DataSource) -> dict[str, str]:
+    """What the labels of a set are, under which terms, and what to cite for them, by the names of `About`."""
+    if data.entry.generate is None:
+        files = ", ".join(Path(file).name for file in data.entry.files)
+        return {"level_of_theory": f"as in {files}", "licence": f"that of {files}", "source": files}
+    card = registry.card(data.entry.teacher)
+    return {"level_of_theory": card.level_of_theory, "licence": "made here; no terms", "source": card.citation}

@@ -12,6 +12,7 @@ from math import ceil
 from pathlib import Path
 
 from hbcoop_dist.campaign_entries import ModelEntry
+from hbcoop_dist.generalization.architectures import ARCHITECTURES
 from hbcoop_dist.generalization_run.spec import GeneralizationSpec, TrainingCell, cells_of
 from hbcoop_dist.generalization_run.tasks import (
     CHUNK,
@@ -38,20 +39,6 @@ SOAP = ModelCard(
     requires=("dscribe", "sklearn", "umap"),
     packages=("dscribe", "scikit-learn", "umap-learn", "numpy"),
 )
-NETWORKS = {
-    "mace": ModelCard(
-        name="mace",
-        family="trained",
-        level_of_theory="that of the training set",
-        licence="MIT (mace-torch)",
-        citation="Batatia et al., NeurIPS 2022, arXiv:2206.07697",
-        elements=(),
-        gpu=True,
-        requires=("torch", "mace"),
-        packages=("torch", "e3nn", "mace-torch", "numpy"),
-    )
-}
-"""What workers need for an architecture, by its family."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,9 +124,26 @@ def _sources(spec: GeneralizationSpec, elsewhere: Collection[str]) -> tuple[dict
         entry.teacher: source_of(ModelEntry(name=entry.teacher), elsewhere) for entry in spec.datasets if entry.generate
     }
     found["soap"] = _package(SOAP, elsewhere)
-    found |= {entry.name: _package(NETWORKS[entry.architecture], elsewhere) for entry in spec.architectures}
+    found |= {entry.name: _package(_card(entry.architecture), elsewhere) for entry in spec.architectures}
     sources = {name: source for name, source in found.items() if isinstance(source, ModelSource)}
     return sources, {name: reason for name, reason in found.items() if isinstance(reason, str)}
+
+
+def _card(architecture: str) -> ModelCard:
+    """What workers need for an architecture."""
+    found = ARCHITECTURES[architecture]
+    return ModelCard(
+        name=architecture,
+        family="trained",
+        level_of_theory="that of the training set",
+        licence=found.licence,
+        citation=found.citation,
+        elements=(),
+        gpu=True,
+        requires=found.requires,
+        packages=(*found.packages, "numpy"),
+        environment=found.environment,
+    )
 
 
 def _package(card: ModelCard, elsewhere: Collection[str]) -> ModelSource | str:
