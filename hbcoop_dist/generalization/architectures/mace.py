@@ -28,7 +28,9 @@ class MaceBackbone(torch.nn.Module):
 
     def __init__(self, spec: NetworkSpec) -> None:
         super().__init__()
-        self.shape = NetworkShape(len(spec.elements), spec.channels, spec.layers, spec.n_radial, spec.cutoff)
+        self.shape = NetworkShape(
+            len(spec.elements), spec.channels, spec.layers, spec.n_radial, spec.cutoff, elements=spec.elements
+        )
         self.network = _network(spec)
 
     def forward(
