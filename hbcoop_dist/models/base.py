@@ -197,6 +197,7 @@ class Family(Protocol):
 
     It may name ``SETTINGS`` too: options of its cards that a user may give beside a checkpoint of his own. And it may
     have a function ``named``, which makes the card of a name that says what it is (``rimp2:cc-pvdz``), None of others.
+    Where a checkpoint says what it is without its package, a function ``card_of(name, checkpoint)`` makes its card.
     """
 
     CARDS: tuple[ModelCard, ...]

@@ -154,6 +154,11 @@ def custom_card(
         raise ModelError(f"model {name}: family {family!r} is not known; near: {', '.join(near)}")
     if name in registry.cards:
         raise ModelError(f"model {name}: that name belongs to a registered model; choose another")
+    if told := getattr(registry.families[family], "card_of", None):
+        if like or options:
+            raise ModelError(f"model {name}: family {family} has no options and no models to be like")
+        card = cast(ModelCard, told(name, Path(checkpoint).expanduser()))
+        return replace(card, **(overrides or {}), sha256=sha256, trusted=trusted)
     if not registry.families[family].CARDS:
         raise ModelError(f"model {name}: family {family} has no cards and reads no checkpoint")
     template = _template(name, family, like)

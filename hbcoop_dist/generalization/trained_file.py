@@ -1,0 +1,111 @@
+"""A trained network as one file: a ``.npz`` of its arrays with plain text beside them, nothing pickled, no torch."""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hbcoop_dist.generalization.budget import Budget
+from hbcoop_dist.generalization.network_spec import NetworkSpec
+from hbcoop_dist.generalization.trained import Curve, Trained, Traits
+
+FORMAT = 1
+_PARAMETER, _CURVE = "parameter/", "curve/"
+
+
+class TrainedFileError(Exception):
+    """A file is no trained network; the message names it, what was expected and found."""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where the labels come from that a network was trained on: what they are, under which terms, what to cite."""
+
+    level_of_theory: str = "unknown"
+    licence: str = "unknown"
+    source: str = "unknown"
+
+
+_UNKNOWN = Origin()
+
+
+def write_trained(path: Path, trained: Trained, origin: Origin = _UNKNOWN) -> None:
+    """Write a network; a reader sees the file before or the file after.  The same network gives the same bytes."""
+    text = {
+        "format": FORMAT,
+        "spec": json.loads(trained.spec.to_json()),
+        "budget": json.loads(trained.budget.to_json()),
+        "traits": asdict(trained.traits),
+        "origin": asdict(origin),
+        "n_parameters": trained.n_parameters,
+        "seconds": trained.seconds,
+    }
+    arrays = {f"{_PARAMETER}{name}": value for name, value in trained.parameters.items()}
+    arrays |= {f"{_CURVE}{one.name}": getattr(trained.curve, one.name) for one in fields(Curve)}
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    try:
+        with partial.open("wb") as file:
+            np.savez(file, about=np.array(json.dumps(text, sort_keys=True)), **arrays)  # type: ignore[arg-type]
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def read_trained(path: Path) -> tuple[Trained, Origin]:
+    """Read a network.
+
+    Raises
+    ------
+    TrainedFileError
+        When the file is not readable or is no trained network of this format.
+    """
+    text, arrays = _read(path, everything=True)
+    curve = {name.removeprefix(_CURVE): value for name, value in arrays.items() if name.startswith(_CURVE)}
+    parameters = {name.removeprefix(_PARAMETER): one for name, one in arrays.items() if name.startswith(_PARAMETER)}
+    try:
+        spec, traits, origin = _described(text)
+        budget = Budget.from_json(json.dumps(text["budget"]))
+        trained = Trained(spec, budget, parameters, text["n_parameters"], Curve(**curve), text["seconds"], traits)
+    except (KeyError, TypeError, ValueError) as error:
+        raise TrainedFileError(f"{path}: expected a trained network, found an incomplete one: {error!r}") from error
+    return trained, origin
+
+
+def describe_trained(path: Path) -> tuple[NetworkSpec, Traits, Origin]:
+    """What a file says of its network, without reading the network.
+
+    Raises
+    ------
+    TrainedFileError
+        As `read_trained` does.
+    """
+    text, _ = _read(path, everything=False)
+    try:
+        return _described(text)
+    except (KeyError, TypeError, ValueError) as error:
+        raise TrainedFileError(f"{path}: expected a trained network, found an incomplete one: {error!r}") from error
+
+
+def _described(text: dict[str, Any]) -> tuple[NetworkSpec, Traits, Origin]:
+    spec = NetworkSpec.from_json(json.dumps(text["spec"]))
+    return spec, Traits(**text["traits"]), Origin(**text["origin"])
+
+
+def _read(path: Path, *, everything: bool) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    try:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+            text = json.loads(str(file["about"]))
+            arrays = {name: file[name] for name in file.files if name != "about"} if everything else {}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as error:
+        raise TrainedFileError(f"{path}: expected a trained network, found none: {error}") from error
+    if text.get("format") != FORMAT:
+        raise TrainedFileError(f"{path}: expected format {FORMAT}, found {text.get('format')}")
+    return text, arrays
