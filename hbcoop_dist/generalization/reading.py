@@ -1,0 +1,153 @@
+"""How a file of labelled structures is to be read: names of labels and units; and one frame of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+KEYS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "energy": ("energy", "REF_energy", "dft_energy", "total_energy"),
+        "forces": ("forces", "force", "REF_forces", "dft_forces"),
+        "charges": ("mbis_charges", "mbi_charges", "MBIS_charges", "charges", "REF_charges"),
+        "dipole": ("dipole", "REF_dipole", "dft_dipole"),
+        "charge": ("total_charge", "charge"),
+        "smiles": ("smiles",),
+        "domain": ("config_type", "domain"),
+        "parent": ("parent",),
+        "molecules": ("molecules",),
+        "molecule_charges": ("molecule_charges",),
+        "interaction_energy": ("interaction_energy",),
+    }
+)
+"""Names under which a label is looked for; the first that is there is taken."""
+
+_ENERGIES = ("eV", "Hartree", "kcal/mol", "kJ/mol")
+_LENGTHS = ("Angstrom", "Bohr")
+_DIPOLES = ("e Angstrom", "e Bohr", "Debye")
+
+
+class ReadError(ValueError):
+    """A file is not a labelled set; the message names file, frame and key, what was expected and what was found."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How files are read.
+
+    Attributes
+    ----------
+    energy_unit : str
+        ``eV``, ``Hartree``, ``kcal/mol`` or ``kJ/mol``: of energies and, per length, of forces.
+    length_unit : str
+        ``Angstrom`` or ``Bohr``.
+    dipole_unit : str
+        ``e Angstrom``, ``e Bohr`` or ``Debye``.
+    keys : mapping of str to tuple of str
+        Names of labels in place of those in `KEYS`.
+    charge : int or None
+        Total charge, e, of frames that do not say theirs; None refuses them.
+    neutral_molecules : bool
+        Whether every molecule of every frame is known to be neutral.
+    """
+
+    energy_unit: str = "eV"
+    length_unit: str = "Angstrom"
+    dipole_unit: str = "e Angstrom"
+    keys: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    charge: int | None = 0
+    neutral_molecules: bool = False
+
+    def __post_init__(self) -> None:
+        for name, known in (("energy_unit", _ENERGIES), ("length_unit", _LENGTHS), ("dipole_unit", _DIPOLES)):
+            if (found := getattr(self, name)) not in known:
+                raise ReadError(f"reading, {name}: expected one of {', '.join(known)}, found {found!r}")
+        if unknown := sorted(set(self.keys) - set(KEYS)):
+            raise ReadError(f"reading, keys: expected labels among {', '.join(KEYS)}, found {', '.join(unknown)}")
+
+    @property
+    def energy(self) -> float:
+        """The unit of energy in eV."""
+        from ase import units
+
+        values = (1.0, units.Hartree, units.kcal / units.mol, units.kJ / units.mol)
+        return float(values[_ENERGIES.index(self.energy_unit)])
+
+    @property
+    def length(self) -> float:
+        """The unit of length in A."""
+        from ase import units
+
+        return float((1.0, units.Bohr)[_LENGTHS.index(self.length_unit)])
+
+    @property
+    def dipole(self) -> float:
+        """The unit of dipoles in e A."""
+        from ase import units
+
+        return float((1.0, units.Bohr, units.Debye)[_DIPOLES.index(self.dipole_unit)])
+
+    def names(self, label: str) -> tuple[str, ...]:
+        """Names under which a label is looked for."""
+        return self.keys.get(label, KEYS[label])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Frame:
+    """One frame, and where it stands: file, and number from 0."""
+
+    atoms: Atoms
+    path: Path
+    number: int
+    reading: Reading
+
+    def get(self, label: str) -> Any:
+        """The value of a label, None where it has none."""
+        # ASE moves the labels that it knows from the columns and the comment line into a calculator.
+        results = {} if self.atoms.calc is None else self.atoms.calc.results
+        for key in self.reading.names(label):
+            for place in (self.atoms.arrays, self.atoms.info, results):
+                if place.get(key) is not None:
+                    return place[key]
+        return None
+
+    def text(self, label: str) -> str | None:
+        """A label as text, None where it has none."""
+        found = self.get(label)
+        return None if found is None else str(found)
+
+    def values(self, label: str, shape: tuple[int, ...]) -> NDArray[np.float64] | None:
+        """A label as finite numbers of this shape, None where it has none."""
+        found = self.get(label)
+        if found is None:
+            return None
+        try:
+            array = np.asarray(found, dtype=np.float64)
+        except (TypeError, ValueError):
+            raise self.error(label, f"numbers of shape {shape}", repr(found)[:80]) from None
+        if array.size != np.prod(shape, dtype=int) or not np.isfinite(array).all():
+            raise self.error(label, f"finite numbers of shape {shape}", f"{array.shape}: {str(found)[:80]}")
+        return array.reshape(shape)
+
+    def whole(self, label: str, shape: tuple[int, ...]) -> NDArray[np.int64] | None:
+        """A label as whole numbers of this shape, None where it has none."""
+        array = self.values(label, shape)
+        if array is None:
+            return None
+        if (array != array.round()).any():
+            raise self.error(label, "whole numbers", str(array)[:80])
+        return array.astype(np.int64)
+
+    def error(self, label: str, expected: str, found: str) -> ReadError:
+        """What to raise about a label."""
+        keys = ", ".join(self.reading.names(label))
+        return ReadError(f"{self.path}, frame {self.number}, {label} ({keys}): expected {expected}, found {found}")
