@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +14,6 @@ from hbcoop_dist.generalization.evaluate import Errors, GroupErrors, evaluate
 from hbcoop_dist.generalization.labelled import LabelledStructure
 from hbcoop_dist.generalization.network_spec import NetworkSpec
 from hbcoop_dist.generalization.train import train
-from hbcoop_dist.generalization.trained_file import About
-from hbcoop_dist.generalization.trained_network import network_of, traits_of
 from hbcoop_dist.generalization_run.make_data import origin_of, structures_of
 from hbcoop_dist.generalization_run.tasks import DataSource, TrainingTask
 from hbcoop_dist.generalization_run.trained_data import data_of, trained_of
@@ -38,12 +35,10 @@ def trained(
         checkpoint=checkpoint,
         device=device,
     )
-    traits = traits_of(network_of(found))
-    about = About(**origin_of(task.data), **asdict(traits))
     return {
         **data_of(found),
         "n_training": len(np.asarray(divided.data["training"])),
-        "about": json.dumps(asdict(about), sort_keys=True),
+        "origin": json.dumps(origin_of(task.data), sort_keys=True),
     }
 
 
