@@ -10,15 +10,16 @@ from hbcoop_dist.generalization.soap import unit
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
-_LOST = 1e-8
-"""Mean squared length of unit rows that may be lost where fewer dimensions describe them."""
+_LARGEST_BLOCK = 32
 
 
 def farthest_points(rows: FloatArray, first: int, count: int) -> IntArray:
     """The first `count` points in the order of farthest-point sampling (Gonzalez, Theor. Comput. Sci. 1985, 38, 293).
 
-    Every step takes the point whose largest similarity (cosine) to those taken is the smallest; the maxima are carried
-    on, so that a step costs one product of all points with the last.
+    Every step takes the point whose largest similarity (cosine, in float32) to those taken is the smallest.  A maximum
+    can only grow, so the smallest of maxima that are out of date is a candidate: brought up to date, it is taken if it
+    is still the smallest.  All are brought up to date by blocks of taken points, in one matrix product, which reads
+    the points once a block and not once a step.
 
     Parameters
     ----------
@@ -33,32 +34,26 @@ def farthest_points(rows: FloatArray, first: int, count: int) -> IntArray:
     -------
     (count,) int array
     """
-    points = _fewer_dimensions(unit(rows)).astype(np.float32)
+    points = unit(rows).astype(np.float32)
     taken = np.empty(count, dtype=np.int64)
     nearest = np.full(len(points), -np.inf, dtype=np.float32)
-    place = first
+    place, known = first, 0
     for step in range(count):
         taken[step] = place
-        np.maximum(nearest, points @ points[place], out=nearest)
         nearest[place] = np.inf
-        place = int(nearest.argmin())
+        # Early on every point that is taken is the nearest to many, and nothing is gained by waiting.
+        if step + 1 - known >= min(max(1, step // 8), _LARGEST_BLOCK):
+            fresh = points[taken[known : step + 1]]
+            np.maximum(nearest, (points @ fresh.T).max(axis=1), out=nearest)
+            known = step + 1
+        place = _least_similar(points, points[taken[known : step + 1]], nearest)
     return taken
 
 
-def _fewer_dimensions(points: FloatArray) -> FloatArray:
-    """Rows turned onto their principal axes, without those that hold next to nothing of them.
-
-    A step reads all points once, and averaged SOAP needs a tenth of its dimensions.
-    """
-    if len(points) < points.shape[1]:
-        values, vectors = np.linalg.eigh(points @ points.T)
-        kept = _kept(values, len(points))
-        return np.asarray(vectors[:, kept] * np.sqrt(values[kept]))
-    values, vectors = np.linalg.eigh(points.T @ points)
-    return np.asarray(points @ vectors[:, _kept(values, len(points))])
-
-
-def _kept(values: FloatArray, count: int) -> IntArray:
-    """Places of the largest of ascending eigenvalues, without the smallest that sum up to what may be lost."""
-    small = np.cumsum(np.maximum(values, 0.0)) < _LOST * count
-    return np.flatnonzero(~small)
+def _least_similar(points: NDArray[np.float32], waiting: NDArray[np.float32], nearest: NDArray[np.float32]) -> int:
+    """Place of the smallest maximum; `nearest` (n,) does not know of the points that are `waiting`, and is told."""
+    while True:
+        place = int(nearest.argmin())
+        if not len(waiting) or (true := (waiting @ points[place]).max()) <= nearest[place]:
+            return place
+        nearest[place] = true

@@ -66,15 +66,14 @@ class Split:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Parents:
-    """P parents of S structures: their places of structures, counts, mean sizes in atoms and mean features."""
+    """P parents of S structures: whose each structure is, counts, mean sizes (atoms) and features; features of all."""
 
-    kind: str
     names: tuple[str, ...]
     of: IntArray
     counts: IntArray
     sizes: FloatArray
     features: FloatArray
-    own_features: FloatArray
+    of_structures: FloatArray
 
 
 _Sides = tuple[IntArray, tuple[str, ...]]
@@ -148,18 +147,17 @@ def _parents(kind: str, structures: Sequence[Parented], features: FloatArray | N
         raise ValueError(f"split {kind}: expected structures of at least 2 parents, found {', '.join(names) or 'none'}")
     counts = np.bincount(of)
     sizes = np.bincount(of, weights=[len(one) for one in structures]) / counts
-    own = np.zeros((len(of), 0))
     means = np.zeros((len(names), 0))
-    if kind in NEED_FEATURES:
-        if features is None or len(features) != len(of):
-            found = "none" if features is None else str(features.shape)
-            raise ValueError(f"split {kind}: expected features of {len(of)} structures, found {found}")
-        own = unit(features)
-        # A structure may be its parent's only one, and then its mean is itself to the last bit.
-        order = np.argsort(of, kind="stable")
-        means = np.add.reduceat(own[order], np.concatenate([[0], np.cumsum(counts)[:-1]]))
-        means = unit(means / counts[:, None])
-    return _Parents(kind, tuple(str(name) for name in names), of, counts, sizes, means, own)
+    if kind not in NEED_FEATURES:
+        return _Parents(tuple(names.tolist()), of, counts, sizes, means, means)
+    if features is None or len(features) != len(of):
+        found = "none" if features is None else str(features.shape)
+        raise ValueError(f"split {kind}: expected features of {len(of)} structures, found {found}")
+    from scipy.sparse import csr_array
+
+    # Large sets have features of hundreds of megabytes: a sparse product sums them without another copy in order.
+    membership = csr_array((np.ones(len(of)), (of, np.arange(len(of)))), shape=(len(names), len(of)))
+    return _Parents(tuple(names.tolist()), of, counts, sizes, unit(membership @ unit(features)), features)
 
 
 def _random(parents: _Parents, fraction: float, rng: np.random.Generator) -> _Sides:
@@ -185,8 +183,9 @@ def _cluster(parents: _Parents, fraction: float, rng: np.random.Generator) -> _S
     from sklearn.cluster import KMeans
 
     del fraction
-    # Equal points cannot be told apart; k-means warns of them and leaves clusters empty.
-    distinct = len(np.unique(parents.features.round(9), axis=0))
+    # Equal points cannot be told apart; k-means warns of them and leaves clusters empty. Points that differ do so on a
+    # line of random direction too.
+    distinct = len(np.unique((parents.features @ rng.random(parents.features.shape[1])).round(9)))
     count = min(N_CLUSTERS, distinct)
     if count < 2:
         raise ValueError("split cluster: expected parents with different features, found all the same")
@@ -199,7 +198,7 @@ def _cluster(parents: _Parents, fraction: float, rng: np.random.Generator) -> _S
 
 def _maxsep_paper(parents: _Parents, fraction: float, rng: np.random.Generator) -> _Sides:
     centre = int(rng.integers(len(parents.of)))
-    similarity = parents.features @ parents.own_features[centre]
+    similarity = parents.features @ unit(parents.of_structures[[centre]])[0]
     # What everything is compared with is trained on, even where its conformers are so unlike that their mean is far.
     similarity[parents.of[centre]] = np.inf
     return _first(parents, np.argsort(similarity, kind="stable"), fraction), ()

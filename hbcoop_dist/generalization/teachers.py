@@ -43,8 +43,8 @@ class Answer:
 
 
 # tblite's own damping of the charge mixing first. An anion far from a molecule that holds an electron nearly as well
-# (formate, formaldehyde) oscillates with it in 8 of 300 ionic clusters; with less mixing all of them converge, and
-# where several dampings do, they end in one state.
+# (formate, formaldehyde) oscillates with it in 8 of 300 ionic clusters; with less mixing these converge, and where
+# several dampings do, they end in one state. Of 200 others one converged with none of them.
 _DAMPINGS = (0.4, 0.1, 0.2)
 
 Teacher = Callable[[Sequence[Question]], list[Answer | str]]
