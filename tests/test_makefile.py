@@ -27,6 +27,8 @@ ROOT = Path(__file__).resolve().parents[1]
                 "hbcoop run store/nma.yaml published.zarr --cluster store/pools.yaml || [ $? -eq 1 ]",
                 "hbcoop run store/slow.yaml published.zarr --cluster store/pools.yaml || [ $? -eq 1 ]",
                 "hbcoop export published.zarr -o store/nma.zarr.zip",
+                "hbcoop run twins twins.zarr || [ $? -eq 1 ]",
+                "hbcoop export twins.zarr -o store/twins.zarr.zip",
             ],
         ),
         ("report", ["hbcoop report store/nma.zarr.zip -o report.html"]),

@@ -21,6 +21,9 @@ from hbcoop_dist.store import open_systems, verify
 ROOT = Path(__file__).resolve().parents[1]
 STORE = ROOT / "store" / "nma.zarr.zip"
 FREE = ROOT / "store" / "free-dimers.zarr.zip"
+TWINS = ROOT / "store" / "twins.zarr.zip"
+OTHERS = {"figure_free.py": FREE, "bridge.py": TWINS}
+"""Scripts that read another one."""
 WITH_MODELS = ("many_body.py", "noise.py", "free_dimers.py")
 """They run models, and have tests of their own."""
 WRITERS = ("yardstick.py", "export_references.py", "headline.py")
@@ -51,9 +54,10 @@ def test_the_lines_of_the_readme_read_it() -> None:
     assert "so3lr" in printed
 
 
-def test_it_is_whole_and_says_nothing_of_a_machine() -> None:
-    assert verify(STORE) == []
-    ds = hb.open_store(STORE)
+@pytest.mark.parametrize("path", [STORE, TWINS], ids=["nma", "twins"])
+def test_it_is_whole_and_says_nothing_of_a_machine(path: Path) -> None:
+    assert verify(path) == []
+    ds = hb.open_store(path)
     assert set(ds["host"].values.ravel()) == {""}
     assert "/" not in "".join(
         str(model.get("checkpoint", ""))
@@ -73,6 +77,25 @@ def test_it_holds_what_its_campaigns_ask_for() -> None:
             assert entry.name in text
             asked = ds["status"].sel(model=entry.name, length=list(spec.lengths))
             assert not (asked == "pending").any(), entry.name
+
+
+def test_twins_hold_what_their_campaign_asks_for_of_the_checkpoints_that_cards_name() -> None:
+    ds, spec = hb.open_store(TWINS), load_campaign("twins")
+    asked = ds.sel(model=[entry.name for entry in spec.models], pattern=list(spec.patterns), length=list(spec.lengths))
+    assert not (asked["status"] == "pending").any()
+    for entry in spec.models:
+        hashes = asked["checkpoint_sha256"].where(asked["status"] == "done", "").sel(model=entry.name)
+        assert set(hashes.values.ravel()) - {""} == {entry.card().sha256}
+
+
+def test_twins_with_charges_go_on_where_those_without_stop() -> None:
+    """A law of short range: beyond two units, a middle bond does not change by more than its relaxation."""
+    ds = analysis.done(hb.open_store(TWINS)).sel(pattern="arc", capping="none", geometry="own", position="middle")
+    energy = ds["cooperative_energy"].isel(rotamer=0)
+    late = energy.sel(length=8) - energy.sel(length=6)
+    for cutoff in ("4", "4.5"):
+        assert abs(float(late.sel(model=f"mace-r-{cutoff}-l-0"))) < 0.05
+        assert float(late.sel(model=f"maceles-r-{cutoff}-l-0")) > 0.15
 
 
 def test_free_dimers_are_all_there_and_each_has_one_outcome() -> None:
@@ -107,4 +130,4 @@ def test_the_laws_hold_in_it() -> None:
 def test_every_script_runs_on_it_and_is_short(name: str, tmp_path: Path) -> None:
     path = ROOT / "analysis" / name
     assert len(path.read_text(encoding="utf-8").splitlines()) < 40
-    assert _python(path, FREE if name == "figure_free.py" else STORE, folder=tmp_path)
+    assert _python(path, OTHERS.get(name, STORE), folder=tmp_path)

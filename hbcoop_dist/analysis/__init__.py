@@ -5,9 +5,10 @@ to 5): `by_molecule`. With the length: `growth`. How far a model sees: `units_se
 within `reference_width`, `beside_published`. In every methyl rotamer: `by_rotamer`. What becomes of dimers that nothing
 constrains: `free_dimers`, `dimer_outcomes`. What is missing and why: `not_done`. At the geometries of a reference:
 `same_geometry`, `same_geometry_tables`, `with_references`. In a terminal: `tables`, `status_tables`, `render`,
-`systems_tables`. Figures: `cooperative_energy_against_length`, `distance_against_length`, `dimers`,
-`free_dimer_outcomes`, `broken_geometries`, `molecule_map`, `parts`, `save_figure`, `model_style`. For others: `select`,
-`tidy`, `leaderboard`, `geometries` and their `structure_of`. Two stores: `compare`, `largest`.
+`systems_tables`. Figures: `cooperative_energy_against_length`, `cooperative_energy_of_twins`, `dimers`,
+`distance_against_length`, `free_dimer_outcomes`, `broken_geometries`, `molecule_map`, `parts`, `save_figure`,
+`model_style`. For others: `select`, `tidy`, `leaderboard`, `geometries` and their `structure_of`. Two stores:
+`compare`, `largest`.
 
 Every function takes the dataset of `hbcoop_dist.open_store` or of plain ``xarray.open_zarr``, or a part of it
 selected with lists (``ds.sel(pattern=["arc"])``), so that the label dims stay.
@@ -22,6 +23,7 @@ from hbcoop_dist.analysis.figures import (
     draw_legend,
     save_figure,
 )
+from hbcoop_dist.analysis.figures_bridge import cooperative_energy_of_twins
 from hbcoop_dist.analysis.figures_broken import broken_geometries
 from hbcoop_dist.analysis.figures_dimer import dimers, syn_anti_difference
 from hbcoop_dist.analysis.figures_free import free_dimer_outcomes
@@ -59,6 +61,7 @@ __all__ = [
     "compare",
     "cooperative_energies",
     "cooperative_energy_against_length",
+    "cooperative_energy_of_twins",
     "cooperative_energy_table",
     "dimer_outcomes",
     "dimer_table",

@@ -1,7 +1,9 @@
 """MACE: equivariant message passing, from mace-torch; a checkpoint is a pickled network.
 
 A list of structures goes through the network as one graph without periodic images.  What is read off are the energies
-of the atoms, self-energies included, which are summed per structure in float64.
+of the atoms, self-energies included, which are summed per structure in float64.  Networks with latent Ewald summation
+(class MACELES) get the energy of their latent charges from `latent_ewald`; those charges are no `Evaluation.charges`:
+they have no sign of their own and do not add up to the charge of a molecule.
 """
 
 from __future__ import annotations
@@ -31,6 +33,9 @@ _ELEMENTS = (1, 6, 7, 8, 9, 15, 16, 17, 35, 53)
 
 
 _URL = "https://raw.githubusercontent.com/ACEsuit/mace-off/main"
+_LES = (
+    "https://raw.githubusercontent.com/ChengUCB/les_fit/f9937a51f699c506bff91c077f70340e7d1924b2/MLIPs/MACE-LES/dipep"
+)
 
 
 def _card(
@@ -54,6 +59,23 @@ def _card(
         gpu=True,
         requires=("torch", "mace"),
         packages=("torch", "e3nn", "mace-torch"),
+    )
+
+
+def _twin(name: str, sha256: str, cutoff: float) -> ModelCard:
+    """One of the networks trained by one protocol on polar dipeptides, with latent Ewald summation and without.
+
+    Twins they are but for one more thing: without charges the first layer has no residual, and 197 thousand
+    parameters in place of 149 thousand.
+    """
+    return replace(
+        _card(name, f"{name}.model", sha256, cutoff),
+        level_of_theory="wB97M-D3(BJ)/def2-TZVPPD (SPICE, polar dipeptides: no two molecules)",
+        licence="CC BY-NC 4.0: no commercial use (ChengUCB/les_fit)",
+        citation="Kim et al., J. Chem. Theory Comput. 2025, doi:10.1021/acs.jctc.5c01400, arXiv 2507.14302",
+        elements=(1, 6, 7, 8),
+        url=f"{_LES}/{name}/dipep_train_stagetwo.model",
+        long_range=name.startswith("maceles"),
     )
 
 
@@ -99,9 +121,15 @@ CARDS = (
         6.0,
         "mace_off24",
     ),
+    _twin("mace-r-4-l-0", "930844ab7909702ae2485807a9433199ca7a592e191768a8df82581fb440e2ad", 4.0),
+    _twin("maceles-r-4-l-0", "f242de705c9f9e92880501724d9aad3425e870b51215f04c2eb385e7e266a579", 4.0),
+    _twin("mace-r-4.5-l-0", "d94e6dfd1a6ac1b769dbdb07677034d45b37921bd5fab8d7821f6ccb0af676f1", 4.5),
+    _twin("maceles-r-4.5-l-0", "8ebb5bf929c9c74c66446cbc7ffca51d379a5580603889d1662e5a6d841d04ba", 4.5),
 )
 SETTINGS = ("head",)
-_NETWORKS = ("MACE", "ScaleShiftMACE")
+_WITH_CHARGES = "MACELES"
+_NETWORKS = ("MACE", "ScaleShiftMACE", _WITH_CHARGES)
+_KINDS = "MACE, ScaleShiftMACE or MACELES"
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,10 +155,16 @@ class MacePotential:
         require_elements(self.card, structures)
         import torch
 
+        graph = self._graph(structures)
         with torch.set_grad_enabled(forces):
-            out = self.network(self._graph(structures), compute_force=forces)
+            out = self.network(graph, compute_force=forces)
         slopes = to_numpy(out["forces"]) if forces else None
         per_atom = to_numpy(out["node_energy"]).reshape(-1)
+        if self.card.long_range:
+            # the network has it in its sum only
+            with torch.no_grad():
+                charged = self.network.les.atom_energies(out["latent_charges"], graph["positions"], graph["batch"])
+            per_atom = per_atom + to_numpy(charged)
         return split([len(one) for one in structures], per_atom, slopes, with_atoms=atom_energies)
 
     def _graph(self, structures: Sequence[Structure]) -> dict[str, torch.Tensor]:
@@ -152,6 +186,7 @@ class MacePotential:
             "shifts": shifts,
             "unit_shifts": shifts,
             "cell": tensor(np.zeros((3 * count, 3)), self.dtype),
+            "pbc": tensor(np.zeros((count, 3)), torch.bool),
             "batch": tensor(np.repeat(np.arange(count), graph.sizes), torch.long),
             "ptr": tensor(graph.starts, torch.long),
             "head": tensor(np.full(count, self.head), torch.long),
@@ -170,6 +205,8 @@ def load(card: ModelCard, checkpoint: Path | None, *, device: str = "cpu", dtype
     """
     import torch
 
+    from hbcoop_dist.models import latent_ewald_pickles
+
     if checkpoint is None:
         raise ModelError(f"model {card.name}: expected a checkpoint, found none")
     network = _read(card, checkpoint)
@@ -179,6 +216,10 @@ def load(card: ModelCard, checkpoint: Path | None, *, device: str = "cpu", dtype
     kind = getattr(torch, dtype)
     parameters = {name: value.numpy() for name, value in network.state_dict().items()}
     known = replace(card, cutoff=float(network.r_max), layers=len(network.interactions), elements=elements)
+    known = replace(known, long_range=type(network).__name__ == _WITH_CHARGES)
+    if known.long_range:
+        network.les = latent_ewald_pickles.latent_ewald_of(network.les, f"model {card.name}: {checkpoint}")
+        parameters["les"] = np.array([network.les.sigma, network.les.coulomb, network.les.own])
     network = network.to(device=device, dtype=kind).eval().requires_grad_(False)
     head = _head(card, checkpoint, network)
     return MacePotential(known, checkpoints.parameter_hash(parameters), device, network, kind, head)
@@ -198,20 +239,22 @@ def _head(card: ModelCard, path: Path, network: Any) -> int:
 def _read(card: ModelCard, path: Path) -> Any:
     import torch
 
+    from hbcoop_dist.models import latent_ewald_pickles
+
     with quiet():
         # before e3nn, whose constants torch refuses to load otherwise
         import mace  # noqa: F401
 
         # a pickle may raise anything
         try:
-            network = torch.load(path, map_location="cpu", weights_only=False)
+            network = torch.load(path, map_location="cpu", weights_only=False, pickle_module=latent_ewald_pickles)
         except Exception as error:
             raise ModelError(
                 f"model {card.name}: {path} is not a readable MACE network: {type(error).__name__}: {error}"
             ) from error
     if type(network).__name__ not in _NETWORKS:
         found = type(network).__name__
-        raise ModelError(f"model {card.name}: expected a network {' or '.join(_NETWORKS)} in {path}, found {found}")
+        raise ModelError(f"model {card.name}: expected a network {_KINDS} in {path}, found {found}")
     return network
 
 

@@ -211,6 +211,11 @@ def test_a_store_has_our_dimer_says_which_forces_were_seen_and_takes_no_other_en
         ("[ani-2x, so3lr]", "max_calls: 9", r"field minimize: engine openmm: .*ani, mace, openmm, found so3lr"),
         ("{name: y, calculator: 'ase.calculators.emt:EMT'}", "max_calls: 9", r"engine openmm: .*found y of family ase"),
         (
+            "maceles-r-4-l-0",
+            "max_calls: 9",
+            r"engine openmm: expected a network of short range, which openmm-ml reads, found maceles-r-4-l-0",
+        ),
+        (
             "{name: y, family: mace, checkpoint: y.model, options: {head: a}}",
             "max_calls: 9",
             r"engine openmm: expected a network with one head, which openmm-ml reads, found head a",

@@ -115,7 +115,7 @@ def test_what_is_no_network_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="is not a readable MACE network"):
         loaded(path)
     torch.save({"state": 1}, path)
-    with pytest.raises(ModelError, match=r"expected a network MACE or ScaleShiftMACE .* found dict"):
+    with pytest.raises(ModelError, match=r"expected a network MACE, ScaleShiftMACE or MACELES .* found dict"):
         loaded(path)
 
 
