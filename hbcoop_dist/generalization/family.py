@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hbcoop_dist.generalization.architectures import ARCHITECTURES
-from hbcoop_dist.generalization.trained_file import TrainedFileError, describe_trained, read_trained
+from hbcoop_dist.generalization.trained_file import TrainedFileError, describe, read
 from hbcoop_dist.models.base import Evaluation, ModelCard, ModelError, require_elements
 from hbcoop_dist.structures import Structure
 
@@ -39,7 +39,7 @@ def card_of(name: str, checkpoint: Path) -> ModelCard:
     if not checkpoint.exists():
         return bare
     try:
-        spec, traits, origin = describe_trained(checkpoint)
+        spec, about = describe(checkpoint)
     except TrainedFileError as error:
         raise ModelError(f"model {name}: {error}") from error
     if spec.architecture not in ARCHITECTURES:
@@ -48,16 +48,16 @@ def card_of(name: str, checkpoint: Path) -> ModelCard:
     architecture = ARCHITECTURES[spec.architecture]
     return replace(
         bare,
-        level_of_theory=origin.level_of_theory,
-        licence=f"parameters: {origin.licence}; code: {architecture.licence}",
-        citation=f"method: {architecture.citation}; scheme {spec.scheme}; labels: {origin.source}",
+        level_of_theory=about.level_of_theory,
+        licence=f"parameters: {about.licence}; code: {architecture.licence}",
+        citation=f"method: {architecture.citation}; scheme {spec.scheme}; labels: {about.source}",
         elements=spec.elements,
         atom_energies=True,
-        charges=traits.charges,
+        charges=about.charges,
         cutoff=spec.cutoff,
         layers=spec.layers,
-        long_range=traits.long_range,
-        extensive=traits.extensive,
+        long_range=about.long_range,
+        extensive=about.extensive,
         gpu=True,
         requires=architecture.requires,
         packages=architecture.packages,
@@ -119,7 +119,7 @@ def load(card: ModelCard, checkpoint: Path | None, *, device: str = "cpu", dtype
     if checkpoint is None:
         raise ModelError(f"model {card.name}: expected a checkpoint, found none")
     try:
-        trained, _ = read_trained(checkpoint)
+        trained, _ = read(checkpoint)
         network = network_of(trained, device=device, dtype=dtype)
     except (TrainedFileError, ValueError) as error:
         raise ModelError(f"model {card.name}: {checkpoint}: {error}") from error

@@ -48,23 +48,6 @@ class Curve:
         return int(self.step[int(np.argmin(self.validation_loss))])
 
 
-@dataclass(frozen=True, slots=True)
-class Traits:
-    """What a model's card says and only the scheme knows.
-
-    Attributes
-    ----------
-    long_range, extensive : bool
-        As in `ModelCard`.
-    charges : bool
-        Whether it has partial charges that sum to the total charge; latent ones need not.
-    """
-
-    long_range: bool
-    extensive: bool
-    charges: bool
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Trained:
     """A trained network.
@@ -81,7 +64,6 @@ class Trained:
     curve : Curve
     seconds : float
         Wall-clock time, s, without that of what was lost to a kill.
-    traits : Traits
     """
 
     spec: NetworkSpec
@@ -90,7 +72,6 @@ class Trained:
     n_parameters: int
     curve: Curve
     seconds: float
-    traits: Traits
 
     @property
     def parameter_hash(self) -> str:

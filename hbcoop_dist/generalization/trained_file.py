@@ -13,7 +13,7 @@ import numpy as np
 
 from hbcoop_dist.generalization.budget import Budget
 from hbcoop_dist.generalization.network_spec import NetworkSpec
-from hbcoop_dist.generalization.trained import Curve, Trained, Traits
+from hbcoop_dist.generalization.trained import Curve, Trained
 
 FORMAT = 1
 _PARAMETER, _CURVE = "parameter/", "curve/"
@@ -24,25 +24,32 @@ class TrainedFileError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
-    """Where the labels come from that a network was trained on: what they are, under which terms, what to cite."""
+class About:
+    """What a model's card says of a trained network beside its `NetworkSpec`.
 
-    level_of_theory: str = "unknown"
-    licence: str = "unknown"
-    source: str = "unknown"
+    Attributes
+    ----------
+    level_of_theory, licence, source : str
+        Of the labels it was trained on: what they are, under which terms, and what to cite for them.
+    long_range, extensive, charges : bool
+        As in `hbcoop_dist.generalization.trained_network.Traits`.
+    """
+
+    level_of_theory: str
+    licence: str
+    source: str
+    long_range: bool
+    extensive: bool
+    charges: bool
 
 
-_UNKNOWN = Origin()
-
-
-def write_trained(path: Path, trained: Trained, origin: Origin = _UNKNOWN) -> None:
+def write(path: Path, trained: Trained, about: About) -> None:
     """Write a network; a reader sees the file before or the file after.  The same network gives the same bytes."""
     text = {
         "format": FORMAT,
         "spec": json.loads(trained.spec.to_json()),
         "budget": json.loads(trained.budget.to_json()),
-        "traits": asdict(trained.traits),
-        "origin": asdict(origin),
+        "about": asdict(about),
         "n_parameters": trained.n_parameters,
         "seconds": trained.seconds,
     }
@@ -59,7 +66,7 @@ def write_trained(path: Path, trained: Trained, origin: Origin = _UNKNOWN) -> No
         partial.unlink(missing_ok=True)
 
 
-def read_trained(path: Path) -> tuple[Trained, Origin]:
+def read(path: Path) -> tuple[Trained, About]:
     """Read a network.
 
     Raises
@@ -71,21 +78,21 @@ def read_trained(path: Path) -> tuple[Trained, Origin]:
     curve = {name.removeprefix(_CURVE): value for name, value in arrays.items() if name.startswith(_CURVE)}
     parameters = {name.removeprefix(_PARAMETER): one for name, one in arrays.items() if name.startswith(_PARAMETER)}
     try:
-        spec, traits, origin = _described(text)
+        spec, about = _described(text)
         budget = Budget.from_json(json.dumps(text["budget"]))
-        trained = Trained(spec, budget, parameters, text["n_parameters"], Curve(**curve), text["seconds"], traits)
+        trained = Trained(spec, budget, parameters, text["n_parameters"], Curve(**curve), text["seconds"])
     except (KeyError, TypeError, ValueError) as error:
         raise TrainedFileError(f"{path}: expected a trained network, found an incomplete one: {error!r}") from error
-    return trained, origin
+    return trained, about
 
 
-def describe_trained(path: Path) -> tuple[NetworkSpec, Traits, Origin]:
+def describe(path: Path) -> tuple[NetworkSpec, About]:
     """What a file says of its network, without reading the network.
 
     Raises
     ------
     TrainedFileError
-        As `read_trained` does.
+        As `read` does.
     """
     text, _ = _read(path, everything=False)
     try:
@@ -94,9 +101,9 @@ def describe_trained(path: Path) -> tuple[NetworkSpec, Traits, Origin]:
         raise TrainedFileError(f"{path}: expected a trained network, found an incomplete one: {error!r}") from error
 
 
-def _described(text: dict[str, Any]) -> tuple[NetworkSpec, Traits, Origin]:
+def _described(text: dict[str, Any]) -> tuple[NetworkSpec, About]:
     spec = NetworkSpec.from_json(json.dumps(text["spec"]))
-    return spec, Traits(**text["traits"]), Origin(**text["origin"])
+    return spec, About(**text["about"])
 
 
 def _read(path: Path, *, everything: bool) -> tuple[dict[str, Any], dict[str, np.ndarray]]:

@@ -9,11 +9,27 @@ import torch
 from numpy.typing import NDArray
 
 from hbcoop_dist.generalization.network import Network, set_parameters
-from hbcoop_dist.generalization.network_spec import NetworkSpec
 from hbcoop_dist.generalization.predict import predict
-from hbcoop_dist.generalization.trained import Trained, Traits
+from hbcoop_dist.generalization.trained import Trained
 
 _CHARGE = 1e-8  # e
+
+
+@dataclass(frozen=True, slots=True)
+class Traits:
+    """What a model's card says and only the scheme knows.
+
+    Attributes
+    ----------
+    long_range, extensive : bool
+        As in `ModelCard`.
+    charges : bool
+        Whether it has partial charges that sum to the total charge; latent ones need not.
+    """
+
+    long_range: bool
+    extensive: bool
+    charges: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +52,9 @@ def network_of(trained: Trained, *, device: str = "cpu", dtype: str = "float64")
     return network.to(device=device, dtype=getattr(torch, dtype)).eval().requires_grad_(False)
 
 
-def traits_of(spec: NetworkSpec) -> Traits:
-    """What every network of a spec is, asked of one with its first parameters, in float64."""
-    network = Network(spec)
-    elements = np.array(spec.elements)
+def traits_of(network: Network) -> Traits:
+    """Ask a network in float64 what it is."""
+    elements = np.array(network.spec.elements)
     places = np.arange(len(elements))[:, None] * np.array([1.0, 0.0, 0.0])
     (found,) = predict(network, [_Row(elements, places, np.zeros(len(elements), dtype=np.int64))], forces=False)
     balanced = found.charges is not None and abs(float(found.charges.sum())) < _CHARGE

@@ -21,7 +21,6 @@ from hbcoop_dist.generalization.budget import Budget
 from hbcoop_dist.generalization.network import Network
 from hbcoop_dist.generalization.network_spec import NetworkSpec
 from hbcoop_dist.generalization.trained import Curve, Trained
-from hbcoop_dist.generalization.trained_network import traits_of
 
 _COLUMNS = ("step", "training_loss", "validation_loss", "energy_mae", "forces_rmse", "seconds")
 
@@ -93,7 +92,6 @@ class TrainingState:
             n_parameters=sum(value.size for value in best.values()),
             curve=Curve(**{**columns, "step": columns["step"].astype(np.int64)}),
             seconds=self.seconds,
-            traits=traits_of(self.network.spec),
         )
 
     def write(self, path: Path) -> None:

@@ -136,7 +136,8 @@ def test_no_edges_are_no_trouble(network: Network, training: bool) -> None:
     apart = LabelledStructure(np.array([8, 1]), np.array([[0.0, 0, 0], [50.0, 0, 0]]), 0.0, None, "OH", "atom")
     output, forces = energy_and_forces(network, batch_of(network, lone, apart), training=training)
     assert torch.isfinite(output.energy).all()
-    assert (forces == 0).all()
+    assert torch.isfinite(forces).all()
+    assert network.scheme.reaches or (forces == 0).all()
 
 
 def test_float32_differs_from_float64_by_round_off_of_what_was_learnt(network: Network) -> None:

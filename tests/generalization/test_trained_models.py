@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,15 +19,15 @@ from hbcoop_dist.generalization.evaluate import evaluate, molecules_alone
 from hbcoop_dist.generalization.predict import predict
 from hbcoop_dist.generalization.schemes.registry import BUILTIN_SCHEMES
 from hbcoop_dist.generalization.train import train
-from hbcoop_dist.generalization.trained import Trained, Traits
+from hbcoop_dist.generalization.trained import Trained
 from hbcoop_dist.generalization.trained_file import (
-    Origin,
+    About,
     TrainedFileError,
-    describe_trained,
-    read_trained,
-    write_trained,
+    describe,
+    read,
+    write,
 )
-from hbcoop_dist.generalization.trained_network import network_of
+from hbcoop_dist.generalization.trained_network import Traits, network_of, traits_of
 from hbcoop_dist.models import ModelError, available, check, custom_card, load, registry
 from hbcoop_dist.models.contract import probes
 
@@ -40,12 +40,13 @@ def trained(scheme: str = "none") -> Trained:
     return train(replace(ORGANIC, scheme=scheme), labelled()[:18], labelled()[18:], budget)
 
 
-ORIGIN = Origin("GFN2-xTB", "none", "this test")
+def about(scheme: str = "none") -> About:
+    return About("GFN2-xTB", "none", "this test", **asdict(traits_of(network_of(trained(scheme)))))
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    write_trained(tmp_path / "network.npz", trained(), ORIGIN)
+    write(tmp_path / "network.npz", trained(), about())
     return tmp_path / "network.npz"
 
 
@@ -59,16 +60,16 @@ def registered(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_file_gives_back_what_was_written(path: Path) -> None:
-    found, said = read_trained(path)
+    found, said = read(path)
     assert found.spec == trained().spec
     assert found.budget == trained().budget
     assert found.parameter_hash == trained().parameter_hash
-    assert found.traits == Traits(long_range=False, extensive=True, charges=False)
+    assert traits_of(network_of(found)) == Traits(long_range=False, extensive=True, charges=False)
     assert_array_equal(found.curve.validation_loss, trained().curve.validation_loss)
-    assert said == ORIGIN
-    assert describe_trained(path) == (found.spec, trained().traits, said)
+    assert said == about()
+    assert describe(path) == (found.spec, said)
     before = path.read_bytes()
-    write_trained(path, found, said)
+    write(path, found, said)
     assert path.read_bytes() == before
     assert [one.name for one in path.parent.iterdir()] == [path.name]
 
@@ -78,14 +79,14 @@ def test_another_file_is_refused_by_name(tmp_path: Path, path: Path) -> None:
     (tmp_path / "cut.npz").write_bytes(path.read_bytes()[:500])
     for name in ("other.npz", "cut.npz", "none.npz"):
         with pytest.raises(TrainedFileError, match=f"{name}: expected a trained network, found none"):
-            read_trained(tmp_path / name)
+            read(tmp_path / name)
     with pytest.raises(ModelError, match=r"model mine: .*cut.npz: expected a trained network"):
         family.card_of("mine", tmp_path / "cut.npz")
 
 
 @pytest.mark.parametrize("scheme", list(BUILTIN_SCHEMES))
 def test_it_keeps_the_contract_of_all_models(scheme: str, tmp_path: Path, registered: None) -> None:
-    write_trained(tmp_path / "network.npz", trained(scheme), ORIGIN)
+    write(tmp_path / "network.npz", trained(scheme), about(scheme))
     card = custom_card("mine", "trained", tmp_path / "network.npz")
     failed = [one for one in check(load(card, tmp_path / "network.npz")) if not one.passed]
     assert not failed, "\n".join(map(str, failed))
