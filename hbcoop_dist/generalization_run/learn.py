@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,8 @@ from hbcoop_dist.generalization.evaluate import Errors, GroupErrors, evaluate
 from hbcoop_dist.generalization.labelled import LabelledStructure
 from hbcoop_dist.generalization.network_spec import NetworkSpec
 from hbcoop_dist.generalization.train import train
+from hbcoop_dist.generalization.trained_file import About
+from hbcoop_dist.generalization.trained_network import network_of, traits_of
 from hbcoop_dist.generalization_run.make_data import origin_of, structures_of
 from hbcoop_dist.generalization_run.tasks import DataSource, TrainingTask
 from hbcoop_dist.generalization_run.trained_data import data_of, trained_of
@@ -35,10 +38,11 @@ def trained(
         checkpoint=checkpoint,
         device=device,
     )
+    about = About(**origin_of(task.data), **asdict(traits_of(network_of(found))))
     return {
         **data_of(found),
         "n_training": len(np.asarray(divided.data["training"])),
-        "origin": json.dumps(origin_of(task.data), sort_keys=True),
+        "about": json.dumps(asdict(about), sort_keys=True),
     }
 
 

@@ -57,7 +57,7 @@ def structures_of(data: DataSource, known: Mapping[str, TaskResult]) -> tuple[La
 
 
 def origin_of(data: DataSource) -> dict[str, str]:
-    """What the labels of a set are, under which terms, and what to cite for them, by the names of `Origin`."""
+    """What the labels of a set are, under which terms, and what to cite for them, by the names of `About`."""
     if data.entry.generate is None:
         files = ", ".join(Path(file).name for file in data.entry.files)
         return {"level_of_theory": f"as in {files}", "licence": f"that of {files}", "source": files}

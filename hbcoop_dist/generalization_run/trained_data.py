@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
 from hbcoop_dist.generalization.budget import Budget
 from hbcoop_dist.generalization.network_spec import NetworkSpec
-from hbcoop_dist.generalization.trained import Curve, Trained, Traits
+from hbcoop_dist.generalization.trained import Curve, Trained
 
 _EV_TO_MEV = 1000.0
 _PARAMETER = "parameter "
@@ -28,7 +26,6 @@ def data_of(trained: Trained) -> dict[str, object]:
         "best_step": trained.curve.best_step,
         "parameter_hash": trained.parameter_hash,
         "training_seconds": trained.seconds,
-        "traits": json.dumps(asdict(trained.traits), sort_keys=True),
         **{f"curve {name}": values for name, values in curve.items()},
         # as the store has them
         "step": curve["step"],
@@ -54,5 +51,4 @@ def trained_of(data: Mapping[str, Any]) -> Trained:
         n_parameters=int(data["parameters"]),
         curve=Curve(**{name: np.asarray(data[f"curve {name}"]) for name in _CURVE}),
         seconds=float(data["training_seconds"]),
-        traits=Traits(**json.loads(str(data["traits"]))),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from hbcoop_dist.generalization.trained_file import Origin, write_trained
+from hbcoop_dist.generalization.trained_file import About, write
 from hbcoop_dist.generalization_run.spec import TrainingCell
 from hbcoop_dist.generalization_run.trained_data import trained_of
 from hbcoop_dist.results import TaskResult
@@ -29,5 +29,5 @@ def write_model(store: str | Path, cell: TrainingCell, result: TaskResult) -> Pa
     path = model_path(store, cell)
     with writing(path):
         path.parent.mkdir(exist_ok=True)
-        write_trained(path, trained_of(result.data), Origin(**json.loads(str(result.data["origin"]))))
+        write(path, trained_of(result.data), About(**json.loads(str(result.data["about"]))))
     return path
