@@ -42,6 +42,14 @@ class DatasetEntry(Frozen):
         default=(), description="numbers of molecules of what is generated, which take turns"
     )
     cutoff: Positive = Field(default=4.5, description="A; molecules are put within it and beyond it")
+    largest_leak: Weight | None = Field(
+        default=None, description="e; labels in which the teacher shares more charge over more than 4 A are dropped"
+    )
+    level_of_theory: str = Field(default="unknown", description="of the labels in files")
+    licence: str = Field(default="unknown", description="of files")
+    source: str = Field(default="unknown", description="what to cite for files")
+    energy_unit: Literal["eV", "Hartree", "kcal/mol", "kJ/mol"] = Field(default="eV", description="in files")
+    length_unit: Literal["Angstrom", "Bohr"] = Field(default="Angstrom", description="in files")
     files: Annotated[tuple[str, ...], BeforeValidator(_listed)] = Field(default=(), description="extended XYZ")
 
     @model_validator(mode="after")
