@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 from bokeh.layouts import column, row
-from bokeh.models import CheckboxGroup, ColumnDataSource, CustomJS, Div, FactorRange, HoverTool, Select
+from bokeh.models import ColumnDataSource, CustomJS, FactorRange, HoverTool
+from bokeh.models.widgets import CheckboxGroup, Div, Select
 from bokeh.plotting import figure
 
 from hbcoop_dist.analysis.figures_chemical_space import PARTS
