@@ -89,7 +89,7 @@ class SchemeEntry(Frozen):
 
     name: str = Field(min_length=1)
     scheme: SchemeName = "none"
-    options: Mapping[str, float | int | str | bool] = Field(default_factory=dict)
+    options: Mapping[str, float | int | str | bool | list[int]] = Field(default_factory=dict)
 
     @model_validator(mode="before")
     @classmethod
