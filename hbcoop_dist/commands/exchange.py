@@ -15,6 +15,7 @@ import xarray as xr
 from rich.console import Console
 
 from hbcoop_dist import analysis
+from hbcoop_dist.commands.output_file import check_output, size_of
 from hbcoop_dist.results import CELL_DIMS
 from hbcoop_dist.store import has_systems, merge_stores, open_store, open_systems, write_archive
 
@@ -43,8 +44,7 @@ def export(
     writer = _WRITERS.get(output.suffix.lower())
     if writer is None:
         raise typer.BadParameter(f"--output: expected a file ending in {', '.join(_WRITERS)}, found {output}")
-    if not output.absolute().parent.is_dir():
-        raise typer.BadParameter(f"--output: expected an existing folder, found {output.absolute().parent}")
+    check_output(output, store)
     typer.echo(f"{output}: {writer(_selected(open_store(store), where), output, store)}")
 
 
@@ -163,7 +163,7 @@ def _json(ds: xr.Dataset, path: Path, store: Path) -> str:
 
 def _archive(ds: xr.Dataset, path: Path, store: Path) -> str:
     write_archive(ds, open_systems(store) if has_systems(store) else None, path)
-    return f"{path.stat().st_size / 1e6:.1f} MB"
+    return size_of(path)
 
 
 def _geometries(ds: xr.Dataset, path: Path, store: Path) -> str:

@@ -14,8 +14,8 @@ import yaml
 from hbcoop_dist import analysis
 from hbcoop_dist.analysis.mask import readable
 from hbcoop_dist.analysis.ranks import reference_width
-from hbcoop_dist.references import reference_energies
-from hbcoop_dist.report.content import Chart, Interactive, Report, Table
+from hbcoop_dist.references import near, reference_energies
+from hbcoop_dist.report.content import Chart, Interactive, Report, ReportError, Table
 from hbcoop_dist.report.growth_table import growth_table
 from hbcoop_dist.report.leaderboard import REFERENCE, card_of, leaderboard
 from hbcoop_dist.report.summary import headline, summary
@@ -73,12 +73,12 @@ def build_report(
 
     Raises
     ------
-    ValueError
+    ReportError
         When there is no such level of theory.
     """
     references = reference_energies() if references is None else references
     if reference not in (names := [str(name) for name in references["model"].values]):
-        raise ValueError(f"reference: expected one of {', '.join(names)}, found {reference}")
+        raise ReportError(f"reference: expected one of {', '.join(names)}, found {reference}{near(reference, names)}")
     ds = readable(ds).load()
     board = leaderboard(ds, reference, references)
     words = summary(ds, board.frame, reference, reference_width(reference, references))

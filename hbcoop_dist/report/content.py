@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from hbcoop_dist.report.viewer import Viewer
 
 
+class ReportError(ValueError):
+    """A report that cannot be made as it was asked for; the message names what was expected and found."""
+
+
 @dataclass(frozen=True, slots=True)
 class Table:
     """A table and the words above it.

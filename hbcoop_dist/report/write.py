@@ -11,7 +11,7 @@ from matplotlib.backends.backend_pdf import PdfPages
 
 from hbcoop_dist.analysis import save_figure
 from hbcoop_dist.analysis.style import RC
-from hbcoop_dist.report.content import Report, Table
+from hbcoop_dist.report.content import Report, ReportError, Table
 
 
 def write_report(report: Report, path: str | Path, format: str | None = None) -> Path:
@@ -27,13 +27,13 @@ def write_report(report: Report, path: str | Path, format: str | None = None) ->
 
     Raises
     ------
-    ValueError
+    ReportError
         When the format is unknown, or not given and not to be told from the suffix.
     """
     target = Path(path)
     chosen = format or _SUFFIXES.get(target.suffix.lower())
     if chosen is None or chosen not in FORMATS:
-        raise ValueError(
+        raise ReportError(
             f"expected a format ({', '.join(FORMATS)}) or a file ending in {', '.join(_SUFFIXES)}, "
             f"found {chosen or target}"
         )

@@ -103,6 +103,7 @@ def test_exported_geometries_are_a_reference_set_again(store: Path, tmp_path: Pa
             "--output: expected a file ending in .csv, .parquet, .json, .xyz, .extxyz, .zip, found x.txt",
         ),
         (("-o", "nowhere/x.csv"), "--output: expected an existing folder"),
+        (("-o", "."), "--output: expected a file ending in"),
         (("-o", "x.csv", "--where", "colour=red"), "--where: expected a dim (model, pattern, length"),
         (
             ("-o", "x.csv", "--where", "model=so3lr"),
@@ -115,6 +116,33 @@ def test_mistakes_are_named(store: Path, arguments: tuple[str, ...], words: str)
     refused = hbcoop("export", store, *arguments)
     assert refused.exit_code == 2
     assert words in refused.output
+
+
+def test_a_store_is_not_written_over_itself(store: Path, tmp_path: Path) -> None:
+    packed = tmp_path / "x.zarr.zip"
+    assert hbcoop("export", store, "-o", packed).exit_code == 0
+    before = packed.read_bytes()
+    for source, target in ((packed, packed), (store, store / "x.csv")):
+        refused = hbcoop("export", source, "-o", target, "--where", "length=2")
+        assert refused.exit_code == 2
+        assert "--output: expected a file outside the store that it is made from" in refused.output
+    assert packed.read_bytes() == before
+    assert not (store / "x.csv").exists()
+
+
+def test_a_folder_that_takes_no_file_is_refused_before_anything_is_computed(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(**where: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("tempfile.TemporaryFile", refuse)
+    for words in (("export", "-o", "x.csv"), ("report", "-o", "x.html"), ("analyse", "--figure", "x.png")):
+        command, option, name = words
+        refused = hbcoop(command, store, option, tmp_path / name)
+        assert refused.exit_code == 2
+        assert "expected a folder to write into, found" in refused.output
+        assert "Permission denied" in refused.output
 
 
 def test_rotamer_labels_hold_commas(ds: xr.Dataset, store: Path, tmp_path: Path) -> None:
