@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import xarray as xr
+from numpy.typing import NDArray
 
 from hbcoop_dist.analysis.growth import CLOSE, growth
 from hbcoop_dist.analysis.mask import done
@@ -28,13 +29,19 @@ def growth_table(ds: xr.Dataset) -> Table | None:
     if "near_ring" in part:
         part = part.assign(cooperative_energy=part["cooperative_energy"].where(part["near_ring"] != 1))
     energy = done(part[["cooperative_energy", "status"]])["cooperative_energy"].sel(position="middle")
-    energy = energy.isel(rotamer=0).squeeze(drop=True)
-    fits = growth(part).isel(rotamer=0).sel(position="middle").squeeze(drop=True)
-    rows = []
-    for model in map(str, ds["model"].values):
-        values = np.atleast_1d(energy.sel(model=model).values) if "model" in energy.dims else energy.values
-        fit = fits.sel(model=model) if "model" in fits.dims else fits
-        rows.append({"model": model, **_values(ds, values), **_fit(fit), **_sight(ds, model)})
+    # named, because a store may have one model or one length
+    one = {**dict.fromkeys(wanted, 0), "rotamer": 0}
+    energy = energy.isel(one, drop=True)
+    fits = growth(part).sel(position="middle").isel(one, drop=True)
+    rows = [
+        {
+            "model": model,
+            **_values(ds, energy.sel(model=model).values),
+            **_fit(fits.sel(model=model)),
+            **_sight(ds, model),
+        }
+        for model in map(str, ds["model"].values)
+    ]
     words = (
         "Middle H-bond of bare arcs, kcal/mol; chains whose ends meet are left out. `flat from` is the length from "
         f"which on every value lies within {CLOSE:g} kcal/mol of the longest chain's; two shapes are fitted through "
@@ -46,7 +53,7 @@ def growth_table(ds: xr.Dataset) -> Table | None:
     return Table("growth", "Growth with the chain", words, pd.DataFrame(rows))
 
 
-def _values(ds: xr.Dataset, values: np.ndarray) -> dict[str, float]:
+def _values(ds: xr.Dataset, values: NDArray[np.float64]) -> dict[str, float]:
     at = dict(zip(ds["length"].values.tolist(), values.tolist(), strict=True))
     return {f"n = {length}": float(at[length]) for length in (3, 4, 6, 8, 11) if length in at}
 

@@ -35,6 +35,14 @@ def leaderboard(ds: xr.Dataset, reference: str, references: xr.Dataset) -> Table
     found, width = scores(ds, reference, references=references), reference_width(reference, references)
     # a reference that nothing else is compared with is taken at its word
     known = 0.0 if np.isnan(width) else width
+    source = references.attrs.get("source")
+    beside = f" References are those that come with the package and those of `{source}`." if source else ""
+    certain = (
+        "how far levels of theory of like standing differ from it is not known, so ranks take it at its word"
+        if np.isnan(width)
+        else f"levels of theory of like standing differ from it by up to {width:.2f} (root mean square), so models "
+        "whose errors are closer than that share their ranks"
+    )
     order = ranks(found["rmse_there"], known)
     rows = pd.DataFrame({"model": found.index})
     rows["rank"] = [_span(low, high) for low, high in order.itertuples(index=False)]
@@ -53,8 +61,7 @@ def leaderboard(ds: xr.Dataset, reference: str, references: xr.Dataset) -> Table
     rows["fitted to"] = [_card_field(name, "level_of_theory") for name in found.index]
     words = (
         f"Bare arcs at own minima unless it says otherwise, kcal/mol. Errors are against `{reference}`, each H-bond "
-        f"once; levels of theory of like standing differ from it by up to {known:.2f} (root mean square), so models "
-        "whose errors are closer than that share their ranks. `middle, longest` is the middle H-bond of the longest "
+        f"once; {certain}.{beside} `middle, longest` is the middle H-bond of the longest "
         "chain whose ends do not meet, `units` its length; `growth beyond n = 4` what units beyond the nearest "
         "neighbours add to it; `flat from` the length from which on "
         "nothing changes by more than 0.05; `tends to` the end of an exponential through all lengths; `O..N change` "

@@ -10,7 +10,7 @@ import pytest
 import xarray as xr
 
 from hbcoop_dist.references import read_references
-from hbcoop_dist.report import Report, build_report
+from hbcoop_dist.report import Report, ReportError, build_report
 from hbcoop_dist.report.summary import headline
 
 
@@ -74,8 +74,18 @@ def test_a_store_without_arcs_or_results_still_has_a_report(ds: xr.Dataset) -> N
     nothing["status"][:] = "pending"
     report = build_report(nothing.sel(geometry=["own"]))
     assert report.summary[0].startswith("2 models")
-    assert report.subtitle == ""
+    # nothing is claimed of models without numbers
+    assert "models" not in report.subtitle
     assert build_report(ds.sel(pattern=["linear"])).leaderboard.frame.shape[0] == 2
+
+
+@pytest.mark.parametrize("length", [2, 4, 6])
+def test_a_store_of_one_length_has_a_report(ds: xr.Dataset, length: int) -> None:
+    report = build_report(ds.sel(length=[length], model=["toy"]))
+    growth = [table.frame for table in report.tables if table.anchor == "growth"]
+    assert [len(frame) for frame in growth] == ([] if length == 2 else [1])
+    if length == 4:
+        assert growth[0]["n = 4"].item() == pytest.approx(_middle(ds, "toy", 4))
 
 
 def test_the_yardstick_stands_in_the_report(made: Report, ds: xr.Dataset) -> None:
@@ -106,5 +116,6 @@ def test_a_reference_of_the_user(ds: xr.Dataset, tmp_path: Path) -> None:
     assert any("`mine`" in sentence and "`toy` 0.50" in sentence for sentence in report.summary)
     (table,) = [one for one in report.tables if one.anchor == "yardstick-nma-so3lr"]
     assert "mine" in set(table.frame["model"])
-    with pytest.raises(ValueError, match=r"reference: expected one of .*, found nobody"):
-        build_report(ds, reference="nobody")
+    assert "`mine.csv`" in report.leaderboard.words
+    with pytest.raises(ReportError, match=r"reference: expected one of .*, found rimp2:ccpvtz; near: rimp2:cc-pv"):
+        build_report(ds, reference="rimp2:ccpvtz")
