@@ -79,7 +79,7 @@ def build_report(
     references = reference_energies() if references is None else references
     if reference not in (names := [str(name) for name in references["model"].values]):
         raise ReportError(f"reference: expected one of {', '.join(names)}, found {reference}{near(reference, names)}")
-    ds = readable(ds).load()
+    ds = analysis.as_asked(readable(ds).load())
     board = leaderboard(ds, reference, references)
     words = summary(ds, board.frame, reference, reference_width(reference, references))
     tables = (
