@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+from bokeh.models import GlyphRenderer, Line
 
 from hbcoop_dist.references import read_references
 from hbcoop_dist.report import Report, ReportError, build_report
@@ -119,3 +120,25 @@ def test_a_reference_of_the_user(ds: xr.Dataset, tmp_path: Path) -> None:
     assert "`mine.csv`" in report.leaderboard.words
     with pytest.raises(ReportError, match=r"reference: expected one of .*, found rimp2:ccpvtz; near: rimp2:cc-pv"):
         build_report(ds, reference="rimp2:ccpvtz")
+
+
+def test_saddles_and_rings_are_hollow_in_every_panel_and_no_line_leads_to_a_ring(ds: xr.Dataset) -> None:
+    changed = ds.copy(deep=True)
+    place = {"pattern": "arc", "capping": "none", "geometry": "own"}
+    changed["near_ring"].loc[{**place, "length": 6}] = 1
+    report = build_report(changed)
+    root = report.explore.draw()
+    sources = [
+        glyph.data_source.data
+        for glyph in root.select({"type": GlyphRenderer})
+        if glyph.name == "toy" and isinstance(glyph.glyph, Line)
+    ]
+    *against, along = sorted((dict(data) for data in sources), key=lambda data: -np.isnan(data["line"]).sum())
+    assert len(against) == 3
+    for data in against:
+        assert data["x"][-1] == 6
+        assert (np.isnan(data["line"][-1]), np.isfinite(data["y"][-1]), data["fill"][-1]) == (True, True, "white")
+        assert data["line"][:-1] == data["y"][:-1]
+    assert len(along["x"]) == 5
+    assert set(along["fill"]) == {"white"}
+    assert all("near-ring" in note for note in along["note"])
