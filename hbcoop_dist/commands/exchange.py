@@ -56,7 +56,7 @@ def compare(
         list[str] | None, typer.Option(metavar="NAME=NAME", help="A model of A and the one of B it is compared with.")
     ] = None,
     fail_above: Annotated[
-        float | None, typer.Option(help="Exit with 1 when a cooperative energy differs by more, kcal/mol.")
+        float | None, typer.Option(min=0.0, help="Exit with 1 when a cooperative energy differs by more, kcal/mol.")
     ] = None,
 ) -> None:
     """Compare two stores H-bond by H-bond: by how much B differs from A, where most, and what only one of them has."""
@@ -123,7 +123,9 @@ def _differences(found: pd.DataFrame) -> list[str]:
     for model, rows in found.groupby("model", sort=False):
         both = rows["cooperative_energy"].notna()
         words = f"{model}: {int(both.sum())} H-bonds done in both"
-        for only, there in (("A", rows["status_second"].isna()), ("B", rows["status_first"].isna())):
+        for only, here, elsewhere in (("A", "first", "second"), ("B", "second", "first")):
+            # what is not done in one store and not there in the other is in neither
+            there = (rows[f"status_{here}"] == "done") & rows[f"status_{elsewhere}"].isna()
             words += f", {int(there.sum())} only in {only}" if there.any() else ""
         changed = rows["status_first"].notna() & rows["status_second"].notna()
         changed &= rows["status_first"] != rows["status_second"]

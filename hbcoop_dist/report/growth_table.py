@@ -11,7 +11,8 @@ from hbcoop_dist.analysis.growth import CLOSE, growth
 from hbcoop_dist.analysis.mask import done
 from hbcoop_dist.analysis.reach import units_seen
 from hbcoop_dist.report.content import Table
-from hbcoop_dist.report.leaderboard import card_of
+from hbcoop_dist.report.leaderboard import card_of, with_something_to_grow
+from hbcoop_dist.report.summary import FLAT
 
 
 def growth_table(ds: xr.Dataset) -> Table | None:
@@ -32,7 +33,7 @@ def growth_table(ds: xr.Dataset) -> Table | None:
     # named, because a store may have one model or one length
     one = {**dict.fromkeys(wanted, 0), "rotamer": 0}
     energy = energy.isel(one, drop=True)
-    fits = growth(part).sel(position="middle").isel(one, drop=True)
+    fits = with_something_to_grow(growth(part), part).sel(position="middle").isel(one, drop=True)
     rows = [
         {
             "model": model,
@@ -44,13 +45,15 @@ def growth_table(ds: xr.Dataset) -> Table | None:
     ]
     words = (
         "Middle H-bond of bare arcs, kcal/mol; chains whose ends meet are left out. `flat from` is the length from "
-        f"which on every value lies within {CLOSE:g} kcal/mol of the longest chain's; two shapes are fitted through "
-        "all lengths, `exponential` and `power`, and what they tend to stands with its standard error (a fit that the "
-        "lengths do not pin down is left out). `sees` is cutoff times message-passing layers, and `units seen` how "
-        "many units beyond its neighbour some atom of the model has in sight together with both partners of the first "
-        "bond, in its own longest arc: no other unit can have an electronic share in the bond."
+        f"which on every value lies within {CLOSE:g} kcal/mol of the longest chain's (empty where only that one does,"
+        f" or none is as large as {FLAT:g}); two shapes are fitted through all lengths, `exponential` and `power`, "
+        "and what they tend to stands with its standard error (a fit that the lengths do not pin down is left out). "
+        "`sees` is cutoff times message-passing layers, and `units seen` how many units beyond its neighbour some "
+        "atom of the model has in sight together with both partners of the first bond, in its own longest arc: no "
+        "other unit can have an electronic share in the bond. `-`: a checkpoint that only its campaign knows, and "
+        "that a store does not hold."
     )
-    return Table("growth", "Growth with the chain", words, pd.DataFrame(rows))
+    return Table("growth", "Growth with the chain", words, pd.DataFrame(rows), places={"flat from": 0})
 
 
 def _values(ds: xr.Dataset, values: NDArray[np.float64]) -> dict[str, float]:
@@ -69,7 +72,7 @@ def _fit(fit: xr.Dataset) -> dict[str, object]:
 def _sight(ds: xr.Dataset, model: str) -> dict[str, object]:
     card = card_of(model)
     if card is None:
-        return {"sees": "", "units seen": ""}
+        return {"sees": "-", "units seen": "-"}
     if card.cutoff is None:
         return {"sees": "everything", "units seen": "all"}
     field = card.cutoff * card.layers

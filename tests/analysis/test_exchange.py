@@ -18,7 +18,9 @@ import hbcoop_dist as hb
 from hbcoop_dist.analysis import compare, geometries, largest, leaderboard, select, structure_of, tidy
 from hbcoop_dist.campaign import CampaignSpec
 from hbcoop_dist.cli import app
+from hbcoop_dist.commands.exchange import _differences
 from hbcoop_dist.models import load
+from hbcoop_dist.store import StoreError
 
 SPEC = {"campaign": "x", "models": ["toy", "toy-additive"], "lengths": [2, 4], "capping": ["none", "water"]}
 
@@ -176,6 +178,8 @@ def test_two_models_of_two_stores_are_compared_by_name(store: Path) -> None:
 def test_what_one_store_lacks_is_counted(store: Path, tmp_path: Path) -> None:
     spec = {**SPEC, "models": ["toy"], "lengths": [2], "capping": "none"}
     hb.run(hb.plan(CampaignSpec.model_validate(spec)), tmp_path / "less.zarr", serial=True)
+    refused = hbcoop("compare", store, store, "--fail-above", "-1")
+    assert refused.exit_code == 2
     done = hbcoop("compare", store, tmp_path / "less.zarr")
     assert "toy: 1 H-bonds done in both, 7 only in A" in done.output
     assert "toy-additive: 0 H-bonds done in both, 8 only in A" in done.output
@@ -208,3 +212,20 @@ def test_the_many_body_script_expands_what_is_done(
     monkeypatch.setattr(sys, "argv", ["many_body", str(store), "--model", "so3lr"])
     with pytest.raises(SystemExit, match="model: expected labels of the store"):
         runpy.run_path(str(script), run_name="__main__")
+
+
+def test_what_is_done_in_neither_store_is_in_neither(ds: xr.Dataset) -> None:
+    undone = ds.copy(deep=True)
+    undone["status"].loc[{"model": "toy", "length": 4}] = "failed"
+    lines = _differences(compare(undone, ds.sel(length=[2])))
+    assert "toy: 2 H-bonds done in both" in lines
+    assert "toy-additive: 2 H-bonds done in both, 6 only in A" in lines
+
+
+def test_archives_are_not_merged(store: Path, tmp_path: Path) -> None:
+    packed = tmp_path / "x.zarr.zip"
+    assert hbcoop("export", store, "-o", packed).exit_code == 0
+    for arguments in ((packed, store, "-o", tmp_path / "m.zarr"), (store, store, "-o", tmp_path / "m.zarr.zip")):
+        refused = hbcoop("merge", *arguments)
+        assert isinstance(refused.exception, StoreError)
+        assert "expected a folder, found an archive, which is only read" in str(refused.exception)
