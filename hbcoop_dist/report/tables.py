@@ -12,7 +12,7 @@ import xarray as xr
 from hbcoop_dist.analysis import not_done
 from hbcoop_dist.analysis.figures_dimer import syn_anti_difference
 from hbcoop_dist.analysis.mask import done, readable
-from hbcoop_dist.analysis.published import beside_published
+from hbcoop_dist.analysis.published import WITHIN, beside_published
 from hbcoop_dist.analysis.ranks import reference_width
 from hbcoop_dist.analysis.yardstick import beside_models, by_level, wall_times
 from hbcoop_dist.references import bundled_geometries
@@ -62,10 +62,10 @@ def published_table(ds: xr.Dataset) -> Table | None:
         return None
     frame = frame.assign(inside=["yes" if inside else "no" for inside in frame["inside"]])
     words = (
-        "Numbers that the paper's text gives for families of models, and what the store has for their members, at own "
-        "minima, kcal/mol; within rounding. The paper does not say which methyl rotamers it has, and they move ANI's "
-        "numbers by a factor of two. Its additive force fields are exactly zero on rigid geometries; here what is left "
-        "is geometric."
+        "Numbers that the paper's text gives for families of models, and what the store has for their members, at "
+        f"own minima, kcal/mol; `inside` allows {WITHIN:g}, one in the last digit that is printed. The paper does not"
+        " say which methyl rotamers it has, and they move ANI's numbers by a factor of two. Its additive force "
+        "fields are exactly zero on rigid geometries; here what is left is geometric."
     )
     return Table("printed", "Beside the paper's numbers", words, frame)
 
