@@ -45,7 +45,11 @@ def export(
     if writer is None:
         raise typer.BadParameter(f"--output: expected a file ending in {', '.join(_WRITERS)}, found {output}")
     check_output(output, store)
-    typer.echo(f"{output}: {writer(_selected(open_store(store), where), output, store)}")
+    ds = _selected(open_store(store), where)
+    written = writer(ds, output, store)
+    # a file without numbers is no mistake, but nobody should find that out from the file
+    nothing = "" if (ds["status"] == "done").any() else f"; 0 done of {ds['status'].size} cells"
+    typer.echo(f"{output}: {written}{nothing}")
 
 
 def compare(

@@ -9,7 +9,7 @@ import typer
 
 from hbcoop_dist.commands.output_file import check_output, size_of
 from hbcoop_dist.generalization_run.schema import KIND as GENERALIZATION
-from hbcoop_dist.references import read_references
+from hbcoop_dist.references import read_references, reference_energies
 from hbcoop_dist.report import (
     FORMATS,
     REFERENCE,
@@ -59,9 +59,13 @@ def report(
 
 def _hbond_report(store: Path, title: str, reference: str, references: Path | None) -> Report:
     known = None if references is None else read_references(references)
+    ds = open_store(store)
+    if known is not None:
+        # allowed, and easily taken for the model's own result
+        models = set(map(str, ds["model"].values)) - set(map(str, reference_energies()["model"].values))
+        for name in sorted(models & set(map(str, known["model"].values))):
+            typer.echo(f"{references}: {name} is also a model of the store; its rows here are a reference", err=True)
     try:
-        return build_report(
-            open_store(store), title, reference, known, open_systems(store) if has_systems(store) else None
-        )
+        return build_report(ds, title, reference, known, open_systems(store) if has_systems(store) else None)
     except ReportError as error:
         raise typer.BadParameter(f"--{error}") from None

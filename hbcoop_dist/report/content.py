@@ -96,7 +96,7 @@ class Report:
         The campaigns that made the store, as YAML.
     citations : tuple of str
         What to cite, and for what.
-    explore : Interactive
+    explore : Interactive or None
     molecules : callable or None
         Gives the viewer of geometries, or None where there are none to see.
     """
@@ -112,5 +112,5 @@ class Report:
     charts: tuple[Chart, ...]
     campaigns: tuple[str, ...]
     citations: tuple[str, ...]
-    explore: Interactive
+    explore: Interactive | None
     molecules: Callable[[], Viewer | None] | None = None

@@ -40,7 +40,10 @@ def to_html(report: Report) -> str:
     environment.filters["words"] = _words
     template = files("hbcoop_dist.report").joinpath("template.html").read_text(encoding="utf-8")
     page = environment.from_string(template)
-    script, divs = components({"board": _board(report.leaderboard), "explorer": report.explore.draw()})
+    figures = {"board": _board(report.leaderboard)}
+    if report.explore is not None:
+        figures["explorer"] = report.explore.draw()
+    script, divs = components(figures)
     molecules = report.molecules() if report.molecules is not None else None
     # MathJax alone would be larger than all the rest, and there are no formulas
     resources = Resources(mode="inline", components=_PARTS, minified=True)

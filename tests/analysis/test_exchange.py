@@ -20,7 +20,7 @@ from hbcoop_dist.campaign import CampaignSpec
 from hbcoop_dist.cli import app
 from hbcoop_dist.commands.exchange import _differences
 from hbcoop_dist.models import load
-from hbcoop_dist.store import StoreError
+from hbcoop_dist.store import StoreError, write_archive
 
 SPEC = {"campaign": "x", "models": ["toy", "toy-additive"], "lengths": [2, 4], "capping": ["none", "water"]}
 
@@ -220,6 +220,14 @@ def test_what_is_done_in_neither_store_is_in_neither(ds: xr.Dataset) -> None:
     lines = _differences(compare(undone, ds.sel(length=[2])))
     assert "toy: 2 H-bonds done in both" in lines
     assert "toy-additive: 2 H-bonds done in both, 6 only in A" in lines
+
+
+def test_nothing_done_is_said(store: Path, ds: xr.Dataset, tmp_path: Path) -> None:
+    undone = tmp_path / "undone.zarr.zip"
+    write_archive(ds.assign(status=xr.full_like(ds["status"], "failed")), None, undone)
+    for name in ("x.csv", "x.xyz"):
+        done = hbcoop("export", undone, "-o", tmp_path / name)
+        assert (done.exit_code, done.output.strip().endswith("; 0 done of 8 cells")) == (0, True)
 
 
 def test_archives_are_not_merged(store: Path, tmp_path: Path) -> None:
