@@ -110,9 +110,14 @@ def cooperative_energy_table(ds: xr.Dataset, statuses: Collection[str] = DONE) -
         ]
         sections.append((f"{position} H-bond", rows))
     columns = tuple(f"n={length}" for length in found["length"].values)
-    note = f"{dropped} row{'s' if dropped > 1 else ''} of cells that no campaign asked for left out" if dropped else ""
+    many = "row" if dropped == 1 else "rows"
+    note = f"{dropped} {many} left out, of cells that nobody asked for or that a set of geometries does not have"
     return _columns(
-        "Cooperative energy, kcal/mol", "; ".join(filter(None, (fixed, note))), ("model", *varying), columns, sections
+        "Cooperative energy, kcal/mol",
+        "; ".join(filter(None, (fixed, note if dropped else ""))),
+        ("model", *varying),
+        columns,
+        sections,
     )
 
 
@@ -182,7 +187,8 @@ def _ranges(numbers: list[int]) -> str:
 
 
 def _is_unasked(reason: object) -> bool:
-    return str(reason).startswith(UNASKED)
+    """Whether a cell could not be there: nobody asked, or the given geometries have none."""
+    return str(reason).startswith(UNASKED) or str(reason).endswith("has no such chain")
 
 
 class _Cells:
@@ -197,7 +203,7 @@ class _Cells:
         self.flags = {mark: found[name].transpose(*dims).values == 1 for name, mark in _FLAGS.items() if name in found}
 
     def unasked(self, at: tuple[int, ...]) -> bool:
-        """Whether no campaign asked for any of the cells there."""
+        """Whether none of the cells there could be."""
         return self._unasked is not None and bool(self._unasked[at].all())
 
     def __call__(self, values: NDArray[Any], at: tuple[int, ...], digits: int = 2) -> _Cell:
