@@ -73,7 +73,7 @@ store: install environment-sevennet
 	$(BIN)/hbcoop export twins.zarr -o store/twins.zarr.zip
 
 report: install
-	$(BIN)/hbcoop report store/nma.zarr.zip -o report.html
+	$(BIN)/hbcoop report store/nma.zarr.zip -o report.html --title "Published store"
 
 bench: install
 	$(BIN)/python benchmarks/ani_kernel.py

@@ -5,10 +5,9 @@ python analysis/bridge.py [STORE] [FIGURE]
 
 from __future__ import annotations
 
-import sys
-
 import hbcoop_dist as hb
 from hbcoop_dist import analysis
+from hbcoop_dist.commands.script import run_script
 
 PAIRS = {"mace-r-4-l-0": "maceles-r-4-l-0", "mace-r-4.5-l-0": "maceles-r-4.5-l-0"}
 
@@ -21,4 +20,4 @@ def main(store: str = "store/twins.zarr.zip", figure: str = "bridge-twins.png") 
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    run_script(main, __doc__)

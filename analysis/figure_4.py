@@ -5,10 +5,9 @@ python analysis/figure_4.py [STORE] [FIGURE]
 
 from __future__ import annotations
 
-import sys
-
 import hbcoop_dist as hb
 from hbcoop_dist import analysis
+from hbcoop_dist.commands.script import run_script
 
 
 def main(store: str = "store/nma.zarr.zip", figure: str = "figure_4.png") -> None:
@@ -18,4 +17,4 @@ def main(store: str = "store/nma.zarr.zip", figure: str = "figure_4.png") -> Non
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    run_script(main, __doc__)

@@ -5,9 +5,8 @@ python analysis/figure_free.py [STORE] [FIGURE]
 
 from __future__ import annotations
 
-import sys
-
 from hbcoop_dist import analysis
+from hbcoop_dist.commands.script import run_script
 from hbcoop_dist.store import open_systems
 
 
@@ -18,4 +17,4 @@ def main(store: str = "store/free-dimers.zarr.zip", figure: str = "figure_free.p
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    run_script(main, __doc__)

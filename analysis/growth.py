@@ -5,10 +5,9 @@ python analysis/growth.py [STORE]
 
 from __future__ import annotations
 
-import sys
-
 import hbcoop_dist as hb
 from hbcoop_dist import analysis
+from hbcoop_dist.commands.script import run_script
 
 
 def main(store: str = "store/nma.zarr.zip") -> None:
@@ -22,4 +21,4 @@ def main(store: str = "store/nma.zarr.zip") -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    run_script(main, __doc__)

@@ -21,7 +21,7 @@ print(middle.to_pandas().round(2).to_string())
 
 # %% What is not done is no result: `done` masked it above, `not_done` says why.
 for group in analysis.not_done(ds):
-    print(group.count, group.status, group.reason[:80])
+    print(group.count, group.status, "" if group.alike else "e.g.", group.reason[:80])
 
 # %% Its electronic part, with the dimer at the complex's geometry; the rest is geometric.
 parts = analysis.done(ds)[["cooperative_energy_electronic", "cooperative_energy_geometric"]]

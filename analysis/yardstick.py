@@ -15,6 +15,7 @@ import pandas as pd
 import hbcoop_dist as hb
 from hbcoop_dist.analysis.yardstick import beside_models, by_level, wall_times
 from hbcoop_dist.references import bundled_geometries
+from hbcoop_dist.store import StoreError
 
 DOCS = Path(__file__).resolve().parents[1] / "docs" / "yardstick.md"
 GEOMETRY = "nma-so3lr"
@@ -31,11 +32,13 @@ interaction energy of the bare dimer.
 
 def main() -> None:
     """Write the tables."""
-    if len(sys.argv) not in (2, 3):
+    if len(sys.argv) not in (2, 3) or sys.argv[1].startswith("-"):
         sys.exit(__doc__)
     try:
         ds = hb.open_store(sys.argv[1])
         models = _models(ds)
+    except StoreError as error:
+        sys.exit(str(error))
     except ValueError as error:
         sys.exit(f"{sys.argv[1]}: {error}")
     pieces = [HEAD, "## By level of theory and geometry\n"]

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
+from hbcoop_dist.analysis import ComparisonError
 from hbcoop_dist.clusters import (
     ClusterError,
     ClusterLostError,
@@ -31,6 +32,7 @@ from hbcoop_dist.commands import report as report_command
 from hbcoop_dist.commands.bridge import bridge
 from hbcoop_dist.commands.exchange import compare, export, merge
 from hbcoop_dist.commands.new_model import new_model
+from hbcoop_dist.commands.output_file import check_output
 from hbcoop_dist.commands.write_report import report
 from hbcoop_dist.load_campaign import CampaignError
 from hbcoop_dist.marked import MarkedSystemError
@@ -223,11 +225,11 @@ def analyse(
         raise typer.BadParameter("expected --figure or --against, found both")
     if figure is not None and figure.suffix.lower() not in FIGURES:
         raise typer.BadParameter(f"--figure: expected a file ending in {', '.join(FIGURES)}, found {figure}")
-    if figure is not None and not figure.absolute().parent.is_dir():
-        raise typer.BadParameter(f"--figure: expected an existing folder, found {figure.absolute().parent}")
+    if figure is not None:
+        check_output(figure, store, "--figure")
     try:
         kinds.analyse(store, Console(), figure, against)
-    except ValueError as error:
+    except ComparisonError as error:
         raise typer.BadParameter(f"--against: {error}") from None
 
 
@@ -354,6 +356,10 @@ _MISTAKES = (
 """What is wrong with what was asked for: exit code 2."""
 
 
+def _keeps(words: Sequence[str]) -> bool:
+    return len(words) > 1 and words[1] in ("run", "retry")
+
+
 def main() -> None:
     """Run the command line with the documented exit codes."""
     # what `kill`, `timeout` and batch systems send ends a run as Ctrl-C does
@@ -370,7 +376,9 @@ def main() -> None:
         error.show()  # type: ignore[attr-defined]  # every usage error has it; the public base class does not say so
         sys.exit(BAD_INPUT)
     except OSError as error:
-        typer.echo(f"{error}; what was computed is kept, the same command continues from here", err=True)
+        # of a file that a command makes from a store nothing is kept
+        kept = "; what was computed is kept, the same command continues from here" if _keeps(sys.argv) else ""
+        typer.echo(f"{error}{kept}", err=True)
         sys.exit(NOT_DONE)
     # typer turns Ctrl-C into exit code 130 and hands it back like any other
     if code == _TYPER_INTERRUPTED:

@@ -11,6 +11,7 @@ from itertools import chain
 from operator import attrgetter
 from pathlib import Path
 
+from hbcoop_dist.asked import UNASKED, asked_for
 from hbcoop_dist.campaign import Cell
 from hbcoop_dist.choose_rotamers import choose_rotamers
 from hbcoop_dist.clusters import ClusterProfile, check_device, local_profile
@@ -29,6 +30,7 @@ from hbcoop_dist.store import (
     Layout,
     StoreLock,
     StoreWriter,
+    history_of,
     prepare_store,
     progress_path,
     scratch_path,
@@ -137,7 +139,7 @@ def run(
             driver = Driver(writer.journal, backend, str(scratch_path(path)))
             settled = _settled(plan, driver, shown)
             systems = SystemCells(settled, str(path), retry, match)
-            run_ = _Run(settled, writer, survey(settled, writer, retry, match), systems)
+            run_ = _Run(settled, writer, survey(settled, writer, retry, match), systems, history_of(path))
             run_.mark()
             if run_.todo or run_.systems.todo:
                 run_.compute(driver, shown)
@@ -168,7 +170,8 @@ def _settled(plan: Plan, driver: Driver, display: Display) -> Plan:
 class _Run:
     """One run of one plan into one open store."""
 
-    def __init__(self, plan: Plan, writer: StoreWriter, found: Survey, systems: SystemCells) -> None:
+    def __init__(self, plan: Plan, writer: StoreWriter, found: Survey, systems: SystemCells, history: str) -> None:
+        self.history = history
         self.plan, self.writer, self.journal, self.systems = plan, writer, writer.journal, systems
         self.statuses = dict(found.statuses)
         self.todo, self.again = found.todo, found.again | systems.again
@@ -183,15 +186,19 @@ class _Run:
                 self._mark(
                     labels, "stale", "to be computed again: checkpoint or packages changed, values lost, or a retry"
                 )
+            elif self.statuses[labels] == "skipped":
+                # a run that is killed must not leave it with the reason of another campaign
+                self._mark(labels, "pending", "")
         for cell, reason in self.plan.skipped.items():
             if self.statuses[labels_of(cell)] in ("pending", "skipped", "stale"):
                 self._mark(labels_of(cell), "skipped", reason)
         for cell, keys in self.plan.questions.items():
             self._mark(labels_of(cell), "failed", f"rotamers could not be chosen: {self._why_open(keys)}")
-        asked = {labels_of(cell) for cell in self.plan.cells}
+        asked, asked_before = {labels_of(cell) for cell in self.plan.cells}, asked_for(self.history)
         for labels, status in self.statuses.items():
-            if status == "pending" and labels not in asked:
-                self._mark(labels, "skipped", f"not asked for by campaign {self.plan.spec.campaign}")
+            # what an earlier campaign of this store was interrupted in is still to be done
+            if status == "pending" and labels not in asked and not asked_before(labels):
+                self._mark(labels, "skipped", f"{UNASKED} {self.plan.spec.campaign}")
         self.systems.mark()
         self.writer.flush()
 

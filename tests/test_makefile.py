@@ -31,7 +31,7 @@ ROOT = Path(__file__).resolve().parents[1]
                 "hbcoop export twins.zarr -o store/twins.zarr.zip",
             ],
         ),
-        ("report", ["hbcoop report store/nma.zarr.zip -o report.html"]),
+        ("report", ['hbcoop report store/nma.zarr.zip -o report.html --title "Published store"']),
         ("test-gpu", ["python -m pytest -m gpu tests/gpu"]),
     ],
 )

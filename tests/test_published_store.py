@@ -131,3 +131,22 @@ def test_every_script_runs_on_it_and_is_short(name: str, tmp_path: Path) -> None
     path = ROOT / "analysis" / name
     assert len(path.read_text(encoding="utf-8").splitlines()) < 40
     assert _python(path, OTHERS.get(name, STORE), folder=tmp_path)
+
+
+@pytest.mark.parametrize("name", [name for name in SCRIPTS if name != "tour.py"])
+def test_every_script_says_what_is_wrong_with_a_store(name: str, tmp_path: Path) -> None:
+    path = ROOT / "analysis" / name
+    ended = subprocess.run(
+        [sys.executable, path, tmp_path / "none.zarr"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        check=False,
+    )
+    assert (ended.returncode, "expected a store, found nothing there" in ended.stderr) == (2, True)
+    assert "Traceback" not in ended.stderr
+
+
+def test_a_script_says_what_it_takes(tmp_path: Path) -> None:
+    words = _python(ROOT / "analysis" / "figure_3.py", "--help", folder=tmp_path)
+    assert "store/nma.zarr.zip when not given" in words

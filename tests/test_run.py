@@ -362,3 +362,35 @@ def test_a_retry_of_one_reason_leaves_everything_else_alone(tmp_path: Path, monk
     assert again("out of memory").computed == 0, "a cell without that reason was computed, or one that was pending"
     found = again("CALLS")
     assert (found.computed, found.statuses) == (1, {"unconverged": 1, "pending": 1})
+
+
+def test_what_an_interrupted_campaign_asked_for_stays_to_be_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second campaign of the same store says of its own cells alone that nobody asks for them."""
+    store = tmp_path / "a.zarr"
+    run_module = importlib.import_module("hbcoop_dist.run")
+    with monkeypatch.context() as interrupted:
+        interrupted.setattr(run_module._Run, "compute", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path, store)
+    assert run(tmp_path, store, campaign="other", lengths=[2, 4], capping="water").ok
+    ds = hb.open_store(store)
+    first, other = (ds.sel(model="toy", capping=capping).squeeze() for capping in ("none", "water"))
+    assert first.status.sel(length=[2, 3]).values.tolist() == ["pending", "pending"]
+    assert first.status.sel(length=4).item() == "skipped"
+    assert first.reason.sel(length=4).item() == "not asked for by campaign other"
+    assert other.status.values.tolist() == ["done", "skipped", "done"]
+    assert run(tmp_path, store).ok
+    assert hb.open_store(store).status.sel(capping="none", length=[2, 3]).values.ravel().tolist() == ["done", "done"]
+
+
+def test_a_killed_run_leaves_no_reason_of_another_campaign(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = tmp_path / "a.zarr"
+    run(tmp_path, store, capping=["none", {"name": "water", "lengths": [2]}])
+    run_module = importlib.import_module("hbcoop_dist.run")
+    monkeypatch.setattr(run_module._Run, "compute", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, store, capping="water")
+    cell = hb.open_store(store).sel(model="toy", length=3, capping="water").squeeze()
+    assert (cell.status.item(), cell.reason.item()) == ("pending", "")

@@ -1,19 +1,20 @@
 """From a store's dataset to datasets, terminal tables and figures. Reads datasets only, never a store.
 
-Masking: `done`. Quantities: `cooperative_energies`, `interaction_energies`, `hbond_distances`. By molecule (Eqs. 2
-to 5): `by_molecule`. With the length: `growth`. How far a model sees: `units_seen`. Model by model: `scores`, `ranks`
-within `reference_width`, `beside_published`. In every methyl rotamer: `by_rotamer`. What becomes of dimers that nothing
-constrains: `free_dimers`, `dimer_outcomes`. What is missing and why: `not_done`. At the geometries of a reference:
-`same_geometry`, `same_geometry_tables`, `with_references`. In a terminal: `tables`, `status_tables`, `render`,
-`systems_tables`. Figures: `cooperative_energy_against_length`, `cooperative_energy_of_twins`, `dimers`,
-`distance_against_length`, `free_dimer_outcomes`, `broken_geometries`, `molecule_map`, `parts`, `save_figure`,
-`model_style`. For others: `select`, `tidy`, `leaderboard`, `geometries` and their `structure_of`. Two stores:
-`compare`, `largest`.
+Masking: `done`. What was asked for: `as_asked`. Quantities: `cooperative_energies`, `interaction_energies`,
+`hbond_distances`. By molecule (Eqs. 2 to 5): `by_molecule`. With the length: `growth`. How far a model sees:
+`units_seen`. Model by model: `scores`, `ranks` within `reference_width`, `beside_published`. In every methyl rotamer:
+`by_rotamer`. What becomes of dimers that nothing constrains: `free_dimers`, `dimer_outcomes`. What is missing and why:
+`not_done`. At the geometries of a reference: `same_geometry`, `same_geometry_tables`, `with_references`
+(`ComparisonError` where they cannot be). In a terminal: `tables`, `status_tables`, `render`, `systems_tables`. Figures:
+`cooperative_energy_against_length`, `cooperative_energy_of_twins`, `dimers`, `distance_against_length`,
+`free_dimer_outcomes`, `broken_geometries`, `molecule_map`, `parts`, `save_figure`, `model_style`. For others: `select`,
+`tidy`, `leaderboard`, `geometries` and their `structure_of`. Two stores: `compare`, `largest`.
 
 Every function takes the dataset of `hbcoop_dist.open_store` or of plain ``xarray.open_zarr``, or a part of it
 selected with lists (``ds.sel(pattern=["arc"])``), so that the label dims stay.
 """
 
+from hbcoop_dist.analysis.as_asked import as_asked
 from hbcoop_dist.analysis.by_rotamer import by_rotamer
 from hbcoop_dist.analysis.compare import compare, largest
 from hbcoop_dist.analysis.decomposition import by_molecule
@@ -37,7 +38,7 @@ from hbcoop_dist.analysis.published import beside_published
 from hbcoop_dist.analysis.quantities import cooperative_energies, hbond_distances, interaction_energies
 from hbcoop_dist.analysis.ranks import ranks, reference_width
 from hbcoop_dist.analysis.reach import units_seen
-from hbcoop_dist.analysis.same_geometry import same_geometry, same_geometry_tables, with_references
+from hbcoop_dist.analysis.same_geometry import ComparisonError, same_geometry, same_geometry_tables, with_references
 from hbcoop_dist.analysis.scores import scores
 from hbcoop_dist.analysis.style import ModelStyle, model_style
 from hbcoop_dist.analysis.systems_table import systems_tables
@@ -52,8 +53,10 @@ from hbcoop_dist.analysis.table import (
 from hbcoop_dist.analysis.tidy import geometries, leaderboard, select, structure_of, tidy
 
 __all__ = [
+    "ComparisonError",
     "ModelStyle",
     "NotDone",
+    "as_asked",
     "beside_published",
     "broken_geometries",
     "by_molecule",

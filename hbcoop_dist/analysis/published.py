@@ -18,8 +18,8 @@ from hbcoop_dist.references import published_values
 _MEMBERS = {"ani": "ani-", "mace-off": "mace-off", "orb-v3": "orb-v3", "orb-v2": "orb-v2", "orb-d3-v2": "orb-d3-v2"}
 _ADDITIVE = ("amber14", "charmm36")
 _ENDS = ("head", "tail")
-_ROUNDING = 0.05
-"""kcal/mol; half of the last digit that the paper prints."""
+WITHIN = 0.1
+"""kcal/mol; one in the last digit that the paper prints."""
 
 
 def beside_published(ds: xr.Dataset, statuses: Collection[str] = DONE) -> pd.DataFrame:
@@ -36,7 +36,7 @@ def beside_published(ds: xr.Dataset, statuses: Collection[str] = DONE) -> pd.Dat
     -------
     DataFrame
         One row per model and printed number: ``model``, ``what`` (as the text says it), ``low`` and ``high``,
-        ``here`` and ``inside`` (within rounding); chains whose ends meet are left out, the first rotamer counts.
+        ``here`` and ``inside`` (within `WITHIN`); chains whose ends meet are left out, the first rotamer counts.
     """
     rows = published_values()
     rows = rows[(rows["quantity"] == "cooperative_energy") & (rows["model"] != "qm") & rows["capping"].notna()]
@@ -56,7 +56,7 @@ def beside_published(ds: xr.Dataset, statuses: Collection[str] = DONE) -> pd.Dat
             "low": row["low"],
             "high": row["high"],
             "here": value,
-            "inside": bool(row["low"] - _ROUNDING <= value <= row["high"] + _ROUNDING),
+            "inside": bool(row["low"] - WITHIN <= value <= row["high"] + WITHIN),
         }
         for _, row in rows.iterrows()
         for model in _members(str(row["model"]), [str(name) for name in energy["model"].values])

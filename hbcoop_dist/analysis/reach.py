@@ -30,8 +30,10 @@ def units_seen(ds: xr.Dataset, model: str, receptive_field: float) -> int:
     int
         Of the units beyond B, as many as take part; -1 when no bare arc of the model is done.
     """
-    own = ds[["positions", "status"]].sel(model=[model], pattern=["arc"], capping=["none"], geometry=["own"])
-    there = done(own)["positions"].isel(rotamer=0).squeeze(drop=True).dropna("length", how="all")
+    one = {"model": model, "pattern": "arc", "capping": "none", "geometry": "own"}
+    own = ds[["positions", "status"]].sel({dim: [label] for dim, label in one.items()})
+    # named, because a store may have one length
+    there = done(own)["positions"].isel({**dict.fromkeys(one, 0), "rotamer": 0}, drop=True).dropna("length", how="all")
     if not there.sizes.get("length"):
         return -1
     length = int(there["length"][-1])

@@ -15,10 +15,14 @@ from rich.text import Text
 
 from hbcoop_dist.analysis.columns import Columns, Row, Section
 from hbcoop_dist.analysis.mask import DONE, done, readable
-from hbcoop_dist.references import reference_energies
+from hbcoop_dist.references import near, reference_energies
 from hbcoop_dist.structures import position_of
 
 _DIMS = ("model", "pattern", "length", "capping", "rotamer", "position")
+
+
+class ComparisonError(ValueError):
+    """Models cannot be compared with a reference as asked for; the message names what was expected and found."""
 
 
 def same_geometry(ds: xr.Dataset, reference: str, geometry: str, statuses: Collection[str] = DONE) -> xr.Dataset:
@@ -43,12 +47,12 @@ def same_geometry(ds: xr.Dataset, reference: str, geometry: str, statuses: Colle
 
     Raises
     ------
-    ValueError
+    ComparisonError
         When the store has no such model or geometry.
     """
     for dim, label in (("model", reference), ("geometry", geometry)):
         if label not in (known := [str(value) for value in ds[dim].values]):
-            raise ValueError(f"expected a {dim} of the store ({', '.join(known)}), found {label}")
+            raise ComparisonError(f"expected a {dim} of the store ({', '.join(known)}), found {label}")
     energies = done(ds[["cooperative_energy", "status"]], statuses)["cooperative_energy"]
     same = energies.sel(geometry=geometry, drop=True).transpose(*_DIMS)
     yardstick = same.sel(model=reference, drop=True)
@@ -68,7 +72,7 @@ def with_references(ds: xr.Dataset, reference: str) -> xr.Dataset:
 
     Raises
     ------
-    ValueError
+    ComparisonError
         When neither the store nor the package has such a model, or they share no geometry.
     """
     found = ds[["cooperative_energy", "status"]]
@@ -78,14 +82,15 @@ def with_references(ds: xr.Dataset, reference: str) -> xr.Dataset:
         return found
     if reference not in bundled["model"].values:
         known = ", ".join(str(name) for name in bundled["model"].values)
-        raise ValueError(
+        raise ComparisonError(
             f"expected a model of the store ({', '.join(own)}), or a bundled one ({known}), found {reference}"
+            + near(reference, [*own, *map(str, bundled["model"].values)])
         )
     labels = [str(name) for name in ds["geometry"].values]
     shared = [name for name in labels if name in bundled["geometry"].values]
     if not shared:
         known = ", ".join(str(name) for name in bundled["geometry"].values)
-        raise ValueError(
+        raise ComparisonError(
             f"expected one of the geometries that {reference} is bundled for ({known}) among those of the store, found "
             f"{', '.join(labels)}; give the campaign geometry: [own, {known.partition(',')[0]}]"
         )
@@ -102,7 +107,7 @@ def same_geometry_tables(ds: xr.Dataset, reference: str, statuses: Collection[st
 
     Raises
     ------
-    ValueError
+    ComparisonError
         When there is no such model, or it has no result at a geometry that it shares with others.
     """
     ds = with_references(ds, reference)
@@ -111,7 +116,7 @@ def same_geometry_tables(ds: xr.Dataset, reference: str, statuses: Collection[st
     tables = [_table(one) for one in found if bool(one["reference"].notnull().any())]
     if not tables:
         where = ", ".join(shared) or "none beside own"
-        raise ValueError(f"expected results of {reference} at a geometry that models share ({where}), found none")
+        raise ComparisonError(f"expected results of {reference} at a geometry that models share ({where}), found none")
     return [piece for table in tables for piece in (table, Text(""))][:-1]
 
 

@@ -22,6 +22,7 @@ from rich.text import Text
 from hbcoop_dist.analysis.columns import Columns, Row, Section
 from hbcoop_dist.analysis.mask import DONE, done, readable
 from hbcoop_dist.analysis.missing import NotDone, needed_dimers, not_done
+from hbcoop_dist.asked import UNASKED
 from hbcoop_dist.results import STATUSES
 
 SHORT = {
@@ -96,16 +97,28 @@ def cooperative_energy_table(ds: xr.Dataset, statuses: Collection[str] = DONE) -
     outer = ("pattern", "capping", "geometry", "rotamer", "model")
     varying, fixed = _dims(found, outer[:-1])
     text = _Cells(found, "status", (*outer, "length"), statuses)
+    shown = [(index, at) for index, at in _each(found, outer) if not text.unasked(index)]
+    # a table of unasked cells alone still says which models there are
+    shown = shown or list(_each(found, outer))
+    dropped = len(list(_each(found, outer))) - len(shown)
     sections = []
     for position in found["position"].values:
         values = found["cooperative_energy"].sel(position=position).transpose(*outer, "length").values
         rows = [
             (_labels(at, varying), [text(values, (*index, i)) for i in range(found.sizes["length"])])
-            for index, at in _each(found, outer)
+            for index, at in shown
         ]
         sections.append((f"{position} H-bond", rows))
     columns = tuple(f"n={length}" for length in found["length"].values)
-    return _columns("Cooperative energy, kcal/mol", fixed, ("model", *varying), columns, sections)
+    many = "row" if dropped == 1 else "rows"
+    note = f"{dropped} {many} left out, of cells that nobody asked for or that a set of geometries does not have"
+    return _columns(
+        "Cooperative energy, kcal/mol",
+        "; ".join(filter(None, (fixed, note if dropped else ""))),
+        ("model", *varying),
+        columns,
+        sections,
+    )
 
 
 def dimer_table(ds: xr.Dataset, statuses: Collection[str] = DONE) -> RenderableType:
@@ -173,6 +186,11 @@ def _ranges(numbers: list[int]) -> str:
     return ",".join(f"{run[0]}" if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
 
 
+def _is_unasked(reason: object) -> bool:
+    """Whether a cell could not be there: nobody asked, or the given geometries have none."""
+    return str(reason).startswith(UNASKED) or str(reason).endswith("has no such chain")
+
+
 class _Cells:
     """Texts of the cells of one status variable, each with its marks."""
 
@@ -180,7 +198,13 @@ class _Cells:
         self.statuses = statuses
         # plain arrays: thousands of label look-ups would take seconds
         self.words = found[status].transpose(*dims).values
+        reasons = found["reason"].transpose(*dims).values if status == "status" and "reason" in found else None
+        self._unasked = None if reasons is None else np.vectorize(_is_unasked, otypes=[bool])(reasons)
         self.flags = {mark: found[name].transpose(*dims).values == 1 for name, mark in _FLAGS.items() if name in found}
+
+    def unasked(self, at: tuple[int, ...]) -> bool:
+        """Whether none of the cells there could be."""
+        return self._unasked is not None and bool(self._unasked[at].all())
 
     def __call__(self, values: NDArray[Any], at: tuple[int, ...], digits: int = 2) -> _Cell:
         word = str(self.words[at])

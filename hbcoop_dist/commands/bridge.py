@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 import yaml
 
+from hbcoop_dist.commands.output_file import check_output
 from hbcoop_dist.generalization_run.schema import KIND
 from hbcoop_dist.generalization_run.spec import CELL_DIMS, TrainingCell
 from hbcoop_dist.generalization_run.write_models import model_path
@@ -32,8 +33,7 @@ def bridge(
 
     Then:  hbcoop run bridge.yaml bridge.zarr
     """
-    if not output.absolute().parent.is_dir():
-        raise typer.BadParameter(f"--output: expected an existing folder, found {output.absolute().parent}")
+    check_output(output, store)
     ds = open_store(store, kind=KIND)
     wanted = {"dataset": dataset, "split": split, "architecture": architecture, "seed": seed}
     for dim, label in wanted.items():

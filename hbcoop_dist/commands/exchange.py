@@ -15,6 +15,7 @@ import xarray as xr
 from rich.console import Console
 
 from hbcoop_dist import analysis
+from hbcoop_dist.commands.output_file import check_output, size_of
 from hbcoop_dist.results import CELL_DIMS
 from hbcoop_dist.store import has_systems, merge_stores, open_store, open_systems, write_archive
 
@@ -43,9 +44,12 @@ def export(
     writer = _WRITERS.get(output.suffix.lower())
     if writer is None:
         raise typer.BadParameter(f"--output: expected a file ending in {', '.join(_WRITERS)}, found {output}")
-    if not output.absolute().parent.is_dir():
-        raise typer.BadParameter(f"--output: expected an existing folder, found {output.absolute().parent}")
-    typer.echo(f"{output}: {writer(_selected(open_store(store), where), output, store)}")
+    check_output(output, store)
+    ds = _selected(open_store(store), where)
+    written = writer(ds, output, store)
+    # a file without numbers is no mistake, but nobody should find that out from the file
+    nothing = "" if (ds["status"] == "done").any() else f"; 0 done of {ds['status'].size} cells"
+    typer.echo(f"{output}: {written}{nothing}")
 
 
 def compare(
@@ -56,7 +60,7 @@ def compare(
         list[str] | None, typer.Option(metavar="NAME=NAME", help="A model of A and the one of B it is compared with.")
     ] = None,
     fail_above: Annotated[
-        float | None, typer.Option(help="Exit with 1 when a cooperative energy differs by more, kcal/mol.")
+        float | None, typer.Option(min=0.0, help="Exit with 1 when a cooperative energy differs by more, kcal/mol.")
     ] = None,
 ) -> None:
     """Compare two stores H-bond by H-bond: by how much B differs from A, where most, and what only one of them has."""
@@ -123,7 +127,9 @@ def _differences(found: pd.DataFrame) -> list[str]:
     for model, rows in found.groupby("model", sort=False):
         both = rows["cooperative_energy"].notna()
         words = f"{model}: {int(both.sum())} H-bonds done in both"
-        for only, there in (("A", rows["status_second"].isna()), ("B", rows["status_first"].isna())):
+        for only, here, elsewhere in (("A", "first", "second"), ("B", "second", "first")):
+            # what is not done in one store and not there in the other is in neither
+            there = (rows[f"status_{here}"] == "done") & rows[f"status_{elsewhere}"].isna()
             words += f", {int(there.sum())} only in {only}" if there.any() else ""
         changed = rows["status_first"].notna() & rows["status_second"].notna()
         changed &= rows["status_first"] != rows["status_second"]
@@ -163,7 +169,7 @@ def _json(ds: xr.Dataset, path: Path, store: Path) -> str:
 
 def _archive(ds: xr.Dataset, path: Path, store: Path) -> str:
     write_archive(ds, open_systems(store) if has_systems(store) else None, path)
-    return f"{path.stat().st_size / 1e6:.1f} MB"
+    return size_of(path)
 
 
 def _geometries(ds: xr.Dataset, path: Path, store: Path) -> str:

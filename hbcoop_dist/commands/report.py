@@ -29,6 +29,7 @@ def status(ds: xr.Dataset, console: Console, store: Path) -> bool:
     """The run that goes on, counts by model and status, then reasons; True when every cell is done or skipped."""
     for line in progress_lines(store):
         console.print(line, highlight=False)
+    ds = analysis.as_asked(ds)
     systems = _systems(store)
     good = bool(np.isin(ds.status.values, _GOOD).all())
     if systems is not None:
@@ -88,7 +89,7 @@ def analyse(ds: xr.Dataset, console: Console, store: Path, figure: Path | None, 
         for renderable in analysis.same_geometry_tables(ds, against):
             console.print(renderable)
         return
-    systems = _systems(store)
+    ds, systems = analysis.as_asked(ds), _systems(store)
     if systems is None or not (ds.status == "skipped").all():
         for renderable in analysis.tables(ds):
             console.print(renderable)

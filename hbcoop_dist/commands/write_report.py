@@ -7,9 +7,18 @@ from typing import Annotated
 
 import typer
 
+from hbcoop_dist.commands.output_file import check_output, size_of
 from hbcoop_dist.generalization_run.schema import KIND as GENERALIZATION
-from hbcoop_dist.references import read_references
-from hbcoop_dist.report import FORMATS, REFERENCE, Report, build_generalization_report, build_report, write_report
+from hbcoop_dist.references import read_references, reference_energies
+from hbcoop_dist.report import (
+    FORMATS,
+    REFERENCE,
+    Report,
+    ReportError,
+    build_generalization_report,
+    build_report,
+    write_report,
+)
 from hbcoop_dist.store import has_systems, kind_of_store, open_store, open_systems
 
 
@@ -34,8 +43,7 @@ def report(
     """
     if format is not None and format not in FORMATS:
         raise typer.BadParameter(f"--format: expected {', '.join(FORMATS)}, found {format}")
-    if not output.absolute().parent.is_dir():
-        raise typer.BadParameter(f"--output: expected an existing folder, found {output.absolute().parent}")
+    check_output(output, store)
     if kind_of_store(store) == GENERALIZATION:
         if references is not None or reference != REFERENCE:
             raise typer.BadParameter(f"{store}: expected no references beside a store of trained networks, found some")
@@ -44,16 +52,20 @@ def report(
         made = _hbond_report(store, title, reference, references)
     try:
         write_report(made, output, format)
-    except ValueError as error:
+    except ReportError as error:
         raise typer.BadParameter(f"--output: {error}") from None
-    typer.echo(f"{output}: {output.stat().st_size / 1e6:.1f} MB")
+    typer.echo(f"{output}: {size_of(output)}")
 
 
 def _hbond_report(store: Path, title: str, reference: str, references: Path | None) -> Report:
     known = None if references is None else read_references(references)
+    ds = open_store(store)
+    if known is not None:
+        # allowed, and easily taken for the model's own result
+        models = set(map(str, ds["model"].values)) - set(map(str, reference_energies()["model"].values))
+        for name in sorted(models & set(map(str, known["model"].values))):
+            typer.echo(f"{references}: {name} is also a model of the store; its rows here are a reference", err=True)
     try:
-        return build_report(
-            open_store(store), title, reference, known, open_systems(store) if has_systems(store) else None
-        )
-    except ValueError as error:
+        return build_report(ds, title, reference, known, open_systems(store) if has_systems(store) else None)
+    except ReportError as error:
         raise typer.BadParameter(f"--{error}") from None

@@ -1,9 +1,9 @@
 """References: geometries minimised elsewhere, and quantum-chemical energies that were computed at the bundled ones.
 
 Sets of geometries: `ReferenceSet`, `read_reference_set`; those that come with the package: `bundled_geometries`,
-`bundled_geometry`. Energies at them: `reference_energies`, `reference_runs`; beside those of a CSV
-file, `read_references`. What others have printed:
-`published_values`. What they are and how they were made: README.md beside this file.
+`bundled_geometry`. Energies at them: `reference_energies`, `reference_runs`; beside those of a CSV file,
+`read_references`. What others have printed: `published_values`. A name that was mistyped: `near`. What they are and how
+they were made: README.md beside this file.
 """
 
 from hbcoop_dist.references.bundled import (
@@ -13,6 +13,7 @@ from hbcoop_dist.references.bundled import (
     reference_energies,
     reference_runs,
 )
+from hbcoop_dist.references.near import near
 from hbcoop_dist.references.reference_set import ReferenceSet, ReferenceSetError, read_reference_set
 from hbcoop_dist.references.table import ReferenceTableError, read_references
 
@@ -22,6 +23,7 @@ __all__ = [
     "ReferenceTableError",
     "bundled_geometries",
     "bundled_geometry",
+    "near",
     "published_values",
     "read_reference_set",
     "read_references",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -27,6 +28,8 @@ _OTHERS = (
     "interaction_energy_dimer",
 )
 _SHORTEST = 2
+_SAME = 0.005
+"""kcal/mol; a bundled value that somebody rounded and wrote down is still that value."""
 
 
 class ReferenceTableError(ValueError):
@@ -47,26 +50,43 @@ def read_references(path: str | Path) -> xr.Dataset:
     Returns
     -------
     xarray.Dataset
-        As `reference_energies` gives it.
+        As `reference_energies` gives it; its attribute ``source`` names the file.
 
     Raises
     ------
     ReferenceTableError
-        When the file is missing, a column is, a value is none of those possible, or a place is there twice.
+        When the file is missing, a column is, a value is none of those possible, a place is there twice, or it is one
+        that has another value in the package.
     """
-    rows = _checked(Path(path))
+    rows, bundled = _checked(Path(path)), reference_energies()
+    _check_bundled(Path(path), rows, bundled)
     names = [_VALUE, *(name for name in _OTHERS if name in rows)]
     dims = list(REFERENCE_DIMS)
     own = rows.set_index(dims)[names].to_xarray()
     own = own.reindex(position=[name for name in POSITIONS if name in own["position"].values]).transpose(*dims)
     own["status"] = _status(own[_VALUE])
-    found = own.combine_first(reference_energies())
+    # a bundled value is not touched by what was rounded from it
+    found = bundled.combine_first(own).transpose(*dims)
     found["status"] = _status(found[_VALUE])
     found = found.reindex(position=[name for name in POSITIONS if name in found["position"].values]).transpose(*dims)
     for name in found.data_vars:
         if name != "status":
             found[name].attrs["units"] = "kcal/mol"
-    return found
+    return found.assign_attrs(source=Path(path).name)
+
+
+def _check_bundled(path: Path, rows: pd.DataFrame, bundled: xr.Dataset) -> None:
+    """Two values under one name would let a report say one thing and mean another."""
+    for name in (name for name in (_VALUE, *_OTHERS) if name in rows):
+        known = bundled[name].to_series().dropna()
+        for at, row in rows.iterrows():
+            labels = tuple(row[dim] for dim in REFERENCE_DIMS)
+            if labels in known.index and abs(row[name] - known[labels]) > _SAME:
+                raise ReferenceTableError(
+                    f"{path}, row {int(str(at)) + 1}, {name}: expected {known[labels]:.3f}, which {row['model']} has "
+                    f"in the package for {', '.join(map(str, labels[1:]))}, found {row[name]:g}; to add yours beside "
+                    f"it, give the model another name, e.g. mine:{row['model']}"
+                )
 
 
 def _status(energy: xr.DataArray) -> xr.DataArray:
@@ -79,12 +99,17 @@ def _checked(path: Path) -> pd.DataFrame:
         rows = pd.read_csv(path, comment="#", skipinitialspace=True)
     except FileNotFoundError:
         raise ReferenceTableError(f"{path}: expected a CSV file, found none") from None
+    except IsADirectoryError:
+        raise ReferenceTableError(f"{path}: expected a CSV file, found a folder") from None
     except (ValueError, OSError) as error:
         raise ReferenceTableError(f"{path}: expected a CSV file with a heading, found {error}") from None
     if lacking := [name for name in (*_LABELS, _VALUE) if name not in rows]:
         raise ReferenceTableError(
-            f"{path}: expected the columns {', '.join((*_LABELS, _VALUE))}, found no {', '.join(lacking)}"
+            f"{path}: expected the columns {', '.join((*_LABELS, _VALUE))}, found no {', '.join(lacking)} among "
+            f"{', '.join(map(str, rows.columns))}"
         )
+    if rows.empty:
+        raise ReferenceTableError(f"{path}: expected a row per hydrogen bond, found a heading only")
     for name, default in _OPTIONAL.items():
         rows[name] = rows[name].fillna(default) if name in rows else default
     for at, row in rows.iterrows():
@@ -102,14 +127,19 @@ def _checked(path: Path) -> pd.DataFrame:
 def _check_row(where: str, row: pd.Series) -> None:
     for name, known in _LABELS.items():
         if known is not None and row[name] not in known:
-            raise ReferenceTableError(f"{where}, {name}: expected one of {', '.join(known)}, found {row[name]}")
+            raise ReferenceTableError(f"{where}, {name}: expected one of {', '.join(known)}, found {_told(row[name])}")
     if pd.isna(row["model"]):
         raise ReferenceTableError(f"{where}, model: expected a name, found none")
     for name in ("length", _VALUE, *(name for name in _OTHERS if name in row and pd.notna(row[name]))):
         value = pd.to_numeric(row[name], errors="coerce")
         if not np.isfinite(value):
-            raise ReferenceTableError(f"{where}, {name}: expected a number, found {row[name]}")
+            raise ReferenceTableError(f"{where}, {name}: expected a number, found {_told(row[name])}")
     if float(row["length"]) != int(float(row["length"])) or float(row["length"]) < _SHORTEST:
         raise ReferenceTableError(
             f"{where}, length: expected a whole number from {_SHORTEST} on, found {row['length']}"
         )
+
+
+def _told(value: Any) -> str:
+    """An empty field is NaN to pandas, and nothing to who left it empty."""
+    return "none" if pd.isna(value) else str(value)

@@ -5,7 +5,7 @@ dataset; `write_report` writes them, by the file's suffix.
 """
 
 from hbcoop_dist.report.build import build_report
-from hbcoop_dist.report.content import Chart, Report, Table
+from hbcoop_dist.report.content import Chart, Report, ReportError, Table
 from hbcoop_dist.report.generalization import build_generalization_report
 from hbcoop_dist.report.leaderboard import REFERENCE
 from hbcoop_dist.report.write import FORMATS, write_report
@@ -15,6 +15,7 @@ __all__ = [
     "REFERENCE",
     "Chart",
     "Report",
+    "ReportError",
     "Table",
     "build_generalization_report",
     "build_report",

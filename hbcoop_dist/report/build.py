@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
-import yaml
 
 from hbcoop_dist import analysis
 from hbcoop_dist.analysis.mask import readable
 from hbcoop_dist.analysis.ranks import reference_width
-from hbcoop_dist.references import reference_energies
-from hbcoop_dist.report.content import Chart, Interactive, Report, Table
+from hbcoop_dist.references import near, reference_energies
+from hbcoop_dist.report.build_systems import build_systems_report, free_dimers_table
+from hbcoop_dist.report.campaigns import campaign_names, campaigns_of, citations_of
+from hbcoop_dist.report.content import Chart, Interactive, Report, ReportError, Table
 from hbcoop_dist.report.growth_table import growth_table
-from hbcoop_dist.report.leaderboard import REFERENCE, card_of, leaderboard
+from hbcoop_dist.report.leaderboard import REFERENCE, leaderboard
 from hbcoop_dist.report.summary import headline, summary
 from hbcoop_dist.report.tables import (
     convergence_table,
@@ -32,10 +32,6 @@ from hbcoop_dist.report.tables import (
 if TYPE_CHECKING:
     from hbcoop_dist.report.viewer import Viewer
 
-_PAPER = (
-    "the measure: Feng, Xu and Huang, Benchmarking Universal Machine Learning Force Fields with Hydrogen-Bonding "
-    "Cooperativity (2025)"
-)
 _ABOUT = (
     "Cooperative energy: by how much a hydrogen bond is stronger because its neighbours exist (Feng, Xu and Huang "
     "2025, Eq. 1), positive when it is. Chain lengths, models and caps can be explored below; every "
@@ -46,7 +42,6 @@ _EXPLORE = (
     "Untick models, choose a quantity, a pattern, caps, geometries. Hollow points are saddles or near-rings; black is "
     "`{}`, at the geometries it was computed at. Hover for values."
 )
-_OURS = "the instrument: hbcoop_dist, with the version that the provenance gives"
 
 
 def build_report(
@@ -73,13 +68,15 @@ def build_report(
 
     Raises
     ------
-    ValueError
+    ReportError
         When there is no such level of theory.
     """
     references = reference_energies() if references is None else references
     if reference not in (names := [str(name) for name in references["model"].values]):
-        raise ValueError(f"reference: expected one of {', '.join(names)}, found {reference}")
-    ds = readable(ds).load()
+        raise ReportError(f"reference: expected one of {', '.join(names)}, found {reference}{near(reference, names)}")
+    ds = analysis.as_asked(readable(ds).load())
+    if systems is not None and bool((ds["status"] == "skipped").all()):
+        return build_systems_report(ds, systems, name)
     board = leaderboard(ds, reference, references)
     words = summary(ds, board.frame, reference, reference_width(reference, references))
     tables = (
@@ -87,13 +84,14 @@ def build_report(
         published_table(ds),
         growth_table(ds),
         dimer_table(ds),
+        None if systems is None else free_dimers_table(systems),
         None if systems is None else systems_table(systems),
         convergence_table(ds),
         failures_table(ds),
         provenance_table(ds),
     )
     return Report(
-        title=name or _campaign_names(ds),
+        title=name or campaign_names(ds),
         subtitle=headline(board.frame) or "Hydrogen-bond cooperativity of force fields",
         topic="hydrogen-bond cooperativity",
         about=_ABOUT,
@@ -102,8 +100,8 @@ def build_report(
         leaderboard=board,
         tables=tuple(table for table in tables if isinstance(table, Table)),
         charts=tuple(_charts(ds, reference, references)),
-        campaigns=tuple(_campaigns(ds)),
-        citations=tuple(_citations(ds)),
+        campaigns=campaigns_of(ds),
+        citations=tuple(citations_of(ds)),
         explore=Interactive(_EXPLORE.format(reference), partial(_explorer, ds, reference, references)),
         molecules=partial(_viewer, ds),
     )
@@ -180,26 +178,3 @@ def _with_atoms(ds: xr.Dataset) -> list[str]:
         .any([d for d in part["atomic_cooperative_energy"].dims if d != "model"])
     )
     return [str(name) for name, there in zip(ds["model"].values, np.atleast_1d(known.values), strict=True) if there]
-
-
-def _events(ds: xr.Dataset) -> list[dict[str, object]]:
-    found = json.loads(ds.attrs.get("history", "[]"))
-    return [json.loads(str(event["spec"])) for event in found if event.get("spec")]
-
-
-def _campaigns(ds: xr.Dataset) -> list[str]:
-    texts = [yaml.safe_dump(spec, sort_keys=False, width=100) for spec in _events(ds)]
-    return list(dict.fromkeys(texts))
-
-
-def _campaign_names(ds: xr.Dataset) -> str:
-    names = dict.fromkeys(str(spec.get("campaign", "")) for spec in _events(ds))
-    return ", ".join(filter(None, names)) or "store"
-
-
-def _citations(ds: xr.Dataset) -> Iterator[str]:
-    yield _PAPER
-    yield _OURS
-    for name in map(str, ds["model"].values):
-        if (card := card_of(name)) is not None:
-            yield f"`{name}`: {card.citation}"

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
 if TYPE_CHECKING:
     from hbcoop_dist.report.viewer import Viewer
+
+
+class ReportError(ValueError):
+    """A report that cannot be made as it was asked for; the message names what was expected and found."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +32,8 @@ class Table:
         One column per column; numbers stay numbers, missing ones NaN.
     digits : int
         Digits after the point.
+    places : mapping of str to int
+        The same, of columns that have others.
     """
 
     anchor: str
@@ -34,6 +41,15 @@ class Table:
     words: str
     frame: pd.DataFrame
     digits: int = 2
+    places: Mapping[str, int] = field(default_factory=dict)
+
+    def number(self, column: str, value: object) -> str:
+        """A value as it is to be read: missing ones empty, and no zero with a sign."""
+        if not isinstance(value, float | np.floating):
+            return "" if value is None else str(value)
+        digits = self.places.get(column, self.digits)
+        # adding zero turns -0.0 into 0.0
+        return f"{round(float(value), digits) + 0.0:.{digits}f}" if np.isfinite(value) else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +96,7 @@ class Report:
         The campaigns that made the store, as YAML.
     citations : tuple of str
         What to cite, and for what.
-    explore : Interactive
+    explore : Interactive or None
     molecules : callable or None
         Gives the viewer of geometries, or None where there are none to see.
     """
@@ -96,5 +112,5 @@ class Report:
     charts: tuple[Chart, ...]
     campaigns: tuple[str, ...]
     citations: tuple[str, ...]
-    explore: Interactive
+    explore: Interactive | None
     molecules: Callable[[], Viewer | None] | None = None

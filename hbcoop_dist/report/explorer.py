@@ -42,23 +42,25 @@ _MARKERS = {
     "<": "star",
     ">": "plus",
 }
+NARROW = 300
+"""Pixels that figures need beside what they are chosen with; a telephone held upright has them."""
+_PANEL = 240
 _HOVER = [("model", "$name"), ("units", "@x"), ("value", "@y{0.00}"), ("", "@note")]
 
 _SWAP = """
 const key = [quantity.value, ...choices.map(c => c.value)].join("|");
 for (const [source, table] of sources) {
-  const found = table[key] ?? {y: [], note: [], fill: []};
-  source.data = {x: found.y.length ? table.x : [], y: found.y, note: found.note, fill: found.fill};
+  const found = table[key] ?? {y: [], line: [], note: [], fill: []};
+  source.data = {x: found.y.length ? table.x : [], ...found};
 }
 for (const panel of panels) panel.left[0].axis_label = labels[quantity.value];
 """
 _ALONG = """
 const key = [quantity.value, ...choices.map(c => c.value), length.value].join("|");
 for (const [source, table] of sources) {
-  const y = table[key] ?? [];
-  source.data = {x: y.map((_, i) => i + 1), y: y, note: y.map(_ => ""), fill: source.data.fill.slice(0, 0)};
-  source.data.fill = y.map(_ => table.colour);
-  source.change.emit();
+  const y = table[key] ?? [], note = table.notes[key.split("|").slice(1).join("|")] ?? "";
+  const fill = note ? "white" : table.colour;
+  source.data = {x: y.map((_, i) => i + 1), y: y, line: y, note: y.map(_ => note), fill: y.map(_ => fill)};
 }
 for (const panel of panels) panel.left[0].axis_label = labels[quantity.value];
 """
@@ -98,8 +100,13 @@ def explorer(ds: xr.Dataset, reference: str, references: xr.Dataset) -> LayoutDO
         stylesheets=[InlineStyleSheet(css=colours)],
     )
     ticks.js_on_change("active", CustomJS(args={"lines": list(lines.items())}, code=_FILTER))
-    rest = column(row(*choices), against, along, sizing_mode="stretch_width")
-    return row(ticks, rest, sizing_mode="stretch_width", name="explorer")
+    rest = column(wrapping(*choices), against, along, sizing_mode="stretch_width", min_width=NARROW)
+    return wrapping(ticks, rest, name="explorer")
+
+
+def wrapping(*children: Any, **fields: Any) -> LayoutDOM:
+    """A row that goes on below where the page is narrower; children that stretch say how narrow they may become."""
+    return row(*children, sizing_mode="stretch_width", styles={"flex-wrap": "wrap"}, **fields)
 
 
 def _select(ds: xr.Dataset, dim: str) -> Select:
@@ -153,7 +160,7 @@ def _against_length(
     )
     for widget in (quantity, *choices):
         widget.js_on_change("value", swap)
-    return column(quantity, row(*panels, sizing_mode="stretch_width"), sizing_mode="stretch_width")
+    return column(quantity, wrapping(*panels), sizing_mode="stretch_width")
 
 
 def _along_chain(
@@ -173,17 +180,18 @@ def _along_chain(
     panel.yaxis.axis_label = names[quantity.value]
     sources = []
     for model in models:
-        table = _chain_table(ds, model, tuple(names))
-        y = table.get(start, [])
+        table, notes = _chain_table(ds, model, tuple(names)), _chain_notes(ds, model)
+        y, note = table.get(start, []), notes.get(start.partition("|")[2], "")
         colour = model_style(model).colour
         data: dict[str, Any] = {
             "x": [i + 1 for i in range(len(y))],
             "y": y,
-            "note": [""] * len(y),
-            "fill": [colour] * len(y),
+            "line": y,
+            "note": [note] * len(y),
+            "fill": ["white" if note else colour] * len(y),
         }
         source = ColumnDataSource(data)
-        sources.append((source, {**table, "colour": colour}))
+        sources.append((source, {**table, "colour": colour, "notes": notes}))
         lines[model] += _line(panel, source, model)
     args = {
         "sources": sources,
@@ -196,7 +204,7 @@ def _along_chain(
     swap = CustomJS(args=args, code=_ALONG)
     for widget in (quantity, length, *choices):
         widget.js_on_change("value", swap)
-    return column(row(quantity, length), panel, sizing_mode="stretch_width")
+    return column(wrapping(quantity, length), panel, sizing_mode="stretch_width")
 
 
 def _panel(title: str, words: str, like: Any, toolbar: Literal["right"] | None) -> Any:
@@ -204,6 +212,7 @@ def _panel(title: str, words: str, like: Any, toolbar: Literal["right"] | None) 
     panel = figure(
         title=title,
         height=330,
+        min_width=_PANEL,
         sizing_mode="stretch_width",
         tools="pan,wheel_zoom,box_zoom,reset,save",
         toolbar_location=toolbar,
@@ -217,7 +226,7 @@ def _panel(title: str, words: str, like: Any, toolbar: Literal["right"] | None) 
 
 def _line(panel: Any, source: ColumnDataSource, model: str) -> list[GlyphRenderer[Any]]:
     style = model_style(model)
-    line = panel.line("x", "y", source=source, color=style.colour, line_width=2, name=model)
+    line = panel.line("x", "line", source=source, color=style.colour, line_width=2, name=model)
     points = panel.scatter(
         "x",
         "y",
@@ -232,7 +241,7 @@ def _line(panel: Any, source: ColumnDataSource, model: str) -> list[GlyphRendere
 
 
 def _source(table: Mapping[str, Any], key: str) -> ColumnDataSource:
-    found = table.get(key, {"y": [], "note": [], "fill": []})
+    found = table.get(key, {"y": [], "line": [], "note": [], "fill": []})
     return ColumnDataSource({"x": table["x"] if found["y"] else [], **found})
 
 
@@ -251,8 +260,11 @@ def _tables(ds: xr.Dataset) -> dict[tuple[str, str], dict[str, Any]]:
                 for place in np.ndindex(array.shape[:-1]):
                     if np.isfinite(array[place]).any():
                         note = [str(text) for text in notes.values[(at_model, *place)]]
+                        rings = np.array(["near-ring" in text for text in note])
                         table[_key(ds, name, place)] = {
                             "y": _numbers(array[place]),
+                            # a ring is no longer chain of the same kind: no line leads to it
+                            "line": _numbers(np.where(rings, np.nan, array[place])),
                             "note": note,
                             "fill": ["white" if text else colour for text in note],
                         }
@@ -285,6 +297,7 @@ def _reference_table(ds: xr.Dataset, reference: str, known: xr.Dataset) -> dict[
                     note = [f"at the geometries of {geometry}"] * len(values)
                     tables[position][_key(ds, name, place)] = {
                         "y": _numbers(values),
+                        "line": _numbers(values),
                         "note": note,
                         "fill": ["black"] * len(values),
                     }
@@ -313,6 +326,17 @@ def _chain_table(ds: xr.Dataset, model: str, names: Sequence[str]) -> dict[str, 
                 if np.isfinite(values).any():
                     table[f"{_key(ds, name, place)}|{length}"] = _numbers(values)
     return table
+
+
+def _chain_notes(ds: xr.Dataset, model: str) -> dict[str, str]:
+    """What is to be said of a whole chain, by its labels and length, where there is something."""
+    notes = _notes(ds).sel(model=model).transpose(*_CHOICES, "length").values
+    return {
+        f"{_key(ds, '', place).removeprefix('|')}|{length}": str(notes[(*place, at)])
+        for place in np.ndindex(notes.shape[:-1])
+        for at, length in enumerate(ds["length"].values.tolist())
+        if notes[(*place, at)]
+    }
 
 
 def _key(ds: xr.Dataset, name: str, place: tuple[int, ...]) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from bokeh.layouts import column, row
+from bokeh.layouts import column
 from bokeh.models import ColumnDataSource, CustomJS, FactorRange, HoverTool
 from bokeh.models.widgets import CheckboxGroup, Div, Select
 from bokeh.plotting import figure
@@ -14,6 +14,7 @@ from bokeh.plotting import figure
 from hbcoop_dist.analysis.figures_chemical_space import PARTS
 from hbcoop_dist.analysis.generalization import ERRORS, errors
 from hbcoop_dist.analysis.style import scheme_colour
+from hbcoop_dist.report.explorer import NARROW, wrapping
 
 _FILTER = """
 const at = name => data[name], keep = schemes.active.map(i => schemes.labels[i]);
@@ -53,7 +54,11 @@ def _errors(ds: xr.Dataset) -> Any:
     schemes = [str(name) for name in ds["scheme"].values]
     shown = ColumnDataSource({name: [] for name in ("x", "value", "colour", "scheme", "split", "error")})
     plot = figure(
-        x_range=FactorRange(factors=[], group_padding=0.6), height=_HEIGHT, sizing_mode="stretch_width", name="errors"
+        x_range=FactorRange(factors=[], group_padding=0.6),
+        height=_HEIGHT,
+        min_width=NARROW,
+        sizing_mode="stretch_width",
+        name="errors",
     )
     plot.vbar("x", top="value", width=0.85, color="colour", source=shown)
     plot.add_tools(HoverTool(tooltips=[("split", "@split"), ("scheme", "@scheme"), ("@error", "@value{0.000}")]))
@@ -74,7 +79,7 @@ def _errors(ds: xr.Dataset) -> Any:
         widget.js_on_change(what, callback)
     _prefill(shown, plot, data, start, places[0])
     ticks = column(Div(text="Schemes"), group, width=150)
-    return column(row(error, place), row(ticks, plot, sizing_mode="stretch_width"), sizing_mode="stretch_width")
+    return column(wrapping(error, place), wrapping(ticks, plot), sizing_mode="stretch_width")
 
 
 def _error_rows(ds: xr.Dataset) -> tuple[dict[str, list[Any]], list[str], list[str]]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import xarray as xr
+from numpy.typing import NDArray
 
 from hbcoop_dist.analysis.growth import CLOSE, growth
 from hbcoop_dist.analysis.mask import done
 from hbcoop_dist.analysis.reach import units_seen
 from hbcoop_dist.report.content import Table
-from hbcoop_dist.report.leaderboard import card_of
+from hbcoop_dist.report.leaderboard import card_of, with_something_to_grow
+from hbcoop_dist.report.summary import FLAT
 
 
 def growth_table(ds: xr.Dataset) -> Table | None:
@@ -28,25 +30,33 @@ def growth_table(ds: xr.Dataset) -> Table | None:
     if "near_ring" in part:
         part = part.assign(cooperative_energy=part["cooperative_energy"].where(part["near_ring"] != 1))
     energy = done(part[["cooperative_energy", "status"]])["cooperative_energy"].sel(position="middle")
-    energy = energy.isel(rotamer=0).squeeze(drop=True)
-    fits = growth(part).isel(rotamer=0).sel(position="middle").squeeze(drop=True)
-    rows = []
-    for model in map(str, ds["model"].values):
-        values = np.atleast_1d(energy.sel(model=model).values) if "model" in energy.dims else energy.values
-        fit = fits.sel(model=model) if "model" in fits.dims else fits
-        rows.append({"model": model, **_values(ds, values), **_fit(fit), **_sight(ds, model)})
+    # named, because a store may have one model or one length
+    one = {**dict.fromkeys(wanted, 0), "rotamer": 0}
+    energy = energy.isel(one, drop=True)
+    fits = with_something_to_grow(growth(part), part).sel(position="middle").isel(one, drop=True)
+    rows = [
+        {
+            "model": model,
+            **_values(ds, energy.sel(model=model).values),
+            **_fit(fits.sel(model=model)),
+            **_sight(ds, model),
+        }
+        for model in map(str, ds["model"].values)
+    ]
     words = (
         "Middle H-bond of bare arcs, kcal/mol; chains whose ends meet are left out. `flat from` is the length from "
-        f"which on every value lies within {CLOSE:g} kcal/mol of the longest chain's; two shapes are fitted through "
-        "all lengths, `exponential` and `power`, and what they tend to stands with its standard error (a fit that the "
-        "lengths do not pin down is left out). `sees` is cutoff times message-passing layers, and `units seen` how "
-        "many units beyond its neighbour some atom of the model has in sight together with both partners of the first "
-        "bond, in its own longest arc: no other unit can have an electronic share in the bond."
+        f"which on every value lies within {CLOSE:g} kcal/mol of the longest chain's (empty where only that one does,"
+        f" or none is as large as {FLAT:g}); two shapes are fitted through all lengths, `exponential` and `power`, "
+        "and what they tend to stands with its standard error (a fit that the lengths do not pin down is left out). "
+        "`sees` is cutoff times message-passing layers, and `units seen` how many units beyond its neighbour some "
+        "atom of the model has in sight together with both partners of the first bond, in its own longest arc: no "
+        "other unit can have an electronic share in the bond. `-`: a checkpoint that only its campaign knows, and "
+        "that a store does not hold."
     )
-    return Table("growth", "Growth with the chain", words, pd.DataFrame(rows))
+    return Table("growth", "Growth with the chain", words, pd.DataFrame(rows), places={"flat from": 0})
 
 
-def _values(ds: xr.Dataset, values: np.ndarray) -> dict[str, float]:
+def _values(ds: xr.Dataset, values: NDArray[np.float64]) -> dict[str, float]:
     at = dict(zip(ds["length"].values.tolist(), values.tolist(), strict=True))
     return {f"n = {length}": float(at[length]) for length in (3, 4, 6, 8, 11) if length in at}
 
@@ -62,7 +72,7 @@ def _fit(fit: xr.Dataset) -> dict[str, object]:
 def _sight(ds: xr.Dataset, model: str) -> dict[str, object]:
     card = card_of(model)
     if card is None:
-        return {"sees": "", "units seen": ""}
+        return {"sees": "-", "units seen": "-"}
     if card.cutoff is None:
         return {"sees": "everything", "units seen": "all"}
     field = card.cutoff * card.layers

@@ -38,10 +38,12 @@ def to_html(report: Report) -> str:
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
     environment.filters["words"] = _words
-    environment.filters["number"] = _number
     template = files("hbcoop_dist.report").joinpath("template.html").read_text(encoding="utf-8")
     page = environment.from_string(template)
-    script, divs = components({"board": _board(report.leaderboard), "explorer": report.explore.draw()})
+    figures = {"board": _board(report.leaderboard)}
+    if report.explore is not None:
+        figures["explorer"] = report.explore.draw()
+    script, divs = components(figures)
     molecules = report.molecules() if report.molecules is not None else None
     # MathJax alone would be larger than all the rest, and there are no formulas
     resources = Resources(mode="inline", components=_PARTS, minified=True)
@@ -66,16 +68,16 @@ def _board(table: Table) -> DataTable:
         values = table.frame[name]
         formatter: Any = StringFormatter(nan_format="")
         if pd.api.types.is_numeric_dtype(values):
-            whole = name in ("units", "flat from", "cells", "unbroken, %") or pd.api.types.is_integer_dtype(values)
+            digits = 0 if pd.api.types.is_integer_dtype(values) else table.places.get(str(name), table.digits)
             formatter = NumberFormatter(
-                format="0" if whole else f"0.{'0' * table.digits}", nan_format="", text_align="right"
+                format=f"0.{'0' * digits}" if digits else "0", nan_format="", text_align="right"
             )
         longest = 0 if pd.api.types.is_numeric_dtype(values) else values.astype(str).str.len().max()
         width = 130 if name == "model" else max(60, 7 * max(len(str(name)), int(longest)) + 16)
         columns.append(TableColumn(field=str(name), title=str(name), formatter=formatter, width=width))
     height = _HEADER + _ROW * len(table.frame) + 18
     return DataTable(
-        source=ColumnDataSource({str(name): table.frame[name].to_numpy() for name in table.frame}),
+        source=ColumnDataSource({str(name): _unsigned(table, str(name)) for name in table.frame}),
         columns=columns,
         sortable=True,
         reorderable=False,
@@ -86,6 +88,14 @@ def _board(table: Table) -> DataTable:
         row_height=_ROW,
         name="leaderboard",
     )
+
+
+def _unsigned(table: Table, name: str) -> Any:
+    """Numbers of a column; what would be shown as -0.00 is zero."""
+    values = table.frame[name].to_numpy()
+    if values.dtype.kind != "f":
+        return values
+    return np.where(np.abs(values) < 0.5 * 10.0 ** -table.places.get(name, table.digits), 0.0, values)
 
 
 def _image(chart: Chart) -> str:
@@ -104,9 +114,3 @@ def _closed(text: str) -> str:
 def _words(text: str) -> Markup:
     """Text with what stands between backticks as code."""
     return Markup(re.sub(r"`([^`]*)`", r"<code>\1</code>", str(escape(text))))
-
-
-def _number(value: object, digits: int) -> str:
-    if isinstance(value, float | np.floating):
-        return "" if not np.isfinite(value) else f"{value:.{digits}f}"
-    return "" if value is None else str(value)

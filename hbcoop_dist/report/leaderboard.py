@@ -8,11 +8,12 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from hbcoop_dist.analysis import scores
-from hbcoop_dist.analysis.growth import growth
+from hbcoop_dist.analysis.growth import CLOSE, growth
 from hbcoop_dist.analysis.mask import done
 from hbcoop_dist.analysis.ranks import ranks, reference_width
 from hbcoop_dist.models import ModelCard, cards
 from hbcoop_dist.report.content import Table
+from hbcoop_dist.report.summary import FLAT
 
 FloatArray = NDArray[np.float64]
 _PINNED = 0.5
@@ -35,6 +36,14 @@ def leaderboard(ds: xr.Dataset, reference: str, references: xr.Dataset) -> Table
     found, width = scores(ds, reference, references=references), reference_width(reference, references)
     # a reference that nothing else is compared with is taken at its word
     known = 0.0 if np.isnan(width) else width
+    source = references.attrs.get("source")
+    beside = f" References are those that come with the package and those of `{source}`." if source else ""
+    certain = (
+        "how far levels of theory of like standing differ from it is not known, so ranks take it at its word"
+        if np.isnan(width)
+        else f"levels of theory of like standing differ from it by up to {width:.2f} (root mean square), so models "
+        "whose errors are closer than that share their ranks"
+    )
     order = ranks(found["rmse_there"], known)
     rows = pd.DataFrame({"model": found.index})
     rows["rank"] = [_span(low, high) for low, high in order.itertuples(index=False)]
@@ -53,15 +62,17 @@ def leaderboard(ds: xr.Dataset, reference: str, references: xr.Dataset) -> Table
     rows["fitted to"] = [_card_field(name, "level_of_theory") for name in found.index]
     words = (
         f"Bare arcs at own minima unless it says otherwise, kcal/mol. Errors are against `{reference}`, each H-bond "
-        f"once; levels of theory of like standing differ from it by up to {known:.2f} (root mean square), so models "
-        "whose errors are closer than that share their ranks. `middle, longest` is the middle H-bond of the longest "
-        "chain whose ends do not meet, `units` its length; `growth beyond n = 4` what units beyond the nearest "
-        "neighbours add to it; `flat from` the length from which on "
-        "nothing changes by more than 0.05; `tends to` the end of an exponential through all lengths; `O..N change` "
-        "how the bond's length differs from the dimer's. The paper's MP2 has 2.5 for the capped dimer, 2.8 in the "
-        "middle of n = 4, 4.2 at the most in the middle and 2.2 at the ends. What is missing stays empty."
+        f"once; {certain}.{beside} `middle, longest` is the middle H-bond of the longest chain whose ends do not "
+        "meet, `units` its length; `growth beyond n = 4` what units beyond the nearest neighbours add to it; `flat "
+        f"from` the length from which on every value lies within {CLOSE:g} of the longest chain's, empty where only "
+        f"that one does, or none is as large as {FLAT:g}; `tends to` the end of an exponential through all lengths; "
+        "`O..N change` how the bond's length differs from the dimer's; `unbroken, %` how many of the arcs that were "
+        "tried (`cells`: every length, caps and geometry; linear chains are in the table of convergence) kept their "
+        "H-bonds. The paper's MP2 has 2.5 for the capped dimer, 2.8 in the middle of n = 4, 4.2 at the most in the "
+        "middle and 2.2 at the ends. What is missing stays empty."
     )
-    return Table("leaderboard", "Leaderboard", words, rows)
+    places = {"units": 0, "flat from": 0, "unbroken, %": 0, "cells": 0, "O..N change, A": 3}
+    return Table("leaderboard", "Leaderboard", words, rows, places=places)
 
 
 def card_of(name: str) -> ModelCard | None:
@@ -88,6 +99,12 @@ def _at(ds: xr.Dataset, length: int, capping: str, position: str) -> FloatArray:
     return np.asarray(values.values, dtype=float)
 
 
+def with_something_to_grow(found: xr.Dataset, ds: xr.Dataset) -> xr.Dataset:
+    """Growth without a length from which on it is flat where no value is large enough to grow."""
+    largest = np.abs(done(ds[["cooperative_energy", "status"]])["cooperative_energy"]).max("length")
+    return found.assign(saturation_length=found["saturation_length"].where(largest >= FLAT))
+
+
 def _growth(ds: xr.Dataset) -> tuple[FloatArray, FloatArray]:
     """Saturation length and asymptote of the middle H-bond of bare arcs whose ends do not meet, by model."""
     place = {"pattern": "arc", "capping": "none", "geometry": "own"}
@@ -96,7 +113,8 @@ def _growth(ds: xr.Dataset) -> tuple[FloatArray, FloatArray]:
     part = ds[["cooperative_energy", "status", "position_conformer"]]
     if "near_ring" in ds:
         part = part.assign(cooperative_energy=ds["cooperative_energy"].where(ds["near_ring"] != 1))
-    found = growth(part.sel({dim: [label] for dim, label in place.items()}))
+    part = part.sel({dim: [label] for dim, label in place.items()})
+    found = with_something_to_grow(growth(part), part)
     found = found.isel(rotamer=0).sel(place).sel(position="middle", shape="exponential")
     # an end that the chains do not pin down is none
     end = found["asymptote"].where(found["asymptote_error"] < _PINNED)

@@ -12,13 +12,15 @@ import pandas as pd
 import xarray as xr
 
 from hbcoop_dist.analysis import not_done
+from hbcoop_dist.analysis.growth import CLOSE
 from hbcoop_dist.analysis.mask import readable
 from hbcoop_dist.references import published_values
 
 FLAT = 0.1
 """kcal/mol; less than that beyond n = 4 is no growth, and less than that at n = 4 no cooperativity."""
-_START, _LONG_FLAT = 4, 4
-"""Where growth beyond neighbours starts, and how many units without any make a model flat after all."""
+_LONG_FLAT = 4
+"""How many units without any growth make a model flat after all."""
+_UNKNOWN = "how good the reference itself is, is not known"
 _NEAR = 0.5
 """kcal/mol; the references' own width, rounded up."""
 
@@ -65,16 +67,27 @@ def _growth(board: pd.DataFrame) -> Iterator[str]:
         return
     none = known[known["middle, n = 4"].abs() < FLAT]
     rest = known.drop(none.index)
-    grows = rest[rest["growth beyond n = 4"] >= FLAT].sort_values("growth beyond n = 4", ascending=False)
+    more = rest[rest["growth beyond n = 4"] >= FLAT].sort_values("growth beyond n = 4", ascending=False)
+    grows, stops = more[~_stops(more)], more[_stops(more)]
     flat = rest[rest["growth beyond n = 4"].abs() < FLAT]
     falls = rest[rest["growth beyond n = 4"] <= -FLAT]
     if len(grows):
         yield (
-            "Keep growing beyond one neighbour on either side (middle H-bond, bare arc, kcal/mol, from n = 4 to the "
-            "longest open chain): " + _list(grows, _from_to) + "."
+            f"Keep growing beyond one neighbour on either side (middle H-bond, bare arc, kcal/mol, by {FLAT:g} or more "
+            "from n = 4 to the longest open chain): " + _list(grows, _from_to) + "."
+        )
+    if len(stops):
+        yield (
+            f"Grow beyond one neighbour on either side and then stop (within {CLOSE:g} of the longest chain for "
+            f"{_LONG_FLAT} units and more): "
+            + _list(stops, lambda row: f"{_from_to(row)}, flat from n = {row['flat from']:.0f}")
+            + "."
         )
     if len(flat):
-        yield f"Flat from one neighbour on (they change by less than {FLAT:g}): {_list(flat, _from_to)}."
+        yield (
+            f"Flat beyond one neighbour on either side (less than {FLAT:g} between n = 4 and the longest open chain): "
+            f"{_list(flat, _from_to)}."
+        )
     if len(falls):
         yield f"Weaker in longer chains: {_list(falls, _from_to)}."
     if len(none):
@@ -101,7 +114,7 @@ def _against_paper(board: pd.DataFrame) -> Iterator[str]:
         yield (
             f"Four waters make the dimer's bond stronger by {waters:g} in the paper's MP2; within {_NEAR:g} of that: "
             + (_list(near, lambda row: f"`{row['model']}` {row['capped dimer']:.2f}") if len(near) else "none")
-            + f"; {len(capped) - len(near)} others are not."
+            + (f"; {rest} other{'s are' if rest > 1 else ' is'} not." if (rest := len(capped) - len(near)) else ".")
         )
 
 
@@ -126,15 +139,16 @@ def _errors(board: pd.DataFrame, reference: str, width: float) -> Iterator[str]:
         return
     smallest = known["RMSE, same geometry"].iloc[0]
     best = known[known["RMSE, same geometry"] <= smallest + (0.0 if np.isnan(width) else width)]
-    told = f"; the reference itself is good to {width:.2f}" if np.isfinite(width) else ""
-    apart = ", so these are not told apart" if told and len(best) > 1 else ""
+    certain = f"the reference itself is good to {width:.2f}" if np.isfinite(width) else _UNKNOWN
+    apart = ", so these are not told apart" if np.isfinite(width) and len(best) > 1 else ""
+    worst = known.drop(best.index).tail(3)[::-1]
+    many = (
+        "the smallest errors (root mean square, kcal/mol) are those of " if len(known) > 1 else "the error (root mean "
+    )
+    many += "" if len(known) > 1 else "square, kcal/mol) is that of "
     yield (
-        f"At the geometries of the reference, `{reference}`, the smallest errors (root mean square, kcal/mol) are "
-        "those of "
-        + _list(best, lambda row: f"`{row['model']}` {row['RMSE, same geometry']:.2f}")
-        + f"{told}{apart}. The largest: "
-        + _list(known.tail(3)[::-1], lambda row: f"`{row['model']}` {row['RMSE, same geometry']:.2f}")
-        + "."
+        f"At the geometries of the reference, `{reference}`, {many}{_list(best, _error)}; {certain}{apart}."
+        + (f" The largest: {_list(worst, _error)}." if len(worst) else "")
     )
 
 
@@ -154,21 +168,29 @@ def _broken(ds: xr.Dataset) -> Iterator[str]:
     if not groups:
         yield "Nothing failed."
         return
-    counts: dict[tuple[str, str], int] = {}
-    for group in groups:
-        for labels in group.labels:
-            if group.kind == "cell":
+    for kind, beginning in (("cell", "Chains"), ("dimer", "Isolated dimers")):
+        counts: dict[tuple[str, str], int] = {}
+        for group in groups:
+            for labels in group.labels if group.kind == kind else ():
                 key = str(labels["model"]), group.status
                 counts[key] = counts.get(key, 0) + 1
-    words = ", ".join(f"`{model}` {count} {status}" for (model, status), count in counts.items())
-    yield f"Chains without a result, each with its reason below: {words}."
+        if counts:
+            words = ", ".join(f"`{model}` {count} {status}" for (model, status), count in counts.items())
+            yield f"{beginning} without a result, each with its reason below: {words}."
 
 
 def _from_to(row: pd.Series) -> str:
     start, end, units = row["middle, n = 4"], row["middle, longest"], row["units"]
-    words = f"`{row['model']}` {start:.2f} to {end:.2f} at n = {units:.0f}"
-    flat = row["flat from"]
-    return words + (f" (flat from n = {flat:.0f})" if _START < flat <= units - _LONG_FLAT else "")
+    return f"`{row['model']}` {start:.2f} to {end:.2f} at n = {units:.0f}"
+
+
+def _stops(board: pd.DataFrame) -> pd.Series:
+    """Which of the models that grow beyond neighbours do so no more in their longest chains."""
+    return board["flat from"] <= board["units"] - _LONG_FLAT
+
+
+def _error(row: pd.Series) -> str:
+    return f"`{row['model']}` {row['RMSE, same geometry']:.2f}"
 
 
 def _middle(row: pd.Series) -> str:
@@ -181,8 +203,12 @@ def _list(rows: pd.DataFrame, words: object) -> str:
 
 def headline(board: pd.DataFrame) -> str:
     """One line for the top of the page."""
-    growing = board[(board["growth beyond n = 4"] >= FLAT) & (board["middle, n = 4"].abs() >= FLAT)]
     known = int(np.isfinite(board["growth beyond n = 4"]).sum())
     if not known:
         return ""
-    return f"{len(growing)} of {known} models keep growing beyond one neighbour on either side."
+    more = board[(board["growth beyond n = 4"] >= FLAT) & (board["middle, n = 4"].abs() >= FLAT)]
+    growing = int((~_stops(more)).sum())
+    if known == 1:
+        (name,) = board.loc[np.isfinite(board["growth beyond n = 4"]), "model"]
+        return f"{name} {'keeps' if growing else 'does not keep'} growing beyond one neighbour on either side."
+    return f"{growing} of {known} models keep growing beyond one neighbour on either side."

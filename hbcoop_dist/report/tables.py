@@ -12,17 +12,22 @@ import xarray as xr
 from hbcoop_dist.analysis import not_done
 from hbcoop_dist.analysis.figures_dimer import syn_anti_difference
 from hbcoop_dist.analysis.mask import done, readable
-from hbcoop_dist.analysis.published import beside_published
+from hbcoop_dist.analysis.published import WITHIN, beside_published
+from hbcoop_dist.analysis.ranks import reference_width
 from hbcoop_dist.analysis.yardstick import beside_models, by_level, wall_times
 from hbcoop_dist.references import bundled_geometries
 from hbcoop_dist.report.content import Table
-from hbcoop_dist.report.leaderboard import card_of
+from hbcoop_dist.report.leaderboard import REFERENCE, card_of
 
 _FORCE_MEV = 1000.0
 
 
 def yardstick_tables(ds: xr.Dataset, references: xr.Dataset) -> Iterator[Table]:
     """Every level of theory and every model of the store at each bundled geometry the store has, and at own minima."""
+    width, source = reference_width(REFERENCE, references), references.attrs.get("source")
+    beside = f" and from `{source}`" if source else ""
+    if np.isfinite(width):
+        beside += f"; those of like standing differ by up to {width:.2f} (root mean square), which ranks nobody"
     for geometry in bundled_geometries():
         wanted = {"geometry": [geometry, "own"], "pattern": ["arc"]}
         if any(label not in ds[dim].values for dim, labels in wanted.items() for label in labels):
@@ -41,8 +46,7 @@ def yardstick_tables(ds: xr.Dataset, references: xr.Dataset) -> Iterator[Table]:
         words = (
             f"Cooperative energy of bare arcs and of the capped dimer, kcal/mol, rotamer {rotamer}: `there` at the "
             f"very geometries of `{geometry}`, where models and levels of theory differ in energy alone, and `own` at "
-            "each model's minima. Levels of theory come with the package; levels differ among themselves by up to 0.4, "
-            "which ranks nobody."
+            "each model's minima. Levels of theory come with the package" + beside + "."
         )
         yield Table(f"yardstick-{geometry}", f"Beside MP2, at the geometries of {geometry}", words, frame)
     times = wall_times().reset_index()
@@ -58,10 +62,10 @@ def published_table(ds: xr.Dataset) -> Table | None:
         return None
     frame = frame.assign(inside=["yes" if inside else "no" for inside in frame["inside"]])
     words = (
-        "Numbers that the paper's text gives for families of models, and what the store has for their members, at own "
-        "minima, kcal/mol; within rounding. The paper does not say which methyl rotamers it has, and they move ANI's "
-        "numbers by a factor of two. Its additive force fields are exactly zero on rigid geometries; here what is left "
-        "is geometric."
+        "Numbers that the paper's text gives for families of models, and what the store has for their members, at "
+        f"own minima, kcal/mol; `inside` allows {WITHIN:g}, one in the last digit that is printed. The paper does not"
+        " say which methyl rotamers it has, and they move ANI's numbers by a factor of two. Its additive force "
+        "fields are exactly zero on rigid geometries; here what is left is geometric."
     )
     return Table("printed", "Beside the paper's numbers", words, frame)
 
@@ -115,7 +119,8 @@ def convergence_table(ds: xr.Dataset) -> Table:
         "way down out of the plane (another rotamer has none, or it is drawn hollow), a near-ring a chain whose ends "
         "meet. Seconds are the sum over cells of the time their own tasks took, on one core each."
     )
-    return Table("convergence", "Convergence", words, pd.DataFrame(rows), 3)
+    places = {"force calls, median": 1, "seconds, all cells": 0}
+    return Table("convergence", "Convergence", words, pd.DataFrame(rows), 3, places)
 
 
 def failures_table(ds: xr.Dataset) -> Table | None:
@@ -130,12 +135,15 @@ def failures_table(ds: xr.Dataset) -> Table | None:
                 "status": group.status,
                 "models": ", ".join(map(str, group.values("model"))),
                 "where": ", ".join(_where(group.labels[0].keys(), group.values)) + _lengths(lengths),
-                "reason": group.reason or "not computed yet",
+                "reason": ("" if group.alike else "e.g. ") + (group.reason or "not computed yet"),
             }
         )
     if not rows:
         return None
-    words = "A cell that could not be computed is a row with its reason, and never a zero."
+    words = (
+        "A cell that could not be computed is a row with its reason, and never a zero. Reasons that differ in their "
+        "numbers only are one row, which gives one of them (e.g.)."
+    )
     return Table("not-done", "What is not done, and why", words, pd.DataFrame(rows), 0)
 
 

@@ -6,12 +6,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import matplotlib as mpl
-import pandas as pd
 from matplotlib.backends.backend_pdf import PdfPages
 
 from hbcoop_dist.analysis import save_figure
 from hbcoop_dist.analysis.style import RC
-from hbcoop_dist.report.content import Report, Table
+from hbcoop_dist.report.content import Report, ReportError, Table
 
 
 def write_report(report: Report, path: str | Path, format: str | None = None) -> Path:
@@ -27,13 +26,13 @@ def write_report(report: Report, path: str | Path, format: str | None = None) ->
 
     Raises
     ------
-    ValueError
+    ReportError
         When the format is unknown, or not given and not to be told from the suffix.
     """
     target = Path(path)
     chosen = format or _SUFFIXES.get(target.suffix.lower())
     if chosen is None or chosen not in FORMATS:
-        raise ValueError(
+        raise ReportError(
             f"expected a format ({', '.join(FORMATS)}) or a file ending in {', '.join(_SUFFIXES)}, "
             f"found {chosen or target}"
         )
@@ -41,16 +40,13 @@ def write_report(report: Report, path: str | Path, format: str | None = None) ->
     return target
 
 
-def markdown_table(frame: pd.DataFrame, digits: int = 2) -> str:
+def markdown_table(table: Table) -> str:
     """A table as Markdown; missing numbers are empty."""
-
-    def cell(value: object) -> str:
-        if isinstance(value, float):
-            return "" if pd.isna(value) else f"{value:.{digits}f}"
-        return str(value).replace("|", "\\|").replace("\n", " ")
-
-    lines = [list(map(str, frame.columns)), ["---"] * frame.shape[1]]
-    lines += [[cell(value) for value in row] for row in frame.itertuples(index=False)]
+    columns = list(map(str, table.frame.columns))
+    lines = [columns, ["---"] * len(columns)]
+    for row in table.frame.itertuples(index=False):
+        texts = (table.number(name, value) for name, value in zip(columns, row, strict=True))
+        lines.append([text.replace("|", "\\|").replace("\n", " ") for text in texts])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
@@ -74,7 +70,7 @@ def _markdown(report: Report, path: Path) -> None:
 
 
 def _section(table: Table) -> str:
-    return f"## {table.title}\n\n{table.words}\n\n{markdown_table(table.frame, table.digits)}"
+    return f"## {table.title}\n\n{table.words}\n\n{markdown_table(table)}"
 
 
 def _figures(report: Report, path: Path) -> None:

@@ -18,7 +18,7 @@ from hbcoop_dist.store.layout import Labels, Layout, static_variables
 from hbcoop_dist.store.lock import StoreLock
 from hbcoop_dist.store.merge import merge_stores
 from hbcoop_dist.store.paths import journal_path, logs_path, progress_path, scratch_path
-from hbcoop_dist.store.read import kind_of_store, open_store, verify
+from hbcoop_dist.store.read import history_of, kind_of_store, open_store, verify
 from hbcoop_dist.store.schema import (
     CELL_VARIABLES,
     DIMER_VARIABLES,
@@ -51,6 +51,7 @@ __all__ = [
     "Variable",
     "describe",
     "has_systems",
+    "history_of",
     "is_archive",
     "journal_path",
     "kind_of_store",

@@ -15,8 +15,9 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
+from hbcoop_dist.store.archive import is_archive
 from hbcoop_dist.store.create import differences, history, swap
-from hbcoop_dist.store.errors import ProtocolMismatchError, StoreError, writing
+from hbcoop_dist.store.errors import ProtocolMismatchError, StoreError, StoreSchemaError, writing
 from hbcoop_dist.store.group import OpenGroup, build, check_schema, open_group
 from hbcoop_dist.store.journal import Journal
 from hbcoop_dist.store.layout import Layout
@@ -55,7 +56,7 @@ def merge_stores(stores: Sequence[str | Path], output: str | Path) -> str:
     Raises
     ------
     StoreSchemaError
-        When one of them is no store of this schema version.
+        When one of them is no store of this schema version, or an archive.
     ProtocolMismatchError
         When their protocols differ; names the field.
     StoreLockedError
@@ -64,6 +65,10 @@ def merge_stores(stores: Sequence[str | Path], output: str | Path) -> str:
         When `output` exists, or cells, or marked systems, that are done in two stores come from different tasks.
     """
     sources, paths = [StorePaths.of(store) for store in stores], StorePaths.of(output)
+    for path in (*(source.store for source in sources), paths.store):
+        if is_archive(path):
+            # it has no journal, and without one a campaign could not go on in the new store
+            raise StoreSchemaError(f"{path}: expected a folder, found an archive, which is only read")
     if paths.store.exists() or paths.journal.exists():
         raise StoreError(f"{paths.store}: expected nothing there, and no journal beside it, found one")
     attributes = [check_schema(source.store) for source in sources]

@@ -53,6 +53,17 @@ def kind_of_store(path: str | Path) -> str:
         return HBOND
 
 
+def history_of(path: str | Path) -> str:
+    """The campaigns that a store was made and grown by, as its attribute ``history`` has them (JSON).
+
+    Raises
+    ------
+    StoreSchemaError
+        When nothing is at `path`, or it is not a store of ours.
+    """
+    return str(check_schema(StorePaths.of(path).store)["history"])
+
+
 def as_objects(found: xr.Dataset) -> xr.Dataset:
     """A dataset whose text is objects."""
     texts = {name: _text(str(name), array) for name, array in found.variables.items() if array.dtype.kind == "T"}

@@ -82,6 +82,18 @@ def test_a_cell_that_is_not_done_is_a_word_never_a_number(ds: xr.Dataset) -> Non
     assert "pend" not in text
 
 
+def test_rows_that_nobody_asked_for_are_left_out_and_counted(ds: xr.Dataset) -> None:
+    every = printed(analysis.cooperative_energy_table(ds))
+    place = {"model": "my-model", "pattern": "linear", "capping": "water"}
+    ds["reason"].loc[place] = "not asked for by campaign other"
+    text = printed(analysis.cooperative_energy_table(ds))
+    assert len(rows(every, "my-model", "linear", "water")) == 3
+    assert rows(text, "my-model", "linear", "water") == []
+    assert len(rows(text, "my-model", "linear", "none")) == 3
+    assert "1 row left out, of cells that nobody asked for" in text
+    assert "left out" not in every
+
+
 @pytest.mark.parametrize("status", [status for status in STATUSES if status != "done"])
 def test_every_status_has_a_short_word(ds: xr.Dataset, status: str) -> None:
     ds["status"][:] = status

@@ -18,7 +18,9 @@ import hbcoop_dist as hb
 from hbcoop_dist.analysis import compare, geometries, largest, leaderboard, select, structure_of, tidy
 from hbcoop_dist.campaign import CampaignSpec
 from hbcoop_dist.cli import app
+from hbcoop_dist.commands.exchange import _differences
 from hbcoop_dist.models import load
+from hbcoop_dist.store import StoreError, write_archive
 
 SPEC = {"campaign": "x", "models": ["toy", "toy-additive"], "lengths": [2, 4], "capping": ["none", "water"]}
 
@@ -103,6 +105,7 @@ def test_exported_geometries_are_a_reference_set_again(store: Path, tmp_path: Pa
             "--output: expected a file ending in .csv, .parquet, .json, .xyz, .extxyz, .zip, found x.txt",
         ),
         (("-o", "nowhere/x.csv"), "--output: expected an existing folder"),
+        (("-o", "."), "--output: expected a file ending in"),
         (("-o", "x.csv", "--where", "colour=red"), "--where: expected a dim (model, pattern, length"),
         (
             ("-o", "x.csv", "--where", "model=so3lr"),
@@ -115,6 +118,33 @@ def test_mistakes_are_named(store: Path, arguments: tuple[str, ...], words: str)
     refused = hbcoop("export", store, *arguments)
     assert refused.exit_code == 2
     assert words in refused.output
+
+
+def test_a_store_is_not_written_over_itself(store: Path, tmp_path: Path) -> None:
+    packed = tmp_path / "x.zarr.zip"
+    assert hbcoop("export", store, "-o", packed).exit_code == 0
+    before = packed.read_bytes()
+    for source, target in ((packed, packed), (store, store / "x.csv")):
+        refused = hbcoop("export", source, "-o", target, "--where", "length=2")
+        assert refused.exit_code == 2
+        assert "--output: expected a file outside the store that it is made from" in refused.output
+    assert packed.read_bytes() == before
+    assert not (store / "x.csv").exists()
+
+
+def test_a_folder_that_takes_no_file_is_refused_before_anything_is_computed(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(**where: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("tempfile.TemporaryFile", refuse)
+    for words in (("export", "-o", "x.csv"), ("report", "-o", "x.html"), ("analyse", "--figure", "x.png")):
+        command, option, name = words
+        refused = hbcoop(command, store, option, tmp_path / name)
+        assert refused.exit_code == 2
+        assert "expected a folder to write into, found" in refused.output
+        assert "Permission denied" in refused.output
 
 
 def test_rotamer_labels_hold_commas(ds: xr.Dataset, store: Path, tmp_path: Path) -> None:
@@ -148,6 +178,8 @@ def test_two_models_of_two_stores_are_compared_by_name(store: Path) -> None:
 def test_what_one_store_lacks_is_counted(store: Path, tmp_path: Path) -> None:
     spec = {**SPEC, "models": ["toy"], "lengths": [2], "capping": "none"}
     hb.run(hb.plan(CampaignSpec.model_validate(spec)), tmp_path / "less.zarr", serial=True)
+    refused = hbcoop("compare", store, store, "--fail-above", "-1")
+    assert refused.exit_code == 2
     done = hbcoop("compare", store, tmp_path / "less.zarr")
     assert "toy: 1 H-bonds done in both, 7 only in A" in done.output
     assert "toy-additive: 0 H-bonds done in both, 8 only in A" in done.output
@@ -180,3 +212,28 @@ def test_the_many_body_script_expands_what_is_done(
     monkeypatch.setattr(sys, "argv", ["many_body", str(store), "--model", "so3lr"])
     with pytest.raises(SystemExit, match="model: expected labels of the store"):
         runpy.run_path(str(script), run_name="__main__")
+
+
+def test_what_is_done_in_neither_store_is_in_neither(ds: xr.Dataset) -> None:
+    undone = ds.copy(deep=True)
+    undone["status"].loc[{"model": "toy", "length": 4}] = "failed"
+    lines = _differences(compare(undone, ds.sel(length=[2])))
+    assert "toy: 2 H-bonds done in both" in lines
+    assert "toy-additive: 2 H-bonds done in both, 6 only in A" in lines
+
+
+def test_nothing_done_is_said(store: Path, ds: xr.Dataset, tmp_path: Path) -> None:
+    undone = tmp_path / "undone.zarr.zip"
+    write_archive(ds.assign(status=xr.full_like(ds["status"], "failed")), None, undone)
+    for name in ("x.csv", "x.xyz"):
+        done = hbcoop("export", undone, "-o", tmp_path / name)
+        assert (done.exit_code, done.output.strip().endswith("; 0 done of 8 cells")) == (0, True)
+
+
+def test_archives_are_not_merged(store: Path, tmp_path: Path) -> None:
+    packed = tmp_path / "x.zarr.zip"
+    assert hbcoop("export", store, "-o", packed).exit_code == 0
+    for arguments in ((packed, store, "-o", tmp_path / "m.zarr"), (store, store, "-o", tmp_path / "m.zarr.zip")):
+        refused = hbcoop("merge", *arguments)
+        assert isinstance(refused.exception, StoreError)
+        assert "expected a folder, found an archive, which is only read" in str(refused.exception)

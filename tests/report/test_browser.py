@@ -162,6 +162,24 @@ def test_the_viewer_shows_the_atoms_of_the_chosen_cell(browser: Any) -> None:
     assert energies == "0.00"
 
 
+def test_a_narrow_page_needs_no_scrolling_sideways(browser: Any) -> None:
+    size = browser.get_window_size()
+    browser.set_window_size(500, 900)
+    try:
+        width = "return document.documentElement.scrollWidth"
+        _until(lambda: browser.execute_script(width) <= 500)
+        browser.execute_script(
+            "document.documentElement.style.scrollBehavior='auto'; document.getElementById('explore').scrollIntoView()"
+        )
+        nav, heading = (
+            browser.execute_script("return document.querySelector(arguments[0]).getBoundingClientRect()", name)
+            for name in ("nav", "#explore h2")
+        )
+        assert nav["bottom"] <= heading["top"]
+    finally:
+        browser.set_window_size(size["width"], size["height"])
+
+
 def _all(browser: Any, selector: str) -> list[Any]:
     return list(browser.execute_script(_FIND, selector))
 

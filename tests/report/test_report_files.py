@@ -6,10 +6,13 @@ import re
 import sys
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from hbcoop_dist import cli
-from hbcoop_dist.report import Report, write_report
+from hbcoop_dist.report import Report, Table, write_report
+from hbcoop_dist.report.write import markdown_table
 
 
 def _hbcoop(*words: str, monkeypatch: pytest.MonkeyPatch) -> int:
@@ -34,6 +37,12 @@ def test_markdown_has_the_words_the_tables_and_its_figures(made: Report, tmp_pat
     images = re.findall(r"\]\((report_files/[^)]*)\)", text)
     assert len(images) == len(made.charts)
     assert all((tmp_path / image).stat().st_size > 1000 for image in images)
+
+
+def test_numbers_read_as_numbers() -> None:
+    frame = pd.DataFrame({"model": ["a|b"], "change": [-0.001], "units": [11.0], "count": [3], "none": [np.nan]})
+    text = markdown_table(Table("x", "X", "", frame, places={"units": 0}))
+    assert text.splitlines()[-1] == "| a\\|b | 0.00 | 11 | 3 |  |"
 
 
 def test_figures_as_pdf_are_one_page_each(made: Report, tmp_path: Path) -> None:

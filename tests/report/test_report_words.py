@@ -8,10 +8,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+from bokeh.models import GlyphRenderer, Line
 
-from hbcoop_dist.references import read_references
-from hbcoop_dist.report import Report, build_report
-from hbcoop_dist.report.summary import headline
+from hbcoop_dist.references import read_references, reference_energies
+from hbcoop_dist.report import Report, ReportError, build_report
+from hbcoop_dist.report.leaderboard import REFERENCE
+from hbcoop_dist.report.summary import headline, summary
 
 
 def _middle(ds: xr.Dataset, model: str, length: int) -> float:
@@ -25,7 +27,7 @@ def _sentence(report: Report, beginning: str) -> str:
 
 
 def test_numbers_in_words_are_those_of_the_store(made: Report, ds: xr.Dataset) -> None:
-    flat = _sentence(made, "Flat from")
+    flat = _sentence(made, "Flat beyond")
     assert f"`toy` {_middle(ds, 'toy', 4):.2f} to {_middle(ds, 'toy', 6):.2f} at n = 6" in flat
     none = _sentence(made, "No cooperativity")
     assert f"`toy-additive` {_middle(ds, 'toy-additive', 4):.2f}" in none
@@ -44,9 +46,69 @@ def test_growing_flat_and_falling_are_called_so(ds: xr.Dataset) -> None:
 
     assert "`toy` 1.00 to 1.30 at n = 6" in _sentence(changed(0.3), "Keep growing")
     assert "1 of 2 models" in changed(0.3).subtitle
-    assert "`toy` 1.00 to 1.05" in _sentence(changed(0.05), "Flat from")
+    assert "`toy` 1.00 to 1.05" in _sentence(changed(0.05), "Flat beyond")
     assert "`toy` 1.00 to 0.50" in _sentence(changed(-0.5), "Weaker in longer chains")
     assert "0 of 2 models" in changed(0.05).subtitle
+
+
+def test_what_stops_growing_does_not_keep_growing(ds: xr.Dataset) -> None:
+    longer = ds.sel(model=["toy"]).assign_coords(length=[2, 4, 5, 6, 10])
+    place = {"model": "toy", "pattern": "arc", "capping": "none", "geometry": "own"}
+    longer["cooperative_energy"].loc[place] = 1.3
+    longer["cooperative_energy"].loc[{**place, "length": [2, 4]}] = 1.0
+    longer["near_ring"][:] = 0
+    board = build_report(longer).leaderboard.frame
+    words = summary(longer, board, REFERENCE, np.nan)
+    (stops,) = [sentence for sentence in words if sentence.startswith("Grow beyond")]
+    assert "`toy` 1.00 to 1.30 at n = 10, flat from n = 5" in stops
+    assert not any(sentence.startswith("Keep growing") for sentence in words)
+    assert headline(board) == "toy does not keep growing beyond one neighbour on either side."
+
+
+def test_what_has_no_cooperativity_is_not_flat_from_somewhere(made: Report) -> None:
+    board = made.leaderboard.frame.set_index("model")
+    assert np.isnan(board.loc["toy-additive", "flat from"])
+    assert np.isfinite(board.loc["toy", "flat from"])
+
+
+def test_one_model_is_not_spoken_of_as_many(ds: xr.Dataset) -> None:
+    report = build_report(ds.sel(model=["toy"]))
+    assert report.summary[0].startswith("1 model,")
+    assert "models" not in report.subtitle
+    errors = _sentence(report, "At the geometries")
+    assert "the error (root mean square, kcal/mol) is that of `toy`" in errors
+    assert "largest" not in errors
+    assert "1 others" not in " ".join(report.summary)
+    assert "0 others" not in " ".join(report.summary)
+
+
+def test_certainty_that_nobody_knows_is_not_zero(ds: xr.Dataset) -> None:
+    report = build_report(ds, reference="hf:cc-pvdz", references=reference_energies().sel(model=["hf:cc-pvdz"]))
+    assert "is not known" in report.leaderboard.words
+    assert "up to 0.00" not in report.leaderboard.words
+    assert "how good the reference itself is, is not known" in _sentence(report, "At the geometries")
+
+
+def test_broken_dimers_alone_are_not_called_chains(ds: xr.Dataset) -> None:
+    broken = ds.copy(deep=True)
+    broken["dimer_status"].loc[{"model": "toy", "conformer": "syn", "geometry": "own"}] = "broken-geometry"
+    broken["dimer_reason"].loc[{"model": "toy", "conformer": "syn", "geometry": "own"}] = "it is lost"
+    words = build_report(broken).summary
+    assert not any(sentence.startswith("Chains without") for sentence in words)
+    assert any(
+        sentence == "Isolated dimers without a result, each with its reason below: `toy` 1 broken-geometry."
+        for sentence in words
+    )
+
+
+def test_a_reason_of_many_that_differ_is_an_example(ds: xr.Dataset) -> None:
+    broken = ds.copy(deep=True)
+    for length in (5, 6):
+        place = {"model": "toy", "pattern": "arc", "capping": "none", "geometry": "own", "length": length}
+        broken["status"].loc[place] = "broken-geometry"
+        broken["reason"].loc[place] = f"H-bond {length - 1} is lost"
+    (table,) = [one for one in build_report(broken).tables if one.anchor == "not-done"]
+    assert "e.g. H-bond 4 is lost" in set(table.frame["reason"])
 
 
 def test_chains_whose_ends_meet_are_not_the_longest(ds: xr.Dataset) -> None:
@@ -74,8 +136,18 @@ def test_a_store_without_arcs_or_results_still_has_a_report(ds: xr.Dataset) -> N
     nothing["status"][:] = "pending"
     report = build_report(nothing.sel(geometry=["own"]))
     assert report.summary[0].startswith("2 models")
-    assert report.subtitle == ""
+    # nothing is claimed of models without numbers
+    assert "models" not in report.subtitle
     assert build_report(ds.sel(pattern=["linear"])).leaderboard.frame.shape[0] == 2
+
+
+@pytest.mark.parametrize("length", [2, 4, 6])
+def test_a_store_of_one_length_has_a_report(ds: xr.Dataset, length: int) -> None:
+    report = build_report(ds.sel(length=[length], model=["toy"]))
+    growth = [table.frame for table in report.tables if table.anchor == "growth"]
+    assert [len(frame) for frame in growth] == ([] if length == 2 else [1])
+    if length == 4:
+        assert growth[0]["n = 4"].item() == pytest.approx(_middle(ds, "toy", 4))
 
 
 def test_the_yardstick_stands_in_the_report(made: Report, ds: xr.Dataset) -> None:
@@ -106,5 +178,28 @@ def test_a_reference_of_the_user(ds: xr.Dataset, tmp_path: Path) -> None:
     assert any("`mine`" in sentence and "`toy` 0.50" in sentence for sentence in report.summary)
     (table,) = [one for one in report.tables if one.anchor == "yardstick-nma-so3lr"]
     assert "mine" in set(table.frame["model"])
-    with pytest.raises(ValueError, match=r"reference: expected one of .*, found nobody"):
-        build_report(ds, reference="nobody")
+    assert "`mine.csv`" in report.leaderboard.words
+    with pytest.raises(ReportError, match=r"reference: expected one of .*, found rimp2:ccpvtz; near: rimp2:cc-pv"):
+        build_report(ds, reference="rimp2:ccpvtz")
+
+
+def test_saddles_and_rings_are_hollow_in_every_panel_and_no_line_leads_to_a_ring(ds: xr.Dataset) -> None:
+    changed = ds.copy(deep=True)
+    place = {"pattern": "arc", "capping": "none", "geometry": "own"}
+    changed["near_ring"].loc[{**place, "length": 6}] = 1
+    report = build_report(changed)
+    root = report.explore.draw()
+    sources = [
+        glyph.data_source.data
+        for glyph in root.select({"type": GlyphRenderer})
+        if glyph.name == "toy" and isinstance(glyph.glyph, Line)
+    ]
+    *against, along = sorted((dict(data) for data in sources), key=lambda data: -np.isnan(data["line"]).sum())
+    assert len(against) == 3
+    for data in against:
+        assert data["x"][-1] == 6
+        assert (np.isnan(data["line"][-1]), np.isfinite(data["y"][-1]), data["fill"][-1]) == (True, True, "white")
+        assert data["line"][:-1] == data["y"][:-1]
+    assert len(along["x"]) == 5
+    assert set(along["fill"]) == {"white"}
+    assert all("near-ring" in note for note in along["note"])

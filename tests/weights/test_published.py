@@ -15,12 +15,12 @@ from typing import Any
 
 import pytest
 
+from hbcoop_dist.analysis.published import WITHIN
 from hbcoop_dist.models import Potential, available, cards, check, load
 
 pytestmark = [pytest.mark.weights, pytest.mark.timeout(7200)]
 
 PUBLISHED = [name for name, card in cards().items() if card.family in ("ani", "mace", "orb")]
-WITHIN = 0.1  # kcal/mol: the text prints one decimal
 FLAT = 0.05  # kcal/mol from one length to the next
 
 

@@ -1,0 +1,67 @@
+"""Cells that an earlier campaign asked for are not said to be unasked, whatever a later one wrote of them."""
+
+from __future__ import annotations
+
+import json
+
+import xarray as xr
+
+from hbcoop_dist.analysis import as_asked
+from hbcoop_dist.asked import asked_for
+from hbcoop_dist.campaign import CampaignSpec, cells_of
+from hbcoop_dist.results import CELL_DIMS
+
+RULES = ["cis-N, trans-C", {"odd": "cis-N, cis-C"}]
+
+
+def _spec(**fields: object) -> CampaignSpec:
+    return CampaignSpec.model_validate({"campaign": "x", "models": ["toy"], "lengths": [2, 3], **fields})
+
+
+def _history(*specs: str) -> str:
+    return json.dumps([{"at": "", "event": "run", "spec": spec} for spec in specs])
+
+
+def test_a_history_asks_for_the_cells_of_its_campaigns_and_no_others() -> None:
+    specs = [
+        _spec(capping=["none", {"name": "water", "lengths": [4]}], rotamer=RULES, geometry=["own", "nma-so3lr"]),
+        _spec(models=["toy-additive"], patterns=["linear"], lengths="2..4"),
+    ]
+    old = '{"campaign": "of a version without models"}'
+    asked = asked_for(_history("", old, *(spec.model_dump_json(exclude_none=True) for spec in specs)))
+    every = cells_of(
+        _spec(
+            models=["toy", "toy-additive"],
+            patterns=["arc", "linear"],
+            lengths=[2, 3, 4],
+            capping=["none", "water"],
+            rotamer=RULES,
+            geometry=["own", "nma-so3lr"],
+        )
+    )
+    wanted = {tuple(cell.labels.values()) for spec in specs for cell in cells_of(spec)}
+    found = {labels for cell in every if asked(labels := tuple(cell.labels.values()))}
+    assert found == wanted
+    assert len(wanted) < len(every)
+
+
+def test_only_what_the_history_asks_for_becomes_pending(ds: xr.Dataset) -> None:
+    assert as_asked(ds) is ds
+    models, length = [str(name) for name in ds["model"].values[:2]], int(ds["length"].values[0])
+    labels = {dim: str(ds[dim].values[0]) for dim in CELL_DIMS if dim != "length"} | {"length": length}
+    spec = {
+        "models": [{"name": models[0]}],
+        "patterns": [labels["pattern"]],
+        "lengths": [length],
+        "capping": [{"name": labels["capping"]}],
+        "geometry": [labels["geometry"]],
+        "rotamer": [{"all": labels["rotamer"]}],
+    }
+    said = ds.copy(deep=True).assign_attrs(history=_history(json.dumps(spec)))
+    for name in models:
+        said["status"].loc[labels | {"model": name}] = "skipped"
+        said["reason"].loc[labels | {"model": name}] = "not asked for by campaign later"
+    found = as_asked(said)
+    assert found["status"].sel(labels).item() == "pending"
+    assert found["status"].sel(labels | {"model": models[1]}).item() == "skipped"
+    assert int((found["status"] != said["status"]).sum()) == 1
