@@ -34,8 +34,8 @@ _OURS = "the instrument: hbcoop_dist, with the version that the provenance gives
 _COLUMNS = {
     "energy_rmse": "energy, meV/atom",
     "forces_rmse": "forces, meV/A",
-    "interaction_near_rmse": "interaction within the cutoff, kcal/mol",
-    "interaction_beyond_rmse": "interaction beyond the cutoff, kcal/mol",
+    "interaction_near_rmse": "within cutoff, kcal/mol",
+    "interaction_beyond_rmse": "beyond cutoff, kcal/mol",
     "charges_mae": "charges, e",
     "charges_correlation": "charges, correlation",
     "dipole_rmse": "dipole, e A",
@@ -64,8 +64,9 @@ def build_generalization_report(ds: xr.Dataset, name: str = "") -> Report:
         leaderboard=Table(
             "leaderboard",
             "Errors by split and scheme",
-            "RMSE on the test set, mean over seeds; empty where nothing of the kind was in it. Correlation of "
-            "charges has its sign: charges that a network was never shown come out with either.",
+            "RMSE on the test set, mean over seeds; of interaction energies for molecules within the cutoff of one "
+            "another and beyond it; empty where nothing of the kind was in it. Correlation of charges has its sign: "
+            "charges that a network was never shown come out with either.",
             board,
         ),
         tables=tuple(table for table in _tables(ds) if table is not None),

@@ -45,7 +45,7 @@ def _sentences(ds: xr.Dataset) -> Iterator[str]:
     yield from _lost(ds)
     yield from _charges(ds)
     if ds.sizes["seed"] == 1:
-        yield "One seed each: differences of a few tenths between schemes are within what another seed would change."
+        yield "One seed each: how much of a difference another seed would make is not known from this store."
 
 
 def _list(ds: xr.Dataset, dim: str) -> str:
@@ -81,13 +81,16 @@ def _lost(ds: xr.Dataset) -> Iterator[str]:
 
 
 def _charges(ds: xr.Dataset) -> Iterator[str]:
-    known = errors(ds)["charges_correlation"].mean("seed").isel(architecture=0)
+    """Correlations by their size: charges that only energies taught have either sign."""
+    known = errors(ds)["charges_correlation"].isel(architecture=0)
     for dataset in map(str, ds["dataset"].values):
-        mean = known.sel(dataset=dataset).mean("split")
-        words = [
-            f"`{name}` {float(mean.sel(scheme=name)):+.2f}"
-            for name in map(str, ds["scheme"].values)
-            if np.isfinite(float(mean.sel(scheme=name)))
-        ]
+        words = []
+        for name in map(str, ds["scheme"].values):
+            values = known.sel(dataset=dataset, scheme=name).values
+            values = values[np.isfinite(values)]
+            if len(values):
+                inverted = int((values < 0).sum())
+                note = f" (inverted in {inverted} of {len(values)})" if inverted else ""
+                words.append(f"`{name}` {np.abs(values).mean():.2f}{note}")
         if words:
-            yield f"Charges of `{dataset}` correlate with the reference's (sign as it comes): {', '.join(words)}."
+            yield f"Charges of `{dataset}` correlate with the reference's, by size: {', '.join(words)}."
