@@ -40,7 +40,7 @@ def to_html(report: Report) -> str:
     environment.filters["words"] = _words
     template = files("hbcoop_dist.report").joinpath("template.html").read_text(encoding="utf-8")
     page = environment.from_string(template)
-    figures = {"board": _board(report.leaderboard)}
+    figures: dict[str, Any] = {"board": _board(report.leaderboard)}
     if report.explore is not None:
         figures["explorer"] = report.explore.draw()
     script, divs = components(figures)

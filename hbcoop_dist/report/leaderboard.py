@@ -101,7 +101,7 @@ def _at(ds: xr.Dataset, length: int, capping: str, position: str) -> FloatArray:
 
 def with_something_to_grow(found: xr.Dataset, ds: xr.Dataset) -> xr.Dataset:
     """Growth without a length from which on it is flat where no value is large enough to grow."""
-    largest = np.abs(done(ds[["cooperative_energy", "status"]])["cooperative_energy"]).max("length")
+    largest = abs(done(ds[["cooperative_energy", "status"]])["cooperative_energy"]).max("length")
     return found.assign(saturation_length=found["saturation_length"].where(largest >= FLAT))
 
 
