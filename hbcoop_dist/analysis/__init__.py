@@ -24,7 +24,7 @@ from hbcoop_dist.analysis.figures import (
     draw_legend,
     save_figure,
 )
-from hbcoop_dist.analysis.figures_bridge import cooperative_energy_of_twins
+from hbcoop_dist.analysis.figures_bridge import cooperative_energy_by_scheme, cooperative_energy_of_twins
 from hbcoop_dist.analysis.figures_broken import broken_geometries
 from hbcoop_dist.analysis.figures_dimer import dimers, syn_anti_difference
 from hbcoop_dist.analysis.figures_free import free_dimer_outcomes
@@ -64,6 +64,7 @@ __all__ = [
     "compare",
     "cooperative_energies",
     "cooperative_energy_against_length",
+    "cooperative_energy_by_scheme",
     "cooperative_energy_of_twins",
     "cooperative_energy_table",
     "dimer_outcomes",

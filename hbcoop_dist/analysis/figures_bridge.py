@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -14,7 +15,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from hbcoop_dist.analysis.mask import DONE, done
-from hbcoop_dist.analysis.style import GREY, PANEL_HEIGHT, PANEL_WIDTH, RC, model_style
+from hbcoop_dist.analysis.style import GREY, PANEL_HEIGHT, PANEL_WIDTH, RC, model_style, scheme_colour
 
 NEIGHBOURED = 4
 """Units of the shortest chain whose middle bond has a neighbour on either side."""
@@ -61,6 +62,55 @@ def cooperative_energy_of_twins(
     ValueError
         When there are not two axes, or the store has no such chains.
     """
+    return _figure(ds, _looks(pairs, beside), axes, pattern, capping, statuses)
+
+
+def cooperative_energy_by_scheme(
+    ds: xr.Dataset,
+    axes: Sequence[Axes] | NDArray[Any] | None = None,
+    *,
+    beside: str = "so3lr",
+    pattern: str = "arc",
+    capping: str = "none",
+    statuses: Collection[str] = DONE,
+) -> Figure:
+    """The same of networks that a generalization campaign has trained: a colour for every scheme, the teacher in black.
+
+    Parameters
+    ----------
+    ds : xarray.Dataset
+        A store of a campaign that ``hbcoop bridge`` wrote, whose models have names that say their schemes.
+    axes, beside, pattern, capping, statuses
+        As of `cooperative_energy_of_twins`.
+
+    Raises
+    ------
+    ValueError
+        As of `cooperative_energy_of_twins`.
+    """
+    looks: dict[str, dict[str, Any]] = {}
+    for model in map(str, ds["model"].values):
+        if model != beside:
+            scheme = scheme_of_model(model)
+            looks[model] = {"color": scheme_colour(scheme), "marker": model_style(model).marker, "label": scheme}
+    looks[beside] = {"color": "black", "marker": model_style(beside).marker}
+    return _figure(ds, looks, axes, pattern, capping, statuses)
+
+
+def scheme_of_model(model: str) -> str:
+    """Scheme in the name of a trained network; the name itself where there is none."""
+    found = re.fullmatch(r".*-(none|charge-embedding|les[\w-]*?|celli[\w-]*?|efa[\w-]*?)-\d+", model)
+    return found[1] if found else model
+
+
+def _figure(
+    ds: xr.Dataset,
+    looks: Mapping[str, dict[str, Any]],
+    axes: Sequence[Axes] | NDArray[Any] | None,
+    pattern: str,
+    capping: str,
+    statuses: Collection[str],
+) -> Figure:
     place = {"pattern": pattern, "capping": capping, "geometry": "own", "position": "middle"}
     for dim, label in place.items():
         if label not in ds[dim].values:
@@ -75,10 +125,10 @@ def cooperative_energy_of_twins(
             panels = np.asarray(axes, dtype=object).ravel()
         if len(panels) != 2:
             raise ValueError(f"axes: expected 2, found {len(panels)}")
-        for model, look in _looks(pairs, beside).items():
+        for model, look in looks.items():
             if model in energy["model"].values:
                 for panel, values in zip(panels, _drawn(energy.sel(model=model)), strict=True):
-                    panel.plot(values["length"], values, label=model, zorder=2, **look)
+                    panel.plot(values["length"], values, **{"label": model, "zorder": 2, **look})
         for panel, words in zip(panels, _LABELS, strict=True):
             panel.axhline(0.0, color=GREY, linewidth=0.8, zorder=1)
             panel.axvline(NEIGHBOURED, color=GREY, linewidth=0.8, linestyle=":", zorder=1)

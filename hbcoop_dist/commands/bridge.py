@@ -26,7 +26,7 @@ def bridge(
     split: Annotated[str | None, typer.Option(help="Only networks trained on this split.")] = None,
     architecture: Annotated[str | None, typer.Option(help="Only networks of this architecture.")] = None,
     seed: Annotated[int | None, typer.Option(help="Only networks of this seed.")] = None,
-    lengths: Annotated[str, typer.Option(help="Chain lengths.")] = "2..8",
+    lengths: Annotated[str, typer.Option(help="Chain lengths, e.g. 2..8 or 2,3,4.")] = "2..8",
     patterns: Annotated[list[str] | None, typer.Option("--pattern", help="arc, linear; repeatable.")] = None,
 ) -> None:
     """Write a campaign of hydrogen bonds for the trained networks of a store and the models that labelled their sets.
@@ -58,7 +58,7 @@ def bridge(
         "kind": "hbond",
         "models": [*_teachers(ds, {cell.dataset for cell in cells}), *models],
         "patterns": patterns or ["arc"],
-        "lengths": lengths,
+        "lengths": [int(one) if one.isdigit() else one for one in lengths.replace(" ", "").split(",")],
         "capping": "none",
     }
     output.write_text(yaml.safe_dump(campaign, sort_keys=False), encoding="utf-8")

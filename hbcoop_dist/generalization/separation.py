@@ -102,6 +102,7 @@ def flat_map(features: FloatArray, *, seed: int = 0, neighbours: int = 15) -> Fl
         raise ValueError(f"map: expected at least 4 structures, found {len(features)}")
     from sklearn.decomposition import PCA
 
+    _keep_openmp()
     rows = unit(features)
     dimensions = min(_MAP_DIMENSIONS, *rows.shape)
     rows = PCA(dimensions, svd_solver="covariance_eigh").fit_transform(rows)
@@ -119,3 +120,14 @@ def flat_map(features: FloatArray, *, seed: int = 0, neighbours: int = 15) -> Fl
             init="spectral" if len(rows) > 20 else "random",
         )
         return np.asarray(reducer.fit_transform(rows), dtype=np.float64)
+
+
+def _keep_openmp() -> None:
+    """Have numba, which UMAP is compiled by, use threads of its own.
+
+    With its OpenMP layer it sets the number of OpenMP threads of the whole process to that of the cores, and torch, in
+    the same worker, then took twenty times as long for a step of a small network on a busy machine (measured).
+    """
+    import numba
+
+    numba.config.THREADING_LAYER = "workqueue"

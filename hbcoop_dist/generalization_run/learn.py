@@ -15,7 +15,6 @@ from hbcoop_dist.generalization.evaluate import Errors, GroupErrors, evaluate
 from hbcoop_dist.generalization.labelled import LabelledStructure
 from hbcoop_dist.generalization.network_spec import NetworkSpec
 from hbcoop_dist.generalization.train import train
-from hbcoop_dist.generalization.trained_file import About
 from hbcoop_dist.generalization.trained_network import network_of, traits_of
 from hbcoop_dist.generalization_run.make_data import origin_of, structures_of
 from hbcoop_dist.generalization_run.tasks import DataSource, TrainingTask
@@ -38,11 +37,11 @@ def trained(
         checkpoint=checkpoint,
         device=device,
     )
-    about = About(**origin_of(task.data), **asdict(traits_of(network_of(found))))
+    about = {**origin_of(task.data), **asdict(traits_of(network_of(found)))}
     return {
         **data_of(found),
         "n_training": len(np.asarray(divided.data["training"])),
-        "about": json.dumps(asdict(about), sort_keys=True),
+        "about": json.dumps(about, sort_keys=True),
     }
 
 

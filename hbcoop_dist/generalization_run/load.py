@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from importlib.util import find_spec
 from pathlib import Path
 
 import yaml
@@ -38,6 +39,7 @@ def load_generalization(name: str | Path) -> GeneralizationSpec:
         spec = read_model(path, GeneralizationSpec)
     except YamlError as error:
         raise CampaignError(str(error)) from None
+    _check_options(path, spec)
     base = path.resolve().parent
     datasets = []
     for entry in spec.datasets:
@@ -48,3 +50,20 @@ def load_generalization(name: str | Path) -> GeneralizationSpec:
             )
         datasets.append(entry.model_copy(update={"files": files}))
     return spec.model_copy(update={"datasets": tuple(datasets)})
+
+
+def _check_options(path: Path, spec: GeneralizationSpec) -> None:
+    """Refuse options that a scheme does not have, where there is a torch to ask; elsewhere the networks fail."""
+    with_options = [entry for entry in spec.schemes if entry.options]
+    if not with_options or find_spec("torch") is None:
+        return
+    from hbcoop_dist.generalization.schemes.base import NetworkShape
+    from hbcoop_dist.generalization.schemes.registry import scheme_of
+
+    for entry in with_options:
+        for network in spec.architectures:
+            shape = NetworkShape(2, network.channels, network.layers, network.radial, network.cutoff, elements=(1, 8))
+            try:
+                scheme_of(entry.scheme)(shape, entry.options)
+            except ValueError as error:
+                raise CampaignError(f"{place_of(path, 'schemes')}: {entry.name}: {error}") from None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 
@@ -12,6 +11,8 @@ from hbcoop_dist.generalization.clusters import clusters
 from hbcoop_dist.generalization.label import label
 from hbcoop_dist.generalization.labelled import LabelledStructure
 from hbcoop_dist.generalization.pack import pack, unpack
+from hbcoop_dist.generalization.read_set import read_set
+from hbcoop_dist.generalization.reading import Reading
 from hbcoop_dist.generalization_run.spec import DatasetEntry
 from hbcoop_dist.generalization_run.tasks import CHUNK, DataSource
 from hbcoop_dist.models import registry
@@ -31,7 +32,7 @@ def labelled_chunk(entry: DatasetEntry, chunk: int, device: str) -> dict[str, ob
         sizes=entry.molecules,
         cutoff=entry.cutoff,
     )
-    found = label(bare, entry.teacher, device=device)
+    found = label(bare, entry.teacher, device=device, largest_leak=entry.largest_leak)
     lines = [f"structure {first + one.place}: {one.reason}" for one in found.dropped]
     return {**pack(found.structures), "dropped": json.dumps(lines)}
 
@@ -47,19 +48,25 @@ def structures_of(data: DataSource, known: Mapping[str, TaskResult]) -> tuple[La
     """
     if data.chunks:
         return tuple(one for key in data.chunks for one in unpack(known[key].data))
-    from hbcoop_dist.generalization.read_set import read_set
-
-    whole = read_set(data.entry.name, data.entry.files)
-    if data.entry.size is None or data.entry.size >= len(whole):
+    entry = data.entry
+    whole = read_set(
+        entry.name,
+        entry.files,
+        level_of_theory=entry.level_of_theory,
+        source=entry.source,
+        licence=entry.licence,
+        reading=Reading(energy_unit=entry.energy_unit, length_unit=entry.length_unit),
+    )
+    if entry.size is None or entry.size >= len(whole):
         return whole.structures
-    drawn = np.random.default_rng(data.entry.seed).choice(len(whole), data.entry.size, replace=False)
+    drawn = np.random.default_rng(entry.seed).choice(len(whole), entry.size, replace=False)
     return whole.take(sorted(int(place) for place in drawn))
 
 
 def origin_of(data: DataSource) -> dict[str, str]:
     """What the labels of a set are, under which terms, and what to cite for them, by the names of `About`."""
-    if data.entry.generate is None:
-        files = ", ".join(Path(file).name for file in data.entry.files)
-        return {"level_of_theory": f"as in {files}", "licence": f"that of {files}", "source": files}
+    entry = data.entry
+    if entry.generate is None:
+        return {"level_of_theory": entry.level_of_theory, "licence": entry.licence, "source": entry.source}
     card = registry.card(data.entry.teacher)
     return {"level_of_theory": card.level_of_theory, "licence": "made here; no terms", "source": card.citation}

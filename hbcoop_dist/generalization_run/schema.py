@@ -8,7 +8,7 @@ from types import MappingProxyType
 import numpy as np
 
 from hbcoop_dist.generalization_run.spec import CELL_DIMS
-from hbcoop_dist.store.schema import DType, Fill, Variable
+from hbcoop_dist.store.schema import SCHEMA, SCHEMA_VERSION, DType, Fill, Variable, table
 
 KIND = "generalization"
 
@@ -121,3 +121,22 @@ DEFINITIONS = _rows(("dataset",), ("dataset_definition", "str", "", "what the la
 VARIABLES: Mapping[str, Variable] = MappingProxyType(
     {one.name: one for one in (*CELL_VARIABLES, *SPLIT_VARIABLES, *DATASET_VARIABLES, *DEFINITIONS)}
 )
+
+
+def describe() -> str:
+    """The data dictionary of a generalization store, as markdown."""
+    lines = [
+        "# Data dictionary\n",
+        f"Schema `{SCHEMA}`, version {SCHEMA_VERSION}, kind `{KIND}`. `xarray.open_zarr(path)` reads a store. Only",
+        "networks whose `status` is `done` are results; missing numbers are NaN, missing counts -1.\n",
+        "## Axes\n",
+        "| dim | labels | meaning |",
+        "|---|---|---|",
+        *(f"| `{dim}` | {'int64' if dim in INTEGER_AXES else 'str'} | {text} |" for dim, text in AXES.items()),
+        "",
+        *table("Networks", CELL_DIMS, CELL_VARIABLES),
+        *table("Splits", SPLIT_DIMS, SPLIT_VARIABLES),
+        *table("Sets", ("dataset",), DATASET_VARIABLES),
+        *table("What labels stand for", (), DEFINITIONS),
+    ]
+    return "\n".join(lines)

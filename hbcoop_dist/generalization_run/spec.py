@@ -42,6 +42,14 @@ class DatasetEntry(Frozen):
         default=(), description="numbers of molecules of what is generated, which take turns"
     )
     cutoff: Positive = Field(default=4.5, description="A; molecules are put within it and beyond it")
+    largest_leak: Weight | None = Field(
+        default=None, description="e; labels in which the teacher shares more charge over more than 4 A are dropped"
+    )
+    level_of_theory: str = Field(default="unknown", description="of the labels in files")
+    licence: str = Field(default="unknown", description="of files")
+    source: str = Field(default="unknown", description="what to cite for files")
+    energy_unit: Literal["eV", "Hartree", "kcal/mol", "kJ/mol"] = Field(default="eV", description="in files")
+    length_unit: Literal["Angstrom", "Bohr"] = Field(default="Angstrom", description="in files")
     files: Annotated[tuple[str, ...], BeforeValidator(_listed)] = Field(default=(), description="extended XYZ")
 
     @model_validator(mode="after")
@@ -81,7 +89,7 @@ class SchemeEntry(Frozen):
 
     name: str = Field(min_length=1)
     scheme: SchemeName = "none"
-    options: Mapping[str, float | int | str | bool] = Field(default_factory=dict)
+    options: Mapping[str, float | int | str | bool | list[int]] = Field(default_factory=dict)
 
     @model_validator(mode="before")
     @classmethod

@@ -45,7 +45,8 @@ class DataSource:
     @property
     def identity(self) -> object:
         """What decides what is in it."""
-        drawn = {"size": self.entry.size, "seed": self.entry.seed}
+        units = [self.entry.energy_unit, self.entry.length_unit]
+        drawn = {"size": self.entry.size, "seed": self.entry.seed, "units": units}
         return {"chunks": list(self.chunks)} if self.chunks else {"files": list(self.sha256), **drawn}
 
 
@@ -110,6 +111,7 @@ def label_task(entry: DatasetEntry, chunk: int, teacher: str) -> TrainingTask:
         "seed": entry.seed,
         "molecules": list(entry.molecules),
         "cutoff": entry.cutoff,
+        "largest_leak": entry.largest_leak,
         "teacher": entry.teacher,
         "identity": teacher,
         "first": chunk * CHUNK,

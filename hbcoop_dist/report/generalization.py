@@ -107,7 +107,7 @@ def _degradation_table(ds: xr.Dataset) -> Table | None:
         return None
     mean = degradation(ds)[["energy_rmse", "forces_rmse", "interaction_beyond_rmse"]].mean("seed")
     frame = mean.to_dataframe().reset_index().dropna(thresh=5)
-    names = {name: _COLUMNS[name].partition(",")[0] for name in mean.data_vars}
+    names = {name: _COLUMNS[str(name)].partition(",")[0] for name in mean.data_vars}
     return Table(
         "degradation",
         "How much is lost where the test set lies elsewhere",

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 from bokeh.layouts import column
-from bokeh.models import CheckboxGroup, ColumnDataSource, CustomJS, Div, FactorRange, HoverTool, Select
+from bokeh.models import ColumnDataSource, CustomJS, FactorRange, HoverTool
+from bokeh.models.widgets import CheckboxGroup, Div, Select
 from bokeh.plotting import figure
 
 from hbcoop_dist.analysis.figures_chemical_space import PARTS
@@ -65,8 +66,8 @@ def _errors(ds: xr.Dataset) -> Any:
     plot.xaxis.major_label_orientation = 1.0
     plot.yaxis.axis_label = " "
     start = "interaction_beyond_rmse" if "interaction_beyond_rmse" in names else names[0]
-    error = Select(title="Error", value=start, options=names, name="error")
-    place = Select(title="Set and network", value=places[0], options=places, name="place")
+    error = _select("Error", start, names, "error")
+    place = _select("Set and network", places[0], places, "place")
     group = CheckboxGroup(labels=schemes, active=list(range(len(schemes))), name="schemes")
     units = {name: f"{name}, {ds[name].attrs.get('units', '')}" for name in names}
     callback = CustomJS(
@@ -134,6 +135,10 @@ def _map(ds: xr.Dataset) -> Any:
         HoverTool(tooltips=[("part", "@part"), ("parent", "@parent"), ("domain", "@domain"), ("near", "@similarity")])
     )
     plot.axis.visible = False
-    choice = Select(title="Set and split", value=places[0], options=places, name="split")
+    choice = _select("Set and split", places[0], places, "split")
     choice.js_on_change("value", CustomJS(args={"all": rows, "choice": choice, "shown": shown}, code=_MAP))
     return column(choice, plot, sizing_mode="stretch_width")
+
+
+def _select(title: str, value: str, options: list[Any], name: str) -> Select:
+    return Select(title=title, value=value, options=options, name=name)

@@ -58,7 +58,7 @@ def _beyond(ds: xr.Dataset, dataset: str) -> dict[str, float]:
     shared = found.notnull().all("scheme")
     if not bool(shared.any()):
         return {}
-    mean = np.sqrt((found.where(shared) ** 2).mean("split"))
+    mean = (found.where(shared) ** 2).mean("split") ** 0.5
     return {str(name): float(mean.sel(scheme=name)) for name in ds["scheme"].values}
 
 

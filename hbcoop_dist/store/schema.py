@@ -269,7 +269,8 @@ def variables_of(kind: Kind) -> tuple[Variable, ...]:
     return CELL_VARIABLES if kind == "cell" else DIMER_VARIABLES
 
 
-def _table(title: str, label_dims: tuple[str, ...], variables: Iterable[Variable]) -> Iterator[str]:
+def table(title: str, label_dims: tuple[str, ...], variables: Iterable[Variable]) -> Iterator[str]:
+    """Variables as lines of a markdown table under a heading; `label_dims` are those that all of them have."""
     own = f" Every one has the dims ({', '.join(label_dims)}) and those listed." if label_dims else ""
     yield f"## {title}\n\nMissing values stand in the last column.{own}\n"
     yield "| variable | dims | dtype | units | meaning | missing |"
@@ -293,9 +294,9 @@ def describe() -> str:
         "|---|---|---|",
         *(f"| `{dim.name}` | {dim.dtype} | {dim.long_name} |" for dim in DIMS.values()),
         "",
-        *_table("Cells", CELL_DIMS, CELL_VARIABLES),
-        *_table("Isolated dimers", DIMER_DIMS, DIMER_VARIABLES),
-        *_table("What follows from the axes", (), STATIC_VARIABLES),
-        *_table("Marked systems (group `systems`)", (), SYSTEM_VARIABLES),
+        *table("Cells", CELL_DIMS, CELL_VARIABLES),
+        *table("Isolated dimers", DIMER_DIMS, DIMER_VARIABLES),
+        *table("What follows from the axes", (), STATIC_VARIABLES),
+        *table("Marked systems (group `systems`)", (), SYSTEM_VARIABLES),
     ]
     return "\n".join(lines)

@@ -45,7 +45,7 @@ def evaluated(network: Network, *structures: LabelledStructure) -> tuple[Output,
     return energy_and_forces(network, batch_of(network, *structures))
 
 
-@pytest.fixture(params=SCHEMES)
+@pytest.fixture(params=SCHEMES, scope="module")
 def network(request: pytest.FixtureRequest) -> Network:
     return Network(spec_of(request.param))
 
@@ -122,6 +122,7 @@ def test_a_batch_is_its_structures_one_by_one(network: Network) -> None:
 
 
 def test_forces_of_a_training_network_can_be_differentiated_by_its_parameters(network: Network) -> None:
+    network.zero_grad()
     _, forces = energy_and_forces(network, batch_of(network, *labelled()[:3]), training=True)
     (forces**2).sum().backward()
     slopes = [one.grad for one in network.parameters() if one.requires_grad]
@@ -140,8 +141,10 @@ def test_no_edges_are_no_trouble(network: Network, training: bool) -> None:
     assert network.scheme.reaches or (forces == 0).all()
 
 
-def test_float32_differs_from_float64_by_round_off_of_what_was_learnt(network: Network) -> None:
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_float32_differs_from_float64_by_round_off_of_what_was_learnt(scheme: str) -> None:
     """Atomic energies, 100 eV each, cost nothing."""
+    network = Network(spec_of(scheme))
     structures = labelled()[:4]
     whole, _ = evaluated(network, *structures)
     single, forces = energy_and_forces(network.float(), batch_of(network, *structures, dtype=torch.float32))

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -50,3 +54,16 @@ def test_a_seed_is_a_picture(count: int) -> None:
 def test_too_few_for_a_picture() -> None:
     with pytest.raises(ValueError, match="at least 4"):
         flat_map(np.ones((3, 2)))
+
+
+def test_the_map_leaves_the_number_of_threads_alone() -> None:
+    # in a process of its own: numba's threads are started once
+    code = (
+        "import numpy as np, torch; before = torch.get_num_threads();"
+        "from hbcoop_dist.generalization.separation import flat_map;"
+        "flat_map(np.random.default_rng(0).random((30, 8)));"
+        "assert torch.get_num_threads() == before, torch.get_num_threads()"
+    )
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -1,11 +1,11 @@
 """Plans of generalization campaigns: shared tasks once, keys by content, reasons for what is skipped."""
 
+import sys
 from dataclasses import replace
 
 import pytest
 
-from hbcoop_dist.generalization_run import plan as plan_module
-from hbcoop_dist.generalization_run.plan import plan
+from hbcoop_dist.generalization_run.plan import SOAP, plan
 from hbcoop_dist.generalization_run.spec import GeneralizationSpec
 
 BASE = {
@@ -65,7 +65,9 @@ def test_what_decides_a_network_is_in_its_key(changes: dict[str, object]) -> Non
 
 
 def test_what_is_not_installed_is_skipped_with_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plan_module, "SOAP", replace(plan_module.SOAP, requires=("no_such_package",)))
+    # the package's own name `plan` is the function
+    module = sys.modules["hbcoop_dist.generalization_run.plan"]
+    monkeypatch.setattr(module, "SOAP", replace(SOAP, requires=("no_such_package",)))
     drawn = plan(spec())
     assert set(drawn.skipped) == set(drawn.cells)
     assert not drawn.tasks

@@ -54,6 +54,8 @@ def test_the_kind_of_a_file_is_seen(tmp_path: Path) -> None:
         ("seeds: [0, 1]", "seeds: [-1]", "greater than or equal to 0"),
         ("seeds: [0, 1]", "training: {steps: 0}", "greater than or equal to 1"),
         ("seeds: [0, 1]", "lengths: 3", "lengths"),
+        ("charge_sum: constrained", "charge_sum: fixed", "les-sum: scheme les"),
+        ("charge_sum: constrained", "width: 1", "les-sum: scheme les"),
     ],
 )
 def test_mistakes_are_named(tmp_path: Path, old: str, new: str, words: str) -> None:

@@ -1,0 +1,147 @@
+"""A generalization campaign from its file to its report: real labels, real networks, a real kill."""
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+import yaml
+from typer.testing import CliRunner
+
+from hbcoop_dist.cli import app
+from hbcoop_dist.generalization_run import load_generalization, plan, run
+from hbcoop_dist.generalization_run.schema import KIND
+from hbcoop_dist.generalization_run.write_models import models_path
+from hbcoop_dist.progress import QuietDisplay
+from hbcoop_dist.store import Journal, journal_path, open_store
+
+pytest.importorskip("dscribe")
+pytest.importorskip("umap")
+pytest.importorskip("mace")
+
+SPEC = {
+    "campaign": "tiny",
+    "kind": "generalization",
+    "datasets": {"name": "ionic", "generate": "ionic", "size": 24, "molecules": [1, 2, 2]},
+    "splits": ["random", "cluster"],
+    "architectures": {"name": "mace", "channels": 4, "max_ell": 1, "hidden_ell": 0},
+    "schemes": ["none", "les"],
+    "training": {"steps": 6, "batch_size": 4, "validate_every": 3},
+}
+
+
+@pytest.fixture(scope="module")
+def campaign(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("campaign") / "tiny.yaml"
+    path.write_text(yaml.safe_dump(SPEC))
+    return path
+
+
+@pytest.fixture(scope="module")
+def store(campaign: Path) -> Path:
+    path = campaign.with_suffix(".zarr")
+    summary = run(plan(load_generalization(campaign)), path, serial=True, display=QuietDisplay())
+    assert summary.statuses == {"done": 4}
+    return path
+
+
+def test_every_network_has_its_errors(store: Path) -> None:
+    ds = xr.open_zarr(store).load()
+    assert np.isfinite(ds["energy_rmse"].values).all()
+    assert np.isfinite(ds["forces_rmse"].values).all()
+    assert ds["step"].values.tolist() == [3, 6]
+    assert (ds["part"].values >= 0).all()
+    tested = ds["part"] == 2
+    assert (ds["similarity"].notnull() == tested).all()
+    assert (ds["n_test"].values == tested.sum("structure").values[:, :, None, None, :]).all()
+    assert (ds["domain_count"].where(ds["domain_count"] > 0).sum("domain") == ds["n_test"]).all()
+    # without a scheme there are no charges to compare, and no interaction beyond the cutoff to get right
+    assert ds["charges_mae"].sel(scheme="none").isnull().all()
+    assert ds["charges_mae"].sel(scheme="les").notnull().all()
+
+
+def test_a_second_run_has_nothing_to_do_and_a_wider_one_only_the_rest(store: Path, campaign: Path) -> None:
+    assert run(plan(load_generalization(campaign)), store, serial=True, display=QuietDisplay()).computed == 0
+    before = xr.open_zarr(store).load()
+    with Journal(journal_path(store)) as journal:
+        kept = set(journal.keys())
+    wider = campaign.with_name("wider.yaml")
+    wider.write_text(yaml.safe_dump({**SPEC, "schemes": ["les", "charge-embedding"], "splits": ["random"]}))
+    assert run(plan(load_generalization(wider)), store, serial=True, display=QuietDisplay()).computed == 1
+    with Journal(journal_path(store)) as journal:
+        assert len(set(journal.keys()) - kept) == 2
+    after = xr.open_zarr(store).load()
+    same = after["energy_rmse"].sel({dim: before[dim] for dim in before["energy_rmse"].dims})
+    np.testing.assert_array_equal(same.values, before["energy_rmse"].values)
+    skipped = after["reason"].sel(scheme="charge-embedding", split="cluster").values.ravel().tolist()
+    assert skipped == ["not asked for by campaign tiny"]
+
+
+def test_networks_go_through_a_campaign_of_hydrogen_bonds(store: Path, tmp_path: Path) -> None:
+    runner = CliRunner()
+    written = tmp_path / "bridge.yaml"
+    done = runner.invoke(app, ["bridge", str(store), "-o", str(written), "--split", "random", "--lengths", "2"])
+    assert done.exit_code == 0, done.output
+    content = yaml.safe_load(written.read_text())
+    assert content["models"][0] == "gfn2-xtb"
+    names = [entry["name"] for entry in content["models"][1:]]
+    assert "ionic-random-mace-none-0" in names
+    assert all(Path(entry["checkpoint"]).parent == models_path(store) for entry in content["models"][1:])
+    drawn = runner.invoke(app, ["plan", str(written)])
+    assert drawn.exit_code == 0, drawn.output
+    assert "skipped" not in drawn.output
+
+
+def test_what_the_store_says_is_shown(store: Path, tmp_path: Path) -> None:
+    runner = CliRunner()
+    assert "done" in runner.invoke(app, ["status", str(store)]).output
+    figure = tmp_path / "errors.png"
+    analysed = runner.invoke(app, ["analyse", str(store), "--figure", str(figure)])
+    assert analysed.exit_code == 0, analysed.output
+    assert figure.stat().st_size > 1000
+    for name in ("r.html", "r.md", "r.pdf"):
+        made = runner.invoke(app, ["report", str(store), "-o", str(tmp_path / name)])
+        assert made.exit_code == 0, made.output
+    assert "UMAP" in (tmp_path / "r.md").read_text()
+    refused = runner.invoke(app, ["analyse", str(store), "--against", "so3lr"])
+    assert refused.exit_code != 0
+
+
+def test_a_killed_run_goes_on(campaign: Path, store: Path, tmp_path: Path) -> None:
+    other = tmp_path / "killed.zarr"
+    command = [sys.executable, "-m", "hbcoop_dist.cli", "run", str(campaign), str(other), "--serial"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        deadline = time.monotonic() + 300
+        # labels and splits are kept, the trainings are not all over
+        while _lines(other) < 5 and time.monotonic() < deadline and process.poll() is None:
+            time.sleep(0.05)
+        process.send_signal(signal.SIGKILL)
+    kept = _lines(other)
+    assert kept >= 5
+    summary = run(plan(load_generalization(campaign)), other, serial=True, display=QuietDisplay())
+    assert summary.statuses == {"done": 4}
+    assert _lines(other) == len(plan(load_generalization(campaign)).tasks)
+    mine, undisturbed = (open_store(path, kind=KIND).load() for path in (other, store))
+    for name in ("parameter_hash", "energy_rmse", "part"):
+        at = {dim: mine[dim] for dim in mine[name].dims}
+        np.testing.assert_array_equal(mine[name].values, undisturbed[name].sel(at).values)
+
+
+def test_a_failure_is_a_row(campaign: Path, tmp_path: Path) -> None:
+    wild = {**SPEC["training"], "learning_rate": 1e30, "largest_gradient": 1e30}  # type: ignore[dict-item]
+    path = tmp_path / "wild.yaml"
+    path.write_text(yaml.safe_dump({**SPEC, "splits": ["random"], "schemes": ["none"], "training": wild}))
+    summary = run(plan(load_generalization(path)), tmp_path / "w.zarr", serial=True, display=QuietDisplay())
+    assert summary.statuses == {"failed": 1}
+    reason = str(open_store(tmp_path / "w.zarr", kind=KIND)["reason"].item())
+    assert "expected a finite" in reason
+    assert "learning_rate" in reason
+
+
+def _lines(store: Path) -> int:
+    path = journal_path(store)
+    return path.read_bytes().count(b"\n") if path.exists() else 0
