@@ -5,10 +5,9 @@ python analysis/bridge_networks.py [STORE] [FIGURE]
 
 from __future__ import annotations
 
-import sys
-
 import hbcoop_dist as hb
 from hbcoop_dist import analysis
+from hbcoop_dist.commands.script import run_script
 
 
 def main(store: str = "store/bridge.zarr.zip", figure: str = "bridge-networks.png") -> None:
@@ -19,4 +18,4 @@ def main(store: str = "store/bridge.zarr.zip", figure: str = "bridge-networks.pn
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    run_script(main, __doc__)
