@@ -97,11 +97,10 @@ class _Run:
             if again:
                 self.again.update(key for key in tasks.keys if self.journal.status(key) != "done")
             self.todo[cell] = 0
-        asked = set(self.plan.cells)
+        asked = self.store.asked()
         for cell, (status, _) in statuses.items():
             if status == "pending" and cell not in asked:
-                reason = f"not asked for by campaign {self.plan.spec.campaign}"
-                self.store.put(cell.labels, {"status": "skipped", "reason": reason})
+                self.store.put(cell.labels, {"status": "skipped", "reason": "not asked for by any campaign"})
 
     def _reason(self, cell: TrainingCell) -> str:
         return str(self.store.ds["reason"].sel(cell.labels).item())

@@ -124,6 +124,11 @@ class GeneralizationStore:
         if self._since is None:
             self._since = time.monotonic()
 
+    def asked(self) -> set[TrainingCell]:
+        """Cells that the campaigns of this store ask for."""
+        texts = {str(event["spec"]) for event in json.loads(str(self.ds.attrs["history"]))}
+        return {cell for text in texts for cell in cells_of(GeneralizationSpec.model_validate_json(text))}
+
     def statuses(self) -> dict[TrainingCell, tuple[str, str]]:
         """Status and task key of every cell of the store."""
         stacked = self.ds[["status", "task_key"]].stack(cell=CELL_DIMS)
