@@ -68,7 +68,8 @@ cluster_app = typer.Typer(help="Profiles of clusters, their job scripts, drivers
 app.add_typer(cluster_app, name="cluster")
 
 SpecArgument = Annotated[
-    str, typer.Argument(metavar="SPEC", help="Campaign file, or a bundled name: quickstart, nma, yardstick, reference.")
+    str,
+    typer.Argument(metavar="SPEC", help="Campaign file, or a bundled name: quickstart, nma, reference, twins ..."),
 ]
 ClusterOption = Annotated[
     str | None, typer.Option("--cluster", metavar="PROFILE", help="Profile file, or a bundled name: slurm-4gpu ...")

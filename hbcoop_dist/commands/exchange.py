@@ -15,9 +15,11 @@ import xarray as xr
 from rich.console import Console
 
 from hbcoop_dist import analysis
+from hbcoop_dist.commands import generalization as generalization_command
 from hbcoop_dist.commands.output_file import check_output, size_of
+from hbcoop_dist.generalization_run.schema import KIND
 from hbcoop_dist.results import CELL_DIMS
-from hbcoop_dist.store import has_systems, merge_stores, open_store, open_systems, write_archive
+from hbcoop_dist.store import has_systems, kind_of_store, merge_stores, open_store, open_systems, write_archive
 
 StoreArgument = Annotated[Path, typer.Argument(metavar="STORE", help="The campaign's Zarr store.")]
 WhereOption = Annotated[
@@ -45,6 +47,11 @@ def export(
     if writer is None:
         raise typer.BadParameter(f"--output: expected a file ending in {', '.join(_WRITERS)}, found {output}")
     check_output(output, store)
+    if kind_of_store(store) == KIND:
+        if where:
+            raise typer.BadParameter(f"--where: expected none beside a store of trained networks, found {where[0]}")
+        typer.echo(f"{output}: {generalization_command.export(store, output)}")
+        return
     ds = _selected(open_store(store), where)
     written = writer(ds, output, store)
     # a file without numbers is no mistake, but nobody should find that out from the file

@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from pathlib import Path
 
+import typer
 import xarray as xr
 from rich import box
 from rich.console import Console
@@ -15,9 +16,25 @@ from hbcoop_dist.analysis.generalization import errors_table
 from hbcoop_dist.commands.progress_lines import progress_lines
 from hbcoop_dist.generalization_run.schema import KIND
 from hbcoop_dist.generalization_run.spec import GeneralizationSpec
-from hbcoop_dist.store import StoreError, open_store
+from hbcoop_dist.store import StoreError, is_archive, open_store, write_archive
 
 _GOOD = ("done", "skipped")
+_SHORT = {
+    "dataset": "set",
+    "architecture": "network",
+    "energy_rmse": "E",
+    "forces_rmse": "F",
+    "interaction_near_rmse": "near",
+    "interaction_beyond_rmse": "beyond",
+    "charges_mae": "q",
+    "charges_correlation": "r(q)",
+    "dipole_rmse": "dipole",
+}
+_LEGEND = (
+    "RMSE on the test set, mean over seeds: E per atom (meV), F of force components (meV/A), near and beyond of\n"
+    "interaction energies within the cutoff and beyond it (kcal/mol), dipole (e A); q: MAE of charges (e), r(q):\n"
+    "their correlation"
+)
 
 
 def specs_of(store: Path) -> list[GeneralizationSpec]:
@@ -62,17 +79,32 @@ def analyse(store: Path, console: Console, figure: Path | None) -> None:
     frame = errors_table(ds)
     table = Table(box=box.SIMPLE_HEAD)
     for name in frame.columns:
-        units = ds[name].attrs.get("units", "") if name in ds else ""
-        table.add_column(f"{name}\n{units}" if units not in ("", "1") else name)
+        table.add_column(_SHORT.get(str(name), str(name)))
     for row in frame.itertuples(index=False):
         table.add_row(*(f"{value:.3g}" if isinstance(value, float) else str(value) for value in row))
     console.print(table)
+    console.print(_LEGEND, highlight=False)
     if figure is not None:
         from hbcoop_dist.analysis import save_figure
         from hbcoop_dist.analysis.figures_generalization import errors_by_split
 
         save_figure(errors_by_split(ds), figure)
         console.print(f"figure: {figure}", highlight=False, markup=False)
+
+
+def export(store: Path, output: Path) -> str:
+    """Write the errors of all networks (csv, mean over seeds) or the whole store (zip); says how much that was."""
+    ds = _open(store)
+    if output.suffix.lower() == ".csv":
+        frame = errors_table(ds)
+        frame.to_csv(output, index=False)
+        return f"{len(frame)} networks"
+    if not is_archive(output):
+        raise typer.BadParameter(
+            f"--output: expected a file ending in .csv or .zip for trained networks, found {output}"
+        )
+    write_archive(ds, None, output)
+    return f"{int((ds['status'] == 'done').sum())} networks"
 
 
 def _open(store: Path) -> xr.Dataset:

@@ -23,7 +23,7 @@ from hbcoop_dist.store.paths import SYSTEMS
 from hbcoop_dist.store.schema import SCHEMA, SCHEMA_VERSION
 
 SUFFIX = ".zip"
-_PATHS = ("checkpoint", "file", "geometry")
+_PATHS = ("checkpoint", "file", "files", "geometry")
 _LEVEL = 19
 
 

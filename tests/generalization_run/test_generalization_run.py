@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 import yaml
@@ -109,6 +110,18 @@ def test_what_the_store_says_is_shown(store: Path, tmp_path: Path) -> None:
     assert "UMAP" in (tmp_path / "r.md").read_text()
     refused = runner.invoke(app, ["analyse", str(store), "--against", "so3lr"])
     assert refused.exit_code != 0
+
+
+def test_it_can_be_given_away_as_one_file(store: Path, tmp_path: Path) -> None:
+    runner, packed, table = CliRunner(), tmp_path / "x.zarr.zip", tmp_path / "x.csv"
+    for output in (packed, table):
+        done = runner.invoke(app, ["export", str(store), "-o", str(output)])
+        assert done.exit_code == 0, done.output
+    mine, theirs = (open_store(path, kind=KIND).load() for path in (store, packed))
+    xr.testing.assert_equal(mine.drop_vars("host"), theirs.drop_vars("host"))
+    assert set(theirs["host"].values.ravel().tolist()) == {""}
+    assert len(pd.read_csv(table)) == int((mine["status"] == "done").any("seed").sum())
+    assert runner.invoke(app, ["report", str(packed), "-o", str(tmp_path / "x.md")]).exit_code == 0
 
 
 def test_a_killed_run_goes_on(campaign: Path, store: Path, tmp_path: Path) -> None:
