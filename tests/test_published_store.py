@@ -22,7 +22,8 @@ ROOT = Path(__file__).resolve().parents[1]
 STORE = ROOT / "store" / "nma.zarr.zip"
 FREE = ROOT / "store" / "free-dimers.zarr.zip"
 TWINS = ROOT / "store" / "twins.zarr.zip"
-OTHERS = {"figure_free.py": FREE, "bridge.py": TWINS}
+BRIDGE = ROOT / "store" / "bridge.zarr.zip"
+OTHERS = {"figure_free.py": FREE, "bridge.py": TWINS, "bridge_networks.py": BRIDGE}
 """Scripts that read another one."""
 WITH_MODELS = ("many_body.py", "noise.py", "free_dimers.py")
 """They run models, and have tests of their own."""
