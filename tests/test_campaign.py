@@ -12,6 +12,7 @@ import pytest
 
 from hbcoop_dist.campaign import cells_of
 from hbcoop_dist.data import bundled_names
+from hbcoop_dist.generalization_run.load import is_generalization, load_generalization
 from hbcoop_dist.load_campaign import CampaignError, load_campaign
 from hbcoop_dist.models import registry
 from hbcoop_dist.plan import plan
@@ -189,7 +190,8 @@ def test_a_missing_file_names_the_bundled_ones() -> None:
 
 @pytest.mark.parametrize("name", bundled_names("campaigns"))
 def test_bundled_campaigns_load(name: str) -> None:
-    assert load_campaign(name).campaign == name
+    load = load_generalization if is_generalization(name) else load_campaign
+    assert load(name).campaign == name
 
 
 def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
