@@ -43,6 +43,8 @@ class LabelledStructure:
         Charge of every molecule, e.
     interaction_energy : float or None
         Energy less that of its molecules each alone at the same geometry, eV.
+    cell : (3, 3) array or None
+        Lattice vectors as rows, A, of a structure that repeats in all three directions; None of one that does not.
     """
 
     numbers: IntArray
@@ -57,6 +59,7 @@ class LabelledStructure:
     molecules: IntArray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     molecule_charges: tuple[int, ...] = ()
     interaction_energy: float | None = None
+    cell: FloatArray | None = None
 
     def __post_init__(self) -> None:
         n = len(self.numbers)
@@ -66,6 +69,8 @@ class LabelledStructure:
             object.__setattr__(self, "molecule_charges", (self.charge,))
         if self.positions.shape != (n, 3) or (self.forces is not None and self.forces.shape != (n, 3)):
             raise ValueError(f"labelled structure of {n} atoms: expected positions and forces ({n}, 3), found others")
+        if self.cell is not None and (self.cell.shape != (3, 3) or not abs(np.linalg.det(self.cell)) > 0):
+            raise ValueError(f"labelled structure of {n} atoms: expected three lattice vectors, found {self.cell}")
         if sum(self.molecule_charges) != self.charge or len(self.molecule_charges) != int(self.molecules.max()) + 1:
             raise ValueError(
                 f"labelled structure of charge {self.charge}: expected molecules whose charges sum to it, one each, "
@@ -127,4 +132,6 @@ class LabelledSet:
                 digest.update(b"-" if array is None else np.ascontiguousarray(array).tobytes())
             labels = (one.energy, one.parent, one.domain, one.charge, one.molecule_charges, one.interaction_energy)
             digest.update(repr(labels).encode())
+            if one.cell is not None:
+                digest.update(np.ascontiguousarray(one.cell).tobytes())
         return digest.hexdigest()

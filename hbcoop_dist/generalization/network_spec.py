@@ -45,6 +45,8 @@ class NetworkSpec:
         What the network's own energies are multiplied with, eV.
     average_neighbours : float
         What sums over neighbours are divided by.
+    architecture_options : mapping
+        Those its architecture has beside these fields, as written in a campaign; plain data.
     """
 
     elements: tuple[int, ...]
@@ -64,6 +66,7 @@ class NetworkSpec:
     atomic_energies: tuple[float, ...] = ()
     scale: float = 1.0
     average_neighbours: float = 1.0
+    architecture_options: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.elements or list(self.elements) != sorted(set(self.elements)):

@@ -67,6 +67,7 @@ def _network(task: TrainingTask, structures: tuple[LabelledStructure, ...]) -> N
         correlation=architecture.correlation,
         n_radial=architecture.radial,
         seed=task.seed,
+        architecture_options=dict(architecture.options),
     )
 
 

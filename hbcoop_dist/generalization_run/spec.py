@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from hbcoop_dist.campaign_entries import Frozen
+from hbcoop_dist.generalization.architectures import check_options
 from hbcoop_dist.models import registry
 
 CELL_DIMS = ("dataset", "split", "architecture", "scheme", "seed")
@@ -74,7 +75,7 @@ class ArchitectureEntry(Frozen):
     """A network without its long-range scheme."""
 
     name: str = Field(min_length=1)
-    architecture: Literal["mace"] = Field(default="mace", description="family of networks")
+    architecture: str = Field(default="mace", description="family of networks")
     cutoff: Positive = Field(default=4.0, description="of one layer, A")
     layers: int = Field(default=2, ge=1, le=8, description="message-passing layers")
     channels: int = Field(default=16, ge=1, le=512)
@@ -82,6 +83,15 @@ class ArchitectureEntry(Frozen):
     hidden_ell: int = Field(default=1, ge=0, le=3, description="of the features that layers hand on")
     correlation: int = Field(default=2, ge=1, le=4, description="body order of a layer, less one")
     radial: int = Field(default=6, ge=1, le=32, description="radial basis functions")
+    # not in the keys of networks without any: those trained before there were options stay valid
+    options: Mapping[str, float | int | str | bool | list[int]] = Field(
+        default_factory=dict, exclude_if=lambda options: not options, description="those of the architecture alone"
+    )
+
+    @model_validator(mode="after")
+    def _has_them(self) -> ArchitectureEntry:
+        check_options(self.architecture, self.model_fields_set, self.options)
+        return self
 
 
 class SchemeEntry(Frozen):

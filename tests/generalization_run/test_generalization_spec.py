@@ -56,6 +56,8 @@ def test_the_kind_of_a_file_is_seen(tmp_path: Path) -> None:
         ("seeds: [0, 1]", "lengths: 3", "lengths"),
         ("charge_sum: constrained", "charge_sum: fixed", "les-sum: scheme les"),
         ("charge_sum: constrained", "width: 1", "les-sum: scheme les"),
+        ("seeds: [0, 1]", "architectures: {name: a, architecture: schnet}", "expected one of mace"),
+        ("seeds: [0, 1]", "architectures: {name: a, options: {b: 2}}", "expected options among none, found b"),
     ],
 )
 def test_mistakes_are_named(tmp_path: Path, old: str, new: str, words: str) -> None:

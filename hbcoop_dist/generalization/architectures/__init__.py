@@ -7,12 +7,12 @@ called.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-__all__ = ["ARCHITECTURES", "Architecture", "builder_of"]
+__all__ = ["ARCHITECTURES", "Architecture", "builder_of", "check_options"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +29,10 @@ class Architecture:
         Python environment of its workers, as in `ModelCard.environment`.
     licence, citation : str
         Of its code.
+    options : mapping
+        Defaults of the options that it has beside the fields of `NetworkSpec`, by name; of plain types.
+    unused : tuple of str
+        Fields of a campaign's architecture that mean nothing to it.
     """
 
     module: str
@@ -37,6 +41,8 @@ class Architecture:
     environment: str
     licence: str
     citation: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    unused: tuple[str, ...] = ()
 
 
 ARCHITECTURES = MappingProxyType(
@@ -61,7 +67,40 @@ def builder_of(name: str) -> Callable[..., Any]:
     ValueError
         When there is none of that name; the message lists those there are.
     """
+    build: Callable[..., Any] = importlib.import_module(_known(name).module).build
+    return build
+
+
+def check_options(name: str, given: Collection[str], options: Mapping[str, Any]) -> None:
+    """Refuse what an architecture does not have.
+
+    Parameters
+    ----------
+    name : str
+    given : collection of str
+        Fields that a user wrote.
+    options : mapping
+        Options that a user wrote.
+
+    Raises
+    ------
+    ValueError
+        When the architecture is not known, a field means nothing to it, or an option is not one of its own or of
+        another type.
+    """
+    found = _known(name)
+    if idle := sorted(set(given) & set(found.unused)):
+        raise ValueError(f"architecture {name}: expected no {', '.join(idle)}, which it does not have, found it")
+    for option, value in options.items():
+        if option not in found.options:
+            known = ", ".join(found.options) or "none"
+            raise ValueError(f"architecture {name}: expected options among {known}, found {option}")
+        kind = type(found.options[option])
+        if not (type(value) is kind or (kind is float and type(value) is int)):
+            raise ValueError(f"architecture {name}: option {option}: expected {kind.__name__}, found {value!r}")
+
+
+def _known(name: str) -> Architecture:
     if name not in ARCHITECTURES:
         raise ValueError(f"architecture: expected one of {', '.join(ARCHITECTURES)}, found {name!r}")
-    build: Callable[..., Any] = importlib.import_module(ARCHITECTURES[name].module).build
-    return build
+    return ARCHITECTURES[name]
