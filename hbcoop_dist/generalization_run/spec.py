@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from hbcoop_dist.campaign_entries import Frozen
 from hbcoop_dist.generalization.architectures import check_options
@@ -21,10 +21,15 @@ SchemeName = Literal["none", "charge-embedding", "les", "celli", "efa"]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Molecules = Annotated[int, Field(ge=1, le=64)]
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Seed = Annotated[int, Field(ge=0)]
 
 
 def _listed(value: Any) -> Any:
     return value if isinstance(value, list | tuple) else [value]
+
+
+def _default(entry: type[Frozen], name: str) -> Any:
+    return entry.model_fields[name].default
 
 
 def _named(value: Any) -> Any:
@@ -59,7 +64,7 @@ class DatasetEntry(Frozen):
             raise ValueError("expected either generate or files, found " + ("both" if self.files else "neither"))
         if self.generate is not None and self.size is None:
             raise ValueError("expected size, the number of structures to generate, found none")
-        if self.files and "teacher" in self.model_fields_set:
+        if self.files and self.teacher != _default(DatasetEntry, "teacher"):
             raise ValueError("expected no teacher beside files, which have their labels, found one")
         return self
 
@@ -90,7 +95,9 @@ class ArchitectureEntry(Frozen):
 
     @model_validator(mode="after")
     def _has_them(self) -> ArchitectureEntry:
-        check_options(self.architecture, self.model_fields_set, self.options)
+        # a spec that was written out by the program says everything, defaults too
+        given = [name for name in self.model_fields_set if getattr(self, name) != _default(type(self), name)]
+        check_options(self.architecture, given, self.options)
         return self
 
 
@@ -136,10 +143,33 @@ class Training(Frozen):
     dtype: Literal["float32", "float64"] = "float32"
 
 
+Labels = Annotated[tuple[str, ...], BeforeValidator(_listed)]
+
+
+class Exclusion(Frozen):
+    """Networks left out: those that have one of the labels named here in every axis named here."""
+
+    dataset: Labels = ()
+    split: Annotated[tuple[Split, ...], BeforeValidator(_listed)] = ()
+    architecture: Labels = ()
+    scheme: Labels = ()
+    seed: Annotated[tuple[Seed, ...], BeforeValidator(_listed)] = ()
+
+    @model_validator(mode="after")
+    def _of_something(self) -> Exclusion:
+        if not any(getattr(self, dim) for dim in CELL_DIMS):
+            raise ValueError(f"expected one of {', '.join(CELL_DIMS)}, found none, which would leave nothing")
+        return self
+
+    def excludes(self, cell: TrainingCell) -> bool:
+        """Whether a cell is one of them."""
+        named = [(getattr(self, dim), label) for dim, label in cell.labels.items()]
+        return all(label in labels for labels, label in named if labels)
+
+
 DatasetItem = Annotated[DatasetEntry, BeforeValidator(_named)]
 ArchitectureItem = Annotated[ArchitectureEntry, BeforeValidator(_named)]
 SchemeItem = Annotated[SchemeEntry, BeforeValidator(_named)]
-Seed = Annotated[int, Field(ge=0)]
 
 
 class GeneralizationSpec(Frozen):
@@ -157,6 +187,26 @@ class GeneralizationSpec(Frozen):
     )
     seeds: Annotated[tuple[Seed, ...], BeforeValidator(_listed)] = Field(default=(0,), min_length=1)
     training: Training = Training()
+    exclude: Annotated[tuple[Exclusion, ...], BeforeValidator(_listed)] = Field(
+        default=(), description="networks of the product that are not asked for"
+    )
+
+    @field_validator("exclude", mode="after")
+    @classmethod
+    def _excludes_what_is_there(cls, items: tuple[Exclusion, ...], info: ValidationInfo) -> tuple[Exclusion, ...]:
+        # fields that are wrong themselves are not among the data, and complained of already
+        for dim, field in zip(CELL_DIMS, ("datasets", "splits", "architectures", "schemes", "seeds"), strict=True):
+            there = [getattr(item, "name", item) for item in info.data.get(field, ())]
+            asked = [label for one in items for label in getattr(one, dim)]
+            if there and (foreign := [str(label) for label in asked if label not in there]):
+                raise ValueError(f"expected {dim} among {', '.join(map(str, there))}, found {', '.join(foreign)}")
+        return items
+
+    @model_validator(mode="after")
+    def _leaves_some(self) -> GeneralizationSpec:
+        if not cells_of(self):
+            raise ValueError("exclude: expected some networks to be left, found none")
+        return self
 
     @field_validator("datasets", "architectures", "schemes", mode="after")
     @classmethod
@@ -225,4 +275,6 @@ def _cells(spec: GeneralizationSpec) -> Iterator[TrainingCell]:
     for dataset in spec.datasets:
         for split, seed in product(spec.splits, spec.seeds):
             for architecture, scheme in product(spec.architectures, spec.schemes):
-                yield TrainingCell(dataset.name, split, architecture.name, scheme.name, seed)
+                cell = TrainingCell(dataset.name, split, architecture.name, scheme.name, seed)
+                if not any(one.excludes(cell) for one in spec.exclude):
+                    yield cell

@@ -34,6 +34,27 @@ def test_cells_are_every_combination(tmp_path: Path) -> None:
     assert cells[0].name == "ionic-random-mace-none-0"
 
 
+def test_excluded_cells_are_those_with_every_label_named(tmp_path: Path) -> None:
+    exclude = "exclude: [{split: cluster, scheme: [les, les-sum]}, {seed: 1, scheme: none}]"
+    cells = cells_of(load_generalization(written(tmp_path, f"{SPEC}{exclude}\n")))
+    left = {(one.split, one.scheme, one.seed) for one in cells}
+    assert left == {("random", scheme, 0) for scheme in ("none", "les", "les-sum")} | {
+        ("random", "les", 1), ("random", "les-sum", 1), ("cluster", "none", 0)
+    }  # fmt: skip
+
+
+def test_a_spec_that_excludes_everything_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CampaignError, match="exclude: expected some networks to be left, found none"):
+        load_generalization(written(tmp_path, f"{SPEC}exclude: {{dataset: ionic}}\n"))
+
+
+def test_a_spec_that_the_program_wrote_out_is_read_again(tmp_path: Path) -> None:
+    (tmp_path / "mine.xyz").write_text("")
+    text = SPEC.replace("generate: ionic, size: 40", "files: mine.xyz")
+    for spec in (load_generalization(written(tmp_path, text)), load_generalization(written(tmp_path, SPEC))):
+        assert GeneralizationSpec.model_validate_json(spec.model_dump_json()) == spec
+
+
 def test_the_kind_of_a_file_is_seen(tmp_path: Path) -> None:
     assert is_generalization(written(tmp_path, SPEC))
     assert not is_generalization("quickstart")
@@ -56,6 +77,8 @@ def test_the_kind_of_a_file_is_seen(tmp_path: Path) -> None:
         ("seeds: [0, 1]", "lengths: 3", "lengths"),
         ("charge_sum: constrained", "charge_sum: fixed", "les-sum: scheme les"),
         ("charge_sum: constrained", "width: 1", "les-sum: scheme les"),
+        ("seeds: [0, 1]", "exclude: {}", "expected one of dataset, split"),
+        ("seeds: [0, 1]", "exclude: {scheme: celli}", "expected scheme among none, les, les-sum, found celli"),
         ("seeds: [0, 1]", "architectures: {name: a, architecture: schnet}", "expected one of mace"),
         ("seeds: [0, 1]", "architectures: {name: a, options: {b: 2}}", "expected options among none, found b"),
     ],
