@@ -1,4 +1,4 @@
-"""Generate unlabelled clusters of molecules: ionic, neutral, and chains of N-methylacetamide.
+"""Generate unlabelled clusters of molecules: ionic, neutral, in several charge states, and chains of N-methylacetamide.
 
 Structure i of a set depends on kind, seed and i alone, so that any part of a set can be made anywhere.  Molecules are
 rigid minima, perturbed a little, at distances from contact to far beyond a network's cutoff.
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -20,11 +21,19 @@ from hbcoop_dist.generalization.bare import BareStructure, FloatArray, IntArray
 from hbcoop_dist.generalization.monomers import IONIC, NEUTRAL, Monomer
 from hbcoop_dist.generalization.nma_chains import nma_chain
 
-KINDS = ("ionic", "neutral", "nma")
-SIZES = {"ionic": (1, 2, 2, 2, 3, 3, 4, 4), "neutral": (1, 2, 2, 2, 3, 3, 4, 4), "nma": (1, 2, 3, 4, 5, 6, 7, 8)}
+KINDS = ("ionic", "neutral", "nma", "charge-states")
+SIZES = {
+    "ionic": (1, 2, 2, 2, 3, 3, 4, 4),
+    "neutral": (1, 2, 2, 2, 3, 3, 4, 4),
+    "nma": (1, 2, 3, 4, 5, 6, 7, 8),
+    "charge-states": (1, 2, 2),
+}
 """Molecules of a cluster, by kind; sizes take turns, so that one listed twice comes twice as often."""
 
 LARGEST_CHARGE = 2
+STATES = (-1, 0, 1)
+"""Charges, e, of every geometry of the kind ``charge-states``, one after another."""
+
 _JITTER = 0.03
 _REGIMES = ("near", "far", "mixed")
 _REGIME_WEIGHTS = (0.4, 0.3, 0.3)
@@ -48,7 +57,9 @@ def clusters(
     ----------
     kind : str
         ``ionic`` (ammonium, formate, water, methanol, formaldehyde; total charge -2 to 2), ``neutral`` (water,
-        methanol, formaldehyde, ammonia, formic acid) or ``nma`` (chains, their H-bonds as they are or stretched).
+        methanol, formaldehyde, ammonia, formic acid), ``nma`` (chains, their H-bonds as they are or stretched) or
+        ``charge-states`` (what is neutral, in contact, and the same geometry with an electron more and one less: only
+        the total charge tells them apart, and no molecule has a charge of its own).
     count : int
     seed : int
         Not negative.
@@ -64,7 +75,7 @@ def clusters(
     Returns
     -------
     tuple of BareStructure
-        Domain: total charge (ionic), number of molecules (neutral, nma).
+        Domain: total charge (ionic, charge-states), number of molecules (neutral, nma).
 
     Raises
     ------
@@ -79,12 +90,19 @@ def clusters(
             f"clusters {kind}: expected sizes from 1, a cutoff above {_CLOSEST} A and a positive distance beyond, "
             f"found {chosen}, {cutoff}, {beyond}"
         )
-    return tuple(
-        _cluster(
-            kind, chosen[place % len(chosen)], np.random.default_rng([KINDS.index(kind), seed, place]), cutoff, beyond
-        )
-        for place in range(first, first + count)
-    )
+    made: list[BareStructure] = []
+    for place in range(first, first + count):
+        turn = place // len(STATES) if kind == "charge-states" else place
+        rng = np.random.default_rng([KINDS.index(kind), seed, turn])
+        one = _cluster(kind, chosen[turn % len(chosen)], rng, cutoff, beyond)
+        made.append(_in_state(one, STATES[place % len(STATES)]) if kind == "charge-states" else one)
+    return tuple(made)
+
+
+def _in_state(one: BareStructure, charge: int) -> BareStructure:
+    """The same atoms as one molecule of another charge: which of its molecules holds it, the labels say."""
+    nobody: IntArray = np.zeros(len(one), dtype=np.int64)
+    return replace(one, molecules=nobody, molecule_charges=(charge,), domain=_charge_state(charge))
 
 
 def _cluster(kind: str, size: int, rng: np.random.Generator, cutoff: float, beyond: float) -> BareStructure:
@@ -92,7 +110,7 @@ def _cluster(kind: str, size: int, rng: np.random.Generator, cutoff: float, beyo
         return nma_chain(size, rng, jitter=_JITTER, stretch=cutoff + beyond)
     drawn = _composition(IONIC if kind == "ionic" else NEUTRAL, size, rng)
     molecules = [(one.numbers, _perturbed(one, rng)) for one in drawn]
-    regime = str(rng.choice(_REGIMES, p=_REGIME_WEIGHTS))
+    regime = "near" if kind == "charge-states" else str(rng.choice(_REGIMES, p=_REGIME_WEIGHTS))
     excess = [_excess(regime, cutoff, rng) for _ in range(size - 1)]
     positions = arrange(molecules, excess, cutoff + beyond * float(rng.random()), rng)
     charges = tuple(one.charge for one in drawn)

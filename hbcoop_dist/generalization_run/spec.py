@@ -40,7 +40,9 @@ class DatasetEntry(Frozen):
     """A labelled set: generated and labelled by a teacher, or read from files."""
 
     name: str = Field(min_length=1)
-    generate: Literal["ionic", "neutral", "nma"] | None = Field(default=None, description="which structures are made")
+    generate: Literal["ionic", "neutral", "nma", "charge-states"] | None = Field(
+        default=None, description="which structures are made"
+    )
     teacher: str = Field(default="gfn2-xtb", description="model that labels them")
     size: int | None = Field(default=None, ge=4, description="structures generated, or taken at random from the files")
     seed: int = Field(default=0, ge=0, description="of what is generated, or taken")

@@ -7,7 +7,7 @@ import pytest
 
 from hbcoop_dist.generalization.arrange import CONTACT, contact_distances, touching_shift
 from hbcoop_dist.generalization.bare import BareStructure
-from hbcoop_dist.generalization.clusters import KINDS, LARGEST_CHARGE, clusters
+from hbcoop_dist.generalization.clusters import KINDS, LARGEST_CHARGE, STATES, clusters
 from hbcoop_dist.generalization.monomers import IONIC, NEUTRAL
 from hbcoop_dist.structures.perceive import kind_in_order
 
@@ -41,6 +41,17 @@ def test_molecules_ascend_and_have_a_charge_each(kind: str) -> None:
         assert len(one.molecule_charges) == one.molecules[-1] + 1
         assert one.charge == sum(one.molecule_charges)
         np.testing.assert_allclose(one.positions.mean(axis=0), 0.0, atol=1e-12)
+
+
+def test_charge_states_differ_in_their_charge_alone() -> None:
+    made = clusters("charge-states", 30, seed=0)
+    assert made[0].positions.shape != made[3].positions.shape or not np.allclose(made[0].positions, made[3].positions)
+    for state, one in enumerate(made):
+        first = made[state - state % 3]
+        np.testing.assert_array_equal(one.positions, first.positions)
+        assert one.parent == first.parent
+        assert one.charge == STATES[state % 3]
+        assert one.molecule_charges == (one.charge,)
 
 
 def test_sizes_take_turns() -> None:

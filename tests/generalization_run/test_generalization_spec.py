@@ -67,7 +67,7 @@ def test_the_kind_of_a_file_is_seen(tmp_path: Path) -> None:
         ("size: 40", "size: 3", "greater than or equal to 4"),
         (", size: 40", "", "expected size, the number of structures to generate, found none"),
         ("generate: ionic, ", "", "expected either generate or files, found neither"),
-        ("generate: ionic", "generate: metals", "'ionic', 'neutral' or 'nma'"),
+        ("generate: ionic", "generate: metals", "'ionic', 'neutral', 'nma' or 'charge-states'"),
         ("[random, cluster]", "[random, random]", "expected every name once, found random more than once"),
         ("[random, cluster]", "[scaffold]", "'maxsep_fps'"),
         ("[none, les,", "[none, ewald,", "expected one of none, charge-embedding, les, celli, efa"),
