@@ -17,6 +17,7 @@ from hbcoop_dist.analysis.figures_generalization import errors_by_split
 from hbcoop_dist.analysis.figures_learning import learning_curves
 from hbcoop_dist.analysis.generalization import RANDOM, degradation, errors_table
 from hbcoop_dist.models import registry
+from hbcoop_dist.report.claims_table import claims_table
 from hbcoop_dist.report.content import Chart, Interactive, Report, Table
 from hbcoop_dist.report.generalization_summary import headline, summary
 
@@ -97,6 +98,7 @@ def _citations(ds: xr.Dataset) -> Iterator[str]:
 def _tables(ds: xr.Dataset) -> Iterator[Table | None]:
     yield _degradation_table(ds)
     yield _splits_table(ds)
+    yield claims_table(ds)
     yield _by(ds, "domain", "Errors by part of chemical space", "RMSE on the test structures of one part")
     yield _by(ds, "atoms", "Errors by size", "RMSE on the test structures of so many atoms")
     yield _training_table(ds)
