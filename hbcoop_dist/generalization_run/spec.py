@@ -90,7 +90,8 @@ class ArchitectureEntry(Frozen):
 
     @model_validator(mode="after")
     def _has_them(self) -> ArchitectureEntry:
-        check_options(self.architecture, self.model_fields_set, self.options)
+        written = {name: getattr(self, name) for name in self.model_fields_set}
+        check_options(self.architecture, written, self.options)
         return self
 
 

@@ -39,7 +39,7 @@ from hbcoop_dist.generalization.trained import Trained
 from hbcoop_dist.generalization.trained_network import network_of, traits_of
 from hbcoop_dist.models import ModelCard, registry
 
-SMALL_OPTIONS: Mapping[str, Mapping[str, Any]] = {}
+SMALL_OPTIONS: Mapping[str, Mapping[str, Any]] = {"allegro": {"tensor_channels": 2, "latent_width": 8}}
 """Options that make a network small enough, by architecture; those not named here have their own."""
 
 SCHEMES: Mapping[str, tuple[str, Mapping[str, Any]]] = {
@@ -251,6 +251,22 @@ def test_atoms_beyond_all_layers_are_heard_of_only_through_a_scheme(network: Net
     assert not same or spec.scheme in ("none", "charge-embedding")
 
 
+def test_an_atom_sees_as_many_neighbours_of_neighbours_as_is_said(architecture: str) -> None:
+    """Along a zigzag in which every atom has only the next ones within reach; a model's card says the same."""
+    for layers in (1, 2, 3):
+        network = stirred(spec_of(architecture, layers=layers))
+        hops = ARCHITECTURES[architecture].hops
+        seen, n = hops[0] * layers + hops[1], 7
+        steps = np.array([[0.75, 0.3, 0.0], [0.75, -0.1, 0.3]]) * network.spec.cutoff
+        places = np.cumsum(steps[np.arange(n) % 2], axis=0)
+        row = LabelledStructure(np.full(n, 8), places, 0.0, None, "row", "row")
+        batch = batch_of(network, row)
+        moving = batch.positions.clone().requires_grad_()
+        (slope,) = torch.autograd.grad(network(replace(batch, positions=moving)).atom_energies[0], moving)
+        heard = (slope.abs().amax(dim=1) > 0).tolist()
+        assert heard == [place <= seen for place in range(n)]
+
+
 def test_charges_sum_to_the_total(network: Network) -> None:
     options = network.spec.scheme_options
     structures = [charged(one, place % 3 - 1) for place, one in enumerate(waters()[:6])]
@@ -440,5 +456,9 @@ def test_a_trained_network_is_the_same_in_a_file(architecture: str, scheme: str,
     assert said == about
     assert torch.equal(evaluated(network_of(again), *waters())[0].energy, evaluated(network, *waters())[0].energy)
     card = family.card_of("mine", path)
-    assert card.environment == ARCHITECTURES[architecture].environment
+    found = ARCHITECTURES[architecture]
+    assert card.environment == found.environment
+    assert card.receptive_field == (
+        None if card.long_range else trained.spec.cutoff * (found.hops[0] * trained.spec.layers + found.hops[1])
+    )
     assert card.long_range == network.scheme.reaches
