@@ -10,7 +10,7 @@ LONGEST ?= 8
 # Processes that share the tests, by whole files; each may hold 3 GiB.
 TESTERS ?= 2
 
-.PHONY: install environment-sevennet quickstart lint test test-all test-slurm test-gpu test-weights yardstick store report bench lock clean
+.PHONY: install environment-sevennet environment-allegro quickstart lint test test-all test-slurm test-gpu test-weights yardstick store report bench lock clean
 
 install: .venv/installed
 
@@ -28,6 +28,15 @@ environment-sevennet: .venv-sevennet/installed
 	$(PYTHON) -m venv .venv-sevennet
 	.venv-sevennet/bin/python -m pip install --quiet --requirement environments/sevennet.txt
 	.venv-sevennet/bin/python -m pip install --quiet --no-deps --editable .
+	touch $@
+
+# Networks of a generalization campaign in an environment of their own.
+environment-allegro: .venv-allegro/installed
+
+.venv-allegro/installed: environments/allegro.txt pyproject.toml
+	$(PYTHON) -m venv .venv-allegro
+	.venv-allegro/bin/python -m pip install --quiet --requirement environments/allegro.txt
+	.venv-allegro/bin/python -m pip install --quiet --no-deps --editable .
 	touch $@
 
 quickstart: install
@@ -91,4 +100,4 @@ lock:
 	$(BIN)/python -m pip freeze --all --exclude-editable | grep -v '^pip==' | sed -E 's/\+cpu$$//; s/\+cu[0-9]+$$//' > requirements.lock
 
 clean:
-	rm -rf .venv .venv-sevennet build dist .pytest_cache .mypy_cache .ruff_cache quickstart.zarr quickstart.zarr.* quickstart.png yardstick.zarr yardstick.zarr.* published.zarr published.zarr.* twins.zarr twins.zarr.* report.html
+	rm -rf .venv .venv-sevennet .venv-allegro build dist .pytest_cache .mypy_cache .ruff_cache quickstart.zarr quickstart.zarr.* quickstart.png yardstick.zarr yardstick.zarr.* published.zarr published.zarr.* twins.zarr twins.zarr.* report.html

@@ -22,6 +22,7 @@ from hbcoop_dist.clusters import (
     DeviceError,
     JobRange,
     check_device,
+    leave_out_absent,
     load_profile,
 )
 from hbcoop_dist.commands import cluster as cluster_command
@@ -85,9 +86,10 @@ def plan(
     spec: SpecArgument,
     store: Annotated[Path | None, typer.Option(help="A store with measured times: adds a cost estimate.")] = None,
     cells: Annotated[bool, typer.Option("--cells", help="List every cell.")] = False,
+    cluster: ClusterOption = None,
 ) -> None:
     """Show what a campaign would run: cells, minimisations, single points, and what is skipped and why."""
-    drawn = kinds.draw(spec)
+    drawn = kinds.draw(spec, **_where(_profile(cluster, None)))
     typer.echo(drawn)
     if cells:
         skipped: Mapping[Any, str] = drawn.skipped
@@ -126,11 +128,7 @@ def run_campaign(
     profile = _profile(cluster, jobs, serial=serial, workers=workers, device=device)
     if profile is None:
         check_device(device)
-    drawn = kinds.draw(
-        spec,
-        device=device if profile is None else profile.device,
-        elsewhere=frozenset() if profile is None else profile.environments_elsewhere,
-    )
+    drawn = kinds.draw(spec, **_where(profile, device))
     typer.echo(drawn)
     _licences(drawn)
     if isinstance(drawn, Plan):
@@ -151,8 +149,15 @@ def run_campaign(
         raise typer.Exit(NOT_DONE)
 
 
+def _where(profile: ClusterProfile | None, device: str = "cpu") -> dict[str, Any]:
+    """What a plan has to know of where it will run."""
+    if profile is None:
+        return {"device": device, "elsewhere": frozenset()}
+    return {"device": profile.device, "elsewhere": profile.environments_elsewhere}
+
+
 def _profile(
-    cluster: str | None, jobs: str | None, *, serial: bool, workers: int | None, device: str
+    cluster: str | None, jobs: str | None, *, serial: bool = False, workers: int | None = None, device: str = "cpu"
 ) -> ClusterProfile | None:
     if cluster is None:
         if jobs is not None:
@@ -160,7 +165,9 @@ def _profile(
         return None
     if serial or workers is not None or device != "cpu":
         raise typer.BadParameter("--cluster: expected no --serial, --workers or --device, which the profile says")
-    profile = load_profile(cluster)
+    profile, absent = leave_out_absent(load_profile(cluster))
+    for line in absent:
+        typer.echo(line, err=True)
     try:
         return profile if jobs is None else profile.with_jobs(JobRange.parse(jobs))
     except ValueError as error:
@@ -177,14 +184,9 @@ def retry(
     jobs: JobsOption = None,
 ) -> None:
     """Compute again what failed, was quarantined or did not converge, by the campaigns the store was made by."""
-    profile = _profile(cluster, jobs, serial=False, workers=None, device="cpu")
+    profile = _profile(cluster, jobs)
     undone = False
-    again = kinds.draw_again(
-        store,
-        device="cpu" if profile is None else profile.device,
-        elsewhere=frozenset() if profile is None else profile.environments_elsewhere,
-    )
-    for drawn in again:
+    for drawn in kinds.draw_again(store, **_where(profile)):
         summary = kinds.carry_out(drawn, store, cluster=profile, retry=RETRYABLE, match=match)
         typer.echo(f"{store}: {summary}")
         if match and not summary.computed:
@@ -319,10 +321,10 @@ def cluster_submit(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the script and submit nothing.")] = False,
 ) -> None:
     """Run the driver as a job of its own, for sites that forbid long processes on login nodes; returns at once."""
-    profile = _profile(cluster, jobs, serial=False, workers=None, device="cpu")
+    profile = _profile(cluster, jobs)
     assert profile is not None
     # what is wrong with the campaign is said now, and not in a log tomorrow
-    kinds.draw(spec, device=profile.device, elsewhere=profile.environments_elsewhere)
+    kinds.draw(spec, **_where(profile))
     extra = [] if jobs is None else ["--jobs", jobs]
     script = cluster_command.driver_script(spec, store, cluster, profile, walltime, extra, directive or [])
     if dry_run:

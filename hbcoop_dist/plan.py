@@ -224,7 +224,8 @@ def source_of(entry: ModelEntry, elsewhere: Collection[str] = ()) -> ModelSource
     here = card.environment not in elsewhere
     usable = registry.available(card, entry.checkpoint, here=here)
     if not usable.ok:
-        if entry.checkpoint is not None:
+        # a package that is not there skips a model, whoever trained it
+        if entry.checkpoint is not None and not (here and registry.missing_modules(card)):
             raise ModelError(usable.reason)
         return usable.reason
     if card.checkpoint is None and entry.checkpoint is None:

@@ -12,7 +12,7 @@ import pytest
 from hbcoop_dist import plan
 from hbcoop_dist.campaign import CampaignSpec
 from hbcoop_dist.describe_plan import single_points
-from hbcoop_dist.models import registry
+from hbcoop_dist.models import ModelError, registry
 from hbcoop_dist.plan import BATCH_ATOMS, Plan
 from hbcoop_dist.references import ReferenceSetError
 from hbcoop_dist.rotamers import ROTAMERS
@@ -143,6 +143,21 @@ def test_a_model_that_cannot_run_is_skipped_with_its_reason(monkeypatch: pytest.
     assert "expected checkpoint ani-2x_8x, found none" in reason
     assert str(tmp_path) in reason
     assert "2 cells skipped: model ani-2x: expected checkpoint" in str(drawn)
+
+
+def test_a_checkpoint_whose_package_is_not_here_is_skipped_and_one_that_is_not_there_is_bad_input(
+    monkeypatch: pytest.MonkeyPatch, tmp_path
+) -> None:
+    (tmp_path / "mine.model").write_bytes(b"weights")
+    mine = {"name": "mine", "family": "mace", "checkpoint": str(tmp_path / "mine.model"), "trust": True}
+    elsewhere = replace(registry.card("mace-off23-small"), requires=("no_such_package",), environment="other")
+    monkeypatch.setattr(registry, "custom_card", lambda *a, **k: replace(elsewhere, name="mine", trusted=True))
+    drawn = draw(models=["toy", mine], lengths=[2])
+    assert {cell.model for cell in drawn.skipped} == {"mine"}
+    assert "make environment-other" in next(iter(drawn.skipped.values()))
+    gone = {**mine, "checkpoint": str(tmp_path / "gone.model")}
+    with pytest.raises(ModelError, match="gone"):
+        plan(CampaignSpec.model_validate({"campaign": "x", "models": [gone], "lengths": [2]}), elsewhere={"other"})
 
 
 def test_a_slow_model_gets_one_task_per_fragment(monkeypatch: pytest.MonkeyPatch) -> None:

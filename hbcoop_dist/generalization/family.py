@@ -55,7 +55,7 @@ def card_of(name: str, checkpoint: Path) -> ModelCard:
         atom_energies=True,
         charges=about.charges,
         cutoff=spec.cutoff,
-        layers=spec.layers,
+        layers=architecture.hops[0] * spec.layers + architecture.hops[1],
         long_range=about.long_range,
         extensive=about.extensive,
         gpu=True,

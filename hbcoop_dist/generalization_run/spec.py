@@ -97,9 +97,8 @@ class ArchitectureEntry(Frozen):
 
     @model_validator(mode="after")
     def _has_them(self) -> ArchitectureEntry:
-        # a spec that was written out by the program says everything, defaults too
-        given = [name for name in self.model_fields_set if getattr(self, name) != _default(type(self), name)]
-        check_options(self.architecture, given, self.options)
+        written = {name: getattr(self, name) for name in self.model_fields_set}
+        check_options(self.architecture, written, self.options)
         return self
 
 

@@ -229,7 +229,7 @@ def _remedy(model: ModelCard) -> str:
         return "environment 'main', from requirements.lock, has it"
     return (
         f"environment {model.environment!r} has it, from environments/{model.environment}.txt "
-        f"(make environment-{model.environment})"
+        f"(make environment-{model.environment}), and a worker pool with that environment runs it (--cluster)"
     )
 
 

@@ -9,7 +9,7 @@ import dask
 import pytest
 import yaml
 
-from hbcoop_dist.clusters import ClusterError, JobRange, load_profile, local_profile
+from hbcoop_dist.clusters import ClusterError, JobRange, leave_out_absent, load_profile, local_profile
 from hbcoop_dist.clusters.slurm_job import clean_environ, job_script
 from hbcoop_dist.clusters.step_job import allocation_directives, require_allocation, step_command
 from hbcoop_dist.commands.cluster import driver_script
@@ -72,6 +72,21 @@ def test_a_python_with_a_folder_is_relative_to_the_profile(tmp_path: Path) -> No
         tmp_path / "env/bin/python"
     )
     assert load_profile(profile_file(tmp_path, {"python": "python3.11"})).pools["gpu"].python == "python3.11"
+
+
+def test_a_pool_of_this_machine_without_its_python_is_left_out_by_name(tmp_path: Path) -> None:
+    pools = {"main": {}, "other": {"environments": ["x"], "python": "no/python"}, "plain": {"python": "python3"}}
+    profile, lines = leave_out_absent(load_profile(profile_file(tmp_path, kind="local", pools=pools)))
+    assert set(profile.pools) == {"main", "plain"}
+    assert profile.environments_elsewhere == {"main"}
+    (line,) = lines
+    expected = f"pool other: expected a Python with environment x, found none at {tmp_path}/no/python"
+    assert expected in line
+    # only the nodes know what is there
+    slurm = load_profile(profile_file(tmp_path, {"python": "no/python"}))
+    assert leave_out_absent(slurm) == (slurm, ())
+    with pytest.raises(ClusterError, match="pool other: expected a Python with environment x, found none at"):
+        leave_out_absent(load_profile(profile_file(tmp_path, kind="local", pools={"other": pools["other"]})))
 
 
 def test_a_job_with_four_gpus_starts_four_workers_with_one_each() -> None:

@@ -7,7 +7,7 @@ called.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
@@ -31,8 +31,14 @@ class Architecture:
         Of its code.
     options : mapping
         Defaults of the options that it has beside the fields of `NetworkSpec`, by name; of plain types.
+    least : mapping
+        Smallest values of those options that have one.
     unused : tuple of str
         Fields of a campaign's architecture that mean nothing to it.
+    even : tuple of str
+        Fields of a campaign's architecture that have to be even numbers.
+    hops : tuple of int
+        How far the energy of an atom sees, in neighbours of neighbours: so many for every layer, and so many besides.
     """
 
     module: str
@@ -42,7 +48,10 @@ class Architecture:
     licence: str
     citation: str
     options: Mapping[str, Any] = field(default_factory=dict)
+    least: Mapping[str, float] = field(default_factory=dict)
     unused: tuple[str, ...] = ()
+    even: tuple[str, ...] = ()
+    hops: tuple[int, int] = (1, 0)
 
 
 ARCHITECTURES = MappingProxyType(
@@ -54,6 +63,19 @@ ARCHITECTURES = MappingProxyType(
             environment="main",
             licence="MIT (mace-torch)",
             citation="Batatia et al., NeurIPS 2022, arXiv:2206.07697",
+        ),
+        "allegro": Architecture(
+            module="hbcoop_dist.generalization.architectures.allegro",
+            requires=("torch", "nequip", "allegro"),
+            packages=("torch", "e3nn", "nequip", "nequip-allegro"),
+            environment="allegro",
+            licence="MIT (nequip, nequip-allegro)",
+            citation="Musaelian et al., Nat. Commun. 2023, 14, 579, doi:10.1038/s41467-023-36329-y",
+            options={"tensor_channels": 8, "latent_width": 32, "parity": True},
+            least={"tensor_channels": 1, "latent_width": 1},
+            unused=("correlation",),
+            even=("channels",),
+            hops=(0, 1),
         ),
     }
 )
@@ -71,26 +93,28 @@ def builder_of(name: str) -> Callable[..., Any]:
     return build
 
 
-def check_options(name: str, given: Collection[str], options: Mapping[str, Any]) -> None:
+def check_options(name: str, given: Mapping[str, Any], options: Mapping[str, Any]) -> None:
     """Refuse what an architecture does not have.
 
     Parameters
     ----------
     name : str
-    given : collection of str
-        Fields that a user wrote.
+    given : mapping
+        Fields that a user wrote, and their values.
     options : mapping
         Options that a user wrote.
 
     Raises
     ------
     ValueError
-        When the architecture is not known, a field means nothing to it, or an option is not one of its own or of
-        another type.
+        When the architecture is not known, a field means nothing to it or has to be even, or an option is not one of
+        its own, of another type or too small.
     """
     found = _known(name)
     if idle := sorted(set(given) & set(found.unused)):
         raise ValueError(f"architecture {name}: expected no {', '.join(idle)}, which it does not have, found it")
+    if odd := [field for field in found.even if given.get(field, 0) % 2]:
+        raise ValueError(f"architecture {name}: {odd[0]}: expected an even number, found {given[odd[0]]}")
     for option, value in options.items():
         if option not in found.options:
             known = ", ".join(found.options) or "none"
@@ -98,6 +122,9 @@ def check_options(name: str, given: Collection[str], options: Mapping[str, Any])
         kind = type(found.options[option])
         if not (type(value) is kind or (kind is float and type(value) is int)):
             raise ValueError(f"architecture {name}: option {option}: expected {kind.__name__}, found {value!r}")
+        if option in found.least and value < found.least[option]:
+            least = found.least[option]
+            raise ValueError(f"architecture {name}: option {option}: expected {least} or more, found {value}")
 
 
 def _known(name: str) -> Architecture:
