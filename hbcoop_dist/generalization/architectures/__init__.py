@@ -31,6 +31,8 @@ class Architecture:
         Of its code.
     options : mapping
         Defaults of the options that it has beside the fields of `NetworkSpec`, by name; of plain types.
+    least : mapping
+        Smallest values of those options that have one.
     unused : tuple of str
         Fields of a campaign's architecture that mean nothing to it.
     """
@@ -42,6 +44,7 @@ class Architecture:
     licence: str
     citation: str
     options: Mapping[str, Any] = field(default_factory=dict)
+    least: Mapping[str, float] = field(default_factory=dict)
     unused: tuple[str, ...] = ()
 
 
@@ -54,6 +57,35 @@ ARCHITECTURES = MappingProxyType(
             environment="main",
             licence="MIT (mace-torch)",
             citation="Batatia et al., NeurIPS 2022, arXiv:2206.07697",
+        ),
+        "dimenet++": Architecture(
+            module="hbcoop_dist.generalization.architectures.dimenetpp",
+            requires=("torch", "torch_geometric"),
+            packages=("torch", "torch-geometric"),
+            environment="main",
+            licence="MIT (torch-geometric)",
+            citation="Gasteiger et al., arXiv:2011.14115",
+            options={
+                "int_emb_size": 16,
+                "basis_emb_size": 8,
+                "out_emb_channels": 32,
+                "num_spherical": 4,
+                "envelope_exponent": 5,
+                "num_before_skip": 1,
+                "num_after_skip": 1,
+                "num_output_layers": 2,
+            },
+            least={
+                "int_emb_size": 1,
+                "basis_emb_size": 1,
+                "out_emb_channels": 1,
+                "num_spherical": 2,
+                "envelope_exponent": 1,
+                "num_before_skip": 0,
+                "num_after_skip": 0,
+                "num_output_layers": 0,
+            },
+            unused=("max_ell", "hidden_ell", "correlation"),
         ),
     }
 )
@@ -85,8 +117,8 @@ def check_options(name: str, given: Collection[str], options: Mapping[str, Any])
     Raises
     ------
     ValueError
-        When the architecture is not known, a field means nothing to it, or an option is not one of its own or of
-        another type.
+        When the architecture is not known, a field means nothing to it, or an option is not one of its own, of
+        another type or too small.
     """
     found = _known(name)
     if idle := sorted(set(given) & set(found.unused)):
@@ -98,6 +130,9 @@ def check_options(name: str, given: Collection[str], options: Mapping[str, Any])
         kind = type(found.options[option])
         if not (type(value) is kind or (kind is float and type(value) is int)):
             raise ValueError(f"architecture {name}: option {option}: expected {kind.__name__}, found {value!r}")
+        if option in found.least and value < found.least[option]:
+            least = found.least[option]
+            raise ValueError(f"architecture {name}: option {option}: expected {least} or more, found {value}")
 
 
 def _known(name: str) -> Architecture:
