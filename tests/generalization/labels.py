@@ -29,14 +29,13 @@ def waters(count: int, seed: int) -> list[Structure]:
 
 
 @functools.cache
-def labelled(count: int = 24, seed: int = 0) -> tuple[LabelledStructure, ...]:
-    """Waters with GFN2-xTB's energies, forces and charges, and all that follows from them."""
-    teacher = load("gfn2-xtb")
+def labelled(count: int = 24, seed: int = 0, teacher: str = "gfn2-xtb") -> tuple[LabelledStructure, ...]:
+    """Waters with a model's energies and forces, its charges where it has some, and all that follows from them."""
+    model = load(teacher)
     made = []
-    for structure, found in zip(waters(count, seed), teacher.evaluate(waters(count, seed)), strict=True):
+    for structure, found in zip(waters(count, seed), model.evaluate(waters(count, seed)), strict=True):
         n = len(structure.kinds)
-        alone = teacher.evaluate([structure.subset([k]) for k in range(n)], forces=False)
-        assert found.charges is not None
+        alone = model.evaluate([structure.subset([k]) for k in range(n)], forces=False)
         made.append(
             LabelledStructure(
                 numbers=structure.numbers,
@@ -46,7 +45,7 @@ def labelled(count: int = 24, seed: int = 0) -> tuple[LabelledStructure, ...]:
                 parent=f"{n} waters",
                 domain="cluster" if n > 1 else "molecule",
                 charges=found.charges,
-                dipole=found.charges @ structure.positions,
+                dipole=None if found.charges is None else found.charges @ structure.positions,
                 molecules=structure.molecules,
                 molecule_charges=(0,) * n,
                 interaction_energy=found.energy - sum(one.energy for one in alone) if n > 1 else None,
