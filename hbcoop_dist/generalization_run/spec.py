@@ -7,10 +7,18 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationInfo,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from hbcoop_dist.campaign_entries import Frozen
-from hbcoop_dist.generalization.architectures import check_options
+from hbcoop_dist.generalization.architectures import ARCHITECTURES, check_options
 from hbcoop_dist.models import registry
 
 CELL_DIMS = ("dataset", "split", "architecture", "scheme", "seed")
@@ -82,9 +90,9 @@ class ArchitectureEntry(Frozen):
     """A network without its long-range scheme."""
 
     name: str = Field(min_length=1)
-    architecture: str = Field(default="mace", description="family of networks")
+    architecture: str = Field(default="mace", description="family of networks; left out, the name says it if it can")
     cutoff: Positive = Field(default=4.0, description="of one layer, A")
-    layers: int = Field(default=2, ge=1, le=8, description="message-passing layers")
+    layers: int = Field(default=2, ge=1, le=8, description="how often atoms gather from their neighbours")
     channels: int = Field(default=16, ge=1, le=512)
     max_ell: int = Field(default=2, ge=0, le=4, description="of the edges' spherical harmonics")
     hidden_ell: int = Field(default=1, ge=0, le=3, description="of the features that layers hand on")
@@ -95,11 +103,24 @@ class ArchitectureEntry(Frozen):
         default_factory=dict, exclude_if=lambda options: not options, description="those of the architecture alone"
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _called_so(cls, value: Any) -> Any:
+        if isinstance(value, Mapping) and "architecture" not in value and value.get("name") in ARCHITECTURES:
+            return {**value, "architecture": value["name"]}
+        return value
+
     @model_validator(mode="after")
     def _has_them(self) -> ArchitectureEntry:
         written = {name: getattr(self, name) for name in self.model_fields_set}
         check_options(self.architecture, written, self.options)
         return self
+
+    @model_serializer(mode="wrap")
+    def _without_what_it_has_not(self, rest: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Fields that mean nothing to it are in no key, and in no store, from where they would be refused."""
+        unused = ARCHITECTURES[self.architecture].unused
+        return {name: value for name, value in rest(self).items() if name not in unused}
 
 
 class SchemeEntry(Frozen):

@@ -81,6 +81,8 @@ def test_the_kind_of_a_file_is_seen(tmp_path: Path) -> None:
         ("seeds: [0, 1]", "exclude: {scheme: celli}", "expected scheme among none, les, les-sum, found celli"),
         ("seeds: [0, 1]", "architectures: {name: a, architecture: schnet}", "expected one of mace"),
         ("seeds: [0, 1]", "architectures: {name: a, options: {b: 2}}", "expected options among none, found b"),
+        ("seeds: [0, 1]", "architectures: {name: dimenet++, max_ell: 1}", "dimenet++: expected no max_ell"),
+        ("seeds: [0, 1]", "architectures: {name: dimenet++, options: {num_spherical: 1}}", "expected 2 or more"),
     ],
 )
 def test_mistakes_are_named(tmp_path: Path, old: str, new: str, words: str) -> None:
@@ -99,6 +101,23 @@ def test_files_are_found_beside_the_campaign(tmp_path: Path) -> None:
     assert found.datasets[0].files == (str(tmp_path / "a.xyz"),)
 
 
-def test_a_spec_survives_its_text(tmp_path: Path) -> None:
-    spec = load_generalization(written(tmp_path, SPEC))
+def test_an_architecture_s_name_is_enough(tmp_path: Path) -> None:
+    text = SPEC.replace("seeds: [0, 1]", "architectures: [mace, dimenet++, {name: mine, architecture: dimenet++}]")
+    found = load_generalization(written(tmp_path, text)).architectures
+    assert [(one.name, one.architecture) for one in found] == [
+        ("mace", "mace"), ("dimenet++", "dimenet++"), ("mine", "dimenet++")
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("architectures", ["mace", "[mace, {name: dimenet++, options: {num_spherical: 3}}]"])
+def test_a_spec_survives_its_text(tmp_path: Path, architectures: str) -> None:
+    spec = load_generalization(written(tmp_path, f"{SPEC}architectures: {architectures}\n"))
     assert GeneralizationSpec.model_validate_json(spec.model_dump_json()) == spec
+
+
+def test_what_means_nothing_to_an_architecture_is_not_in_its_definition(tmp_path: Path) -> None:
+    text = f"{SPEC}architectures: [mace, dimenet++]\n"
+    found = load_generalization(written(tmp_path, text)).definitions()["architecture"]
+    assert '"max_ell":2' in found["mace"]
+    assert "max_ell" not in found["dimenet++"]
+    assert '"channels":16' in found["dimenet++"]

@@ -77,6 +77,35 @@ ARCHITECTURES = MappingProxyType(
             even=("channels",),
             hops=(0, 1),
         ),
+        "dimenet++": Architecture(
+            module="hbcoop_dist.generalization.architectures.dimenetpp",
+            requires=("torch", "torch_geometric"),
+            packages=("torch", "torch-geometric"),
+            environment="main",
+            licence="MIT (torch-geometric)",
+            citation="Gasteiger et al., arXiv:2011.14115",
+            options={
+                "int_emb_size": 16,
+                "basis_emb_size": 8,
+                "out_emb_channels": 32,
+                "num_spherical": 4,
+                "envelope_exponent": 5,
+                "num_before_skip": 1,
+                "num_after_skip": 1,
+                "num_output_layers": 2,
+            },
+            least={
+                "int_emb_size": 1,
+                "basis_emb_size": 1,
+                "out_emb_channels": 1,
+                "num_spherical": 2,
+                "envelope_exponent": 1,
+                "num_before_skip": 0,
+                "num_after_skip": 0,
+                "num_output_layers": 0,
+            },
+            unused=("max_ell", "hidden_ell", "correlation"),
+        ),
     }
 )
 
