@@ -86,6 +86,11 @@ class AtomBatch:
         """Whether any structure does."""
         return self.shifts is not None
 
+    def atoms(self) -> list[slice]:
+        """Where the atoms of every structure stand."""
+        ends = np.cumsum(self.filled.sum(dim=1).tolist()).tolist()
+        return [slice(start, end) for start, end in zip([0, *ends], ends, strict=False)]
+
     def vectors(self) -> torch.Tensor:
         """From the sender of every edge to the image of its receiver, (E, 3), A: what architectures measure."""
         sender, receiver = self.edges

@@ -92,8 +92,8 @@ def labelled_salt(count: int = 16, seed: int = 0) -> tuple[LabelledStructure, ..
     made = []
     for place in range(count):
         a = 5.4 + 0.05 * (place % 9)
-        one = rock_salt(cubic=place % 2 == 1, a=a, rattle=0.15, seed=100 * seed + place)
+        one = rock_salt(cubic=place % 2 == 1, a=a, rattle=0.12, seed=100 * seed + place)
         atoms = Atoms(one.numbers, one.positions, cell=one.cell, pbc=True)
-        atoms.calc = LennardJones(sigma=2.4, epsilon=0.3, rc=7.0, smooth=True)
+        atoms.calc = LennardJones(sigma=2.4, epsilon=0.1, rc=7.0, smooth=True)
         made.append(replace(one, energy=atoms.get_potential_energy(), forces=atoms.get_forces()))
     return tuple(made)

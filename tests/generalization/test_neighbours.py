@@ -34,7 +34,7 @@ def test_neighbours_are_all_images_within_the_cutoff(cutoff: float, hand: int) -
     pairs, shifts = images_within(one.positions, one.cell, cutoff)
     r = np.linalg.norm(one.positions[pairs[1]] - one.positions[pairs[0]] + shifts, axis=1)
     expected = by_hand(one, cutoff, 6)
-    found = {pair: np.sort(r[(pairs.T == pair).all(axis=1)]) for pair in set(map(tuple, pairs.T.tolist()))}
+    found = {pair: np.sort(r[(pair == pairs.T).all(axis=1)]) for pair in set(map(tuple, pairs.T.tolist()))}
     assert found.keys() == expected.keys()
     for pair, distances in expected.items():
         np.testing.assert_allclose(found[pair], distances, rtol=1e-12)
