@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from hbcoop_dist.models.graphs import join_arrays
+from hbcoop_dist.generalization.neighbours import edges_of
 
 
 class Charged(Protocol):
@@ -24,11 +24,16 @@ class Charged(Protocol):
     def molecules(self) -> NDArray[np.int64]: ...
     @property
     def molecule_charges(self) -> tuple[int, ...]: ...
+    @property
+    def cell(self) -> NDArray[np.float64] | None: ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class AtomBatch:
     """Structures one behind the other: N atoms, S structures, M molecules, E edges (ordered pairs within the cutoff).
+
+    Structures that repeat and others may stand in one batch. In a cell smaller than the cutoff two atoms have several
+    edges, and an atom edges to its own images: an edge is known by its place, not by its atoms.
 
     Attributes
     ----------
@@ -46,11 +51,16 @@ class AtomBatch:
     molecule_charge : (M,) tensor
         Charge of every molecule, e.
     edges : (2, E) long tensor
-        Sender and receiver of every edge; both lie in one structure.
+        Sender and receiver of every edge; both lie in one structure. See `vectors` for what lies between them.
     slots : (S, L) long tensor
         Atoms of every structure, padded to the largest (L atoms) with atom 0.
     filled : (S, L) bool tensor
         Which slots hold an atom.
+    shifts : (E, 3) tensor or None
+        Lattice vector, A, that moves the receiver of every edge to where it is a neighbour; None where no structure
+        repeats.
+    cells : tuple of (3, 3) array or None
+        Lattice vectors of every structure as rows, A, in float64; None of one that does not repeat.
     """
 
     positions: torch.Tensor
@@ -63,11 +73,29 @@ class AtomBatch:
     edges: torch.Tensor
     slots: torch.Tensor
     filled: torch.Tensor
+    shifts: torch.Tensor | None
+    cells: tuple[NDArray[np.float64] | None, ...]
 
     @property
     def n_structures(self) -> int:
         """S."""
         return len(self.charge)
+
+    @property
+    def repeats(self) -> bool:
+        """Whether any structure does."""
+        return self.shifts is not None
+
+    def atoms(self) -> list[slice]:
+        """Where the atoms of every structure stand."""
+        ends = np.cumsum(self.filled.sum(dim=1).tolist()).tolist()
+        return [slice(start, end) for start, end in zip([0, *ends], ends, strict=False)]
+
+    def vectors(self) -> torch.Tensor:
+        """From the sender of every edge to the image of its receiver, (E, 3), A: what architectures measure."""
+        sender, receiver = self.edges
+        between = self.positions.index_select(0, receiver) - self.positions.index_select(0, sender)
+        return between if self.shifts is None else between + self.shifts
 
     @classmethod
     def of(
@@ -80,13 +108,14 @@ class AtomBatch:
         device: str = "cpu",
     ) -> AtomBatch:
         """Join structures; `elements` are the network's atomic numbers, ascending, `cutoff` in A."""
-        graph = join_arrays([one.positions for one in structures], [one.numbers for one in structures], cutoff)
-        sizes = np.array(graph.sizes)
+        edges, shifts = edges_of(structures, cutoff)
+        sizes = np.array([len(one.numbers) for one in structures])
+        starts = np.cumsum(sizes) - sizes
         counts = np.array([len(one.molecule_charges) for one in structures])
         offsets = np.concatenate([[0], np.cumsum(counts)[:-1]])
         molecule = np.concatenate([one.molecules + offset for one, offset in zip(structures, offsets, strict=True)])
         filled = np.arange(sizes.max())[None, :] < sizes[:, None]
-        slots = np.where(filled, graph.starts[:-1, None] + np.arange(sizes.max())[None, :], 0)
+        slots = np.where(filled, starts[:, None] + np.arange(sizes.max())[None, :], 0)
 
         def whole(values: object) -> torch.Tensor:
             return torch.as_tensor(np.asarray(values), dtype=torch.long, device=device)
@@ -95,16 +124,18 @@ class AtomBatch:
             return torch.as_tensor(np.asarray(values), dtype=dtype, device=device)
 
         return cls(
-            positions=real(graph.positions),
-            species=whole(np.searchsorted(np.asarray(elements), graph.numbers)),
+            positions=real(np.concatenate([one.positions for one in structures])),
+            species=whole(np.searchsorted(np.asarray(elements), np.concatenate([one.numbers for one in structures]))),
             structure=whole(np.repeat(np.arange(len(sizes)), sizes)),
             molecule=whole(molecule),
             structure_of_molecule=whole(np.repeat(np.arange(len(sizes)), counts)),
             charge=real([sum(one.molecule_charges) for one in structures]),
             molecule_charge=real([charge for one in structures for charge in one.molecule_charges]),
-            edges=whole(graph.near),
+            edges=whole(edges),
             slots=whole(slots),
             filled=torch.as_tensor(filled, device=device),
+            shifts=None if shifts is None else real(shifts),
+            cells=tuple(one.cell for one in structures),
         )
 
     def padded(self, values: torch.Tensor) -> torch.Tensor:

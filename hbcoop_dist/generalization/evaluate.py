@@ -70,7 +70,7 @@ class Errors:
     by_domain, by_size : mapping
         The same for each part of chemical space, and for each number of atoms.
     n_charges, n_dipoles : int
-        Atoms and structures whose charges and dipoles were compared.
+        Atoms and structures whose charges and dipoles were compared; structures that repeat have no dipole.
     charges_mae : float
         e, up to the global sign.
     charges_correlation : float
@@ -123,7 +123,7 @@ def evaluate(trained: Trained, structures: Sequence[LabelledStructure], *, devic
 
 
 def molecules_alone(structure: LabelledStructure) -> list[LabelledStructure]:
-    """Every molecule of a structure where it is, with its own charge, and no labels."""
+    """Every molecule of a structure where it is, in its cell if it has one, with its own charge, and no labels."""
     made = []
     for molecule, charge in enumerate(structure.molecule_charges):
         mine = structure.molecules == molecule
@@ -184,7 +184,7 @@ def _dipoles(found: Sequence[Prediction], structures: Sequence[LabelledStructure
     differences = [
         sign * one.charges @ label.positions - label.dipole
         for one, label in zip(found, structures, strict=True)
-        if one.charges is not None and label.dipole is not None
+        if one.charges is not None and label.dipole is not None and label.cell is None
     ]
     return _rmse(_joined(differences)), len(differences)
 

@@ -73,6 +73,7 @@ class _Neutral:
     positions: NDArray[np.float64]
     molecules: NDArray[np.int64]
     molecule_charges: tuple[int, ...]
+    cell: None = None
 
     def __len__(self) -> int:
         return len(self.numbers)

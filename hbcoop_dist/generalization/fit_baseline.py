@@ -12,8 +12,8 @@ from dataclasses import replace
 import numpy as np
 
 from hbcoop_dist.generalization.labelled import LabelledStructure
+from hbcoop_dist.generalization.neighbours import edges_of
 from hbcoop_dist.generalization.network_spec import NetworkSpec
-from hbcoop_dist.models.graphs import join_arrays
 
 
 def fit_baseline(spec: NetworkSpec, training: Sequence[LabelledStructure]) -> NetworkSpec:
@@ -31,14 +31,14 @@ def fit_baseline(spec: NetworkSpec, training: Sequence[LabelledStructure]) -> Ne
     energies = np.array([one.energy for one in training])
     # the smallest solution, where compositions do not tell elements apart
     atomic = np.linalg.lstsq(counts, energies, rcond=1e-10)[0]
-    graph = join_arrays([one.positions for one in training], [one.numbers for one in training], spec.cutoff)
+    edges, _ = edges_of(training, spec.cutoff)
     forces = [one.forces for one in training if one.forces is not None]
     spread = np.concatenate(forces) if forces else (energies - counts @ atomic) / counts.sum(axis=1)
     return replace(
         spec,
         atomic_energies=tuple(float(value) for value in atomic),
         scale=float(np.sqrt(np.mean(spread**2))) or 1.0,
-        average_neighbours=max(graph.near.shape[1] / len(graph.numbers), 1.0),
+        average_neighbours=max(edges.shape[1] / int(counts.sum()), 1.0),
     )
 
 

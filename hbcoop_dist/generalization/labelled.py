@@ -36,13 +36,15 @@ class LabelledStructure:
     charges : (N,) array or None
         Partial charges, e.
     dipole : (3,) array or None
-        e A; of a charged structure, about the origin of `positions`.
+        e A; of a charged structure, about the origin of `positions`. Not defined for a structure that repeats, where it
+        counts for nothing.
     molecules : (N,) int array
         Index of the molecule of every atom: 0, 1, ... in ascending order; all 0 where they are not known.
     molecule_charges : tuple of int
         Charge of every molecule, e.
     interaction_energy : float or None
-        Energy less that of its molecules each alone at the same geometry, eV.
+        Energy less that of its molecules each alone at the same geometry, eV; of a structure that repeats, each alone
+        in the same cell, with its own images.
     cell : (3, 3) array or None
         Lattice vectors as rows, A, of a structure that repeats in all three directions; None of one that does not.
     """
@@ -82,11 +84,19 @@ class LabelledStructure:
 
     @property
     def gap(self) -> float:
-        """Smallest distance between atoms of different molecules, A; infinite where there is one molecule."""
+        """Smallest distance between atoms of different molecules, A; infinite where there is one molecule.
+
+        Images of the others count, a molecule's own images do not.
+        """
         apart = self.molecules[:, None] != self.molecules[None, :]
         if not apart.any():
             return float("inf")
-        distances = np.linalg.norm(self.positions[:, None] - self.positions[None, :], axis=-1)
+        if self.cell is None:
+            distances = np.linalg.norm(self.positions[:, None] - self.positions[None, :], axis=-1)
+        else:
+            from ase.geometry import get_distances
+
+            _, distances = get_distances(self.positions, cell=self.cell, pbc=True)
         return float(distances[apart].min())
 
 

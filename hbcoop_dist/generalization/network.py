@@ -78,7 +78,14 @@ class Network(torch.nn.Module):
         self._atomic = torch.tensor(spec.atomic_energies or (0.0,) * len(spec.elements), dtype=torch.float64)
 
     def forward(self, batch: AtomBatch) -> Output:
-        """Energies and charges; `batch` is of the network's elements, cutoff, float type and device."""
+        """Energies and charges; `batch` is of the network's elements, cutoff, float type and device.
+
+        Raises
+        ------
+        ValueError
+            When structures repeat and the scheme is not defined for such.
+        """
+        self.scheme.require_defined(batch.cells)
         memory: Memory = {}
 
         def embed(features: torch.Tensor) -> torch.Tensor:

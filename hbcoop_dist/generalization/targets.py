@@ -28,7 +28,7 @@ class Targets:
     charges : (N,) tensor
         e.
     dipoles : (S, 3) tensor
-        e A.
+        e A; none of a structure that repeats, whose dipole depends on which images are taken.
     """
 
     energy: torch.Tensor
@@ -46,12 +46,13 @@ class Targets:
             return torch.as_tensor(np.concatenate(filled), dtype=dtype, device=device)
 
         sizes = [len(one) for one in structures]
+        dipoles = [one.dipole if one.cell is None else None for one in structures]
         return cls(
             energy=torch.tensor([one.energy for one in structures], dtype=torch.float64, device=device),
             sizes=torch.tensor(sizes, dtype=torch.float64, device=device),
             forces=joined([one.forces for one in structures], [(n, 3) for n in sizes]),
             charges=joined([one.charges for one in structures], [(n,) for n in sizes]),
-            dipoles=joined([one.dipole for one in structures], [(3,)] * len(sizes)).reshape(-1, 3),
+            dipoles=joined(dipoles, [(3,)] * len(sizes)).reshape(-1, 3),
         )
 
 

@@ -67,13 +67,15 @@ def train(
     TrainingError
         When loss or gradient are not finite, or every validation loss is not.
     ValueError
-        When there are no structures, they hold elements that the network does not know, or a name is not known.
+        When there are no structures, they hold elements that the network does not know, they repeat and its scheme is
+        not defined for such, or a name is not known.
     """
     if not validation:
         raise ValueError("validation set: expected structures, found none")
     known = spec if spec.fitted else fit_baseline(spec, training)
     require_known(known, [*training, *validation])
     state = TrainingState(known, budget, device, _identity(known, budget, training, validation))
+    state.network.scheme.require_defined([one.cell for one in (*training, *validation)])
     if checkpoint is not None:
         state.read(checkpoint)
     began = written = time.monotonic() - state.seconds

@@ -40,6 +40,7 @@ class _Row:
     positions: NDArray[np.float64]
     molecules: NDArray[np.int64]
     molecule_charges: tuple[int, ...] = (0,)
+    cell: None = None
 
     def __len__(self) -> int:
         return len(self.numbers)

@@ -30,8 +30,15 @@ def structures() -> tuple[LabelledStructure, ...]:
     return full, bare, charged
 
 
-def test_round_trip_is_exact() -> None:
-    before = structures()
+def crystal() -> LabelledStructure:
+    rng = np.random.default_rng(1)
+    places, cell = rng.normal(size=(2, 3)), rng.normal(size=(3, 3))
+    return LabelledStructure(np.array([11, 17]), places, -3.5, rng.normal(size=(2, 3)), "salt", "salt", cell=cell)
+
+
+@pytest.mark.parametrize("more", [(), (crystal(),)], ids=["molecules", "crystal too"])
+def test_round_trip_is_exact(more: tuple[LabelledStructure, ...]) -> None:
+    before = (*more, *structures())
     after = unpack(pack(before))
     for one, other in zip(before, after, strict=True):
         for name in LabelledStructure.__dataclass_fields__:
@@ -46,12 +53,18 @@ def test_round_trip_is_exact() -> None:
     assert sets[0] == sets[1]
 
 
+def test_a_cell_is_packed_where_there_is_one_and_nothing_else_changes() -> None:
+    without, mixed = pack(structures()), pack([*structures(), crystal()])
+    assert set(mixed) - set(without) == {"cell", "has_cell"}
+    assert [one.cell is None for one in unpack(mixed)] == [True, True, True, False]
+
+
 def test_no_structures_are_no_structures() -> None:
     assert unpack(pack([])) == ()
 
 
 def test_values_are_what_a_journal_takes() -> None:
-    for value in pack(structures()).values():
+    for value in pack([*structures(), crystal()]).values():
         assert isinstance(value, str) or value.dtype in (np.float64, np.int64, np.bool_)  # type: ignore[attr-defined]
 
 
@@ -61,3 +74,5 @@ def test_what_does_not_fit_is_named() -> None:
         unpack({name: value for name, value in packed.items() if name != "positions"})
     with pytest.raises(ValueError, match="as many parents"):
         unpack({**packed, "parents": '["one"]'})
+    with pytest.raises(ValueError, match="found none named has_cell"):
+        unpack({**packed, "cell": np.zeros((3, 3, 3))})

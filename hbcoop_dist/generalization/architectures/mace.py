@@ -40,7 +40,7 @@ class MaceBackbone(torch.nn.Module):
         net, channels = self.network, self.shape.channels
         kinds = torch.nn.functional.one_hot(batch.species, self.shape.n_species).to(batch.positions.dtype)
         sender, receiver = batch.edges
-        vectors = batch.positions.index_select(0, receiver) - batch.positions.index_select(0, sender)
+        vectors = batch.vectors()
         lengths = torch.linalg.norm(vectors, dim=-1, keepdim=True)
         angular = net.spherical_harmonics(vectors)
         radial, _ = net.radial_embedding(lengths, kinds, batch.edges, net.atomic_numbers)

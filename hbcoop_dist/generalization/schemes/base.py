@@ -11,10 +11,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from hbcoop_dist.generalization.atoms import AtomBatch
 
+FloatArray = NDArray[np.float64]
 Memory = dict[str, torch.Tensor]
 
 
@@ -67,6 +70,8 @@ class Scheme(torch.nn.Module):
     ----------------
     name : str
         As written in a spec.
+    periodic : bool
+        Whether it is defined for structures that repeat, whose `AtomBatch.cells` it then takes account of.
 
     Attributes
     ----------
@@ -80,6 +85,7 @@ class Scheme(torch.nn.Module):
     """
 
     name: ClassVar[str] = "none"
+    periodic: ClassVar[bool] = False
     extensive: bool = True
     reaches: bool = False
     charges_wanted: bool = False
@@ -89,6 +95,14 @@ class Scheme(torch.nn.Module):
         self.shape = shape
         if options:
             raise ValueError(f"scheme {self.name}: expected no options, found {', '.join(sorted(options))}")
+
+    def require_defined(self, cells: Sequence[FloatArray | None]) -> None:
+        """Raise `ValueError` when structures repeat, with these cells, and the scheme is not defined for such."""
+        if not self.periodic and (count := sum(cell is not None for cell in cells)):
+            raise ValueError(
+                f"scheme {self.name}: expected structures that do not repeat, found {count} of {len(cells)} with a "
+                "cell, for which it is not defined"
+            )
 
     def embed(self, features: torch.Tensor, batch: AtomBatch, memory: Memory) -> torch.Tensor:
         """Features of atoms, (N, channels), before the first layer."""

@@ -30,10 +30,13 @@ def born_charges(charges: torch.Tensor, batch: AtomBatch, *, create_graph: bool 
     Raises
     ------
     ValueError
-        If positions require no gradient.
+        If positions require no gradient, or a structure repeats: its dipole moment depends on the images that are
+        taken, and so does this derivative as soon as charges depend on positions.
     """
     if not batch.positions.requires_grad:
         raise ValueError("Born charges: expected positions that require a gradient, found some that do not")
+    if batch.repeats:
+        raise ValueError("Born charges: expected structures that do not repeat, found some with a cell")
     dipole = (charges[:, None] * batch.positions).sum(dim=0)
     rows = [
         torch.autograd.grad(component, batch.positions, retain_graph=True, create_graph=create_graph)[0]

@@ -50,6 +50,7 @@ class ChargeEquilibration(Scheme):
     """
 
     name: ClassVar[str] = "celli"
+    periodic: ClassVar[bool] = True
     extensive = False
     reaches = True
     charges_wanted = True

@@ -23,9 +23,10 @@ from hbcoop_dist.generalization.schemes.base import Memory, NetworkShape, Scheme
 
 
 class ChargeEmbedding(Scheme):
-    """Total charge as an atom's feature; no options."""
+    """Total charge, of a structure that repeats that of its cell, as an atom's feature; no options."""
 
     name = "charge-embedding"
+    periodic = True
     extensive = False
     reaches = True
 

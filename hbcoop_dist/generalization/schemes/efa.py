@@ -25,7 +25,8 @@ class EuclideanAttention(Scheme):
 
     It is not size-consistent.  What molecules at a distance R say to each other falls off as 1 / (omega R) and swings,
     for neutral ones too, and each atom sums over all of them; a structure so wide that no rule averages its plane waves
-    is refused.  Invariance under rotation holds to the tolerance.
+    is refused.  Invariance under rotation holds to the tolerance.  For structures that repeat it is not defined: its
+    plane waves have no lattice's period, and a sum over images of what falls off as 1 / (omega R) has no limit.
 
     Directions are those that a structure as wide as `largest` needs, whatever the structure, so that the energy is
     smooth, and fewer for low frequencies. A structure that is wider gets more, of its own; where their number changes

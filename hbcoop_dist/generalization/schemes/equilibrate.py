@@ -2,7 +2,9 @@
 
 The energy is sum_i chi_i q_i + q' H q / 2, with H_ii = hardness_i + ke / (sqrt(pi) s_i) and, for two atoms,
 H_ij = ke erf(r / sqrt(2 (s_i^2 + s_j^2))) / r.  H is positive definite as soon as hardnesses are not negative, whatever
-the distances, so that the charges exist and are smooth.  Derivatives go through the solve.
+the distances, so that the charges exist and are smooth.  Derivatives go through the solve.  Of a structure that repeats
+both terms are summed over all images (`ewald`), for a charged cell with a uniform background; H is then what is left of
+a positive definite one without the wave vector 0, hardnesses in it, and as good.
 
 Sources: Rappe and Goddard, J. Phys. Chem. 95, 3358 (1991); Ghasemi et al., Phys. Rev. B 92, 045131 (2015), Eqs. 2 to 6.
 """
@@ -12,7 +14,8 @@ from __future__ import annotations
 import torch
 
 from hbcoop_dist.generalization.atoms import AtomBatch
-from hbcoop_dist.generalization.schemes.electrostatics import gaussian_coulomb, squared_distances
+from hbcoop_dist.generalization.schemes.electrostatics import COULOMB, gaussian_coulomb, squared_distances
+from hbcoop_dist.generalization.schemes.ewald import lattice_matrix
 
 
 def equilibrate(
@@ -57,6 +60,24 @@ def equilibrate(
 
 def _coulomb(widths: torch.Tensor, batch: AtomBatch) -> torch.Tensor:
     """J, (S, L, L), eV/e^2, zero where a slot is empty."""
+    if not batch.repeats:
+        return _molecules(widths, batch)
+    most = batch.filled.shape[1]
+    whole = all(cell is not None for cell in batch.cells)
+    without = None if whole else _molecules(widths, batch)
+    parts = []
+    for place, (atoms, cell) in enumerate(zip(batch.atoms(), batch.cells, strict=True)):
+        if cell is not None:
+            own = COULOMB * lattice_matrix(batch.positions[atoms], cell, widths[atoms])
+            missing = most - len(own)
+            parts.append(torch.nn.functional.pad(own, (0, missing, 0, missing)))
+        else:
+            assert without is not None
+            parts.append(without[place])
+    return torch.stack(parts)
+
+
+def _molecules(widths: torch.Tensor, batch: AtomBatch) -> torch.Tensor:
     padded = torch.where(batch.filled, batch.padded(widths), torch.ones_like(batch.filled, dtype=widths.dtype))
     both = batch.filled[:, :, None] & batch.filled[:, None, :]
     return gaussian_coulomb(squared_distances(batch), padded) * both.to(widths.dtype)

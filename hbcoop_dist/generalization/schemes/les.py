@@ -1,6 +1,7 @@
 """Latent Ewald summation: charges read from the features interact by Coulomb's law, and only energies teach them.
 
-Of open systems as here the sum over pairs is exact, and no reciprocal space is needed.
+Of molecules the sum over pairs is exact, and no reciprocal space is needed. Of structures that repeat the same kernel
+is summed over all images (`ewald`), with a uniform background where the charges of a cell do not sum to zero.
 
 Sources: Cheng, npj Comput. Mater. 11, 80 (2025), the energy; Kim, King, Zhong and Cheng, Nat. Commun. 16, 8763 (2025),
 charges from energies and forces, and the constraint on their sum.
@@ -8,6 +9,7 @@ charges from energies and forces, and the constraint on their sum.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -21,6 +23,7 @@ from hbcoop_dist.generalization.schemes.electrostatics import (
     squared_distances,
     without_diagonal,
 )
+from hbcoop_dist.generalization.schemes.ewald import lattice_potential
 from hbcoop_dist.generalization.schemes.options import choice, flag, positive, read, whole
 
 _START = 0.1
@@ -53,6 +56,7 @@ class LatentEwald(Scheme):
     """
 
     name: ClassVar[str] = "les"
+    periodic: ClassVar[bool] = True
     extensive = True
     reaches = True
     charges_wanted = False
@@ -91,10 +95,32 @@ class LatentEwald(Scheme):
 
 def latent_energy(charges: torch.Tensor, batch: AtomBatch, sigma: float, *, self_energy: bool = False) -> torch.Tensor:
     """Energy of every atom, (N,), eV, from charges, (N,), e, of screening length `sigma`, A."""
+    if batch.repeats:
+        potential = _potential_of_mixed(charges, batch, sigma, self_energy=self_energy)
+    else:
+        potential = _potential(charges, batch, sigma, self_energy=self_energy)
+    return 0.5 * COULOMB * charges * potential
+
+
+def _potential(charges: torch.Tensor, batch: AtomBatch, sigma: float, *, self_energy: bool) -> torch.Tensor:
     kernel = screened(squared_distances(batch), sigma**2)
     kernel = kernel if self_energy else without_diagonal(kernel)
-    potential = torch.einsum("sij,sj->si", kernel, batch.padded(charges))
-    return 0.5 * COULOMB * charges * batch.flat(potential)
+    return batch.flat(torch.einsum("sij,sj->si", kernel, batch.padded(charges)))
+
+
+def _potential_of_mixed(charges: torch.Tensor, batch: AtomBatch, sigma: float, *, self_energy: bool) -> torch.Tensor:
+    itself = 0.0 if self_energy else math.sqrt(2.0 / math.pi) / sigma
+    whole = all(cell is not None for cell in batch.cells)
+    without = None if whole else _potential(charges, batch, sigma, self_energy=self_energy)
+    parts = []
+    for atoms, cell in zip(batch.atoms(), batch.cells, strict=True):
+        mine = charges[atoms]
+        if cell is not None:
+            parts.append(lattice_potential(mine, batch.positions[atoms], cell, sigma) - itself * mine)
+        else:
+            assert without is not None
+            parts.append(without[atoms])
+    return torch.cat(parts)
 
 
 def shifted(charges: torch.Tensor, batch: AtomBatch, *, fragments: bool) -> torch.Tensor:

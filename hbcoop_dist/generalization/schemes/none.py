@@ -9,3 +9,4 @@ class NoScheme(Scheme):
     """The base, under a name of its own."""
 
     name = "none"
+    periodic = True

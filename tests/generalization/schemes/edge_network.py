@@ -30,8 +30,7 @@ class EdgeNetwork(torch.nn.Module):
         self.readout = torch.nn.Linear(shape.channels, 1, bias=False)
 
     def radial(self, batch: AtomBatch) -> torch.Tensor:
-        sender, receiver = batch.edges
-        r = (batch.positions[sender] - batch.positions[receiver]).norm(dim=-1, keepdim=True) / self.shape.cutoff
+        r = batch.vectors().norm(dim=-1, keepdim=True) / self.shape.cutoff
         orders = torch.arange(1, self.shape.n_radial + 1, dtype=r.dtype, device=r.device)
         return torch.sin(orders * torch.pi * r) / r * (1 - r**2).clamp(min=0.0) ** 3
 

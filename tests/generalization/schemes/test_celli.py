@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 
 import laws
 import numpy as np
 import pytest
 import torch
+from ase.build import bulk
 from ase.data import covalent_radii
 from edge_network import ELEMENTS, SHAPE, apart, batch_of, energies, network, structure
 
+from hbcoop_dist.generalization.labelled import LabelledStructure
 from hbcoop_dist.generalization.schemes.born_charges import born_charges
 from hbcoop_dist.generalization.schemes.celli import ChargeEquilibration
 from hbcoop_dist.generalization.schemes.electrostatics import COULOMB
@@ -46,6 +49,38 @@ def test_two_atoms(total):
     np.testing.assert_allclose(charges.numpy(), [q1, total - q1], rtol=0, atol=1e-12)
     expected = [j11 * q1 + j * (total - q1), j * q1 + j22 * (total - q1)]
     np.testing.assert_allclose(potential.numpy(), expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("a", [4.0, 5.64])
+def test_rock_salt(a):
+    """One charge decides; the energy of unit charges is Madelung's less what their widths take away, shell by shell."""
+    atoms = bulk("NaCl", "rocksalt", a=a)
+    one = LabelledStructure(np.array([6, 8]), atoms.positions, 0.0, None, "p", "d", cell=np.array(atoms.cell))
+    chi, hardness, widths = values(3.1, 7.4), values(1.2, 0.6), values(0.76, 0.31)
+    charges, potential = equilibrate(chi, hardness, widths, batch_of([one]), fragments=False)
+    unit = -1.747564594633182 / (a / 2) + (1 / 0.76 + 1 / 0.31) / (2 * math.sqrt(math.pi))
+    for step in itertools.product(range(-8, 9), repeat=3):
+        r = a / 2 * math.hypot(*step)
+        if sum(step) % 2:
+            unit += math.erfc(r / math.sqrt(2 * (0.76**2 + 0.31**2))) / r
+        elif r:
+            unit -= sum(math.erfc(r / (2 * width)) / (2 * r) for width in (0.76, 0.31))
+    q = (7.4 - 3.1) / (1.2 + 0.6 + 2 * COULOMB * unit)
+    np.testing.assert_allclose(charges.numpy(), [q, -q], rtol=0, atol=1e-11)
+    assert (0.5 * charges @ potential).item() == pytest.approx(COULOMB * unit * q**2, abs=1e-10)
+
+
+def test_a_charged_cell_is_stationary_and_each_fragment_keeps_its_charge():
+    one = dataclasses.replace(structure(7, charge=2, molecules=3), cell=np.diag([5.0, 6.0, 4.0]))
+    batch = batch_of([one, structure(4), dataclasses.replace(structure(1, charge=-1), cell=4.0 * np.eye(3))])
+    torch.manual_seed(0)
+    chi, hardness = 5 * torch.randn(12, dtype=torch.float64), torch.rand(12, dtype=torch.float64)
+    charges, potential = equilibrate(chi, hardness, torch.full_like(chi, 0.8), batch, fragments=True)
+    torch.testing.assert_close(batch.sum_molecules(charges), batch.molecule_charge, rtol=0, atol=1e-13)
+    slope = chi + hardness * charges + potential
+    for owner in batch.molecule.unique():
+        mine = slope[batch.molecule == owner]
+        torch.testing.assert_close(mine, mine[:1].expand_as(mine), rtol=0, atol=1e-11)
 
 
 @pytest.mark.parametrize("fragments", [False, True])

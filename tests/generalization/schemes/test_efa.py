@@ -137,6 +137,14 @@ def test_cost_is_linear_in_atoms():
     assert kept[1] < 2.05 * kept[0]
 
 
+def test_structures_that_repeat_are_refused():
+    scheme = EuclideanAttention(SHAPE)
+    crystal = dataclasses.replace(structure(2), cell=5.0 * np.eye(3))
+    scheme.require_defined(batch_of([structure(2)]).cells)
+    with pytest.raises(ValueError, match="scheme efa: expected structures that do not repeat, found 1 of 2 with"):
+        scheme.require_defined(batch_of([structure(2), crystal]).cells)
+
+
 def test_a_structure_does_not_hear_the_next():
     net = network(EuclideanAttention)
     batch = batch_of([structure(3), structure(4)], moving=True)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import laws
 import numpy as np
 import pytest
 import torch
+from ase.build import bulk
 from edge_network import SHAPE, apart, batch_of, energies, network, structure
 
+from hbcoop_dist.generalization.labelled import LabelledStructure
 from hbcoop_dist.generalization.schemes.born_charges import born_charges
 from hbcoop_dist.generalization.schemes.electrostatics import COULOMB
 from hbcoop_dist.generalization.schemes.les import LatentEwald, latent_energy, shifted
@@ -27,6 +30,10 @@ def net(request):
     return network(LatentEwald, request.param)
 
 
+def values(*numbers):
+    return torch.tensor(numbers, dtype=torch.float64)
+
+
 @pytest.mark.parametrize("sigma", [0.5, 1.0])
 def test_two_charges(sigma):
     batch = batch_of([structure(2)])
@@ -38,6 +45,18 @@ def test_two_charges(sigma):
     own = COULOMB / (math.sqrt(2 * math.pi) * sigma)
     with_self = latent_energy(charges, batch, sigma, self_energy=True)
     np.testing.assert_allclose(with_self.numpy(), [pair / 2 + own * 0.49, pair / 2 + own * 0.16], rtol=1e-13)
+
+
+@pytest.mark.parametrize("self_energy", [False, True])
+def test_rock_salt(self_energy):
+    """Madelung's energy, with charges far narrower than their distances; with half of it for either ion."""
+    atoms = bulk("NaCl", "rocksalt", a=6.0)
+    one = LabelledStructure(np.array([6, 8]), atoms.positions, 0.0, None, "p", "d", cell=np.array(atoms.cell))
+    found = latent_energy(values(0.5, -0.5), batch_of([one]), 0.4, self_energy=self_energy)
+    expected = -0.5 * COULOMB * 0.25 * 1.747564594633182 / 3.0
+    if self_energy:
+        expected += COULOMB * 0.25 / (math.sqrt(2 * math.pi) * 0.4)
+    np.testing.assert_allclose(found.numpy(), [expected, expected], rtol=0, atol=1e-10)
 
 
 def test_charges_may_all_change_sign():
@@ -140,6 +159,12 @@ def test_born_charges_sum_to_the_total_charge(charge):
 def test_born_charges_need_moving_positions():
     with pytest.raises(ValueError, match="require a gradient"):
         born_charges(torch.zeros(2), batch_of([structure(2)]))
+
+
+def test_born_charges_of_a_crystal_are_refused():
+    crystal = dataclasses.replace(structure(2), cell=5.0 * np.eye(3))
+    with pytest.raises(ValueError, match="expected structures that do not repeat"):
+        born_charges(torch.zeros(2), batch_of([crystal], moving=True))
 
 
 @pytest.mark.parametrize(
