@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from crystals import SKEWED, repeated, shapeless
 from labels import SMALL, labelled, turned
 
 from hbcoop_dist.generalization import family, trained_file
@@ -268,6 +269,20 @@ def test_an_atom_sees_as_many_neighbours_of_neighbours_as_is_said(architecture: 
         (slope,) = torch.autograd.grad(network(replace(batch, positions=moving)).atom_energies[0], moving)
         heard = (slope.abs().amax(dim=1) > 0).tolist()
         assert heard == [place <= seen for place in range(n)]
+
+
+def test_a_crystal_is_the_same_by_a_larger_cell(network: Network) -> None:
+    """Where atoms meet their own images, too."""
+    if not network.scheme.periodic:
+        pytest.skip(f"scheme {network.spec.scheme} is not defined for cells")
+    for one in (shapeless(6, molecules=2), shapeless(2, cell=0.6 * SKEWED, seed=3)):
+        once, forces = evaluated(network, one)
+        twice, slopes = evaluated(network, repeated(one, (2, 1, 1)))
+        assert forces.abs().max() > 1e-4
+        np.testing.assert_allclose(twice.energy.item(), 2.0 * once.energy.item(), rtol=1e-12, atol=1e-8)
+        np.testing.assert_allclose(
+            slopes, np.tile(forces, (2, 1)), rtol=0, atol=1e-8 * max(1.0, float(forces.abs().max()))
+        )
 
 
 def test_charges_sum_to_the_total(network: Network) -> None:

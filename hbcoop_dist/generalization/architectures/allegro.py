@@ -47,7 +47,7 @@ class AllegroBackbone(torch.nn.Module):
         net, channels, n_atoms = self.network.func, self.shape.channels, len(batch.positions)
         # a pair belongs to its receiver, as sums over edges do in schemes
         neighbour, centre = batch.edges
-        vectors = batch.positions.index_select(0, neighbour) - batch.positions.index_select(0, centre)
+        vectors = -batch.vectors()
         radial, fading = self._radial(torch.linalg.norm(vectors, dim=-1, keepdim=True))
         kinds = net.radial_chemical_embed.type_embed
         elements = torch.cat([kinds.center_embed.weight, kinds.neighbor_embed.weight], dim=1)

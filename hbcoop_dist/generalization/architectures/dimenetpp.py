@@ -72,10 +72,10 @@ class DimeNetBackbone(torch.nn.Module):
     ) -> tuple[torch.Tensor, Sequence[torch.Tensor]]:
         """Energies of atoms in units of the scale, and their invariant features after every layer."""
         sender, receiver = batch.edges
-        vectors = batch.positions.index_select(0, receiver) - batch.positions.index_select(0, sender)
+        vectors = batch.vectors()
         lengths = torch.linalg.norm(vectors, dim=-1)
         radial = self.rbf(lengths)
-        pairs = triplets(batch.edges, len(batch.species))
+        pairs = triplets(batch.edges, len(batch.species), batch.shifts)
         angular = self._angular(vectors, lengths, *pairs)
         messages = self._embedded(embed(self.emb.emb(batch.species)), radial, sender, receiver)
         own = vectors.new_zeros(len(batch.species))

@@ -8,14 +8,18 @@ from __future__ import annotations
 import torch
 
 
-def triplets(edges: torch.Tensor, n_atoms: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """All pairs of an edge k -> j and an edge j -> i with k other than i.
+def triplets(
+    edges: torch.Tensor, n_atoms: int, shifts: torch.Tensor | None = None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """All pairs of an edge k -> j and an edge j -> i with k other than i, or another image of it.
 
     Parameters
     ----------
     edges : (2, E) long tensor
         Sender and receiver.
     n_atoms : int
+    shifts : (E, 3) tensor or None
+        Lattice vector of the receiver of every edge, A, where structures repeat.
 
     Returns
     -------
@@ -32,4 +36,6 @@ def triplets(edges: torch.Tensor, n_atoms: int) -> tuple[torch.Tensor, torch.Ten
     turn = torch.arange(len(ji), device=edges.device) - (count.cumsum(0) - count)[ji]
     kj = by_receiver[first[sender[ji]] + turn]
     kept = sender[kj] != receiver[ji]
+    if shifts is not None:
+        kept |= (shifts[kj] + shifts[ji] != 0).any(dim=1)
     return kj[kept], ji[kept]
