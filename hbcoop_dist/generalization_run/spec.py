@@ -7,10 +7,17 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from hbcoop_dist.campaign_entries import Frozen
-from hbcoop_dist.generalization.architectures import check_options
+from hbcoop_dist.generalization.architectures import ARCHITECTURES, check_options
 from hbcoop_dist.models import registry
 
 CELL_DIMS = ("dataset", "split", "architecture", "scheme", "seed")
@@ -93,6 +100,12 @@ class ArchitectureEntry(Frozen):
         written = {name: getattr(self, name) for name in self.model_fields_set}
         check_options(self.architecture, written, self.options)
         return self
+
+    @model_serializer(mode="wrap")
+    def _without_unused(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """What is written can be read again, and what means nothing decides no key."""
+        unused = ARCHITECTURES[self.architecture].unused
+        return {name: value for name, value in handler(self).items() if name not in unused}
 
 
 class SchemeEntry(Frozen):
