@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from hbcoop_dist.generalization.architectures import ARCHITECTURES
 from hbcoop_dist.generalization_run.load import is_generalization, load_generalization
 from hbcoop_dist.generalization_run.spec import GeneralizationSpec, cells_of
 from hbcoop_dist.load_campaign import CampaignError
@@ -83,6 +84,7 @@ def test_the_kind_of_a_file_is_seen(tmp_path: Path) -> None:
         ("seeds: [0, 1]", "architectures: {name: a, options: {b: 2}}", "expected options among none, found b"),
         ("seeds: [0, 1]", "architectures: {name: dimenet++, max_ell: 1}", "dimenet++: expected no max_ell"),
         ("seeds: [0, 1]", "architectures: {name: dimenet++, options: {num_spherical: 1}}", "expected 2 or more"),
+        ("seeds: [0, 1]", "architectures: {name: a, architecture: allegro, channels: 5}", "an even number, found 5"),
     ],
 )
 def test_mistakes_are_named(tmp_path: Path, old: str, new: str, words: str) -> None:
@@ -90,6 +92,18 @@ def test_mistakes_are_named(tmp_path: Path, old: str, new: str, words: str) -> N
     with pytest.raises(CampaignError, match=r"spec\.yaml:\d+: field ") as caught:
         load_generalization(written(tmp_path, SPEC.replace(old, new)))
     assert words in str(caught.value)
+
+
+@pytest.mark.parametrize("architecture", list(ARCHITECTURES))
+def test_what_an_architecture_does_not_have_is_not_written_down(architecture: str) -> None:
+    """A store keeps its campaigns as JSON, and reads them again."""
+    entry = {"name": "a", "architecture": architecture, "options": ARCHITECTURES[architecture].options}
+    datasets = {"name": "ionic", "generate": "ionic", "size": 10}
+    spec = GeneralizationSpec.model_validate(
+        {"campaign": "x", "kind": "generalization", "datasets": datasets, "architectures": entry}
+    )
+    assert GeneralizationSpec.model_validate_json(spec.model_dump_json()) == spec
+    assert not set(spec.architectures[0].model_dump()) & set(ARCHITECTURES[architecture].unused)
 
 
 def test_files_are_found_beside_the_campaign(tmp_path: Path) -> None:
