@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,15 +14,22 @@ import torch
 from labels import SMALL, labelled
 from scipy.special import eval_legendre, spherical_jn
 
+from hbcoop_dist.generalization import family
 from hbcoop_dist.generalization.architectures import ARCHITECTURES, check_options
 from hbcoop_dist.generalization.architectures.spherical_basis import SphericalBasis, chebyshev_polynomials
 from hbcoop_dist.generalization.architectures.triplets import triplets
 from hbcoop_dist.generalization.atoms import AtomBatch
+from hbcoop_dist.generalization.budget import Budget
 from hbcoop_dist.generalization.fit_baseline import fit_baseline
 from hbcoop_dist.generalization.labelled import LabelledStructure
 from hbcoop_dist.generalization.network import Network, energy_and_forces, parameters_of
 from hbcoop_dist.generalization.network_spec import NetworkSpec
 from hbcoop_dist.generalization.schemes.base import Scheme
+from hbcoop_dist.generalization.schemes.registry import BUILTIN_SCHEMES
+from hbcoop_dist.generalization.train import train
+from hbcoop_dist.generalization.trained_file import About, write
+from hbcoop_dist.generalization.trained_network import network_of, traits_of
+from hbcoop_dist.models import check
 
 SPEC = replace(SMALL, architecture="dimenet++", layers=3)
 
@@ -250,20 +257,29 @@ def test_the_embedding_knows_the_elements_of_the_network() -> None:
     assert named["backbone.emb.emb.weight"].shape == (2, SPEC.channels)
 
 
-def options_refused(options: dict[str, Any], fields: tuple[str, ...] = ()) -> Callable[[], None]:
-    return lambda: check_options("dimenet++", fields, options)
+@pytest.mark.parametrize("scheme", list(BUILTIN_SCHEMES))
+def test_a_trained_network_keeps_the_contract_of_all_models(scheme: str, tmp_path: Path) -> None:
+    spec = replace(SPEC, elements=(1, 6, 7, 8), layers=2, scheme=scheme)
+    trained = train(spec, labelled()[:18], labelled()[18:], Budget(steps=5, batch_size=4, validate_every=5))
+    traits = traits_of(network_of(trained))
+    write(tmp_path / "network.npz", trained, About("GFN2-xTB", "none", "this test", **asdict(traits)))
+    card = family.card_of("mine", tmp_path / "network.npz")
+    assert (card.layers, card.cutoff, card.packages) == (2, 3.5, ("torch", "torch-geometric"))
+    assert card.long_range == (scheme != "none")
+    failed = [one for one in check(family.load(card, tmp_path / "network.npz")) if not one.passed]
+    assert not failed, "\n".join(map(str, failed))
 
 
 @pytest.mark.parametrize(
-    ("call", "words"),
+    ("fields", "options", "words"),
     [
-        (options_refused({"num_spherical": 1}), "option num_spherical: expected 2 or more, found 1"),
-        (options_refused({"int_emb_size": 0}), "option int_emb_size: expected 1 or more, found 0"),
-        (options_refused({"int_emb_size": 2.0}), "option int_emb_size: expected int, found 2.0"),
-        (options_refused({"num_bilinear": 8}), "expected options among int_emb_size, .*, found num_bilinear"),
-        (options_refused({}, ("max_ell", "cutoff")), "expected no max_ell, which it does not have, found it"),
+        ({}, {"num_spherical": 1}, "option num_spherical: expected 2 or more, found 1"),
+        ({}, {"int_emb_size": 0}, "option int_emb_size: expected 1 or more, found 0"),
+        ({}, {"int_emb_size": 2.0}, "option int_emb_size: expected int, found 2.0"),
+        ({}, {"num_bilinear": 8}, "expected options among int_emb_size, .*, found num_bilinear"),
+        ({"max_ell": 2, "cutoff": 4.0}, {}, "expected no max_ell, which it does not have, found it"),
     ],
 )
-def test_what_it_does_not_have_is_refused(call: Callable[[], None], words: str) -> None:
+def test_what_it_does_not_have_is_refused(fields: dict[str, Any], options: dict[str, Any], words: str) -> None:
     with pytest.raises(ValueError, match=words):
-        call()
+        check_options("dimenet++", fields, options)

@@ -39,6 +39,9 @@ _INNER = ("int_emb_size", "basis_emb_size", "num_spherical", "num_before_skip", 
 class DimeNetBackbone(torch.nn.Module):
     """One or more layers of DimeNet++; see `hbcoop_dist.generalization.network.Backbone`."""
 
+    output_blocks: Any
+    interaction_blocks: Any
+
     def __init__(self, spec: NetworkSpec) -> None:
         super().__init__()
         self.shape = NetworkShape(

@@ -11,7 +11,6 @@ Source: Gasteiger, Gross and Guennemann, arXiv:2003.03123 (2020), eqs. 6 and 7.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -20,7 +19,8 @@ from numpy.typing import NDArray
 from scipy.special import spherical_jn
 
 FloatArray = NDArray[np.float64]
-_NOTHING = 1e-17
+_NOTHING = 2e-14
+"""Coefficients below it are round-off: the largest are 2 to 4."""
 
 
 class SphericalBasis(torch.nn.Module):
@@ -61,7 +61,8 @@ class SphericalBasis(torch.nn.Module):
         """
         radial = weight[:, None] * (chebyshev_polynomials(fraction, len(self.coefficients)) @ self.coefficients)
         angular = legendre_polynomials(cosine, self.shape[0])
-        return (radial.index_select(0, edge).unflatten(1, self.shape) * angular[:, :, None]).flatten(1)
+        values = radial.index_select(0, edge).reshape(-1, *self.shape) * angular[:, :, None]
+        return values.flatten(1)
 
 
 def chebyshev_polynomials(x: torch.Tensor, count: int) -> torch.Tensor:
@@ -83,17 +84,13 @@ def legendre_polynomials(x: torch.Tensor, count: int) -> torch.Tensor:
 
 def _interpolated(zeros: FloatArray) -> FloatArray:
     """Chebyshev coefficients, (degree + 1, L n), of the normalised Bessel functions of x from -1 to 1."""
-    degree = 50 + int(1.5 * zeros.max())
-    columns: Sequence[FloatArray] = [
-        chebyshev.chebinterpolate(_bessel, degree, (order, zero)) for order, row in enumerate(zeros) for zero in row
-    ]
-    found = np.stack(columns, axis=1)
-    last = np.nonzero(np.abs(found).max(axis=1) > _NOTHING)[0][-1]
-    return found[: last + 1]
-
-
-def _bessel(x: FloatArray, order: int, zero: float) -> FloatArray:
+    x = chebyshev.chebpts1(51 + int(1.5 * zeros.max()))
+    order, place = np.arange(len(zeros))[:, None], np.abs(x)[:, None, None]
     # of the parity of its order, which makes it smooth through zero
-    values = np.sign(x) ** order * spherical_jn(order, zero * np.abs(x))
-    scaled: FloatArray = values * math.sqrt(2.0) / abs(spherical_jn(order + 1, zero))
-    return scaled
+    values = np.sign(x)[:, None, None] ** order * spherical_jn(order, zeros * place)
+    values *= math.sqrt(2.0) / np.abs(spherical_jn(order + 1, zeros))
+    found = chebyshev.chebvander(x, len(x) - 1).T @ values.reshape(len(x), -1) * (2.0 / len(x))
+    found[0] /= 2.0
+    last = np.nonzero(np.abs(found).max(axis=1) > _NOTHING)[0][-1]
+    kept: FloatArray = found[: last + 1]
+    return kept
