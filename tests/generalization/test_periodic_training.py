@@ -17,11 +17,16 @@ from hbcoop_dist.generalization.evaluate import evaluate, molecules_alone
 from hbcoop_dist.generalization.fit_baseline import fit_baseline
 from hbcoop_dist.generalization.labelled import LabelledStructure
 from hbcoop_dist.generalization.network import Output
+from hbcoop_dist.generalization.pack import pack
 from hbcoop_dist.generalization.predict import predict
 from hbcoop_dist.generalization.targets import Targets, loss_of
 from hbcoop_dist.generalization.train import train
 from hbcoop_dist.generalization.trained import Trained
 from hbcoop_dist.generalization.trained_network import network_of, traits_of
+from hbcoop_dist.generalization_run import plan
+from hbcoop_dist.generalization_run.spec import GeneralizationSpec
+from hbcoop_dist.generalization_run.work import TrainingWork
+from hbcoop_dist.results import TaskResult
 
 TRAINING, VALIDATION, TEST = labelled_salt()[:10], labelled_salt()[10:12], labelled_salt()[12:]
 SHORT = Budget(steps=6, batch_size=3, validate_every=4, charges_weight=1.0, dtype="float64")
@@ -82,6 +87,42 @@ def test_a_scheme_that_cells_do_not_have_fails_before_the_first_step() -> None:
             progress=seen.append,
         )
     assert seen == []
+
+
+def test_as_tasks_of_a_campaign_they_are_done_or_fail_for_that_reason(tmp_path: Path) -> None:
+    """From packed labels through training and test, as a worker does them."""
+    spec = GeneralizationSpec.model_validate(
+        {
+            "campaign": "crystals",
+            "kind": "generalization",
+            "datasets": {"name": "salt", "generate": "ionic", "size": 16},
+            "architectures": {"name": "small", "channels": 4, "max_ell": 1, "hidden_ell": 0},
+            "schemes": ["celli", "efa"],
+            "training": {"steps": 2, "batch_size": 2, "validate_every": 2},
+        }
+    )
+    drawn = plan(spec)
+    known = {}
+    for task in drawn.tasks.values():
+        if task.kind == "label":
+            data = {**pack(labelled_salt()), "dropped": "[]"}
+        elif task.kind == "split":
+            sides = (("training", range(10)), ("validation", range(10, 12)), ("test", range(12, 16)))
+            data = {name: np.array(places) for name, places in sides}
+        else:
+            continue
+        known[task.key] = TaskResult(task.key, "done", data=data)
+    found = {}
+    for batch in drawn.batches:
+        if batch.tasks[0].kind == "train":
+            work = TrainingWork(batch, drawn.sources[batch.model], known, scratch=str(tmp_path))
+            found[batch.tasks[0].scheme.name] = work.do()
+    assert [one.status for one in found["celli"]] == ["done", "done"]
+    assert found["celli"][1].data["n_test"] == 4
+    assert np.isfinite(found["celli"][1].data["charges_mae"])
+    assert [one.status for one in found["efa"]] == ["failed", "failed"]
+    for one in found["efa"]:
+        assert "scheme efa: expected structures that do not repeat, found 12 of 12 with a cell" in one.reason
 
 
 def pair(distance: float, cell: np.ndarray, **labels: object) -> LabelledStructure:
