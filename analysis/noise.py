@@ -52,9 +52,7 @@ def _rows(name: str, spec: str | None, bonds: list[noise.Bond]) -> list[dict[str
         single = models.load(replace(card, dtype="float32"), checkpoint) if card.dtype == "float64" else None
     except models.ModelError:  # how a family says that it has one float type only
         single = None
-    return [
-        {"model": name, "n": len(bond.structure.units)} | noise.floor(potential, bond, single) for bond in bonds
-    ]
+    return [{"model": name, "n": len(bond.structure.units)} | noise.floor(potential, bond, single) for bond in bonds]
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The toy as an ensemble: members that differ in the strength of their cooperativity only, so that spreads are known."""
+"""The toy as an ensemble: members that differ in the strength of their cooperativity, so that spreads are known."""
 
 from __future__ import annotations
 

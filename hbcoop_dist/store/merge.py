@@ -41,8 +41,8 @@ def merge_stores(stores: Sequence[str | Path], output: str | Path) -> str:
     """Make one store of several.
 
     Of a cell that is in more than one, a done one is taken, of several done ones the first; these must come from the
-    same tasks. Journals are joined, so that a campaign goes on in the new store where any of them stopped. An archive has
-    none: what is done in it stays done, and what is asked for beyond that starts from nothing.
+    same tasks. Journals are joined, so that a campaign goes on in the new store where any of them stopped. An archive
+    has none: what is done in it stays done, and what is asked for beyond that starts from nothing.
 
     Parameters
     ----------
@@ -102,15 +102,15 @@ def _same_protocol(sources: Sequence[StorePaths], attributes: Sequence[Mapping[s
 
 
 def _histories(sources: Sequence[StorePaths], attributes: Sequence[Mapping[str, object]]) -> str:
-    events = [event for found in attributes for event in json.loads(str(found["history"]))]
+    # parts of one store share what was before they parted
+    texts = dict.fromkeys(json.dumps(event) for found in attributes for event in json.loads(str(found["history"])))
+    events = [json.loads(text) for text in texts]
     events.sort(key=lambda event: str(event["at"]))
     # the last spec is what a store is asked to hold, and that is the last campaign of any of them
     return history(events, f"merged from {', '.join(source.store.name for source in sources)}", events[-1]["spec"])
 
 
-def _spread(
-    one: Source, layout: Layout, name: str, dims: Sequence[str]
-) -> Iterator[tuple[int, NDArray[np.generic]]]:
+def _spread(one: Source, layout: Layout, name: str, dims: Sequence[str]) -> Iterator[tuple[int, NDArray[np.generic]]]:
     """Values of a variable model by model, on the axes of `layout`; models that have none are left out."""
     places = [[layout.labels(dim).index(label) for label in one.layout.labels(dim)] for dim in dims[1:]]
     for index, model in enumerate(one.layout.models):

@@ -159,6 +159,22 @@ def test_a_part_of_an_archive_finds_its_place(folder: Path, tmp_path: Path) -> N
     assert differences(folder / "whole.zarr", tmp_path / "m.zarr") == []
 
 
+def test_parts_of_one_store_become_that_store_again(folder: Path, tmp_path: Path) -> None:
+    packed = [
+        zipped(folder / "b.zarr", tmp_path / f"{model}.zarr.zip", "--where", f"model={model}")
+        for model in ("toy", "toy-additive")
+    ]
+    merge_stores(packed, tmp_path / "m.zarr")
+    assert differences(folder / "b.zarr", tmp_path / "m.zarr") == []
+    before, after = (
+        json.loads(hb.open_store(path).attrs["history"]) for path in (folder / "b.zarr", tmp_path / "m.zarr")
+    )
+    assert [event["event"] for event in after] == [
+        *(event["event"] for event in before),
+        "merged from toy.zarr.zip, toy-additive.zarr.zip",
+    ]
+
+
 def test_a_campaign_goes_on_from_archives_with_what_they_lack(folder: Path, tmp_path: Path) -> None:
     packed = [zipped(folder / f"{name}.zarr", tmp_path / f"{name}.zarr.zip") for name in "ab"]
     merge_stores(packed, tmp_path / "m.zarr")
