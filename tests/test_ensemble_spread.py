@@ -13,7 +13,7 @@ import zarr
 from toy_ensemble import SPREAD, ToyEnsemble
 
 import hbcoop_dist as hb
-from hbcoop_dist import work
+from hbcoop_dist import analysis, work
 from hbcoop_dist.campaign import CampaignSpec
 from hbcoop_dist.store import merge_stores, open_systems, prepare_store, verify
 from hbcoop_dist.store.create import consolidate
@@ -85,6 +85,20 @@ def test_a_model_that_is_no_ensemble_has_none_and_no_chunk(store: Path) -> None:
     for name in LATER:
         assert ds[name].isnull().all()
         assert not opened.chunk(opened.array(name), opened.layout.models.index("toy-additive")).exists()
+
+
+def test_tables_and_leaderboards_for_others_have_it(store: Path, tmp_path: Path) -> None:
+    ds = hb.open_store(store).load()
+    table = analysis.tidy(ds).query("model == 'toy' and length == 4")
+    expected = ds["hbond_cooperative_energy_spread"].sel(model="toy", length=4).values.ravel()
+    np.testing.assert_array_equal(table["cooperative_energy_spread"], expected)
+    models: Any = analysis.leaderboard(ds)["models"]
+    found = models["toy"]["cooperative_energy_spread"]["arc"]["none"]["own"]["cis-N, trans-C"]["4"]["middle"]
+    assert found == ds["cooperative_energy_spread"].sel(model="toy", length=4, position="middle").item()
+    assert "cooperative_energy_spread" not in models["toy-additive"]
+    older = hb.open_store(_older(store, tmp_path / "old.zarr")).load()
+    assert "cooperative_energy_spread" not in analysis.tidy(older)
+    assert "cooperative_energy_spread" not in analysis.leaderboard(older)["models"]["toy"]  # type: ignore[index]
 
 
 def test_an_older_store_is_whole_and_goes_on(store: Path, tmp_path: Path) -> None:

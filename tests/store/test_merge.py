@@ -198,6 +198,11 @@ def test_a_merged_archive_holds_what_a_merged_folder_does(folder: Path, tmp_path
     assert compared.exit_code == 0, compared.output
 
 
+def test_what_is_merged_in_place_goes_into_a_folder(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="expected a folder, found an archive, which is only read"):
+        merge_stores([folder / "a.zarr", folder / "b.zarr"], tmp_path / "m.zarr.zip")
+
+
 def test_what_is_no_archive_of_a_store_is_named(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "text.zip").write_text("nothing")
     with pytest.raises(StoreError, match=r"text.zip: expected a zipped hbcoop_dist store"):
