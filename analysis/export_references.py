@@ -1,8 +1,8 @@
 """Write MP2 energies of a store, by fragment and in their parts, and its geometries into hbcoop_dist/references.
 
-python analysis/export_references.py STORE GEOMETRY SET MACHINE
+python analysis/export_references.py STORE GEOMETRY NAME MACHINE
 
-GEOMETRY is the store's label (so3lr), SET the name that the geometries get in the package (nma-so3lr), MACHINE says
+GEOMETRY is the store's label (so3lr), NAME what the geometries are called in the package (nma-so3lr), MACHINE says
 what the numbers were computed on ("one NVIDIA H200"). Rows that are there already are replaced, all others stay.
 """
 
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from functools import partial
 from pathlib import Path
 
@@ -21,29 +20,22 @@ import hbcoop_dist as hb
 from hbcoop_dist.assemble import cell_status, complex_of
 from hbcoop_dist.campaign import Cell
 from hbcoop_dist.commands.report import specs_of
+from hbcoop_dist.commands.script import run_script
 from hbcoop_dist.engine.cooperativity import cooperativity
 from hbcoop_dist.plan import Plan
 from hbcoop_dist.references.bundled import PARTS
 from hbcoop_dist.results import FRAGMENTS, TaskResult
 from hbcoop_dist.run import task_results
-from hbcoop_dist.store import StoreError
 
 FOLDER = Path(__file__).resolve().parents[1] / "hbcoop_dist" / "references"
 LEVEL = ["basis", "frozen_core", "counterpoise"]
 CHAIN = ["pattern", "length", "capping", "geometry", "rotamer"]
 
 
-def main() -> None:
-    """Export what the command line names."""
-    if len(sys.argv) != 5:
-        sys.exit(__doc__)
-    store, geometry, named, machine = Path(sys.argv[1]), *sys.argv[2:]
-    if not re.fullmatch(r"[a-z0-9][a-z0-9.-]*", named):
-        sys.exit(f"SET: expected small letters, digits, dots and hyphens, found {named!r}")
-    try:
-        _export(store, geometry, named, machine)
-    except StoreError as error:
-        sys.exit(str(error))
+def main(store: str, geometry: str, name: str, machine: str) -> None:
+    if not re.fullmatch(r"[a-z0-9][a-z0-9.-]*", name):
+        raise ValueError(f"NAME: expected small letters, digits, dots and hyphens, found {name!r}")
+    _export(Path(store), geometry, name, machine)
 
 
 def _export(store: Path, geometry: str, named: str, machine: str) -> None:
@@ -58,7 +50,7 @@ def _export(store: Path, geometry: str, named: str, machine: str) -> None:
             runs.append(_run(plan, cell, named, machine, results))
             _write_geometry(plan, cell, named, results)
     if not runs:
-        sys.exit(f"{store}: expected done cells of rimp2:... at geometry {geometry}, found none; nothing was written")
+        raise ValueError(f"expected done cells of rimp2:... at geometry {geometry}, found none; nothing was written")
     _merge("fragments.csv", pd.DataFrame(fragments), [*CHAIN, "hbond", *LEVEL, "fragment"])
     _merge("runs.csv", pd.DataFrame(runs), [*CHAIN, *LEVEL])
     print(f"{len(runs)} chains and levels, {len(fragments)} fragment energies")
@@ -144,4 +136,4 @@ def _order(column: pd.Series) -> pd.Series:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main, __doc__)

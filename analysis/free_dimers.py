@@ -17,7 +17,7 @@ MODELS = ["so3lr", "gfn2-xtb", "gfn1-xtb", "ani-2x", "ani-1ccx", "ani-1x", "ambe
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Write starts of free dimers and the campaign that minimises them.")
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--seeds", type=int, default=5, help="starts of each conformer")
     parser.add_argument("--kick", type=float, default=0.1, help="standard deviation of every coordinate, A")

@@ -39,6 +39,13 @@ of forces good to 1e-6 eV/A at 0.005 A carry about this much noise."""
 PROVENANCE = ("parameter_hash", "versions", "device", "dtype", "host", "computed_at")
 """What of a task's provenance a store keeps, by the names of both."""
 
+SPREADS = {
+    "cooperative_energy_spread": "total",
+    "cooperative_energy_electronic_spread": "electronic",
+    "cooperative_energy_geometric_spread": "geometric",
+}
+"""Variables of the store, and of which part of a `Cooperativity` they are the spread."""
+
 _GRAVITY: tuple[Status, ...] = ("done", "unconverged", "broken-geometry", "quarantined", "failed")
 
 
@@ -152,10 +159,13 @@ def complex_of(plan: Plan, parts: Parts, results: Lookup, weights: Sequence[floa
     weights = tuple(own if weights is None else weights)
     members = np.concatenate([np.asarray(piece["members"]) for piece in pieces])
     atoms = [np.asarray(piece["atom_energies"]) for piece in pieces if "atom_energies" in piece]
+    # a journal of an earlier version has none
+    ensemble = [np.asarray(piece["member_energies"]) for piece in pieces if "member_energies" in piece]
     energies = FragmentEnergies(
         _fragments(members.shape, members.tobytes()),
         np.concatenate([weighted(piece, weights) for piece in pieces]),
         np.concatenate(atoms) if atoms else None,
+        member_energies=np.concatenate(ensemble) if len(ensemble) == len(pieces) else None,
     )
     return Complex(parts, structure, energies, minimised)
 
@@ -229,7 +239,12 @@ def _energy_arrays(found: list[Cooperativity]) -> dict[str, FloatArray]:
         "cooperative_energy_geometric": np.array([one.geometric for one in found]),
         "interaction_energy": np.array([one.interaction for one in found]),
         "interaction_energy_dimer": np.array([one.interaction_dimer for one in found]),
+        **(_spreads(found) if any(one.spread for one in found) else {}),
     }
+
+
+def _spreads(found: list[Cooperativity]) -> dict[str, FloatArray]:
+    return {name: np.array([one.spread.get(part, np.nan) for one in found]) for name, part in SPREADS.items()}
 
 
 def _geometry_arrays(geometry: HBondGeometry) -> dict[str, FloatArray]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from hbcoop_dist.assemble import PROVENANCE, gravest, weighted
+from hbcoop_dist.assemble import PROVENANCE, SPREADS, gravest, weighted
 from hbcoop_dist.engine.cooperativity import pair_cooperativity
 from hbcoop_dist.engine.energies import FragmentEnergies
 from hbcoop_dist.marked_tasks import SystemTasks
@@ -16,6 +16,7 @@ from hbcoop_dist.structures.marked import MarkedSystem
 from hbcoop_dist.tasks import ModelSource, Task
 
 Lookup = Callable[[str], TaskResult]
+_FINER = ("atom_energies", "member_energies")
 
 
 def system_values(source: ModelSource, tasks: SystemTasks, results: Lookup) -> tuple[Status, str, dict[str, object]]:
@@ -53,6 +54,7 @@ def system_values(source: ModelSource, tasks: SystemTasks, results: Lookup) -> t
         "cooperative_energy_geometric": found.geometric,
         "interaction_energy": found.interaction,
         "interaction_energy_dimer": found.interaction_dimer,
+        **{name: found.spread[part] for name, part in SPREADS.items() if part in found.spread},
         "energy": energies.energy(system.fragments["ABC"]),
         "distance": _distance(structure),
         "fragment_energy": found.points,
@@ -75,8 +77,8 @@ def _structure(system: MarkedSystem, tasks: SystemTasks, results: Lookup) -> Str
 
 def _energies(data: Mapping[str, object], weights: Sequence[float]) -> FragmentEnergies:
     fragments = tuple(tuple(np.flatnonzero(row).tolist()) for row in np.asarray(data["members"]))
-    atoms = data.get("atom_energies")
-    return FragmentEnergies(fragments, weighted(data, weights), None if atoms is None else np.asarray(atoms))
+    atoms, members = (None if (one := data.get(name)) is None else np.asarray(one) for name in _FINER)
+    return FragmentEnergies(fragments, weighted(data, weights), atoms, member_energies=members)
 
 
 def _distance(structure: Structure) -> float:

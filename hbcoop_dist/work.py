@@ -385,6 +385,8 @@ def _energies(bench: _Bench, tasks: Sequence[Task]) -> Iterable[TaskResult]:
             data["atom_energies"] = one.atom_energies
         if one.parts is not None:
             data["parts"] = one.parts
+        if one.member_energies is not None:
+            data["member_energies"] = one.member_energies
         finite = bool(np.isfinite(one.energies).all())
         yield TaskResult(task.key, "done" if finite else "failed", "" if finite else "an energy is not finite", data)
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +16,8 @@ import pytest
 
 import hbcoop_dist as hb
 from hbcoop_dist import analysis
+from hbcoop_dist.analysis.yardstick_page import yardstick_page
+from hbcoop_dist.commands.script import opened
 from hbcoop_dist.load_campaign import load_campaign
 from hbcoop_dist.report import build_report
 from hbcoop_dist.store import open_systems, verify
@@ -134,7 +138,7 @@ def test_every_script_runs_on_it_and_is_short(name: str, tmp_path: Path) -> None
     assert _python(path, OTHERS.get(name, STORE), folder=tmp_path)
 
 
-@pytest.mark.parametrize("name", [name for name in SCRIPTS if name != "tour.py"])
+@pytest.mark.parametrize("name", SCRIPTS)
 def test_every_script_says_what_is_wrong_with_a_store(name: str, tmp_path: Path) -> None:
     path = ROOT / "analysis" / name
     ended = subprocess.run(
@@ -148,6 +152,39 @@ def test_every_script_says_what_is_wrong_with_a_store(name: str, tmp_path: Path)
     assert "Traceback" not in ended.stderr
 
 
-def test_a_script_says_what_it_takes(tmp_path: Path) -> None:
-    words = _python(ROOT / "analysis" / "figure_3.py", "--help", folder=tmp_path)
-    assert "store/nma.zarr.zip when not given" in words
+@pytest.mark.parametrize("name", sorted(path.name for path in (ROOT / "analysis").glob("*.py")))
+def test_a_script_says_what_it_takes_and_does_nothing(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", [name, "--help"])
+    with pytest.raises(SystemExit, match="0"):
+        runpy.run_path(str(ROOT / "analysis" / name), run_name="__main__")
+    words = capsys.readouterr().out
+    assert words.startswith(f"usage: {name}")
+    assert ast.get_docstring(ast.parse((ROOT / "analysis" / name).read_text(encoding="utf-8"))).split(",")[0] in words
+    if name in SCRIPTS and name not in OTHERS:
+        assert "store/nma.zarr.zip when not given" in words
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_tour_in_a_notebook_takes_the_published_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its kernel's own arguments are none of the script's."""
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setitem(sys.modules, "ipykernel", sys)
+    monkeypatch.setattr(sys, "argv", ["ipykernel_launcher.py", "-f", "kernel.json"])
+    assert opened("", "store/nma.zarr.zip").sizes["length"] == 11
+
+
+def test_the_page_of_the_yardstick_is_what_its_command_writes() -> None:
+    assert (ROOT / "docs" / "yardstick.md").read_text(encoding="utf-8") == yardstick_page(hb.open_store(STORE))
+
+
+def test_ensembles_of_it_have_their_spread_and_nothing_else_has() -> None:
+    ds = analysis.done(hb.open_store(STORE))
+    assert analysis.with_spread(ds) == ["ani-1x", "ani-2x", "ani-1ccx"]
+    for prefix in ("", "hbond_"):
+        energies, spread = ds[f"{prefix}cooperative_energy"], ds[f"{prefix}cooperative_energy_spread"]
+        of_ensembles = {"model": ["ani-1x", "ani-2x", "ani-1ccx"]}
+        assert (energies.notnull() == spread.notnull()).sel(of_ensembles).all()
+        assert float(spread.sel(of_ensembles).max()) > 0.5

@@ -3,12 +3,13 @@
 Masking: `done`. What was asked for: `as_asked`. Quantities: `cooperative_energies`, `interaction_energies`,
 `hbond_distances`. By molecule (Eqs. 2 to 5): `by_molecule`. With the length: `growth`. How far a model sees:
 `units_seen`. Model by model: `scores`, `ranks` within `reference_width`, `beside_published`. In every methyl rotamer:
-`by_rotamer`. What becomes of dimers that nothing constrains: `free_dimers`, `dimer_outcomes`. What is missing and why:
-`not_done`. At the geometries of a reference: `same_geometry`, `same_geometry_tables`, `with_references`
-(`ComparisonError` where they cannot be). In a terminal: `tables`, `status_tables`, `render`, `systems_tables`. Figures:
-`cooperative_energy_against_length`, `cooperative_energy_of_twins`, `dimers`, `distance_against_length`,
-`free_dimer_outcomes`, `broken_geometries`, `molecule_map`, `parts`, `save_figure`, `model_style`. For others: `select`,
-`tidy`, `leaderboard`, `geometries` and their `structure_of`. Two stores: `compare`, `largest`.
+`by_rotamer`. Over the networks of an ensemble: `with_spread`, `spread_words`. What becomes of dimers that nothing
+constrains: `free_dimers`, `dimer_outcomes`. What is missing and why: `not_done`. At the geometries of a reference:
+`same_geometry`, `same_geometry_tables`, `with_references` (`ComparisonError` where they cannot be). In a terminal:
+`tables`, `status_tables`, `render`, `systems_tables`. Figures: `cooperative_energy_against_length`,
+`cooperative_energy_of_twins`, `dimers`, `distance_against_length`, `free_dimer_outcomes`, `broken_geometries`,
+`molecule_map`, `parts`, `save_figure`, `model_style`. For others: `select`, `tidy`, `leaderboard`, `geometries` and
+their `structure_of`. Two stores: `compare`, `largest`.
 
 Every function takes the dataset of `hbcoop_dist.open_store` or of plain ``xarray.open_zarr``, or a part of it
 selected with lists (``ds.sel(pattern=["arc"])``), so that the label dims stay.
@@ -40,6 +41,7 @@ from hbcoop_dist.analysis.ranks import ranks, reference_width
 from hbcoop_dist.analysis.reach import units_seen
 from hbcoop_dist.analysis.same_geometry import ComparisonError, same_geometry, same_geometry_tables, with_references
 from hbcoop_dist.analysis.scores import scores
+from hbcoop_dist.analysis.spread import spread_words, with_spread
 from hbcoop_dist.analysis.style import ModelStyle, model_style
 from hbcoop_dist.analysis.systems_table import systems_tables
 from hbcoop_dist.analysis.table import (
@@ -96,6 +98,7 @@ __all__ = [
     "save_figure",
     "scores",
     "select",
+    "spread_words",
     "status_tables",
     "structure_of",
     "syn_anti_difference",
@@ -104,4 +107,5 @@ __all__ = [
     "tidy",
     "units_seen",
     "with_references",
+    "with_spread",
 ]

@@ -23,12 +23,15 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from hbcoop_dist.analysis.mask import DONE, done, readable
+from hbcoop_dist.analysis.spread import with_spread
 from hbcoop_dist.analysis.style import GREY, PANEL_HEIGHT, PANEL_WIDTH, RC, REFERENCE, model_style
 from hbcoop_dist.references import reference_energies
 
 _ROW_DIMS = ("pattern", "capping", "geometry", "rotamer")
 _LABELS = {"cooperative_energy": "cooperative energy (kcal/mol)", "distance_on": "O..N distance (A)"}
 _FLAGS = ("status", "saddle", "near_ring")
+_ASIDE = 0.16
+"""Units between the bars of two ensembles, which would hide one another."""
 
 
 def cooperative_energy_against_length(
@@ -44,7 +47,9 @@ def cooperative_energy_against_length(
     """Cooperative energy against length; columns head, middle, tail, a row for each pattern, capping, rotamer.
 
     What is not done is a gap in its line, and a point without neighbours is still a point. Saddles, near-rings, and
-    what is not done but was asked for, are hollow. Axes are shared, so that panels compare at a glance.
+    what is not done but was asked for, are hollow. Bars are the standard deviation over the networks of an
+    ensemble, all at the geometry of their mean; those of several ensembles stand side by side, and what is no ensemble
+    has none. Axes are shared, so that panels compare at a glance.
 
     Parameters
     ----------
@@ -98,9 +103,10 @@ def _against_length(
     for dim, labels in (("pattern", pattern), ("capping", capping)):
         if labels is not None:
             found = found.sel({dim: [labels] if isinstance(labels, str) else list(labels)})
-    found = done(found[[name, *(flag for flag in _FLAGS if flag in found)]], statuses).compute()
+    found = done(found[[name, *(key for key in (*_FLAGS, f"{name}_spread") if key in found)]], statuses).compute()
     systems = [dict(zip(_ROW_DIMS, labels, strict=True)) for labels in product(*(found[d].values for d in _ROW_DIMS))]
-    models = [str(name) for name in found["model"].values]
+    models, ensembles = [str(name) for name in found["model"].values], with_spread(found, name)
+    aside = {model: _ASIDE * (at - (len(ensembles) - 1) / 2) for at, model in enumerate(ensembles)}
     shape = (len(systems), found.sizes["position"])
     with mpl.rc_context(RC):
         panels = _new_panels(shape, models) if axes is None else np.asarray(axes, dtype=object)
@@ -109,7 +115,7 @@ def _against_length(
         panels = panels.reshape(shape)
         for (row, system), (column, position) in product(enumerate(systems), enumerate(found["position"].values)):
             panel = panels[row, column]
-            _draw(panel, found.sel({**system, "position": position}), name)
+            _draw(panel, found.sel({**system, "position": position}), name, aside)
             if reference is not None and references is not None:
                 _draw_reference(panel, reference, references, {**system, "position": str(position)})
             if row == 0:
@@ -126,19 +132,29 @@ def _against_length(
         if axes is None:
             figure.supylabel(_LABELS[name], fontsize=RC["axes.labelsize"])
             drawn = [model for model in models if bool(found[name].sel(model=model).notnull().any())]
-            draw_legend(figure, drawn or models, hollow=_hollow_words(found, name), reference=reference)
+            hollow = _hollow_words(found, name)
+            draw_legend(figure, drawn or models, hollow=hollow, reference=reference, spread=bool(ensembles))
     return figure
 
 
-def draw_legend(figure: Figure, models: Iterable[str], *, hollow: str = "", reference: str | None = None) -> Legend:
-    """Legend of models on the right, outside the panels; `hollow` says what the hollow points are, if any."""
+def draw_legend(
+    figure: Figure, models: Iterable[str], *, hollow: str = "", reference: str | None = None, spread: bool = False
+) -> Legend:
+    """Legend of models on the right, outside the panels.
+
+    `hollow` says what the hollow points are, if any; `spread` is whether to say what bars are.
+    """
+    look: dict[str, Any]
     handles = [] if reference is None else [Line2D([], [], label=reference, **REFERENCE)]
     for name in models:
         style = model_style(name)
         handles.append(Line2D([], [], color=style.colour, marker=style.marker, label=name))
     if hollow:
-        look: dict[str, Any] = {"color": GREY, "marker": "o", "markerfacecolor": "white", "linestyle": "none"}
+        look = {"color": GREY, "marker": "o", "markerfacecolor": "white", "linestyle": "none"}
         handles.append(Line2D([], [], label=f"hollow:\n{hollow}", **look))
+    if spread:
+        look = {"color": GREY, "marker": "|", "markersize": 11.0, "linestyle": "none"}
+        handles.append(Line2D([], [], label="bars: spread\nover the ensemble", **look))
     return figure.legend(handles=handles, loc="outside right upper")
 
 
@@ -155,7 +171,7 @@ def _new_panels(shape: tuple[int, int], models: Sequence[str]) -> NDArray[Any]:
     rows, columns = shape
     # the legend's room comes on top, so that panels are the same size whatever the models are called
     legend = 0.5 + 0.065 * max([*map(len, models), 12])
-    size = (PANEL_WIDTH * columns + legend, max(PANEL_HEIGHT * rows + 0.35, 0.17 * (len(models) + 3)))
+    size = (PANEL_WIDTH * columns + legend, max(PANEL_HEIGHT * rows + 0.35, 0.17 * (len(models) + 5)))
     figure = Figure(figsize=size, layout="constrained")
     panels: NDArray[Any] = figure.subplots(*shape, sharex=True, sharey=True, squeeze=False)
     return panels
@@ -175,7 +191,7 @@ def _draw_reference(panel: Axes, reference: str, references: xr.Dataset, place: 
         panel.plot(here["length"], here, label=f"_reference {geometry}", zorder=4, **REFERENCE)
 
 
-def _draw(panel: Axes, values: xr.Dataset, name: str) -> None:
+def _draw(panel: Axes, values: xr.Dataset, name: str, aside: Mapping[str, float]) -> None:
     if name == "cooperative_energy":
         panel.axhline(0.0, color=GREY, linewidth=0.8, zorder=1)
     lengths, hollow = values["length"].values, _hollow(values)
@@ -186,6 +202,12 @@ def _draw(panel: Axes, values: xr.Dataset, name: str) -> None:
             continue
         drawn, style = True, model_style(str(model))
         panel.plot(lengths, energy, color=style.colour, marker=style.marker, label=str(model), zorder=2)
+        if model in aside:
+            bars: dict[str, Any] = {"ecolor": style.colour, "elinewidth": 0.9, "capsize": 1.8, "capthick": 0.9}
+            spread = values[f"{name}_spread"].sel(model=model).values
+            panel.errorbar(
+                lengths + aside[model], energy, spread, fmt="none", label=f"_spread {model}", zorder=1.5, **bars
+            )
         flagged = np.where(hollow.sel(model=model).values, energy, np.nan)
         if np.isfinite(flagged).any():
             # drawn over the filled marker of the line; the leading underscore keeps it out of legends

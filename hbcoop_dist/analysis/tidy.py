@@ -11,6 +11,7 @@ import xarray as xr
 from ase import Atoms
 
 from hbcoop_dist.analysis.mask import done, readable
+from hbcoop_dist.analysis.spread import with_spread
 from hbcoop_dist.results import CELL_DIMS, POSITIONS
 from hbcoop_dist.structures import Structure, position_of
 from hbcoop_dist.structures.structure import MOLECULE_NUMBERS
@@ -27,6 +28,8 @@ QUANTITIES = (
     "angle",
 )
 """Of every H-bond; in the table without the store's prefix ``hbond_``."""
+SPREAD = "cooperative_energy_spread"
+"""Over the networks of an ensemble; a store of an earlier version has none."""
 _CELL = ("status", "reason", "saddle", "near_ring", "energy", "max_force", "seconds", "unit_rotamers")
 _IDENTITY = ("checkpoint_sha256", "parameter_hash", "versions", "dtype")
 
@@ -62,12 +65,13 @@ def tidy(ds: xr.Dataset) -> pd.DataFrame:
     -------
     DataFrame
         The labels of the cell, ``hbond`` (from 1), ``positions`` (which of head, middle and tail it is, in one text),
-        `QUANTITIES` in the store's units, NaN where a cell is not done, and the cell's status and diagnostics.
+        `QUANTITIES` and `SPREAD` in the store's units, NaN where a cell is not done or there is none, and the cell's
+        status and diagnostics.
     """
     masked = done(ds)
-    names = [f"hbond_{name}" for name in QUANTITIES]
+    names = {f"hbond_{name}": name for name in (*QUANTITIES, SPREAD) if f"hbond_{name}" in masked}
     bonds = masked[[*names, "phi1", "phi2"]].to_dataframe().reset_index()
-    bonds = bonds[bonds["hbond"] < bonds["length"]].rename(columns={f"hbond_{name}": name for name in QUANTITIES})
+    bonds = bonds[bonds["hbond"] < bonds["length"]].rename(columns=names)
     cells = masked[[name for name in _CELL if name in masked]].to_dataframe().reset_index()
     table = bonds.merge(cells, on=list(CELL_DIMS), how="left")
     table.insert(
@@ -82,11 +86,12 @@ def leaderboard(ds: xr.Dataset) -> dict[str, object]:
     Returns
     -------
     dict
-        ``schema_version``, ``protocol``, ``units``, and by model its identity, its cells by status, and cooperative
-        energies by pattern, capping, geometry, rotamer, length and position.
+        ``schema_version``, ``protocol``, ``units``, and by model its identity, its cells by status, cooperative energies
+        by pattern, capping, geometry, rotamer, length and position, and their spread where it is an ensemble.
     """
     masked = done(ds)
-    energies = masked["cooperative_energy"].transpose("model", ..., "length", "position")
+    order = ("model", ..., "length", "position")
+    energies, ensembles = masked["cooperative_energy"].transpose(*order), with_spread(masked)
     models = {}
     for model in map(str, masked["model"].values):
         statuses = pd.Series(readable(ds)["status"].sel(model=model).values.ravel()).value_counts()
@@ -95,11 +100,12 @@ def leaderboard(ds: xr.Dataset) -> dict[str, object]:
             "identity": identity,
             "cells": {str(status): int(count) for status, count in statuses.items()},
             "cooperative_energy": _nested(energies.sel(model=model)),
+            **({SPREAD: _nested(masked[SPREAD].transpose(*order).sel(model=model))} if model in ensembles else {}),
         }
     return {
         "schema_version": ds.attrs.get("schema_version"),
         "protocol": json.loads(ds.attrs.get("protocol", "{}")),
-        "units": {"cooperative_energy": "kcal/mol"},
+        "units": {"cooperative_energy": "kcal/mol", SPREAD: "kcal/mol"},
         "models": models,
     }
 

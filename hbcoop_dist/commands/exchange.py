@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import numpy as np
@@ -19,7 +20,15 @@ from hbcoop_dist.commands import generalization as generalization_command
 from hbcoop_dist.commands.output_file import check_output, size_of
 from hbcoop_dist.generalization_run.schema import KIND
 from hbcoop_dist.results import CELL_DIMS
-from hbcoop_dist.store import has_systems, kind_of_store, merge_stores, open_store, open_systems, write_archive
+from hbcoop_dist.store import (
+    has_systems,
+    is_archive,
+    kind_of_store,
+    merge_stores,
+    open_store,
+    open_systems,
+    write_archive,
+)
 
 StoreArgument = Annotated[Path, typer.Argument(metavar="STORE", help="The campaign's Zarr store.")]
 WhereOption = Annotated[
@@ -91,12 +100,24 @@ def compare(
 
 def merge(
     stores: Annotated[list[Path], typer.Argument(metavar="STORE...", help="Two stores or more, of one protocol.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The store to make; must not exist.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The store to make, zipped or not; must not exist.")],
 ) -> None:
-    """Make one store of several: cells, marked systems and journals; what is done in two must agree."""
+    """Make one store of several: cells, marked systems and journals; what is done in two must agree.
+
+    Zipped stores have no journal: what is done in them stays done, what is asked for beyond that starts from nothing.
+    """
     if len(stores) < 2:
         raise typer.BadParameter(f"expected two stores or more, found {len(stores)}")
-    typer.echo(f"{output}: {merge_stores(stores, output)}")
+    if not is_archive(output):
+        typer.echo(f"{output}: {merge_stores(stores, output)}")
+        return
+    check_output(output)
+    if output.exists():
+        raise typer.BadParameter(f"--output: expected nothing there, found {output}")
+    with TemporaryDirectory(dir=output.parent, prefix=f"{output.name}.") as folder:
+        merged = Path(folder) / "merged.zarr"
+        said = merge_stores(stores, merged)
+        typer.echo(f"{output}: {said}, {_archive(open_store(merged), output, merged)}")
 
 
 def _split(text: str, option: str, form: str) -> tuple[str, str]:

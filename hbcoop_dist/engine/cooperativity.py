@@ -8,8 +8,8 @@ complex's geometry and vanishes for an additive model; the rest is geometric.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from ase import units
@@ -39,6 +39,9 @@ class Cooperativity:
         Energies of `hbcoop_dist.results.FRAGMENTS`, eV.
     atoms : (N,) array or None
         Eq. 1 atom by atom over the complex; sums to `total`.
+    spread : mapping of str to float
+        By the name of an energy above: the standard deviation of what the networks of an ensemble say of it, each at
+        these geometries, which are one for all. Empty where the model is no ensemble.
     """
 
     total: float
@@ -48,6 +51,7 @@ class Cooperativity:
     interaction_dimer: float
     points: FloatArray
     atoms: FloatArray | None
+    spread: Mapping[str, float] = field(default_factory=dict)
 
 
 def cooperativity(
@@ -86,17 +90,24 @@ def pair_cooperativity(
     pair_energies, pair_parts
         The same of A and B alone, of which AB, A and B count.
     """
-    here = {name: energies.energy(molecules) for name, molecules in parts.items()}
-    alone = {name: pair_energies.energy(pair_parts[name]) for name in ("AB", "A", "B")}
-    points = np.array(
-        [here[name] for name in ("ABC", "BC", "AC", "C")]
-        + [alone[name] for name in ("AB", "A", "B")]
-        + [here[name] for name in ("AB", "A", "B")]
+
+    def points(read: Callable[[FragmentEnergies, Molecules], float | FloatArray]) -> FloatArray:
+        there = ("AB", "A", "B")
+        found = [read(energies, parts[name]) for name in ("ABC", "BC", "AC", "C")]
+        found += [read(pair_energies, pair_parts[name]) for name in there]
+        return np.array(found + [read(energies, parts[name]) for name in there])
+
+    ensemble = energies.member_energies is not None and pair_energies.member_energies is not None
+    return from_points(
+        points(FragmentEnergies.energy),
+        _atomic(structure, energies, parts, pair_energies, pair_parts),
+        points(FragmentEnergies.of_members) if ensemble else None,
     )
-    return from_points(points, _atomic(structure, energies, parts, pair_energies, pair_parts))
 
 
-def from_points(points: FloatArray, atoms: FloatArray | None = None) -> Cooperativity:
+def from_points(
+    points: FloatArray, atoms: FloatArray | None = None, member_points: FloatArray | None = None
+) -> Cooperativity:
     """Eq. 1 from the energies of its fragments.
 
     Parameters
@@ -105,20 +116,29 @@ def from_points(points: FloatArray, atoms: FloatArray | None = None) -> Cooperat
         Energies of `hbcoop_dist.results.FRAGMENTS`, eV.
     atoms : (N,) array, optional
         What they come to atom by atom, kcal/mol.
+    member_points : (10, M) array, optional
+        The same energies as each network of an ensemble has them, eV.
     """
-    abc, bc, ac, c, pair, a, b, pair_there, a_there, b_there = (float(point) for point in points)
+    values = {name: float(value) for name, value in _energies(points).items()}
+    members = {} if member_points is None else _energies(member_points)
+    spread = {name: float(each.std(ddof=1)) for name, each in members.items()}
+    return Cooperativity(**values, points=points, atoms=atoms, spread=spread)
+
+
+def _energies(points: FloatArray) -> dict[str, FloatArray]:
+    """Energies of a `Cooperativity` by name, kcal/mol, from (10, ...) points."""
+    abc, bc, ac, c, pair, a, b, pair_there, a_there, b_there = points
     inside = abc - bc - ac + c
     rigid = pair_there - a_there - b_there
     isolated = pair - a - b
-    return Cooperativity(
-        total=(isolated - inside) * EV_TO_KCAL,
-        electronic=(rigid - inside) * EV_TO_KCAL,
-        geometric=(isolated - rigid) * EV_TO_KCAL,
-        interaction=inside * EV_TO_KCAL,
-        interaction_dimer=isolated * EV_TO_KCAL,
-        points=points,
-        atoms=atoms,
-    )
+    found = {
+        "total": isolated - inside,
+        "electronic": rigid - inside,
+        "geometric": isolated - rigid,
+        "interaction": inside,
+        "interaction_dimer": isolated,
+    }
+    return {name: value * EV_TO_KCAL for name, value in found.items()}
 
 
 def _atomic(

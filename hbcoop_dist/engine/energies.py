@@ -31,16 +31,27 @@ class FragmentEnergies:
         eV, atoms of the complex; zero where an atom is not in the fragment.
     parts : (m, p) array or None
         eV, what the energies are put together from, in the order of the card's `combination`.
+    member_energies : (m, M) array or None
+        eV, what each of the M networks of an ensemble says; None where the model is none.
     """
 
     fragments: tuple[Molecules, ...]
     energies: FloatArray
     atom_energies: FloatArray | None = None
     parts: FloatArray | None = None
+    member_energies: FloatArray | None = None
 
     def energy(self, molecules: Molecules) -> float:
         """Energy of one fragment, eV; no molecule at all has none."""
         return float(self.energies[self.fragments.index(molecules)]) if molecules else 0.0
+
+    def of_members(self, molecules: Molecules) -> FloatArray:
+        """What each network of an ensemble says of one fragment, (M,), eV."""
+        if self.member_energies is None:
+            raise ValueError("fragment energies: this model is no ensemble")
+        if not molecules:
+            return np.zeros(self.member_energies.shape[1])
+        return np.asarray(self.member_energies[self.fragments.index(molecules)])
 
     def of_atoms(self, molecules: Molecules) -> FloatArray:
         """Per-atom energies (N,) of one fragment, eV, on the atoms of the complex."""
@@ -72,7 +83,8 @@ def fragment_energies(
     Returns
     -------
     list of FragmentEnergies
-        With per-atom energies when the model's card promises them. Where it asks for counterpoise, every fragment has
+        With per-atom energies when the model's card promises them, and with those of its members where it is an
+        ensemble. Where it asks for counterpoise, every fragment has
         the basis functions of the whole complex.
     """
     asked_for = fragments or [None] * len(structures)
@@ -90,12 +102,16 @@ def fragment_energies(
         energies = np.empty(len(pieces))
         atoms = np.zeros((len(pieces), len(structure))) if with_atoms else None
         parts = np.empty((len(pieces), len(card.combination))) if card.combination else None
+        members = []
         for row, molecules in enumerate(pieces):
             evaluation = next(found)
+            members.append(evaluation.member_energies)
             energies[row] = evaluation.energy
             if parts is not None:
                 parts[row] = [evaluation.parts[name] for name in card.combination]
             if atoms is not None:
                 atoms[row, np.isin(structure.molecules, molecules)] = evaluation.atom_energies
-        out.append(FragmentEnergies(pieces, energies, atoms, parts))
+        known = [one for one in members if one is not None]
+        together = np.array(known) if len(known) == len(pieces) else None
+        out.append(FragmentEnergies(pieces, energies, atoms, parts, together))
     return out

@@ -1,20 +1,20 @@
 """How far a cooperative energy moves when nothing physical changes: what no difference between models may be read into.
 
-Turning a chain, sending its fragments in other batches or in float32 changes no physics, and members of an ensemble,
-trained alike, are as good as one another.  The first three are errors of arithmetic and what a model does not promise;
-the last is how little the training data decide.
+Turning a chain, sending its fragments in other batches or in float32 changes no physics: what moves then is errors of
+arithmetic, and what a model does not promise.  (How little the training data decide is `Cooperativity.spread`, over the
+networks of an ensemble, trained alike and as good as one another.)
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hbcoop_dist.engine.batch_size import BatchSize
-from hbcoop_dist.engine.cooperativity import cooperativity
+from hbcoop_dist.engine.cooperativity import Cooperativity, cooperativity
 from hbcoop_dist.engine.energies import FragmentEnergies, fragment_energies
 from hbcoop_dist.models.base import Potential
 from hbcoop_dist.structures import Structure
@@ -40,10 +40,6 @@ class Bond:
     structure: Structure
     hbond: int
     dimer: Structure
-
-    def rigid(self) -> Bond:
-        """The same with the dimer as it is in the complex, which leaves the electronic part of dV."""
-        return replace(self, dimer=self.structure.subset(fragments_of(self.structure, self.hbond)["AB"]))
 
     def pieces(self) -> tuple[tuple[Molecules, ...], tuple[Molecules, ...]]:
         """Fragments that Eq. 1 takes from the complex, and from the dimer."""
@@ -77,22 +73,23 @@ class Spread:
         """Largest distance of another value from the value."""
         return float(np.abs(self.others - self.value).max())
 
-    @property
-    def deviation(self) -> float:
-        """Standard deviation of the others around their own mean, of a sample of k."""
-        return float(self.others.std(ddof=1))
 
-
-def cooperative_energies(potential: Potential, bonds: Sequence[Bond], *, batch: BatchSize | None = None) -> FloatArray:
-    """Eq. 1 of every bond, (len(bonds),), kcal/mol, in as few calls as fit."""
+def cooperativities(
+    potential: Potential, bonds: Sequence[Bond], *, batch: BatchSize | None = None
+) -> list[Cooperativity]:
+    """Eq. 1 of every bond, in as few calls as fit."""
     structures = [structure for bond in bonds for structure in (bond.structure, bond.dimer)]
     wanted = [pieces for bond in bonds for pieces in bond.pieces()]
     found = iter(fragment_energies(potential, structures, wanted, batch=batch))
-    return np.array([_equation(bond, next(found), next(found)) for bond in bonds])
+    return [_equation(bond, next(found), next(found)) for bond in bonds]
 
 
-def _equation(bond: Bond, energies: FragmentEnergies, dimer_energies: FragmentEnergies) -> float:
-    return cooperativity(bond.structure, energies, bond.hbond, bond.dimer, dimer_energies).total
+def _equation(bond: Bond, energies: FragmentEnergies, dimer_energies: FragmentEnergies) -> Cooperativity:
+    return cooperativity(bond.structure, energies, bond.hbond, bond.dimer, dimer_energies)
+
+
+def _totals(potential: Potential, bonds: Sequence[Bond], batch: BatchSize | None = None) -> FloatArray:
+    return np.array([one.total for one in cooperativities(potential, bonds, batch=batch)])
 
 
 def under_rotation(potential: Potential, bond: Bond, *, turns: int = 8, seed: int = 0) -> Spread:
@@ -106,7 +103,7 @@ def under_rotation(potential: Potential, bond: Bond, *, turns: int = 8, seed: in
         Orientations beside the one given, uniform over all.
     seed : int
     """
-    values = cooperative_energies(potential, [bond, *_turned(bond, turns, seed)])
+    values = _totals(potential, [bond, *_turned(bond, turns, seed)])
     return Spread(float(values[0]), values[1:])
 
 
@@ -130,8 +127,7 @@ def under_batching(potential: Potential, bond: Bond, *, shuffles: int = 4, seed:
     seed : int
     """
     random = np.random.default_rng(seed)
-    (value,) = cooperative_energies(potential, [bond])
-    (alone,) = cooperative_energies(potential, [bond], batch=BatchSize(1))
+    (value,), (alone,) = (_totals(potential, [bond], batch) for batch in (None, BatchSize(1)))
     atoms = sum(len(bond.structure) for _ in bond.pieces()[0])
     mixed = [_shuffled(potential, bond, random, BatchSize(int(random.integers(1, atoms)))) for _ in range(shuffles)]
     return Spread(float(value), np.array([alone, *mixed]))
@@ -149,7 +145,7 @@ def _shuffled(potential: Potential, bond: Bond, random: np.random.Generator, bat
         FragmentEnergies(of, np.array([energies[place, molecules] for molecules in of]))
         for place, of in enumerate(pieces)
     )
-    return _equation(bond, here, alone)
+    return _equation(bond, here, alone).total
 
 
 def in_float_type(potential: Potential, other: Potential, bond: Bond, *, turns: int = 8, seed: int = 0) -> Spread:
@@ -166,18 +162,33 @@ def in_float_type(potential: Potential, other: Potential, bond: Bond, *, turns: 
         Orientations of the other, beside the one given.
     seed : int
     """
-    (value,) = cooperative_energies(potential, [bond])
-    return Spread(float(value), cooperative_energies(other, [bond, *_turned(bond, turns, seed)]))
+    (value,) = _totals(potential, [bond])
+    return Spread(float(value), _totals(other, [bond, *_turned(bond, turns, seed)]))
 
 
-def over_members(potential: Potential, bond: Bond) -> Spread | None:
-    """dV of a bond by each member of an ensemble; None where the model is none.
+def floor(potential: Potential, bond: Bond, single: Potential | None = None) -> dict[str, float]:
+    """How certain one cooperative energy is, kcal/mol.
 
-    Eq. 1 is linear: the members' mean is the model's own value, at geometries that are one for all and no member's own.
-    Where members disagree on the dimer, the geometric part shows it; `Bond.rigid` leaves that out.
+    Parameters
+    ----------
+    potential : Potential
+    bond : Bond
+    single : Potential, optional
+        The same model in float32.
+
+    Returns
+    -------
+    dict of str to float
+        ``dV``; ``rotation``, ``batch`` and ``float32``, the largest change under each; ``ensemble`` and
+        ``electronic``, the standard deviation of dV and of its electronic part over the networks of an ensemble. NaN
+        where there is no such thing.
     """
-    if not hasattr(potential, "members"):
-        return None
-    (value,) = cooperative_energies(potential, [bond])
-    members = [cooperative_energies(member, [bond])[0] for member in potential.members()]
-    return Spread(float(value), np.array(members))
+    (found,) = cooperativities(potential, [bond])
+    return {
+        "dV": found.total,
+        "rotation": under_rotation(potential, bond).largest,
+        "batch": under_batching(potential, bond).largest,
+        "float32": in_float_type(potential, single, bond).largest if single else float("nan"),
+        "ensemble": found.spread.get("total", float("nan")),
+        "electronic": found.spread.get("electronic", float("nan")),
+    }

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -122,26 +122,16 @@ class AniPotential:
         pulls: Sequence[FloatArray | None] = [None] * len(structures)
         if slopes is not None:
             pulls = np.split(-slopes * Hartree, ends)
+        each = np.split(members, ends, axis=1)
         return [
             Evaluation(
                 energy=float(bound.sum() + free.sum()) * Hartree,
                 forces=pull,
                 atom_energies=(bound + free) * Hartree if atom_energies else None,
+                member_energies=(one.sum(1) + free.sum()) * Hartree,
             )
-            for bound, free, pull in zip(np.split(network, ends), lone, pulls, strict=True)
+            for bound, free, pull, one in zip(np.split(network, ends), lone, pulls, each, strict=True)
         ]
-
-    def members(self) -> tuple[AniPotential, ...]:
-        """Each network of the ensemble alone; the mean of their energies is this potential's."""
-        return tuple(
-            replace(
-                self,
-                card=replace(self.card, name=f"{self.card.name} member {member}"),
-                parameter_hash=f"{self.parameter_hash}:{member}",
-                ensemble=self.ensemble.alone(member),
-            )
-            for member in range(self.ensemble.members)
-        )
 
     def _network(
         self, structures: Sequence[Structure], species: IntArray, forces: bool

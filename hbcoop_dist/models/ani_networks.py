@@ -71,18 +71,6 @@ class ElementNetwork:
             alpha=alpha,
         )
 
-    def alone(self, member: int) -> ElementNetwork:
-        """One member's network."""
-        width = len(self.first) // len(self.later[0])
-        own, one = slice(member * width, (member + 1) * width), slice(member, member + 1)
-        return ElementNetwork(
-            first=self.first[own],
-            first_bias=self.first_bias[own],
-            later=tuple(weight[one] for weight in self.later),
-            later_bias=tuple(bias[one] for bias in self.later_bias),
-            alpha=self.alpha,
-        )
-
     def energies(self, features: Tensor, first: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Each member's energies, and the values after each CELU, which `slopes` uses up.
 
@@ -143,10 +131,6 @@ class Ensemble:
     def members(self) -> int:
         """M, how many networks each element has."""
         return len(self.networks[0].later[0])
-
-    def alone(self, member: int) -> Ensemble:
-        """An ensemble of one member only."""
-        return Ensemble(self.constants, tuple(network.alone(member) for network in self.networks))
 
     def evaluate(
         self, features: dict[int, Tensor], blocks: dict[int, Blocks], slopes: bool

@@ -158,6 +158,8 @@ class Evaluation:
         Elementary charges.
     parts : mapping of str to float
         What the energy is put together from, eV, by the names of the card's `combination`.
+    member_energies : (M,) float64 array or None
+        Of a model that is the mean of M networks, two or more: what each of them says, eV; their mean is `energy`.
     """
 
     energy: float
@@ -165,14 +167,14 @@ class Evaluation:
     atom_energies: FloatArray | None = None
     charges: FloatArray | None = None
     parts: Mapping[str, float] = field(default_factory=dict)
+    member_energies: FloatArray | None = None
 
 
 class Potential(Protocol):
     """A loaded model. Batches in, one `Evaluation` per structure out, in order.
 
     An empty structure (no atoms) is never passed; the engine knows that it is zero. One that has a method
-    ``with_scratch(folder)`` is asked for a potential that may keep files there, which are never results. One that is
-    the mean of several networks may have a method ``members()``, which gives each as a potential of its own.
+    ``with_scratch(folder)`` is asked for a potential that may keep files there, which are never results.
     A batch gives what one structure at a time gives, to round-off.
     """
 

@@ -307,6 +307,20 @@ def _charges(name: str, potential: Potential) -> CheckResult:
     return _judged(name, worst, 1e-4, "e, total charge of neutral structures")
 
 
+def _members(name: str, potential: Potential) -> CheckResult:
+    results = potential.evaluate(list(probes().values()), forces=False)
+    each = [result.member_energies for result in results]
+    if all(one is None for one in each):
+        return CheckResult(name, 0.0, None, True, "no ensemble")
+    shapes = {None if one is None else one.shape for one in each}
+    if len(shapes) > 1 or not (shape := shapes.pop()) or len(shape) != 1 or shape[0] < 2:
+        return CheckResult(name, 1.0, 0.0, False, "expected the energies of two members or more, as many for all")
+    worst = max(
+        abs(float(one.mean()) - result.energy) for one, result in zip(each, results, strict=True) if one is not None
+    )
+    return _judged(name, worst, _limits(potential).energy, "eV, their mean against the energy")
+
+
 _CHECKS: dict[str, Callable[[str, Potential], CheckResult]] = {
     "finite": _finite,
     "forces are the gradient": _gradient,
@@ -322,4 +336,5 @@ _CHECKS: dict[str, Callable[[str, Potential], CheckResult]] = {
     "float type": _float_type,
     "atom energies": _atom_energies,
     "charges": _charges,
+    "members": _members,
 }

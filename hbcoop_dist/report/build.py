@@ -40,7 +40,7 @@ _ABOUT = (
 _FIGURES = "As in the paper, to be laid beside it; `hbcoop report STORE -o figures.pdf` writes them for print."
 _EXPLORE = (
     "Untick models, choose a quantity, a pattern, caps, geometries. Hollow points are saddles or near-rings; black is "
-    "`{}`, at the geometries it was computed at. Hover for values."
+    "`{}`, at the geometries it was computed at. {} Hover for values."
 )
 
 
@@ -102,7 +102,9 @@ def build_report(
         charts=tuple(_charts(ds, reference, references)),
         campaigns=campaigns_of(ds),
         citations=tuple(citations_of(ds)),
-        explore=Interactive(_EXPLORE.format(reference), partial(_explorer, ds, reference, references)),
+        explore=Interactive(
+            _EXPLORE.format(reference, analysis.spread_words(ds)), partial(_explorer, ds, reference, references)
+        ),
         molecules=partial(_viewer, ds),
     )
 
@@ -125,7 +127,7 @@ def _charts(ds: xr.Dataset, reference: str, references: xr.Dataset) -> Iterator[
         "cooperative-energy",
         "Cooperative energy against length",
         f"Head, middle and tail H-bond; hollow points are saddles or near-rings; black: `{reference}`. The paper's "
-        "figures 3 and 4, with caps and without.",
+        f"figures 3 and 4, with caps and without. {analysis.spread_words(own)}",
         partial(analysis.cooperative_energy_against_length, own, reference=reference, references=references),
     )
     yield Chart(

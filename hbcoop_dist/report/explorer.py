@@ -18,6 +18,7 @@ from bokeh.plotting import figure
 
 from hbcoop_dist.analysis.growth import growth
 from hbcoop_dist.analysis.mask import done
+from hbcoop_dist.analysis.spread import with_spread
 from hbcoop_dist.analysis.style import model_style
 
 QUANTITIES: Mapping[str, str] = {
@@ -50,7 +51,7 @@ _HOVER = [("model", "$name"), ("units", "@x"), ("value", "@y{0.00}"), ("", "@not
 _SWAP = """
 const key = [quantity.value, ...choices.map(c => c.value)].join("|");
 for (const [source, table] of sources) {
-  const found = table[key] ?? {y: [], line: [], note: [], fill: []};
+  const found = table[key] ?? {y: [], line: [], note: [], fill: [], low: [], high: []};
   source.data = {x: found.y.length ? table.x : [], ...found};
 }
 for (const panel of panels) panel.left[0].axis_label = labels[quantity.value];
@@ -59,8 +60,11 @@ _ALONG = """
 const key = [quantity.value, ...choices.map(c => c.value), length.value].join("|");
 for (const [source, table] of sources) {
   const y = table[key] ?? [], note = table.notes[key.split("|").slice(1).join("|")] ?? "";
-  const fill = note ? "white" : table.colour;
-  source.data = {x: y.map((_, i) => i + 1), y: y, line: y, note: y.map(_ => note), fill: y.map(_ => fill)};
+  const fill = note ? "white" : table.colour, spread = table.spread[key] ?? y.map(_ => NaN);
+  source.data = {
+    x: y.map((_, i) => i + 1), y: y, line: y, note: y.map(_ => note), fill: y.map(_ => fill),
+    low: y.map((value, i) => value - spread[i]), high: y.map((value, i) => value + spread[i]),
+  };
 }
 for (const panel of panels) panel.left[0].axis_label = labels[quantity.value];
 """
@@ -142,7 +146,7 @@ def _against_length(
         for model in models:
             source = _source(tables[model, position], start)
             sources.append((source, tables[model, position]))
-            lines[model] += _line(panel, source, model)
+            lines[model] += _line(panel, source, model, bars=model in with_spread(ds))
         source = _source(black[position], start)
         sources.append((source, black[position]))
         panel.scatter("x", "y", source=source, marker="dash", size=14, color="black", name=reference)
@@ -190,9 +194,10 @@ def _along_chain(
             "note": [note] * len(y),
             "fill": ["white" if note else colour] * len(y),
         }
-        source = ColumnDataSource(data)
-        sources.append((source, {**table, "colour": colour, "notes": notes}))
-        lines[model] += _line(panel, source, model)
+        spread = _chain_table(ds, model, [name for name in names if f"{name}_spread" in ds], "_spread")
+        source = ColumnDataSource(data | _ends(np.array(y), np.array(spread.get(start, np.full(len(y), np.nan)))))
+        sources.append((source, {**table, "colour": colour, "notes": notes, "spread": spread}))
+        lines[model] += _line(panel, source, model, bars=bool(spread))
     args = {
         "sources": sources,
         "quantity": quantity,
@@ -224,8 +229,13 @@ def _panel(title: str, words: str, like: Any, toolbar: Literal["right"] | None) 
     return panel
 
 
-def _line(panel: Any, source: ColumnDataSource, model: str) -> list[GlyphRenderer[Any]]:
+def _line(panel: Any, source: ColumnDataSource, model: str, *, bars: bool) -> list[GlyphRenderer[Any]]:
     style = model_style(model)
+    whiskers = []
+    if bars:
+        look: Any = {"source": source, "color": style.colour, "alpha": 0.6, "name": model}
+        whiskers = [panel.segment("x", "low", "x", "high", line_width=1.5, **look)]
+        whiskers += [panel.scatter("x", end, marker="dash", size=7, line_width=1.5, **look) for end in ("low", "high")]
     line = panel.line("x", "line", source=source, color=style.colour, line_width=2, name=model)
     points = panel.scatter(
         "x",
@@ -237,11 +247,11 @@ def _line(panel: Any, source: ColumnDataSource, model: str) -> list[GlyphRendere
         fill_color="fill",
         name=model,
     )
-    return [line, points]
+    return [*whiskers, line, points]
 
 
 def _source(table: Mapping[str, Any], key: str) -> ColumnDataSource:
-    found = table.get(key, {"y": [], "line": [], "note": [], "fill": []})
+    found = table.get(key, {"y": [], "line": [], "note": [], "fill": [], "low": [], "high": []})
     return ColumnDataSource({"x": table["x"] if found["y"] else [], **found})
 
 
@@ -250,6 +260,12 @@ def _tables(ds: xr.Dataset) -> dict[tuple[str, str], dict[str, Any]]:
     values = ds[[name for name in QUANTITIES if name in ds]].assign(increment=growth(ds)["increment"])
     values = values.transpose("model", "position", *_CHOICES, "length", ...)
     notes = _notes(ds).transpose("model", *_CHOICES, "length")
+    # a quantity without spreads has them missing
+    missing = values * np.nan
+    spreads = {
+        name: ds.get(f"{name}_spread", missing[name]).transpose(*missing[name].dims) for name in missing.data_vars
+    }
+    ensembles = with_spread(ds)
     tables: dict[tuple[str, str], dict[str, Any]] = {}
     for at_model, model in enumerate(map(str, ds["model"].values)):
         colour = model_style(model).colour
@@ -260,6 +276,7 @@ def _tables(ds: xr.Dataset) -> dict[tuple[str, str], dict[str, Any]]:
                 for place in np.ndindex(array.shape[:-1]):
                     if np.isfinite(array[place]).any():
                         note = [str(text) for text in notes.values[(at_model, *place)]]
+                        spread = spreads[name].values[(at_model, at_position, *place)]
                         rings = np.array(["near-ring" in text for text in note])
                         table[_key(ds, name, place)] = {
                             "y": _numbers(array[place]),
@@ -267,9 +284,15 @@ def _tables(ds: xr.Dataset) -> dict[tuple[str, str], dict[str, Any]]:
                             "line": _numbers(np.where(rings, np.nan, array[place])),
                             "note": note,
                             "fill": ["white" if text else colour for text in note],
+                            **(_ends(array[place], spread) if model in ensembles else {}),
                         }
             tables[model, position] = table
     return tables
+
+
+def _ends(values: np.ndarray[Any, Any], spread: np.ndarray[Any, Any]) -> dict[str, list[float]]:
+    """Where bars begin and end."""
+    return {"low": _numbers(values - spread), "high": _numbers(values + spread)}
 
 
 def _notes(ds: xr.Dataset) -> xr.DataArray:
@@ -316,10 +339,10 @@ def _geometry(known: xr.Dataset, labels: Mapping[str, str]) -> str:
     return str(known["geometry"].values[int(np.argmax(has))])
 
 
-def _chain_table(ds: xr.Dataset, model: str, names: Sequence[str]) -> dict[str, list[float]]:
+def _chain_table(ds: xr.Dataset, model: str, names: Sequence[str], suffix: str = "") -> dict[str, list[float]]:
     table: dict[str, list[float]] = {}
     for name in names:
-        array = ds[name].sel(model=model).transpose(*_CHOICES, "length", "hbond").values
+        array = ds[f"{name}{suffix}"].sel(model=model).transpose(*_CHOICES, "length", "hbond").values
         for place in np.ndindex(array.shape[:-2]):
             for at, length in enumerate(ds["length"].values.tolist()):
                 values = array[(*place, at)][: length - 1]

@@ -14,6 +14,7 @@ import xarray as xr
 from hbcoop_dist.analysis import not_done
 from hbcoop_dist.analysis.growth import CLOSE
 from hbcoop_dist.analysis.mask import readable
+from hbcoop_dist.analysis.spread import with_spread
 from hbcoop_dist.references import published_values
 
 FLAT = 0.1
@@ -42,6 +43,7 @@ def summary(ds: xr.Dataset, board: pd.DataFrame, reference: str, width: float) -
     pieces = (
         _cells(ds),
         _growth(board),
+        _ensembles(ds, board),
         _against_paper(board),
         _errors(board, reference, width),
         _geometry(board),
@@ -92,6 +94,31 @@ def _growth(board: pd.DataFrame) -> Iterator[str]:
         yield f"Weaker in longer chains: {_list(falls, _from_to)}."
     if len(none):
         yield f"No cooperativity to speak of (less than {FLAT:g} at n = 4): {_list(none, _middle)}."
+
+
+def _ensembles(ds: xr.Dataset, board: pd.DataFrame) -> Iterator[str]:
+    known = board[board["model"].isin(with_spread(ds))].dropna(subset=["middle, longest", "units"])
+    spreads = {
+        model: _spread(ds, model, int(units)) for model, units in zip(known["model"], known["units"], strict=True)
+    }
+    known = known[known["model"].map(spreads).notna()]
+    if known.empty:
+        return
+
+    def words(row: pd.Series) -> str:
+        value, spread = row["middle, longest"], spreads[row["model"]]
+        less = ", less than its networks disagree about" if abs(value) < spread else ""
+        return f"`{row['model']}` {value:.2f} ± {spread:.2f} at n = {row['units']:.0f}{less}"
+
+    yield (
+        "Middle H-bond of the longest open arc, with the standard deviation over the networks of an ensemble "
+        f"(kcal/mol): {'; '.join(words(row) for _, row in known.iterrows())}."
+    )
+
+
+def _spread(ds: xr.Dataset, model: str, length: int) -> float:
+    place = {"model": model, "pattern": "arc", "length": length, "capping": "none", "geometry": "own"}
+    return float(ds["cooperative_energy_spread"].sel(place).isel(rotamer=0).sel(position="middle"))
 
 
 def _against_paper(board: pd.DataFrame) -> Iterator[str]:

@@ -19,11 +19,20 @@ import numpy as np
 
 from hbcoop_dist.store.archive import is_archive
 from hbcoop_dist.store.errors import ProtocolMismatchError, StoreError, StoreSchemaError
-from hbcoop_dist.store.group import OpenGroup, build, check_schema, consolidate, is_ours, open_group, write_coordinate
+from hbcoop_dist.store.group import (
+    OpenGroup,
+    add_missing,
+    build,
+    check_schema,
+    consolidate,
+    is_ours,
+    open_group,
+    write_coordinate,
+)
 from hbcoop_dist.store.layout import Layout
 from hbcoop_dist.store.lock import StoreLock
 from hbcoop_dist.store.paths import SYSTEMS, StorePaths
-from hbcoop_dist.store.schema import CELL_VARIABLES, DIMER_VARIABLES, Variable
+from hbcoop_dist.store.schema import CELL_VARIABLES, DIMER_VARIABLES, VARIABLES, Variable
 
 _TITLE = "Hydrogen-bond cooperativity of force fields"
 _ABSENT = "nothing"
@@ -83,6 +92,9 @@ def prepare_store(
             return layout
         attributes_found = check_schema(paths.store)
         _check_protocol(paths.store, json.loads(str(attributes_found["protocol"])), asked)
+        old = open_group(paths.store, "r+")
+        if add_missing(old.group, VARIABLES.values(), old.layout):
+            consolidate(paths.store)
         return _grow(paths, layout, json.loads(str(attributes_found["history"])), spec)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol, cast
@@ -115,7 +115,20 @@ def create_array(group: zarr.Group, variable: Variable, layout: Axes) -> ZarrArr
         fill_value=variable.fill,
         dimension_names=variable.dims,
         attributes=variable.attributes(),  # type: ignore[arg-type]
+        # what a killed driver left behind that no reader has seen yet
+        overwrite=True,
     )
+
+
+def add_missing(group: zarr.Group, variables: Iterable[Variable], layout: Axes) -> bool:
+    """Add variables that a group of an earlier version lacks, every value missing; whether there were any.
+
+    The caller makes them visible by `consolidate`.
+    """
+    lacking = [variable for variable in variables if variable.name not in group]
+    for variable in lacking:
+        create_array(group, variable, layout)
+    return bool(lacking)
 
 
 def write_coordinate(open_group: OpenGroup, layout: Layout, dim: str) -> None:

@@ -18,13 +18,14 @@ from numpy.typing import NDArray
 from hbcoop_dist.store.archive import is_archive
 from hbcoop_dist.store.create import differences, history, swap
 from hbcoop_dist.store.errors import ProtocolMismatchError, StoreError, StoreSchemaError, writing
-from hbcoop_dist.store.group import OpenGroup, build, check_schema, open_group
+from hbcoop_dist.store.group import OpenGroup, build, open_group
 from hbcoop_dist.store.journal import Journal
 from hbcoop_dist.store.layout import Layout
 from hbcoop_dist.store.lock import StoreLock
 from hbcoop_dist.store.merge_systems import merge_systems
 from hbcoop_dist.store.paths import StorePaths
-from hbcoop_dist.store.schema import STATUS_NAMES, Kind, variables_of
+from hbcoop_dist.store.schema import STATUS_NAMES, VARIABLES, Kind, variables_of
+from hbcoop_dist.store.sources import Folder, Source, attributes_of, open_source, reading
 
 _PREFERENCE = ("done", "unconverged", "broken-geometry", "failed", "quarantined", "stale", "skipped", "pending")
 _KEYS: dict[Kind, str] = {"cell": "task_key", "dimer": "dimer_task_key"}
@@ -40,13 +41,15 @@ def merge_stores(stores: Sequence[str | Path], output: str | Path) -> str:
     """Make one store of several.
 
     Of a cell that is in more than one, a done one is taken, of several done ones the first; these must come from the
-    same tasks. Journals are joined, so that a campaign goes on in the new store where any of them stopped.
+    same tasks. Journals are joined, so that a campaign goes on in the new store where any of them stopped. An archive
+    has none: what is done in it stays done, and what is asked for beyond that starts from nothing.
 
     Parameters
     ----------
     stores : sequence of str or Path
+        Folders or archives.
     output : str or Path
-        Must not exist.
+        A folder; must not exist.
 
     Returns
     -------
@@ -56,7 +59,7 @@ def merge_stores(stores: Sequence[str | Path], output: str | Path) -> str:
     Raises
     ------
     StoreSchemaError
-        When one of them is no store of this schema version, or an archive.
+        When one of them is no store of this schema version.
     ProtocolMismatchError
         When their protocols differ; names the field.
     StoreLockedError
@@ -65,18 +68,17 @@ def merge_stores(stores: Sequence[str | Path], output: str | Path) -> str:
         When `output` exists, or cells, or marked systems, that are done in two stores come from different tasks.
     """
     sources, paths = [StorePaths.of(store) for store in stores], StorePaths.of(output)
-    for path in (*(source.store for source in sources), paths.store):
-        if is_archive(path):
-            # it has no journal, and without one a campaign could not go on in the new store
-            raise StoreSchemaError(f"{path}: expected a folder, found an archive, which is only read")
+    if is_archive(paths.store):
+        raise StoreSchemaError(f"{paths.store}: expected a folder, found an archive, which is only read")
     if paths.store.exists() or paths.journal.exists():
         raise StoreError(f"{paths.store}: expected nothing there, and no journal beside it, found one")
-    attributes = [check_schema(source.store) for source in sources]
+    attributes = [attributes_of(source.store) for source in sources]
     _same_protocol(sources, attributes)
     with contextlib.ExitStack() as stack:
-        for source in (*sources, paths):
-            stack.enter_context(StoreLock(source.store))
-        opened = [open_group(source.store, "r") for source in sources]
+        stack.enter_context(StoreLock(paths.store))
+        for source in sources:
+            stack.enter_context(reading(source.store))
+        opened = [open_source(source.store) for source in sources]
         layout = reduce(Layout.union, (one.layout for one in opened))
         origins = {kind: _origins(layout, opened, kind) for kind in STATUS_NAMES}
         with writing(paths.store):
@@ -85,7 +87,7 @@ def merge_stores(stores: Sequence[str | Path], output: str | Path) -> str:
             merge_systems([source.store for source in sources], paths.growing)
             _join_journals(sources, paths)
             swap(paths)
-    done = int((_statuses(open_group(paths.store, "r"), layout, "cell") == "done").sum())
+    done = int((_statuses(Folder(open_group(paths.store, "r")), layout, "cell") == "done").sum())
     return f"{len(layout.cells())} cells of {len(layout.models)} models, {done} done"
 
 
@@ -100,32 +102,30 @@ def _same_protocol(sources: Sequence[StorePaths], attributes: Sequence[Mapping[s
 
 
 def _histories(sources: Sequence[StorePaths], attributes: Sequence[Mapping[str, object]]) -> str:
-    events = [event for found in attributes for event in json.loads(str(found["history"]))]
+    # parts of one store share what was before they parted
+    texts = dict.fromkeys(json.dumps(event) for found in attributes for event in json.loads(str(found["history"])))
+    events = [json.loads(text) for text in texts]
     events.sort(key=lambda event: str(event["at"]))
     # the last spec is what a store is asked to hold, and that is the last campaign of any of them
     return history(events, f"merged from {', '.join(source.store.name for source in sources)}", events[-1]["spec"])
 
 
-def _spread(
-    one: OpenGroup, layout: Layout, name: str, dims: Sequence[str]
-) -> Iterator[tuple[int, NDArray[np.generic]]]:
+def _spread(one: Source, layout: Layout, name: str, dims: Sequence[str]) -> Iterator[tuple[int, NDArray[np.generic]]]:
     """Values of a variable model by model, on the axes of `layout`; models that have none are left out."""
     places = [[layout.labels(dim).index(label) for label in one.layout.labels(dim)] for dim in dims[1:]]
-    array = one.array(name)
-    fill = array.fill_value
     for index, model in enumerate(one.layout.models):
-        if not one.chunk(array, index).exists():
+        if (values := one.block(name, index)) is None:
             continue
-        block = np.full(layout.shape(dims[1:]), fill, dtype=array.dtype)
-        block[np.ix_(*places)] = array[index]
+        block = VARIABLES[name].missing(layout.shape(dims[1:]))
+        block[np.ix_(*places)] = values
         yield layout.place("model", model), block
 
 
-def _statuses(one: OpenGroup, layout: Layout, kind: Kind) -> NDArray[np.object_]:
+def _statuses(one: Source, layout: Layout, kind: Kind) -> NDArray[np.object_]:
     return _texts(one, layout, kind, STATUS_NAMES[kind][0], "pending")
 
 
-def _texts(one: OpenGroup, layout: Layout, kind: Kind, name: str, missing: str) -> NDArray[np.object_]:
+def _texts(one: Source, layout: Layout, kind: Kind, name: str, missing: str) -> NDArray[np.object_]:
     dims = next(variable.dims for variable in variables_of(kind) if variable.name == name)
     found = np.full(layout.shape(dims), missing, dtype=object)
     for place, block in _spread(one, layout, name, dims):
@@ -133,7 +133,7 @@ def _texts(one: OpenGroup, layout: Layout, kind: Kind, name: str, missing: str) 
     return found
 
 
-def _origins(layout: Layout, opened: Sequence[OpenGroup], kind: Kind) -> IntArray:
+def _origins(layout: Layout, opened: Sequence[Source], kind: Kind) -> IntArray:
     """Which store every cell is taken from.
 
     Raises
@@ -159,7 +159,7 @@ def _origins(layout: Layout, opened: Sequence[OpenGroup], kind: Kind) -> IntArra
     return cast(IntArray, np.where(ranks.min(axis=0) == _PREFERENCE.index("pending"), _NOWHERE, origin))
 
 
-def _fill(new: OpenGroup, opened: Sequence[OpenGroup], origins: _Origins) -> None:
+def _fill(new: OpenGroup, opened: Sequence[Source], origins: _Origins) -> None:
     for kind, origin in origins.items():
         for variable in variables_of(kind):
             blocks: dict[int, NDArray[np.generic]] = {}

@@ -14,7 +14,7 @@ from hbcoop_dist.store.errors import StoreError
 from hbcoop_dist.store.group import ZarrArray, consolidate
 from hbcoop_dist.store.paths import SYSTEMS
 from hbcoop_dist.store.schema import SYSTEM_CELL_VARIABLES, SYSTEM_VARIABLES
-from hbcoop_dist.store.systems import SystemAxes, axes_of, new_group
+from hbcoop_dist.store.systems import SystemAxes, axes_of, new_group, systems_group
 
 
 def merge_systems(stores: Sequence[Path], output: Path) -> None:
@@ -25,23 +25,23 @@ def merge_systems(stores: Sequence[Path], output: Path) -> None:
     StoreError
         When a name stands for different systems, or a model's value for one comes from different tasks.
     """
-    found = [(store, axes) for store in stores if (axes := axes_of(store / SYSTEMS)) is not None]
-    if not found:
+    groups = [(store, group) for store in stores if (group := systems_group(store)) is not None]
+    if not groups:
         return
+    found = [(store, group, axes_of(group)) for store, group in groups]
     axes = SystemAxes(
-        tuple(dict.fromkeys(model for _, one in found for model in one.models)),
-        tuple(dict.fromkeys(system for _, one in found for system in one.systems)),
-        max(one.atoms for _, one in found),
+        tuple(dict.fromkeys(model for *_, one in found for model in one.models)),
+        tuple(dict.fromkeys(system for *_, one in found for system in one.systems)),
+        max(one.atoms for *_, one in found),
     )
     new = new_group(output / SYSTEMS, axes)
-    for store, one in found:
-        _add(new, axes, store, one)
+    for store, group, one in found:
+        _add(new, axes, store, group, one)
     consolidate(output / SYSTEMS)
 
 
-def _add(new: zarr.Group, axes: SystemAxes, store: Path, one: SystemAxes) -> None:
+def _add(new: zarr.Group, axes: SystemAxes, store: Path, group: zarr.Group, one: SystemAxes) -> None:
     """Add what a store has and the group lacks; what is done in both must come from the same task."""
-    group = zarr.open_group(store / SYSTEMS, mode="r", zarr_format=3)
     systems = [axes.systems.index(name) for name in one.systems]
     models = [axes.models.index(name) for name in one.models]
     before, digests = _values(new, "digest"), _values(group, "digest")
@@ -59,6 +59,8 @@ def _add(new: zarr.Group, axes: SystemAxes, store: Path, one: SystemAxes) -> Non
         )
     take = (there != "done") & (mine != "pending")
     for variable in SYSTEM_VARIABLES:
+        if variable.name not in group:
+            continue
         target, source = cast(ZarrArray, new[variable.name]), np.asarray(cast(ZarrArray, group[variable.name])[...])
         block = np.asarray(target[...])
         rest = tuple(slice(n) for n in source.shape[variable.dims.index("system") + 1 :])

@@ -16,7 +16,7 @@ from hbcoop_dist.store.errors import StoreError, StoreSchemaError
 from hbcoop_dist.store.group import check_schema
 from hbcoop_dist.store.journal import Journal
 from hbcoop_dist.store.paths import StorePaths
-from hbcoop_dist.store.schema import STATUS_NAMES, VARIABLES, Kind
+from hbcoop_dist.store.schema import LATER, STATUS_NAMES, VARIABLES, Kind
 
 HBOND = "hbond"
 
@@ -113,6 +113,8 @@ def verify(path: str | Path) -> list[str]:
 
 def _schema_problems(found: xr.Dataset) -> Iterator[str]:
     for variable in VARIABLES.values():
+        if variable.name not in found and variable.name in LATER:
+            continue
         if variable.name not in found:
             yield f"{variable.name}: expected a variable, found none"
             continue

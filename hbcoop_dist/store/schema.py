@@ -117,10 +117,17 @@ def _variables(dims: tuple[str, ...], *rows: tuple[str, DType, str, str]) -> tup
     )
 
 
+_OVER = "over the networks of an ensemble, at one geometry"
+_SPREADS = (
+    ("cooperative_energy", "cooperative energy"),
+    ("cooperative_energy_electronic", "electronic part"),
+    ("cooperative_energy_geometric", "geometric part"),
+)
 _BOND_ROWS: tuple[tuple[str, DType, str, str], ...] = (
     ("cooperative_energy", "float64", _KCAL, "cooperative energy (Eq. 1), positive = stronger in the complex"),
     ("cooperative_energy_electronic", "float64", _KCAL, "electronic part, AB, A and B at the complex's geometry"),
     ("cooperative_energy_geometric", "float64", _KCAL, "geometric part, the rest of the cooperative energy"),
+    *((f"{name}_spread", "float64", _KCAL, f"standard deviation of the {words} {_OVER}") for name, words in _SPREADS),
     ("interaction_energy", "float64", _KCAL, "interaction energy of A and B inside the complex"),
     ("interaction_energy_dimer", "float64", _KCAL, "interaction energy of A and B in the isolated dimer"),
     ("distance_on", "float64", _ANGSTROM, "O..N distance"),
@@ -260,6 +267,9 @@ SYSTEM_VARIABLES: tuple[Variable, ...] = (
     ),
 )
 """The group ``systems``: any cluster in which a pair is marked."""
+
+LATER = tuple(f"{prefix}{name}_spread" for prefix in ("", "hbond_") for name, _ in _SPREADS)
+"""Variables that came after the first stores of this version, which may lack them: nothing of these was measured."""
 
 VARIABLES: dict[str, Variable] = {v.name: v for v in (*CELL_VARIABLES, *DIMER_VARIABLES, *STATIC_VARIABLES)}
 

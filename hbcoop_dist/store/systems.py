@@ -17,11 +17,12 @@ import numpy as np
 import xarray as xr
 import zarr
 from numpy.typing import NDArray
+from zarr.storage import ZipStore
 
 from hbcoop_dist.results import FRAGMENTS, Status
 from hbcoop_dist.store.archive import has_group, is_archive, open_archive
 from hbcoop_dist.store.errors import StoreError, writing
-from hbcoop_dist.store.group import ZarrArray, check_schema, consolidate, create_array
+from hbcoop_dist.store.group import ZarrArray, add_missing, check_schema, consolidate, create_array
 from hbcoop_dist.store.paths import SYSTEMS, StorePaths
 from hbcoop_dist.store.read import as_objects
 from hbcoop_dist.store.schema import SCHEMA, SCHEMA_VERSION, SYSTEM_CELL_VARIABLES, SYSTEM_VARIABLES
@@ -78,6 +79,9 @@ class SystemsWriter:
         _recover(self._path)
         self.axes = self._grown(tuple(models), systems)
         self._group = zarr.open_group(self._path, mode="r+", zarr_format=3)
+        if add_missing(self._group, SYSTEM_VARIABLES, self.axes):
+            consolidate(self._path)
+            consolidate(root)
         before = dict(zip(self.axes.systems, map(str, np.asarray(self._array("digest")[...])), strict=True))
         for system in systems:
             if before[system.name] not in ("", system.digest):
@@ -89,7 +93,8 @@ class SystemsWriter:
             self._describe(system)
 
     def _grown(self, models: tuple[str, ...], systems: Sequence[MarkedSystem]) -> SystemAxes:
-        old = axes_of(self._path)
+        group = systems_group(self._path.parent)
+        old = None if group is None else axes_of(group)
         asked = SystemAxes(models, tuple(one.name for one in systems), max(one.n_atoms for one in systems))
         if old is None:
             joined = asked
@@ -110,6 +115,8 @@ class SystemsWriter:
         if self._path.exists():
             old = zarr.open_group(self._path, mode="r", zarr_format=3)
             for variable in SYSTEM_VARIABLES:
+                if variable.name not in old:
+                    continue
                 values = np.asarray(cast(ZarrArray, old[variable.name])[...])
                 cast(ZarrArray, group[variable.name])[tuple(slice(n) for n in values.shape)] = values
         consolidate(growing)
@@ -202,11 +209,17 @@ def _block(missing: NDArray[Any], value: object) -> Any:
     return missing
 
 
-def axes_of(path: Path) -> SystemAxes | None:
-    """Axes of the group at `path`; None where there is none."""
-    if not path.exists():
+def systems_group(store: Path) -> zarr.Group | None:
+    """The group of marked systems of a store, a folder or an archive, to be read; None where it has none."""
+    if not has_systems(store):
         return None
-    group = zarr.open_group(path, mode="r", zarr_format=3)
+    if is_archive(store):
+        return zarr.open_group(ZipStore(store, mode="r"), path=SYSTEMS, mode="r", zarr_format=3)
+    return zarr.open_group(store / SYSTEMS, mode="r", zarr_format=3)
+
+
+def axes_of(group: zarr.Group) -> SystemAxes:
+    """Labels along the axes of a group of marked systems."""
     models, systems = (tuple(map(str, np.asarray(cast(ZarrArray, group[dim])[...]))) for dim in ("model", "system"))
     return SystemAxes(models, systems, int(cast(ZarrArray, group["atom"]).shape[0]))
 

@@ -6,6 +6,8 @@ donates to whom, and conformers, rotamers and caps are read off.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from itertools import pairwise
 
 import networkx as nx
@@ -126,8 +128,20 @@ def _match(numbers: IntArray, positions: FloatArray, component: list[int]) -> tu
         raise PerceptionError(
             f"atoms {component[0] + 1} to {component[-1] + 1}: expected the bonds of {kind}, found others"
         )
-    order = [matcher.mapping[name] for name in names]
+    order = _as_in_the_file([matcher.mapping[name] for name in names], names)
     return kind, _name_methyl_hydrogens(positions[order]) if kind == "nma" else positions[order]
+
+
+def _as_in_the_file(order: list[int], names: Sequence[str]) -> list[int]:
+    """H of one methyl or water in the order of the file: which is which, bonds do not say, and hashes must not."""
+    alike = [
+        [at for at, name in enumerate(names) if re.fullmatch(pattern, name)] for pattern in ("HA.", "HN.", "H[12]")
+    ]
+    out = list(order)
+    for places in alike:
+        for place, atom in zip(places, sorted(order[at] for at in places), strict=True):
+            out[place] = atom
+    return out
 
 
 def _name_methyl_hydrogens(x: FloatArray) -> FloatArray:

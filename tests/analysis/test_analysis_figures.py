@@ -131,6 +131,38 @@ def test_a_look_is_the_same_in_another_process_and_pyplot_is_not_touched() -> No
     assert found.stdout.strip() == str(analysis.model_style("my-model"))
 
 
+def test_bars_are_the_spread_of_those_that_have_one(ds: xr.Dataset) -> None:
+    """A bar from value - spread to value + spread at every result, none at what is not done or no ensemble."""
+    spread = xr.where(ds.model == "ani-2x", 0.1 + np.abs(ds.cooperative_energy) / 50, np.nan)
+    found = ds.assign(cooperative_energy_spread=spread.transpose(*ds.cooperative_energy.dims))
+    figure = analysis.cooperative_energy_against_length(found)
+    masked = analysis.done(found).squeeze()
+    for row, (pattern, capping) in zip(panels(figure), product(("arc", "linear"), ("none", "water")), strict=True):
+        for panel, position in zip(row, POSITIONS, strict=True):
+            here = masked.sel(pattern=pattern, capping=capping, position=position, model="ani-2x")
+            bars = {bar.get_label(): bar for bar in panel.containers}
+            assert set(bars) == ({"_spread ani-2x"} if here.cooperative_energy.notnull().any() else set())
+            for bar in bars.values():
+                ends = np.array([segment[:, 1] for segment in bar.lines[2][0].get_segments()])
+                energy, width = here.cooperative_energy.values, here.cooperative_energy_spread.values
+                np.testing.assert_allclose(ends, np.array([energy - width, energy + width]).T)
+    words = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert words[-1] == "bars: spread\nover the ensemble"
+    plain = analysis.cooperative_energy_against_length(ds)
+    assert not any("bars" in text.get_text() for text in plain.legends[0].get_texts())
+    assert not any(panel.containers for row in panels(plain) for panel in row)
+
+
+def test_words_name_the_ensembles(ds: xr.Dataset) -> None:
+    assert analysis.with_spread(ds) == []
+    assert analysis.spread_words(ds).startswith("No bars")
+    spread = xr.where(ds.model == "ani-2x", 0.1, np.nan) + 0 * ds.cooperative_energy
+    found = ds.assign(cooperative_energy_spread=spread.transpose(*ds.cooperative_energy.dims))
+    assert analysis.with_spread(found) == ["ani-2x"]
+    assert "(`ani-2x`), all at the geometry of their mean. The others are no" in analysis.spread_words(found)
+    assert "The others" not in analysis.spread_words(found.sel(model=["ani-2x"]))
+
+
 def test_a_figure_is_written_where_asked(ds: xr.Dataset, tmp_path: Path) -> None:
     figure = analysis.cooperative_energy_against_length(ds)
     path = analysis.save_figure(figure, tmp_path / "new" / "figure.png")

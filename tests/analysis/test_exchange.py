@@ -20,7 +20,7 @@ from hbcoop_dist.campaign import CampaignSpec
 from hbcoop_dist.cli import app
 from hbcoop_dist.commands.exchange import _differences
 from hbcoop_dist.models import load
-from hbcoop_dist.store import StoreError, write_archive
+from hbcoop_dist.store import write_archive
 
 SPEC = {"campaign": "x", "models": ["toy", "toy-additive"], "lengths": [2, 4], "capping": ["none", "water"]}
 
@@ -228,12 +228,3 @@ def test_nothing_done_is_said(store: Path, ds: xr.Dataset, tmp_path: Path) -> No
     for name in ("x.csv", "x.xyz"):
         done = hbcoop("export", undone, "-o", tmp_path / name)
         assert (done.exit_code, done.output.strip().endswith("; 0 done of 8 cells")) == (0, True)
-
-
-def test_archives_are_not_merged(store: Path, tmp_path: Path) -> None:
-    packed = tmp_path / "x.zarr.zip"
-    assert hbcoop("export", store, "-o", packed).exit_code == 0
-    for arguments in ((packed, store, "-o", tmp_path / "m.zarr"), (store, store, "-o", tmp_path / "m.zarr.zip")):
-        refused = hbcoop("merge", *arguments)
-        assert isinstance(refused.exception, StoreError)
-        assert "expected a folder, found an archive, which is only read" in str(refused.exception)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
+from toy_ensemble import SPREAD, ToyEnsemble
 from wrapped import Wrapped
 
 from hbcoop_dist.engine import cooperativity, fragment_energies
@@ -67,6 +68,16 @@ def test_total_is_electronic_plus_geometric(potential: Potential) -> None:
     assert found.total == pytest.approx(found.interaction_dimer - found.interaction, abs=1e-9)
     abc, bc, ac, c, ab, a, b, *_ = found.points
     assert found.total == pytest.approx(-(abc - bc - ac + c - ab + a + b) * 23.060548, rel=1e-6, abs=1e-9)
+
+
+@pytest.mark.parametrize("hbond", [1, 2, 3])
+def test_a_spread_is_that_of_what_members_say(hbond: int) -> None:
+    """Members differ in a factor of the electronic part alone; an ensemble says what their mean says."""
+    found, alone = eq1(ToyEnsemble(), LINEAR, hbond), eq1(registry.load("toy"), LINEAR, hbond)
+    assert found.total == alone.total
+    assert alone.spread == {}
+    for name, expected in (("electronic", found.electronic), ("total", found.electronic), ("geometric", 0.0)):
+        assert found.spread[name] == pytest.approx(SPREAD * expected, abs=1e-9), name
 
 
 def test_rotation_and_translation_change_nothing(potential: Potential) -> None:

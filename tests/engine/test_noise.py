@@ -10,16 +10,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from wrapped import Wrapped
 
-from hbcoop_dist.engine import cooperativity, fragment_energies, noise
+from hbcoop_dist.engine import FragmentEnergies, cooperativity, fragment_energies, noise
 from hbcoop_dist.engine.cooperativity import EV_TO_KCAL
 from hbcoop_dist.models import ani, available, card, load
 from hbcoop_dist.models.ani import AniPotential
 from hbcoop_dist.models.base import Evaluation, Potential
 from hbcoop_dist.references import bundled_geometry, read_reference_set
-from hbcoop_dist.structures import Structure, chain_system, monomer
+from hbcoop_dist.structures import Structure, chain_system
 
 POINTS = 7
 """Energies that Eq. 1 adds up: its noise is at most that many times one energy's."""
@@ -72,15 +73,6 @@ def test_the_value_is_equation_one(length: int, hbond: int) -> None:
     for spread in (noise.under_rotation(potential, bond), noise.under_batching(potential, bond)):
         assert spread.value == pytest.approx(expected, abs=1e-9)
         assert spread.others == pytest.approx(expected, abs=1e-9)
-
-
-@pytest.mark.parametrize("hbond", [1, 2, 3])
-def test_a_rigid_bond_has_the_electronic_part_only(hbond: int) -> None:
-    bond, potential = bond_of(4, hbond), loaded("toy")
-    both = fragment_energies(potential, [bond.structure, bond.dimer])
-    expected = cooperativity(bond.structure, both[0], hbond, bond.dimer, both[1]).electronic
-    (found,) = noise.cooperative_energies(potential, [bond.rigid()])
-    assert found == pytest.approx(expected, abs=1e-9)
 
 
 def test_a_turn_moves_complex_and_dimer_alike() -> None:
@@ -151,46 +143,49 @@ def test_the_same_float_type_adds_nothing_but_the_turn() -> None:
 
 
 def test_members_mean_the_model_and_differ(ensemble: AniPotential) -> None:
-    found = noise.over_members(ensemble, BOND)
-    assert found is not None
-    assert found.others.shape == (8,)
-    assert found.others.mean() == pytest.approx(found.value, abs=BATCH)
-    assert np.unique(found.others.round(4)).size == 8
-    assert found.deviation > 1000 * BATCH
+    """Eq. 1 is linear, so what the members say of a bond means what their mean says."""
+    (found,) = noise.cooperativities(ensemble, [BOND])
+    both = fragment_energies(ensemble, [BOND.structure, BOND.dimer])
+    alone = np.array([_of_member(both, member) for member in range(8)])
+    assert alone.mean() == pytest.approx(found.total, abs=BATCH)
+    assert np.unique(alone.round(4)).size == 8
+    assert found.spread["total"] == pytest.approx(alone.std(ddof=1), abs=BATCH)
+    assert found.spread["total"] > 1000 * BATCH
 
 
-def test_a_member_is_a_model_of_its_own(ensemble: AniPotential) -> None:
-    """Energies, atom energies and forces of the members mean those of the ensemble."""
-    structures = [monomer(), BOND.structure]
-    whole = ensemble.evaluate(structures, atom_energies=True)
-    alone = [member.evaluate(structures, atom_energies=True) for member in ensemble.members()]
-    for place, one in enumerate(whole):
-        mine = [found[place] for found in alone]
-        assert np.mean([each.energy for each in mine]) == pytest.approx(one.energy, rel=0, abs=1e-9)
-        for name, bound in (("atom_energies", 1e-9), ("forces", 1e-10)):
-            stacked = np.array([getattr(each, name) for each in mine])
-            np.testing.assert_allclose(stacked.mean(0), getattr(one, name), rtol=0, atol=bound)
-    assert len({member.parameter_hash for member in ensemble.members()} | {ensemble.parameter_hash}) == 9
+def _of_member(both: list[FragmentEnergies], member: int) -> float:
+    here, alone = (
+        FragmentEnergies(one.fragments, np.array([one.of_members(piece)[member] for piece in one.fragments]))
+        for one in both
+    )
+    return cooperativity(BOND.structure, here, 1, BOND.dimer, alone).total
 
 
 @pytest.mark.parametrize("name", ["amber14", "toy"])
-def test_what_is_no_ensemble_has_no_members(name: str) -> None:
-    assert noise.over_members(loaded(name), BOND) is None
+def test_what_is_no_ensemble_has_no_spread(name: str) -> None:
+    potential = loaded(name)
+    (found,) = noise.cooperativities(potential, [BOND])
+    assert found.spread == {}
+    (energies,) = fragment_energies(potential, [BOND.dimer])
+    with pytest.raises(ValueError, match="this model is no ensemble"):
+        energies.of_members((0,))
 
 
-def test_a_spread_is_measured_from_its_value_and_around_its_mean() -> None:
+def test_a_spread_is_measured_from_its_value() -> None:
     found = noise.Spread(1.0, np.array([2.0, 4.0]))
     assert found.largest == 3.0
-    assert found.deviation == pytest.approx(np.sqrt(2.0))
 
 
 def test_the_script_has_a_row_per_model_and_chain(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     script = str(Path(__file__).resolve().parents[2] / "analysis" / "noise.py")
-    monkeypatch.setattr(sys, "argv", ["noise", "toy", "amber14"])
+    monkeypatch.setattr(sys, "argv", ["noise", "toy", "amber14", "--output", str(tmp_path / "noise.csv")])
     runpy.run_path(script, run_name="__main__")
-    rows = [line.split() for line in capsys.readouterr().out.splitlines()[4:]]
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()[1:]]
+    written = pd.read_csv(tmp_path / "noise.csv")
+    assert written["model"].tolist() == ["toy", "toy", "amber14", "amber14"]
+    assert written["rotation"].max() < ROTATION
     assert [row[:2] for row in rows] == [["toy", "3"], ["toy", "4"], ["amber14", "3"], ["amber14", "4"]]
     assert max(float(row[3]) for row in rows) < ROTATION
     assert max(float(row[4]) for row in rows) < BATCH

@@ -274,6 +274,10 @@ def test_members_stay_apart_until_the_mean() -> None:
     features = descriptor((species, torch.tensor(structure.positions[None])))
     expected = torch.stack([member._atomic_energies(features)[0] for member in ensemble]).detach().numpy()
     np.testing.assert_allclose(members, expected, rtol=0, atol=1e-11)
+    (found,) = potential.evaluate([structure], forces=False)
+    lone = potential.self_energies[potential.species_of[structure.numbers]].sum()
+    # some 1e4 eV of self-energies, so that round-off is larger than above
+    np.testing.assert_allclose(found.member_energies, (expected.sum(1) + lone) * Hartree, rtol=0, atol=1e-8)
 
 
 def test_no_tensor_is_made_on_the_default_device() -> None:

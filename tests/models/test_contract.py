@@ -135,6 +135,8 @@ class Flawed:
                 return replace(result, forces=result.forces + 1e-4)
             case "atom energies" if result.atom_energies is not None:
                 return replace(result, atom_energies=result.atom_energies + 1e-6)
+            case "members":
+                return replace(result, member_energies=energy + np.array([-1e-3, 2e-3]))
         return replace(result, energy=energy)
 
 
@@ -159,6 +161,7 @@ def _apart(structure: Structure, *elements: int) -> float:
         "rotation",
         "translation",
         "atom energies",
+        "members",
     ],
 )
 def test_contract_finds_the_flaw(flaw: str) -> None:

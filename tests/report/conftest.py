@@ -1,4 +1,4 @@
-"""A small store of two test potentials, and its report."""
+"""A small store of two test potentials, one of them an ensemble, and its report."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ from pathlib import Path
 
 import pytest
 import xarray as xr
+from toy_ensemble import ToyEnsemble
 
 import hbcoop_dist as hb
+from hbcoop_dist import work
 from hbcoop_dist.campaign import CampaignSpec
+from hbcoop_dist.models import load
 from hbcoop_dist.report import Report, build_report, write_report
 
 SPEC = {
@@ -24,7 +27,9 @@ SPEC = {
 @pytest.fixture(scope="session")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("report") / "small.zarr"
-    hb.run(hb.plan(CampaignSpec.model_validate(SPEC)), path, serial=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(work, "load_once", lambda card, *_: ToyEnsemble() if card.name == "toy" else load(card))
+        hb.run(hb.plan(CampaignSpec.model_validate(SPEC)), path, serial=True)
     return path
 
 

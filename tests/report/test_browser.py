@@ -108,6 +108,20 @@ def test_a_chosen_quantity_changes_the_numbers(browser: Any) -> None:
     _until(lambda: browser.execute_script(script) == before)
 
 
+def test_bars_are_there_for_energies_of_an_ensemble_alone(browser: Any) -> None:
+    script = """
+    const glyphs = Bokeh.documents.flatMap(one => one.roots()).flatMap(root => [...root.references()])
+      .filter(one => one.type === "GlyphRenderer" && one.glyph.type === "Segment");
+    return glyphs.filter(one => Array.from(one.data_source.data.high).some(Number.isFinite)).map(one => one.name);
+    """
+    select = next(one for one in _all(browser, "select") if "that a unit adds" in one.text)
+    assert browser.execute_script(script) == ["toy"] * 4, "head, middle, tail, and along a chain"
+    _choose(select, "O..N distance, A")
+    _until(lambda: browser.execute_script(script) == ["toy"])
+    _choose(select, "cooperative energy, kcal/mol")
+    _until(lambda: browser.execute_script(script) == ["toy"] * 4)
+
+
 def test_the_leaderboard_sorts_by_a_heading(browser: Any) -> None:
     def models() -> list[str]:
         rows = sorted(_all(browser, ".slick-row"), key=lambda row: row.location["y"])

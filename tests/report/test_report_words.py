@@ -8,12 +8,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
-from bokeh.models import GlyphRenderer, Line
+from bokeh.models import GlyphRenderer, Line, Segment
 
 from hbcoop_dist.references import read_references, reference_energies
 from hbcoop_dist.report import Report, ReportError, build_report
 from hbcoop_dist.report.leaderboard import REFERENCE
 from hbcoop_dist.report.summary import headline, summary
+
+PLACE = {"model": "toy", "pattern": "arc", "capping": "none", "geometry": "own"}
 
 
 def _middle(ds: xr.Dataset, model: str, length: int) -> float:
@@ -49,6 +51,38 @@ def test_growing_flat_and_falling_are_called_so(ds: xr.Dataset) -> None:
     assert "`toy` 1.00 to 1.05" in _sentence(changed(0.05), "Flat beyond")
     assert "`toy` 1.00 to 0.50" in _sentence(changed(-0.5), "Weaker in longer chains")
     assert "0 of 2 models" in changed(0.05).subtitle
+
+
+def test_the_spread_of_an_ensemble_is_told_and_drawn(made: Report, ds: xr.Dataset) -> None:
+    spread = ds["cooperative_energy_spread"].sel(PLACE).squeeze().sel(position="middle", length=6).item()
+    said = _sentence(made, "Middle H-bond of the longest open arc")
+    assert said.endswith(f": `toy` {_middle(ds, 'toy', 6):.2f} ± {spread:.2f} at n = 6.")
+    wide = ds.assign(cooperative_energy_spread=ds["cooperative_energy_spread"] * 100)
+    assert _sentence(build_report(wide), "Middle H-bond").endswith("at n = 6, less than its networks disagree about.")
+    captions = [made.charts[0].words, made.explore.words if made.explore else ""]
+    assert all("Bars: standard deviation of one over the networks of an ensemble (`toy`)" in one for one in captions)
+    assert all("The others are no ensembles and have none." in one for one in captions)
+    none = build_report(ds.sel(model=["toy-additive"]))
+    assert "No bars" in none.charts[0].words
+    assert not any(sentence.startswith("Middle H-bond") for sentence in none.summary)
+
+
+def test_bars_of_the_explorer_end_a_spread_from_the_value(made: Report, ds: xr.Dataset) -> None:
+    assert made.explore is not None
+    bars = [one for one in made.explore.draw().select({"type": GlyphRenderer}) if isinstance(one.glyph, Segment)]
+    assert {one.name for one in bars} == {"toy"}
+    assert len(bars) == 4, "three positions, and along a chain"
+    here = ds.sel(PLACE).squeeze()
+    longest = here.sel(length=6)
+    wanted = [
+        *((one["cooperative_energy"], one["cooperative_energy_spread"]) for _, one in here.groupby("position")),
+        (longest["hbond_cooperative_energy"], longest["hbond_cooperative_energy_spread"]),
+    ]
+    sources = [one.data_source.data for one in bars]
+    for energy, spread in wanted:
+        (data,) = [one for one in sources if np.allclose(one["y"], energy.values.ravel(), atol=1e-4)]
+        np.testing.assert_allclose(np.array(data["high"]) - data["y"], spread.values.ravel(), atol=1e-4)
+        np.testing.assert_allclose(np.array(data["y"]) - data["low"], spread.values.ravel(), atol=1e-4)
 
 
 def test_what_stops_growing_does_not_keep_growing(ds: xr.Dataset) -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
-from hbcoop_dist.references import ReferenceSetError, read_reference_set
+from hbcoop_dist.references import ReferenceSetError, bundled_geometry, read_reference_set
 from hbcoop_dist.structures import Rotamer, chain_system, monomer
 from hbcoop_dist.structures.build import build
 from hbcoop_dist.structures.fragments import distinct_fragments, fragments_of
@@ -46,6 +50,36 @@ def test_a_shuffled_chain_is_recognised(pattern, capping) -> None:
     assert read == system
     units = 36
     assert found.positions[:units] == pytest.approx(structure.positions[:units])
+
+
+def test_hydrogens_that_bonds_do_not_tell_apart_stay_as_in_the_file() -> None:
+    chain = build(chain_system("arc", 2, "water"))
+    order = np.arange(len(chain))
+    for water in (2, 3, 4, 5):
+        _, first, second = chain.atoms_of(water)
+        order[[first, second]] = second, first
+    for numbers, positions in (
+        (chain.numbers, chain.positions),
+        (chain.numbers[order], chain.positions[order]),
+    ):
+        np.testing.assert_array_equal(perceive(numbers, positions)[0].positions, positions)
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_a_task_of_a_given_geometry_has_one_key_in_every_process(seed: int) -> None:
+    """Python salts the hashes of text anew in every process, and the water's H must not go by them."""
+    code = (
+        "from hbcoop_dist.references import bundled_geometry, read_reference_set;"
+        "from hbcoop_dist.structures import chain_system;"
+        "known = read_reference_set(bundled_geometry('nma-so3lr'));"
+        "print(known.structure(chain_system('arc', 2, 'water')).positions.tobytes().hex())"
+    )
+    environment = {**os.environ, "PYTHONHASHSEED": str(seed)}
+    found = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    folder = bundled_geometry("nma-so3lr")
+    assert folder is not None
+    expected = read_reference_set(folder).structure(chain_system("arc", 2, "water"))
+    assert found.stdout.strip() == expected.positions.tobytes().hex()
 
 
 def test_what_is_no_chain_is_refused_by_what_it_is() -> None:
