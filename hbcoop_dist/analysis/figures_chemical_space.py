@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from hbcoop_dist.analysis.style import PANEL_HEIGHT, PANEL_WIDTH
 
@@ -30,16 +32,20 @@ def chemical_space(ds: xr.Dataset, dataset: str | None = None) -> Figure:
         draw_map(chosen.sel(split=split), one)
         one.set_title(split)
     if splits:
-        figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, markerscale=2)
+        handles = [
+            Line2D([], [], color=colour, marker="o", linestyle="none", label=name) for name, colour in PARTS.values()
+        ]
+        figure.legend(handles=handles, loc="outside lower center", ncols=3)
     figure.suptitle(f"{chosen['dataset'].item()}: UMAP of SOAP")
     return figure
 
 
 def draw_map(one: xr.Dataset, axes: Axes) -> None:
     """Structures of one set and split; dims (structure,)."""
-    for number, (name, colour) in PARTS.items():
-        mine = one["part"].values == number
-        axes.scatter(one["umap_1"].values[mine], one["umap_2"].values[mine], s=5, color=colour, label=name, alpha=0.8)
+    mine = one.isel(structure=np.flatnonzero(one["part"].values >= 0))
+    # in the order of the set: part after part, the last would hide the others
+    colours = [PARTS[int(number)][1] for number in mine["part"].values]
+    axes.scatter(mine["umap_1"].values, mine["umap_2"].values, s=5, color=colours, alpha=0.8)
     axes.set_xticks([])
     axes.set_yticks([])
     axes.grid(False)

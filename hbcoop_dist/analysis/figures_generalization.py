@@ -7,16 +7,10 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from hbcoop_dist.analysis.generalization import errors
+from hbcoop_dist.analysis.generalization import TITLES, axis_label, errors, one_network
 from hbcoop_dist.analysis.style import GREY, PANEL_HEIGHT, PANEL_WIDTH, scheme_colour
 
 _PANELS = ("energy_rmse", "forces_rmse", "interaction_near_rmse", "interaction_beyond_rmse")
-_TITLES = {
-    "energy_rmse": "energy",
-    "forces_rmse": "forces",
-    "interaction_near_rmse": "interaction, within the cutoff",
-    "interaction_beyond_rmse": "interaction, beyond the cutoff",
-}
 
 
 def errors_by_split(ds: xr.Dataset, dataset: str | None = None, architecture: str | None = None) -> Figure:
@@ -29,21 +23,17 @@ def errors_by_split(ds: xr.Dataset, dataset: str | None = None, architecture: st
     dataset, architecture : str, optional
         The first of the store when not given.
     """
-    place = {
-        "dataset": dataset if dataset is not None else ds["dataset"].values[0],
-        "architecture": architecture if architecture is not None else ds["architecture"].values[0],
-    }
-    here = errors(ds).sel(place)
+    here = one_network(errors(ds), dataset, architecture)
     names = [name for name in _PANELS if bool(here[name].notnull().any())] or list(_PANELS[:1])
     figure = Figure(figsize=(1.35 * PANEL_WIDTH * len(names), 1.25 * PANEL_HEIGHT), layout="constrained")
     axes = figure.subplots(1, len(names), squeeze=False)[0]
     for one, name in zip(axes, names, strict=True):
         draw_errors(here[name], one)
-        one.set_title(_TITLES[name])
-        one.set_ylabel(f"RMSE, {ds[name].attrs['units']}" + (" per atom" if name == "energy_rmse" else ""))
+        one.set_title(TITLES[name])
+        one.set_ylabel(axis_label(ds, name))
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 6))
-    figure.suptitle(f"{place['dataset']}, {place['architecture']}")
+    figure.suptitle(f"{here['dataset'].item()}, {here['architecture'].item()}")
     return figure
 
 

@@ -5,17 +5,36 @@ from __future__ import annotations
 import pandas as pd
 import xarray as xr
 
-ERRORS = (
-    "energy_rmse",
-    "forces_rmse",
-    "interaction_near_rmse",
-    "interaction_beyond_rmse",
-    "charges_mae",
-    "charges_correlation",
-    "dipole_rmse",
-)
+TITLES = {
+    "energy_rmse": "energy",
+    "forces_rmse": "forces",
+    "interaction_near_rmse": "interaction within the cutoff",
+    "interaction_beyond_rmse": "interaction beyond the cutoff",
+    "charges_mae": "charges",
+    "charges_correlation": "correlation of charges",
+    "dipole_rmse": "dipole",
+}
+"""What errors are called above a figure."""
+ERRORS = tuple(TITLES)
 """Errors that tables show, where a store has them."""
 RANDOM = "random"
+
+
+def axis_label(ds: xr.Dataset, error: str) -> str:
+    """What is drawn along an axis, with its unit."""
+    statistic = error.rpartition("_")[2]
+    name = statistic.upper() if statistic in ("rmse", "mae") else statistic
+    unit = str(ds[error].attrs["units"]).replace("angstrom", "A")
+    per_atom = " per atom" if error.startswith("energy") else ""
+    return name if unit == "1" else f"{name}, {unit}{per_atom}"
+
+
+def one_network(ds: xr.Dataset, dataset: str | None, architecture: str | None) -> xr.Dataset:
+    """One set and one architecture; the first of the store where none is named."""
+    return ds.sel(
+        dataset=ds["dataset"].values[0] if dataset is None else dataset,
+        architecture=ds["architecture"].values[0] if architecture is None else architecture,
+    )
 
 
 def errors(ds: xr.Dataset) -> xr.Dataset:

@@ -12,6 +12,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from hbcoop_dist.analysis.errors_table import errors_in_terminal
 from hbcoop_dist.analysis.generalization import errors_table
 from hbcoop_dist.commands.progress_lines import progress_lines
 from hbcoop_dist.generalization_run.schema import KIND
@@ -19,22 +20,6 @@ from hbcoop_dist.generalization_run.spec import GeneralizationSpec
 from hbcoop_dist.store import StoreError, is_archive, open_store, write_archive
 
 _GOOD = ("done", "skipped")
-_SHORT = {
-    "dataset": "set",
-    "architecture": "network",
-    "energy_rmse": "E",
-    "forces_rmse": "F",
-    "interaction_near_rmse": "near",
-    "interaction_beyond_rmse": "beyond",
-    "charges_mae": "q",
-    "charges_correlation": "r(q)",
-    "dipole_rmse": "dipole",
-}
-_LEGEND = (
-    "RMSE on the test set, mean over seeds: E per atom (meV), F of force components (meV/A), near and beyond of\n"
-    "interaction energies within the cutoff and beyond it (kcal/mol), dipole (e A); q: MAE of charges (e), r(q):\n"
-    "their correlation"
-)
 
 
 def specs_of(store: Path) -> list[GeneralizationSpec]:
@@ -76,14 +61,7 @@ def status(store: Path, console: Console) -> bool:
 def analyse(store: Path, console: Console, figure: Path | None) -> None:
     """Errors by set, split and scheme; the figure of them when a path is given."""
     ds = _open(store)
-    frame = errors_table(ds)
-    table = Table(box=box.SIMPLE_HEAD)
-    for name in frame.columns:
-        table.add_column(_SHORT.get(str(name), str(name)))
-    for row in frame.itertuples(index=False):
-        table.add_row(*(f"{value:.3g}" if isinstance(value, float) else str(value) for value in row))
-    console.print(table)
-    console.print(_LEGEND, highlight=False)
+    console.print(errors_in_terminal(ds))
     if figure is not None:
         from hbcoop_dist.analysis import save_figure
         from hbcoop_dist.analysis.figures_generalization import errors_by_split

@@ -92,20 +92,21 @@ def explorer(ds: xr.Dataset, reference: str, references: xr.Dataset) -> LayoutDO
     choices = [_select(found, dim) for dim in _CHOICES]
     against = _against_length(found, models, choices, lines, reference, references)
     along = _along_chain(found, models, choices, lines)
-    colours = "".join(
-        f'label:nth-of-type({at + 1}) span::before {{ content: "\\25CF\\00A0"; color: {model_style(model).colour}; }}\n'
-        for at, model in enumerate(models)
-    )
-    ticks = CheckboxGroup(
-        labels=models,
-        active=list(range(len(models))),
-        name="model-filter",
-        width=190,
-        stylesheets=[InlineStyleSheet(css=colours)],
-    )
+    ticks = tick_boxes({model: model_style(model).colour for model in models}, name="model-filter", width=190)
     ticks.js_on_change("active", CustomJS(args={"lines": list(lines.items())}, code=_FILTER))
     rest = column(wrapping(*choices), against, along, sizing_mode="stretch_width", min_width=NARROW)
     return wrapping(ticks, rest, name="explorer")
+
+
+def tick_boxes(colours: Mapping[str, str], **fields: Any) -> CheckboxGroup:
+    """A box to tick for every label, all ticked, with a dot of its colour: at once the legend."""
+    dots = "".join(
+        f'label:nth-of-type({at}) span::before {{ content: "\\25CF\\00A0"; color: {colour}; }}\n'
+        for at, colour in enumerate(colours.values(), start=1)
+    )
+    return CheckboxGroup(
+        labels=list(colours), active=list(range(len(colours))), stylesheets=[InlineStyleSheet(css=dots)], **fields
+    )
 
 
 def wrapping(*children: Any, **fields: Any) -> LayoutDOM:

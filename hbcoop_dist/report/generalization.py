@@ -33,13 +33,16 @@ _FIGURES = "`hbcoop report STORE -o figures.pdf` writes them for print."
 _PAPER = "the question: Sanocki and Zavadlav, on long-range corrections and the transferability of force fields (2026)"
 _OURS = "the instrument: hbcoop_dist, with the version that the provenance gives"
 _COLUMNS = {
+    "architecture": "network",
     "energy_rmse": "energy, meV/atom",
     "forces_rmse": "forces, meV/A",
-    "interaction_near_rmse": "within cutoff, kcal/mol",
-    "interaction_beyond_rmse": "beyond cutoff, kcal/mol",
+    "interaction_near_rmse": "near, kcal/mol",
+    "interaction_beyond_rmse": "beyond, kcal/mol",
     "charges_mae": "charges, e",
-    "charges_correlation": "charges, correlation",
+    "charges_correlation": "charges, r",
     "dipole_rmse": "dipole, e A",
+    "n_training": "training structures",
+    "best_step": "best step",
 }
 
 
@@ -65,9 +68,9 @@ def build_generalization_report(ds: xr.Dataset, name: str = "") -> Report:
         leaderboard=Table(
             "leaderboard",
             "Errors by split and scheme",
-            "RMSE on the test set, mean over seeds; of interaction energies for molecules within the cutoff of one "
-            "another and beyond it; empty where nothing of the kind was in it. Correlation of charges has its sign: "
-            "charges that a network was never shown come out with either.",
+            "RMSE on the test set, mean over seeds; of interaction energies of molecules within the cutoff of one "
+            "another (near) and beyond it; empty where nothing of the kind was in it. Charges: mean absolute error, "
+            "and correlation r with its sign: charges that a network was never shown come out with either.",
             board,
         ),
         tables=tuple(table for table in _tables(ds) if table is not None),
@@ -99,7 +102,7 @@ def _tables(ds: xr.Dataset) -> Iterator[Table | None]:
     yield _degradation_table(ds)
     yield _splits_table(ds)
     yield claims_table(ds)
-    yield _by(ds, "domain", "Errors by part of chemical space", "RMSE on the test structures of one part")
+    yield _by(ds, "domain", "Errors by domain", "RMSE on the test structures of one part of chemical space")
     yield _by(ds, "atoms", "Errors by size", "RMSE on the test structures of so many atoms")
     yield _training_table(ds)
     yield _failures_table(ds)
@@ -113,10 +116,11 @@ def _degradation_table(ds: xr.Dataset) -> Table | None:
     names = {name: _COLUMNS[str(name)].partition(",")[0] for name in mean.data_vars}
     return Table(
         "degradation",
-        "How much is lost where the test set lies elsewhere",
-        "Errors over those of the random split of the same set, network and scheme, mean over seeds: 1 where nothing "
-        "is lost. Test sets of different splits are different structures, some harder than others for any network.",
-        frame.rename(columns=names),
+        "How much is lost elsewhere",
+        "Errors where the test set lies elsewhere over those of the random split of the same set, network and scheme, "
+        "mean over seeds: 1 where nothing is lost; beyond: of interaction energies beyond the cutoff. Test sets of "
+        "different splits are different structures, some harder than others for any network.",
+        frame.rename(columns={**_COLUMNS, **names}),
     )
 
 
@@ -144,13 +148,11 @@ def _splits_table(ds: xr.Dataset) -> Table:
 
 
 def _by(ds: xr.Dataset, axis: str, title: str, words: str) -> Table | None:
-    names = [f"{axis}_energy_rmse", f"{axis}_forces_rmse"]
-    mean = ds[names].where(ds["status"] == "done").mean("seed")
-    frame = mean.to_dataframe().reset_index().dropna(subset=names, how="all")
-    if frame.empty or ds.sizes[axis] < 2:
+    mean = ds[f"{axis}_forces_rmse"].where(ds["status"] == "done").mean("seed")
+    rows = mean.stack(row=["dataset", "split", "architecture", axis]).transpose("row", "scheme").to_pandas()
+    table = rows.dropna(how="all").dropna(axis="columns", how="all").reset_index().rename(columns=_COLUMNS)
+    if table.empty or ds.sizes[axis] < 2:
         return None
-    wide = frame.pivot_table(index=["dataset", "split", axis], columns="scheme", values=names[1], sort=False)
-    table = wide.reset_index()
     table.columns.name = None
     return Table(f"by-{axis}", title, f"{words}: force components, meV/A, by scheme, mean over seeds.", table, digits=1)
 
@@ -162,8 +164,8 @@ def _training_table(ds: xr.Dataset) -> Table:
         "training",
         "Training",
         "Mean over sets, splits and seeds: numbers that were trained, structures, the step whose parameters were kept "
-        "(lowest validation loss), wall-clock seconds of training and test.",
-        frame.reset_index().dropna(),
+        "(lowest loss on the validation set), wall-clock seconds of training and test.",
+        frame.reset_index().dropna().rename(columns=_COLUMNS),
         digits=0,
     )
 

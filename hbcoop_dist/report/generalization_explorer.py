@@ -7,27 +7,29 @@ from typing import Any
 import numpy as np
 import xarray as xr
 from bokeh.layouts import column
-from bokeh.models import ColumnDataSource, CustomJS, FactorRange, HoverTool
-from bokeh.models.widgets import CheckboxGroup, Div, Select
+from bokeh.models import ColumnDataSource, CustomJS, FactorRange, HoverTool, Range1d
+from bokeh.models.widgets import Div, Select
 from bokeh.plotting import figure
 
 from hbcoop_dist.analysis.figures_chemical_space import PARTS
-from hbcoop_dist.analysis.generalization import ERRORS, errors
+from hbcoop_dist.analysis.generalization import ERRORS, TITLES, axis_label, errors
 from hbcoop_dist.analysis.style import scheme_colour
-from hbcoop_dist.report.explorer import NARROW, wrapping
+from hbcoop_dist.report.explorer import NARROW, tick_boxes, wrapping
 
 _FILTER = """
 const at = name => data[name], keep = schemes.active.map(i => schemes.labels[i]);
-const out = {x: [], value: [], colour: [], scheme: [], split: [], error: []};
+const out = {x: [], value: [], colour: [], scheme: [], split: []};
 for (let i = 0; i < at("value").length; i++) {
   if (at("error")[i] !== error.value || at("place")[i] !== place.value || !keep.includes(at("scheme")[i])) continue;
   if (!Number.isFinite(at("value")[i])) continue;
   out.x.push([at("split")[i], at("scheme")[i]]);
-  for (const name of ["value", "colour", "scheme", "split", "error"]) out[name].push(at(name)[i]);
+  for (const name of ["value", "colour", "scheme", "split"]) out[name].push(at(name)[i]);
 }
 shown.data = out;
 plot.x_range.factors = out.x;
-plot.yaxis[0].axis_label = units[error.value];
+plot.y_range.start = 1.05 * Math.min(0, ...out.value);
+plot.y_range.end = 1.05 * Math.max(0, ...out.value);
+plot.left[0].axis_label = units[error.value];
 """
 _MAP = """
 const keep = {x: [], y: [], colour: [], part: [], domain: [], parent: [], similarity: []};
@@ -35,7 +37,8 @@ for (let i = 0; i < all.place.length; i++)
   if (all.place[i] === choice.value) for (const name of Object.keys(keep)) keep[name].push(all[name][i]);
 shown.data = keep;
 """
-_WIDTH, _HEIGHT = 760, 340
+_HEIGHT = 340
+_SHOWN = ("value", "colour", "scheme", "split")
 
 
 def explorer(ds: xr.Dataset) -> Any:
@@ -52,24 +55,27 @@ def explorer(ds: xr.Dataset) -> Any:
 def _errors(ds: xr.Dataset) -> Any:
     data, names, places = _error_rows(ds)
     schemes = [str(name) for name in ds["scheme"].values]
-    shown = ColumnDataSource({name: [] for name in ("x", "value", "colour", "scheme", "split", "error")})
+    shown = ColumnDataSource({name: [] for name in ("x", *_SHOWN)})
     plot = figure(
         x_range=FactorRange(factors=[], group_padding=0.6),
+        y_range=Range1d(),
         height=_HEIGHT,
         min_width=NARROW,
         sizing_mode="stretch_width",
         name="errors",
     )
     plot.vbar("x", top="value", width=0.85, color="colour", source=shown)
-    plot.add_tools(HoverTool(tooltips=[("split", "@split"), ("scheme", "@scheme"), ("@error", "@value{0.000}")]))
-    plot.y_range.start = 0  # type: ignore[attr-defined]  # a DataRange1d, as figure() makes it
-    plot.xaxis.major_label_orientation = 1.0
-    plot.yaxis.axis_label = " "
+    plot.add_tools(HoverTool(tooltips=[("split", "@split"), ("scheme", "@scheme"), ("value", "@value{0.000}")]))
+    # the boxes to tick are the legend; five names under five narrow bars would lie over one another
+    plot.xaxis.major_label_text_font_size, plot.xaxis.major_tick_line_color = "0px", None
+    plot.xaxis.group_label_orientation = 0.3
+    plot.xgrid.grid_line_color = None
     start = "interaction_beyond_rmse" if "interaction_beyond_rmse" in names else names[0]
-    error = _select("Error", start, names, "error")
+    error = _select("Error", start, [(name, TITLES[name]) for name in names], "error")
     place = _select("Set and network", places[0], places, "place")
-    group = CheckboxGroup(labels=schemes, active=list(range(len(schemes))), name="schemes")
-    units = {name: f"{name}, {ds[name].attrs.get('units', '')}" for name in names}
+    group = tick_boxes({scheme: scheme_colour(scheme) for scheme in schemes}, name="schemes")
+    units = {name: axis_label(ds, name) for name in names}
+    plot.yaxis.axis_label = units[start]
     callback = CustomJS(
         args={"data": data, "shown": shown, "schemes": group, "error": error, "place": place, "plot": plot,
               "units": units},
@@ -104,9 +110,10 @@ def _prefill(shown: ColumnDataSource, plot: Any, data: dict[str, list[Any]], err
     places = range(len(data["value"]))
     mine = [i for i in places if data["error"][i] == error and data["place"][i] == place]
     factors = [(data["split"][i], data["scheme"][i]) for i in mine]
-    rest = ("value", "colour", "scheme", "split", "error")
-    shown.data = {"x": factors, **{name: [data[name][i] for i in mine] for name in rest}}
+    shown.data = {"x": factors, **{name: [data[name][i] for i in mine] for name in _SHOWN}}
     plot.x_range.factors = factors
+    values = [0.0, *shown.data["value"]]
+    plot.y_range.start, plot.y_range.end = 1.05 * min(values), 1.05 * max(values)
 
 
 def _map(ds: xr.Dataset) -> Any:
@@ -129,11 +136,13 @@ def _map(ds: xr.Dataset) -> Any:
     places = list(dict.fromkeys(rows["place"])) or ["nothing"]
     first = [i for i, place in enumerate(rows["place"]) if place == places[0]]
     shown = ColumnDataSource({name: [rows[name][i] for i in first] for name in rows if name != "place"})
-    plot = figure(height=_HEIGHT, sizing_mode="stretch_width", match_aspect=True, name="map")
+    plot = figure(height=_HEIGHT, sizing_mode="stretch_width", name="map")
     plot.scatter("x", "y", color="colour", legend_group="part", size=5, alpha=0.8, source=shown)
     plot.add_tools(
         HoverTool(tooltips=[("part", "@part"), ("parent", "@parent"), ("domain", "@domain"), ("near", "@similarity")])
     )
+    plot.add_layout(plot.legend[0], "above")
+    plot.legend.orientation, plot.legend.border_line_color = "horizontal", None
     plot.axis.visible = False
     choice = _select("Set and split", places[0], places, "split")
     choice.js_on_change("value", CustomJS(args={"all": rows, "choice": choice, "shown": shown}, code=_MAP))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import product
 
 import numpy as np
 import xarray as xr
 
-from hbcoop_dist.analysis.generalization import RANDOM, degradation, errors
+from hbcoop_dist.analysis.generalization import RANDOM, degradation, errors, one_network
 from hbcoop_dist.report.claims_table import claims_sentence
 
 _NONE = "none"
@@ -16,14 +16,14 @@ _NONE = "none"
 
 def headline(ds: xr.Dataset) -> str:
     """The one sentence above all: interaction energies beyond the cutoff, with a scheme and without; or nothing."""
-    for one in _networks(ds):
-        means, where = _beyond(one), f"{one['dataset'].values}{_by(ds, one)}"
+    for where, one in _networks(ds):
+        means, splits = _beyond(one)
         if _NONE in means and len(means) > 1:
             best = min((name for name in means if name != _NONE), key=means.__getitem__)
             return (
-                f"Beyond the cutoff on {where}: {best} {means[best]:.1f}, no scheme {means[_NONE]:.1f} kcal/mol "
-                "(RMSE of interaction energies, all splits)"
-            )
+                f"Beyond the cutoff, {where}: {best} {means[best]:.1f}, no scheme {means[_NONE]:.1f} kcal/mol "
+                f"(RMSE of interaction energies, {splits})"
+            ).replace("`", "")
     return ""
 
 
@@ -33,73 +33,53 @@ def summary(ds: xr.Dataset) -> tuple[str, ...]:
 
 
 def _sentences(ds: xr.Dataset) -> Iterator[str]:
-    done = int((ds["status"] == "done").sum())
-    yield (
-        f"{done} networks: {_list(ds, 'dataset')} x {_list(ds, 'split')} x {_list(ds, 'architecture')} x "
-        f"{_list(ds, 'scheme')} x {ds.sizes['seed']} seed{'s' if ds.sizes['seed'] > 1 else ''}."
-    )
-    for one in _networks(ds):
-        if means := _beyond(one):
-            words = ", ".join(
-                f"`{name}` {value:.1f}" for name, value in sorted(means.items(), key=lambda item: item[1])
-            )
-            where = f"`{one['dataset'].values}`{_by(ds, one)}"
-            yield f"Interaction energies of {where} beyond the cutoff, RMSE over all splits, kcal/mol: {words}."
-    for one in _networks(ds):
-        yield from _lost(ds, one)
-    for one in _networks(ds):
-        yield from _charges(ds, one)
+    done, asked = int((ds["status"] == "done").sum()), int((ds["status"] != "skipped").sum())
+    axes = " x ".join(_list(map(str, ds[dim].values)) for dim in ("dataset", "split", "architecture", "scheme"))
+    seeds = f"{ds.sizes['seed']} seed{'s' if ds.sizes['seed'] > 1 else ''}"
+    yield f"{done} of {asked} networks are done: {axes} x {seeds}."
+    for where, one in _networks(ds):
+        means, splits = _beyond(one)
+        if means:
+            words = _numbers(dict(sorted(means.items(), key=lambda item: item[1])), 1)
+            yield f"Interaction energies beyond the cutoff, {where}, RMSE over {splits}, kcal/mol: {words}."
+    for where, one in _networks(ds):
+        yield from _lost(where, one)
+    for where, one in _networks(ds):
+        yield from _charges(where, one)
     if judged := claims_sentence(ds):
         yield judged
     if ds.sizes["seed"] == 1:
         yield "One seed each: how much of a difference another seed would make is not known from this store."
 
 
-def _list(ds: xr.Dataset, dim: str) -> str:
-    return ", ".join(f"`{label}`" for label in ds[dim].values)
+def _networks(ds: xr.Dataset) -> Iterator[tuple[str, xr.Dataset]]:
+    """Every set and network, and what to call it: by the set alone where there is one network."""
+    for dataset, architecture in product(map(str, ds["dataset"].values), map(str, ds["architecture"].values)):
+        where = f"`{dataset}`" if ds.sizes["architecture"] == 1 else f"`{architecture}` on `{dataset}`"
+        yield where, one_network(ds, dataset, architecture)
 
 
-def _networks(ds: xr.Dataset) -> Iterator[xr.Dataset]:
-    """Set by set and architecture by architecture, of the schemes that have networks there."""
-    for dataset, architecture in product(ds["dataset"].values, ds["architecture"].values):
-        one = ds.sel(dataset=dataset, architecture=architecture)
-        there = (one["status"] == "done").any(["split", "seed"])
-        if bool(there.any()):
-            yield one.isel(scheme=np.flatnonzero(there.values))
+def _beyond(one: xr.Dataset) -> tuple[dict[str, float], str]:
+    """RMSE beyond the cutoff by scheme, and over which splits: squares are averaged where all schemes have them."""
+    found = errors(one)["interaction_beyond_rmse"].mean("seed").dropna("scheme", how="all")
+    shared = found.dropna("split")
+    if not shared.size:
+        return {}, ""
+    splits = "all splits" if shared.sizes["split"] == one.sizes["split"] else _list(map(str, shared["split"].values))
+    return _by_scheme((shared**2).mean("split") ** 0.5), splits
 
 
-def _by(ds: xr.Dataset, one: xr.Dataset) -> str:
-    """Which networks, where a store has several kinds."""
-    return f" by {one['architecture'].values}" if ds.sizes["architecture"] > 1 else ""
-
-
-def _beyond(one: xr.Dataset) -> dict[str, float]:
-    """RMSE beyond the cutoff by scheme; the splits' squares averaged, where all schemes have the split."""
-    found = errors(one)["interaction_beyond_rmse"].mean("seed")
-    shared = found.notnull().all("scheme")
-    if not bool(shared.any()):
-        return {}
-    mean = (found.where(shared) ** 2).mean("split") ** 0.5
-    return {str(name): float(mean.sel(scheme=name)) for name in one["scheme"].values}
-
-
-def _lost(ds: xr.Dataset, one: xr.Dataset) -> Iterator[str]:
+def _lost(where: str, one: xr.Dataset) -> Iterator[str]:
     if RANDOM not in one["split"].values or one.sizes["split"] < 2:
         return
-    mean = degradation(one)["forces_rmse"].mean(["split", "seed"])
-    words = [
-        f"`{name}` {float(mean.sel(scheme=name)):.2f}"
-        for name in map(str, one["scheme"].values)
-        if np.isfinite(float(mean.sel(scheme=name)))
-    ]
-    if words:
+    if ratios := _by_scheme(degradation(one)["forces_rmse"].mean(["seed", "split"])):
         yield (
-            f"Where the test set of `{one['dataset'].values}` lies elsewhere, force errors{_by(ds, one)} are so many "
-            f"times those of the random split: {', '.join(words)}."
+            f"Where the test set lies elsewhere, {where}, force errors are so many times those of the random split: "
+            f"{_numbers(ratios, 2)}."
         )
 
 
-def _charges(ds: xr.Dataset, one: xr.Dataset) -> Iterator[str]:
+def _charges(where: str, one: xr.Dataset) -> Iterator[str]:
     """Correlations by their size: charges that only energies taught have either sign."""
     known = errors(one)["charges_correlation"]
     words = []
@@ -111,5 +91,17 @@ def _charges(ds: xr.Dataset, one: xr.Dataset) -> Iterator[str]:
             note = f" (inverted in {inverted} of {len(values)})" if inverted else ""
             words.append(f"`{name}` {np.abs(values).mean():.2f}{note}")
     if words:
-        where = f"`{one['dataset'].values}`{_by(ds, one)}"
-        yield f"Charges of {where} correlate with the reference's, by size: {', '.join(words)}."
+        yield f"Charges correlate with the reference's, {where}, by size: {', '.join(words)}."
+
+
+def _by_scheme(values: xr.DataArray) -> dict[str, float]:
+    known = values.dropna("scheme")
+    return dict(zip(map(str, known["scheme"].values), known.values.tolist(), strict=True))
+
+
+def _numbers(values: Mapping[str, float], digits: int) -> str:
+    return ", ".join(f"`{name}` {value:.{digits}f}" for name, value in values.items())
+
+
+def _list(names: Iterator[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
