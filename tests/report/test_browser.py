@@ -67,12 +67,12 @@ def test_bars_are_there_for_energies_of_an_ensemble_alone(browser: Any) -> None:
       .filter(one => one.type === "GlyphRenderer" && one.glyph.type === "Segment");
     return glyphs.filter(one => Array.from(one.data_source.data.high).some(Number.isFinite)).map(one => one.name);
     """
-    select = next(one for one in _all(browser, "select") if "that a unit adds" in one.text)
+    select = next(one for one in find(browser, "select") if "that a unit adds" in one.text)
     assert browser.execute_script(script) == ["toy"] * 4, "head, middle, tail, and along a chain"
-    _choose(select, "O..N distance, A")
-    _until(lambda: browser.execute_script(script) == ["toy"])
-    _choose(select, "cooperative energy, kcal/mol")
-    _until(lambda: browser.execute_script(script) == ["toy"] * 4)
+    choose(select, "O..N distance, A")
+    until(lambda: browser.execute_script(script) == ["toy"])
+    choose(select, "cooperative energy, kcal/mol")
+    until(lambda: browser.execute_script(script) == ["toy"] * 4)
 
 
 def test_the_leaderboard_sorts_by_a_heading(browser: Any) -> None:
