@@ -117,10 +117,10 @@ class ArchitectureEntry(Frozen):
         return self
 
     @model_serializer(mode="wrap")
-    def _without_what_it_has_not(self, rest: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Fields that mean nothing to it are in no key, and in no store, from where they would be refused."""
+    def _without_unused(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """What is written can be read again, and what means nothing decides no key."""
         unused = ARCHITECTURES[self.architecture].unused
-        return {name: value for name, value in rest(self).items() if name not in unused}
+        return {name: value for name, value in handler(self).items() if name not in unused}
 
 
 class SchemeEntry(Frozen):

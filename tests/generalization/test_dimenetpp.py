@@ -198,7 +198,7 @@ def test_short_distances_and_the_cutoff_are_no_trouble(dtype: torch.dtype) -> No
         assert torch.isfinite(forces).all()
 
 
-def test_an_atom_with_one_neighbour_has_no_angles_and_one_with_none_no_features() -> None:
+def test_an_atom_with_one_neighbour_has_no_angles_and_one_with_none_the_features_of_its_element() -> None:
     spec = fit_baseline(SPEC, labelled())
     batch = of(spec, in_a_row(0.0, 1.2), in_a_row(0.0))
     assert [len(one) for one in triplets(batch.edges, 3)] == [0, 0]
@@ -206,8 +206,17 @@ def test_an_atom_with_one_neighbour_has_no_angles_and_one_with_none_no_features(
     _, features = network.backbone(batch, lambda one: one, lambda layer, one, radial: one)
     for one in features:
         torch.testing.assert_close(one[0], one[1])
-        assert one[0].abs().max() > 1e-3
-        assert (one[2] == 0).all()
+        assert (one[0] - one[2]).abs().max() > 1e-3
+        assert torch.equal(one[2], network.backbone.emb.emb.weight[1])
+
+
+def test_what_a_scheme_tells_an_atom_without_neighbours_changes_its_energy() -> None:
+    network = Network(fit_baseline(SPEC, labelled()))
+    network.scheme = scheme = Telling(network.backbone.shape)
+    batch = of(network.spec, in_a_row(0.0))
+    without = network(batch).energy
+    scheme.told = 0.5
+    assert (network(batch).energy - without).abs() > 1e-3
 
 
 @pytest.mark.parametrize("layers", [1, 2, 3])

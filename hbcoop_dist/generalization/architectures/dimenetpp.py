@@ -1,14 +1,14 @@
 """DimeNet++: PyTorch Geometric's own blocks, whose parts are run here so that a scheme can act between them.
 
-Messages live on ordered pairs of atoms, j -> i, and are changed by those k -> j that come into their sender.  Features
-of an atom are what an output block sums over the messages that it receives.  The network has an output block behind its
-embedding and one behind every interaction block, so atoms gather once more often than there are interaction blocks:
-these gatherings are its layers, and what an atom hears of lies within the cutoff times their number, as elsewhere.
+Messages live on ordered pairs of atoms, j -> i, and are changed by those k -> j that come into their sender.  There is
+an output block, which sums what an atom receives, behind the embedding and behind every interaction block: these sums
+are the layers here, one more than there are interaction blocks, and an atom hears as many cutoffs far as there are
+layers.  Features of an atom are those of its element and what it has summed; without neighbours, those of its element.
 
-What a scheme changes goes on in two ways: the output block makes the energy from the changed features, and the messages
-that the atom received get the change, by the linear map that brought them its first features.  So there are no
-parameters but DimeNet++'s own, and a change goes one cutoff far in every layer: messages that the atom sends hear of it
-from those that it received from others.  An atom with one neighbour has no others, and keeps what it is told.
+What a scheme changes goes on in two ways: it is added to the sum from which the output block makes the energy, and to
+the messages that the atom received, by the linear map that brought them its first features.  So there are no parameters
+but DimeNet++'s own, and a change goes one cutoff far in every layer: messages that the atom sends hear of it from those
+that it received from others.  An atom with one neighbour has no others, and tells nobody.
 
 Without a scheme the energies are PyTorch Geometric's own to round-off.
 """
@@ -80,18 +80,20 @@ class DimeNetBackbone(torch.nn.Module):
         radial = self.rbf(lengths)
         pairs = triplets(batch.edges, len(batch.species), batch.shifts)
         angular = self._angular(vectors, lengths, *pairs)
-        messages = self._embedded(embed(self.emb.emb(batch.species)), radial, sender, receiver)
+        atoms = embed(self.emb.emb(batch.species))
+        messages = self._embedded(atoms, radial, sender, receiver)
         own = vectors.new_zeros(len(batch.species))
         invariant: list[torch.Tensor] = []
         for layer, output in enumerate(self.output_blocks):
             if layer:
                 messages = self.interaction_blocks[layer - 1](messages, radial, angular, *pairs)
-            gathered = messages.new_zeros((len(own), messages.shape[1]))
-            gathered = gathered.index_add(0, receiver, output.lin_rbf(radial) * messages)
-            changed = after_layer(layer, gathered, radial)
-            if changed is not gathered:
-                messages = messages + self._told(changed - gathered, receiver)
-            own = own + _read(output, changed)
+            gathered = torch.zeros_like(atoms).index_add(0, receiver, output.lin_rbf(radial) * messages)
+            features = atoms + gathered
+            changed = after_layer(layer, features, radial)
+            if changed is not features:
+                change = changed - features
+                gathered, messages = gathered + change, messages + self._told(change, receiver)
+            own = own + _read(output, gathered)
             invariant.append(changed)
         return own, invariant
 
