@@ -35,7 +35,8 @@ class Backbone(Protocol):
     ) -> tuple[torch.Tensor, Sequence[torch.Tensor]]:
         """Energies of atoms, (N,), in units of the scale, and invariant features, (N, channels), after every layer.
 
-        It calls `embed` on the features before its first layer and `after_layer` after every one.
+        It calls `embed` on the features before its first layer and `after_layer` after every one. What it measures are
+        `batch.vectors()`, never positions, which do not know of images.
         """
         ...
 

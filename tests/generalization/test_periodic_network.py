@@ -151,8 +151,9 @@ def test_forces_are_differences_of_the_energy(network: Network) -> None:
 
 def mixed() -> list[LabelledStructure]:
     """Crystals and molecules, charged and not, larger and smaller in turns."""
-    molecule = replace(shapeless(3, charge=1), cell=None)
-    return [molecule, shapeless(7, molecules=2), shapeless(1, charge=-1), replace(shapeless(1), cell=None)]
+    (water,) = waters(1, 0)
+    molecule = LabelledStructure(water.numbers, water.positions, 0.0, None, "w", "w", charge=1)
+    return [molecule, shapeless(7, molecules=2, charge=1), shapeless(1, charge=-1), replace(shapeless(1), cell=None)]
 
 
 def test_a_batch_of_crystals_and_molecules_is_its_structures_one_by_one(network: Network) -> None:

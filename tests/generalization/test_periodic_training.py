@@ -22,7 +22,7 @@ from hbcoop_dist.generalization.predict import predict
 from hbcoop_dist.generalization.targets import Targets, loss_of
 from hbcoop_dist.generalization.train import train
 from hbcoop_dist.generalization.trained import Trained
-from hbcoop_dist.generalization.trained_network import network_of, traits_of
+from hbcoop_dist.generalization.trained_network import network_of
 from hbcoop_dist.generalization_run import plan
 from hbcoop_dist.generalization_run.spec import GeneralizationSpec
 from hbcoop_dist.generalization_run.work import TrainingWork
@@ -181,8 +181,3 @@ def test_dipoles_of_what_repeats_count_for_nothing() -> None:
     errors = evaluate(trained, [crystal, molecule])
     assert errors.n_dipoles == 1
     assert errors.n_charges == 4
-
-
-def test_traits_do_not_depend_on_what_a_network_was_trained_on() -> None:
-    trained = train(replace(SALT, scheme="celli"), TRAINING[:2], VALIDATION, replace(SHORT, steps=1))
-    assert traits_of(network_of(trained)).charges
