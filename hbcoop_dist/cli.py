@@ -1,4 +1,4 @@
-"""The command line: `hbcoop plan`, `run`, `status`, `analyse`, `report`, `export`, `models`, `doctor`.
+"""The command line: `hbcoop plan`, `run`, `status`, `analyse`, `report`, `export`, `models`, `datasets`, `doctor`.
 
 Exit codes: 0 every cell is done or skipped with a reason, 1 some are not, 2 bad input, 3 interrupted.
 """
@@ -31,9 +31,11 @@ from hbcoop_dist.commands import kinds
 from hbcoop_dist.commands import models as models_command
 from hbcoop_dist.commands import report as report_command
 from hbcoop_dist.commands.bridge import bridge
+from hbcoop_dist.commands.datasets import datasets_app
 from hbcoop_dist.commands.exchange import compare, export, merge
 from hbcoop_dist.commands.new_model import new_model
 from hbcoop_dist.commands.output_file import check_output
+from hbcoop_dist.commands.wide_console import wide_console
 from hbcoop_dist.commands.write_report import report
 from hbcoop_dist.load_campaign import CampaignError
 from hbcoop_dist.marked import MarkedSystemError
@@ -46,7 +48,6 @@ from hbcoop_dist.survey import RETRYABLE
 NOT_DONE, BAD_INPUT, INTERRUPTED = 1, 2, 3
 _TYPER_INTERRUPTED = 130
 FIGURES = (".png", ".pdf", ".svg")
-PIPED_WIDTH = 200
 
 app = typer.Typer(
     name="hbcoop",
@@ -65,6 +66,7 @@ models_app = typer.Typer(
     help="What models there are, whether they run here, and whether they keep their promises.", no_args_is_help=True
 )
 app.add_typer(models_app, name="models")
+app.add_typer(datasets_app, name="datasets")
 cluster_app = typer.Typer(help="Profiles of clusters, their job scripts, drivers as jobs.", no_args_is_help=True)
 app.add_typer(cluster_app, name="cluster")
 
@@ -243,7 +245,7 @@ for _command in (report, export, compare, merge, bridge):
 @models_app.command("list")
 def models_list() -> None:
     """List every registered model and whether it can run here."""
-    models_command.show_list(_wide())
+    models_command.show_list(wide_console())
 
 
 @models_app.command("show")
@@ -264,7 +266,7 @@ def models_fetch(
 @models_app.command("verify")
 def models_verify() -> None:
     """Hash every checkpoint that is here; say which are missing, and which are not what they should be."""
-    if not models_command.verify(_wide()):
+    if not models_command.verify(wide_console()):
         raise typer.Exit(NOT_DONE)
 
 
@@ -297,7 +299,7 @@ def models_new(
 @cluster_app.command("list")
 def cluster_list() -> None:
     """List the bundled profiles and their pools."""
-    cluster_command.show_list(_wide())
+    cluster_command.show_list(wide_console())
 
 
 @cluster_app.command("script")
@@ -338,12 +340,6 @@ def cluster_submit(
 def doctor() -> None:
     """Show what is installed, which models can run here, and which devices and threads there are."""
     doctor_command.show(Console())
-
-
-def _wide() -> Console:
-    """As wide as the terminal; where there is none, wide enough that names and addresses stay whole."""
-    console = Console()
-    return console if console.is_terminal else Console(width=PIPED_WIDTH)
 
 
 _MISTAKES = (

@@ -110,6 +110,8 @@ class LabelledSet:
     structures : tuple of LabelledStructure
     level_of_theory, source, licence : str
         What the labels are, where they come from, and under which terms.
+    left_out : tuple of str
+        Lines about structures of the files that could not be used.
     """
 
     name: str
@@ -117,6 +119,7 @@ class LabelledSet:
     level_of_theory: str
     source: str
     licence: str
+    left_out: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.structures)

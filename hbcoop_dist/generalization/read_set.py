@@ -1,35 +1,69 @@
-"""Read labelled sets from extended XYZ files.
+"""Read labelled sets from files: extended XYZ, ASE databases and trajectories, fairchem's LMDBs, the QMOF database.
 
-What a frame does not say is found like this, in this order:
-
-- molecules and their charges: keys of their own; a SMILES that maps every atom, whose formal charges they have; bonds
-  by covalent radii where the caller says that all molecules are neutral.  Else all atoms are one molecule with the
-  total charge, since a wrong charge of a molecule is worse than none;
-- parent: a key of its own; SMILES and bonds, see `hbcoop_dist.generalization.parents`;
-- domain: the name of its file.
+Of a file of millions only the structures that are drawn are read.  One that cannot be used is an error, or is left out
+and counted where the caller says so: partial charges of a few frameworks are missing in QMOF, and nobody wants to make
+another copy of it for that.  Partial charges of one set are of one kind: those that are found under one name in some
+structures and under another in others are refused.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hbcoop_dist.generalization.connectivity import (
-    bonds,
-    connectivity_name,
-    mapped_molecules,
-    molecules_of,
-    plain_smiles,
-)
 from hbcoop_dist.generalization.labelled import LabelledSet, LabelledStructure
 from hbcoop_dist.generalization.parents import Parentage, parents
+from hbcoop_dist.generalization.read_frame import read_frame
+from hbcoop_dist.generalization.readers.shards import Shards
 from hbcoop_dist.generalization.reading import Frame, ReadError, Reading
 
 IntArray = NDArray[np.int64]
+
+
+@dataclass(slots=True)
+class LeftOut:
+    """Structures that are left out, by reason, and the first of each."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    first: dict[str, str] = field(default_factory=dict)
+
+    def add(self, error: ReadError) -> None:
+        """Count one more."""
+        self.counts[error.reason] += 1
+        self.first.setdefault(error.reason, str(error))
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """One line a reason, the most frequent first."""
+        return tuple(
+            f"{count} left out, {reason}; the first: {self.first[reason]}"
+            for reason, count in self.counts.most_common()
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Structures of some rows, whose parents are still to be told, and what tells them.
+
+    Attributes
+    ----------
+    structures : tuple of LabelledStructure
+    parentage : tuple of Parentage
+    charges_key : str
+        Name under which partial charges were found; empty where there are none.
+    left_out : tuple of str
+        Lines about what could not be used.
+    """
+
+    structures: tuple[LabelledStructure, ...]
+    parentage: tuple[Parentage, ...]
+    charges_key: str
+    left_out: tuple[str, ...]
 
 
 def read_set(
@@ -40,97 +74,88 @@ def read_set(
     source: str,
     licence: str,
     reading: Reading | None = None,
+    size: int | None = None,
+    seed: int = 0,
 ) -> LabelledSet:
-    """Read several files as one set.
+    """Read several files, or folders of files, as one set.
 
-    Atoms are put molecule by molecule where a file mixes them.
+    Parameters
+    ----------
+    name : str
+    files : sequence of path
+    level_of_theory, source, licence : str
+        As of `LabelledSet`.
+    reading : Reading, optional
+    size, seed : int, optional
+        So many structures, drawn at random; all without a size.
 
     Raises
     ------
     ReadError
-        When a file cannot be read, holds no frames or periodic ones, or a frame has no energy or labels of another
-        shape.
+        When a file cannot be read or is empty, no structure can be used, or one cannot and is not to be left out.
     """
-    frames = [frame for path in files for frame in _frames(Path(path), reading or Reading())]
-    if not frames:
+    shards = Shards(files)
+    if not shards.files:
         raise ReadError(f"set {name}: expected at least one file, found none")
-    found = [_structure(frame) for frame in frames]
-    named = parents([parentage for _, parentage in found])
-    structures = tuple(replace(one, parent=parent) for (one, _), parent in zip(found, named, strict=True))
-    return LabelledSet(name, structures, level_of_theory, source, licence)
+    found = read_rows(shards, reading or Reading(), drawn(len(shards), size, seed))
+    if not found.structures:
+        why = "; ".join(found.left_out) or "empty files"
+        raise ReadError(f"set {name}: expected structures that can be used, found none: {why}")
+    return LabelledSet(name, with_parents([found]), level_of_theory, source, licence, found.left_out)
 
 
-def _frames(path: Path, reading: Reading) -> list[Frame]:
-    from ase.io import read
-
-    try:
-        atoms = read(path, index=":", format="extxyz")
-    except (OSError, ValueError, KeyError, IndexError) as error:
-        raise ReadError(f"{path}: expected an extended XYZ file, found: {error}") from error
-    frames = [Frame(one, path, number, reading) for number, one in enumerate(atoms)]
-    if not frames:
-        raise ReadError(f"{path}: expected frames, found none")
-    if periodic := [frame.number for frame in frames if frame.atoms.pbc.any()]:
-        raise ReadError(f"{path}, frame {periodic[0]}, pbc: expected molecules that are not periodic, found periodic")
-    return frames
+def drawn(count: int, size: int | None, seed: int) -> IntArray:
+    """Numbers of the rows that are taken, ascending."""
+    if size is None or size >= count:
+        return np.arange(count)
+    return np.sort(np.random.default_rng(seed).choice(count, size, replace=False))
 
 
-def _structure(frame: Frame) -> tuple[LabelledStructure, Parentage]:
-    numbers = frame.atoms.numbers.astype(np.int64)
-    n, reading = len(numbers), frame.reading
-    positions = frame.atoms.positions * reading.length
-    graph = bonds(numbers, positions)
-    smiles = frame.text("smiles")
-    charge = _charge(frame)
-    owner, molecule_charges = _molecules(frame, molecules_of(graph), smiles, charge)
-    energy, forces = frame.values("energy", ()), frame.values("forces", (n, 3))
-    if energy is None:
-        raise frame.error("energy", "a number", "no such key")
-    charges, dipole = frame.values("charges", (n,)), frame.values("dipole", (3,))
-    interaction = frame.values("interaction_energy", ())
-    order = np.argsort(owner, kind="stable")
-    structure = LabelledStructure(
-        numbers=numbers[order],
-        positions=positions[order],
-        energy=float(energy) * reading.energy,
-        forces=None if forces is None else forces[order] * (reading.energy / reading.length),
-        parent="",
-        domain=frame.text("domain") or frame.path.stem,
-        charge=charge,
-        charges=None if charges is None else charges[order],
-        dipole=None if dipole is None else dipole * reading.dipole,
-        molecules=owner[order],
-        molecule_charges=molecule_charges,
-        interaction_energy=None if interaction is None else float(interaction) * reading.energy,
-    )
-    plain = None if smiles is None else plain_smiles(smiles)
-    return structure, Parentage(frame.text("parent"), plain, connectivity_name(numbers, graph))
+def read_rows(shards: Shards, reading: Reading, places: Iterable[int]) -> Found:
+    """Structures of these rows; errors as of `read_set`."""
+    structures, parentage, left_out = [], [], LeftOut()
+    kind: tuple[str, str] | None = None
+    for rows, number in shards.rows(places):
+        try:
+            frame = Frame(rows.atoms(number), rows.path, rows.place(number), reading)
+            structure, tells = read_frame(frame)
+        except ReadError as error:
+            if not (reading.skip_incomplete and error.reason):
+                raise
+            left_out.add(error)
+            continue
+        if structure.charges is not None and "charges" not in reading.keys:
+            kind = _one_kind(kind, frame)
+        structures.append(structure)
+        parentage.append(tells)
+    return Found(tuple(structures), tuple(parentage), kind[0] if kind else "", left_out.lines)
 
 
-def _charge(frame: Frame) -> int:
-    found = frame.whole("charge", ())
-    if found is not None:
-        return int(found)
-    if frame.reading.charge is None:
-        raise frame.error("charge", "a whole number", "no such key, and no charge for frames that do not say theirs")
-    return frame.reading.charge
+def _one_kind(kind: tuple[str, str] | None, frame: Frame) -> tuple[str, str]:
+    """Name of the partial charges, and where they were found under it."""
+    key = (frame.find("charges") or ("",))[0]
+    here = f"{frame.path}, {frame.place}"
+    if kind is not None and kind[0] != key:
+        raise ReadError(
+            f"{here}, charges: expected partial charges under the name {kind[0]}, as in {kind[1]}, found {key}; say "
+            "which are meant (labels: {charges: NAME})"
+        )
+    return kind or (key, here)
 
 
-def _molecules(frame: Frame, bonded: IntArray, smiles: str | None, charge: int) -> tuple[IntArray, tuple[int, ...]]:
-    """Molecule of every atom, and charges of molecules that sum to that of the frame."""
-    owner = frame.whole("molecules", (len(bonded),))
-    if owner is not None:
-        count = len(np.unique(owner))
-        given = frame.whole("molecule_charges", (count,))
-        if sorted(set(owner.tolist())) != list(range(count)):
-            raise frame.error("molecules", "indices 0, 1, ... without gaps", str(np.unique(owner))[:80])
-        if given is not None and given.sum() != charge:
-            raise frame.error("molecule_charges", f"charges that sum to {charge}", str(given.tolist()))
-        if given is not None:
-            return owner, tuple(int(one) for one in given)
-    mapped = None if smiles is None else mapped_molecules(smiles, frame.atoms.numbers)
-    if mapped is not None and sum(mapped[1]) == charge:
-        return mapped
-    if frame.reading.neutral_molecules and charge == 0:
-        return bonded, (0,) * (int(bonded.max()) + 1)
-    return np.zeros(len(bonded), dtype=np.int64), (charge,)
+def with_parents(parts: Sequence[Found]) -> tuple[LabelledStructure, ...]:
+    """Structures of one set, each with its parent.
+
+    Raises
+    ------
+    ReadError
+        When parts have partial charges under different names.
+    """
+    if len(kinds := sorted({part.charges_key for part in parts if part.charges_key})) > 1:
+        raise ReadError(
+            f"charges: expected partial charges under one name, found {' and '.join(kinds)}; say which are meant "
+            "(labels: {charges: NAME})"
+        )
+    named = parents([tells for part in parts for tells in part.parentage])
+    structures = (structure for part in parts for structure in part.structures)
+    return tuple(replace(one, parent=parent) for one, parent in zip(structures, named, strict=True))

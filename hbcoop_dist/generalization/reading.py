@@ -1,4 +1,4 @@
-"""How a file of labelled structures is to be read: names of labels and units; and one frame of it."""
+"""How files of labelled structures are to be read: names of labels and units; and one frame of them."""
 
 from __future__ import annotations
 
@@ -16,14 +16,20 @@ if TYPE_CHECKING:
 
 KEYS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
-        "energy": ("energy", "REF_energy", "dft_energy", "total_energy"),
+        "energy": ("energy", "REF_energy", "dft_energy", "total_energy", "outputs.pbe.energy_total"),
         "forces": ("forces", "force", "REF_forces", "dft_forces"),
-        "charges": ("mbis_charges", "mbi_charges", "MBIS_charges", "charges", "REF_charges"),
+        # those that every structure of a set has before those that some have: NBO's of OMol25 end at some 70 atoms
+        "charges": (
+            *("mbis_charges", "mbi_charges", "MBIS_charges", "charges", "REF_charges"),
+            *("lowdin_charges", "mulliken_charges", "nbo_charges"),
+            *("pbe_ddec_charge", "pbe_cm5_charge", "pbe_bader_charge"),
+        ),
         "dipole": ("dipole", "REF_dipole", "dft_dipole"),
         "charge": ("total_charge", "charge"),
+        "spin": ("spin", "multiplicity"),
         "smiles": ("smiles",),
-        "domain": ("config_type", "domain"),
-        "parent": ("parent",),
+        "domain": ("config_type", "domain", "data_id", "mof_type", "info.source"),
+        "parent": ("parent", "mof_name", "refcode"),
         "molecules": ("molecules",),
         "molecule_charges": ("molecule_charges",),
         "interaction_energy": ("interaction_energy",),
@@ -31,13 +37,29 @@ KEYS: Mapping[str, tuple[str, ...]] = MappingProxyType(
 )
 """Names under which a label is looked for; the first that is there is taken."""
 
+NUMBERS = ("energy", "forces", "charges", "dipole", "interaction_energy")
+"""Labels that a set may be required to have."""
+
 _ENERGIES = ("eV", "Hartree", "kcal/mol", "kJ/mol")
 _LENGTHS = ("Angstrom", "Bohr")
 _DIPOLES = ("e Angstrom", "e Bohr", "Debye")
 
 
+NOTHING = "no such key"
+
+
 class ReadError(ValueError):
-    """A file is not a labelled set; the message names file, frame and key, what was expected and what was found."""
+    """A file is not a labelled set; the message names file, frame and key, what was expected and what was found.
+
+    Attributes
+    ----------
+    reason : str
+        What is wrong, in the same words wherever it is found; empty where it is not one structure that is wrong.
+    """
+
+    def __init__(self, message: str, reason: str = "") -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +80,10 @@ class Reading:
         Total charge, e, of frames that do not say theirs; None refuses them.
     neutral_molecules : bool
         Whether every molecule of every frame is known to be neutral.
+    require : tuple of str
+        Labels among `NUMBERS` without which a structure is of no use; the energy always is.
+    skip_incomplete : bool
+        Whether structures that cannot be used are left out and counted; otherwise the first is an error.
     """
 
     energy_unit: str = "eV"
@@ -66,6 +92,8 @@ class Reading:
     keys: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     charge: int | None = 0
     neutral_molecules: bool = False
+    require: tuple[str, ...] = ()
+    skip_incomplete: bool = False
 
     def __post_init__(self) -> None:
         for name, known in (("energy_unit", _ENERGIES), ("length_unit", _LENGTHS), ("dipole_unit", _DIPOLES)):
@@ -73,6 +101,8 @@ class Reading:
                 raise ReadError(f"reading, {name}: expected one of {', '.join(known)}, found {found!r}")
         if unknown := sorted(set(self.keys) - set(KEYS)):
             raise ReadError(f"reading, keys: expected labels among {', '.join(KEYS)}, found {', '.join(unknown)}")
+        if unknown := sorted(set(self.require) - set(NUMBERS)):
+            raise ReadError(f"reading, require: expected labels among {', '.join(NUMBERS)}, found {', '.join(unknown)}")
 
     @property
     def energy(self) -> float:
@@ -103,22 +133,27 @@ class Reading:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Frame:
-    """One frame, and where it stands: file, and number from 0."""
+    """One frame, and where it stands: file, and its place there, as ``frame 3`` or ``row 17``."""
 
     atoms: Atoms
     path: Path
-    number: int
+    place: str
     reading: Reading
 
-    def get(self, label: str) -> Any:
-        """The value of a label, None where it has none."""
+    def find(self, label: str) -> tuple[str, Any] | None:
+        """The key and the value of a label, None where it has none."""
         # ASE moves the labels that it knows from the columns and the comment line into a calculator.
         results = {} if self.atoms.calc is None else self.atoms.calc.results
         for key in self.reading.names(label):
             for place in (self.atoms.arrays, self.atoms.info, results):
                 if place.get(key) is not None:
-                    return place[key]
+                    return key, place[key]
         return None
+
+    def get(self, label: str) -> Any:
+        """The value of a label, None where it has none."""
+        found = self.find(label)
+        return None if found is None else found[1]
 
     def text(self, label: str) -> str | None:
         """A label as text, None where it has none."""
@@ -150,4 +185,9 @@ class Frame:
     def error(self, label: str, expected: str, found: str) -> ReadError:
         """What to raise about a label."""
         keys = ", ".join(self.reading.names(label))
-        return ReadError(f"{self.path}, frame {self.number}, {label} ({keys}): expected {expected}, found {found}")
+        # a shape with the number of atoms in it would make every structure another reason
+        alike = expected.partition(" of shape")[0]
+        return ReadError(
+            f"{self.path}, {self.place}, {label} ({keys}): expected {expected}, found {found}",
+            f"{label} ({keys}): expected {alike}" + (", found none" if found == NOTHING else ""),
+        )

@@ -16,14 +16,15 @@ def write_set(path: Path | str, structures: Sequence[LabelledStructure]) -> None
     """Write one file: eV, eV/A, e, e A; molecules, their charges, parent and domain under keys of their own."""
     from ase.io import write
 
-    write(path, [_atoms(one) for one in structures], format="extxyz")
+    write(path, [atoms_of(one) for one in structures], format="extxyz")
 
 
-def _atoms(one: LabelledStructure) -> Atoms:
+def atoms_of(one: LabelledStructure) -> Atoms:
+    """A labelled structure as ASE has it: labels in a calculator, in arrays and in ``info``."""
     from ase import Atoms
     from ase.calculators.singlepoint import SinglePointCalculator
 
-    atoms = Atoms(one.numbers, one.positions)
+    atoms = Atoms(one.numbers, one.positions, cell=one.cell, pbc=one.cell is not None)
     atoms.set_array("molecules", one.molecules)
     info: dict[str, Any] = {
         "total_charge": one.charge,

@@ -12,7 +12,7 @@ from hbcoop_dist.generalization.labelled import LabelledStructure
 from hbcoop_dist.generalization.separation import flat_map, separation
 from hbcoop_dist.generalization.soap import features
 from hbcoop_dist.generalization.splits import split
-from hbcoop_dist.generalization_run.make_data import origin_of, structures_of
+from hbcoop_dist.generalization_run.make_data import origin_of, set_of, structures_of
 from hbcoop_dist.generalization_run.tasks import DataSource
 from hbcoop_dist.results import TaskResult
 
@@ -25,7 +25,14 @@ def divided(
     """Places of the structures of every side, and the similarity of tested ones to the nearest trained one."""
     structures = structures_of(data, known)
     described = _features(data, structures)
-    found = split(kind, structures, described, seed=seed, validation_fraction=validation)
+    found = split(
+        kind,
+        structures,
+        described,
+        seed=seed,
+        validation_fraction=validation,
+        largest_train=data.entry.largest_train,
+    )
     apart = separation(described, found)
     return {
         "training": found.train,
@@ -38,8 +45,9 @@ def divided(
 
 def mapped(data: DataSource, known: Mapping[str, TaskResult]) -> dict[str, object]:
     """Coordinates of the map of chemical space, and what the store says of a set."""
-    structures = structures_of(data, known)
+    structures, left_out = set_of(data, known)
     return {
+        **({"dropped": json.dumps(left_out)} if left_out else {}),
         "umap": flat_map(_features(data, structures)),
         "domains": json.dumps([one.domain for one in structures]),
         "parents": json.dumps([one.parent for one in structures]),

@@ -29,7 +29,7 @@ def load_generalization(name: str | Path) -> GeneralizationSpec:
     Raises
     ------
     CampaignError
-        When there is no such file, it is not YAML, a field is wrong, or a file of a set is not there.
+        When there is no such file, it is not YAML, a field is wrong, or a file or folder of a set is not there.
     """
     try:
         path = find_file(name, "campaigns")
@@ -44,7 +44,7 @@ def load_generalization(name: str | Path) -> GeneralizationSpec:
     datasets = []
     for entry in spec.datasets:
         files = tuple(str(base / Path(os.path.expandvars(file)).expanduser()) for file in entry.files)
-        if absent := [file for file in files if not Path(file).is_file()]:
+        if absent := [file for file in files if not Path(file).exists()]:
             raise CampaignError(
                 f"{place_of(path, 'datasets')}: set {entry.name}: expected files, found no {', '.join(absent)}"
             )

@@ -5,11 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
-import numpy as np
-
 from hbcoop_dist.generalization.clusters import clusters
 from hbcoop_dist.generalization.label import label
-from hbcoop_dist.generalization.labelled import LabelledStructure
+from hbcoop_dist.generalization.labelled import LabelledSet, LabelledStructure
 from hbcoop_dist.generalization.pack import pack, unpack
 from hbcoop_dist.generalization.read_set import read_set
 from hbcoop_dist.generalization.reading import Reading
@@ -38,7 +36,12 @@ def labelled_chunk(entry: DatasetEntry, chunk: int, device: str) -> dict[str, ob
 
 
 def structures_of(data: DataSource, known: Mapping[str, TaskResult]) -> tuple[LabelledStructure, ...]:
-    """The structures of a set, in the order that splits count them in.
+    """The structures of a set, in the order that splits count them in; parameters as of `set_of`."""
+    return set_of(data, known)[0]
+
+
+def set_of(data: DataSource, known: Mapping[str, TaskResult]) -> tuple[tuple[LabelledStructure, ...], tuple[str, ...]]:
+    """The structures of a set, and lines about those of its files that could not be used.
 
     Parameters
     ----------
@@ -47,20 +50,36 @@ def structures_of(data: DataSource, known: Mapping[str, TaskResult]) -> tuple[La
         Results of the tasks that labelled it.
     """
     if data.chunks:
-        return tuple(one for key in data.chunks for one in unpack(known[key].data))
+        return tuple(one for key in data.chunks for one in unpack(known[key].data)), ()
+    found = read_files(data)
+    return found.structures, found.left_out
+
+
+def read_files(data: DataSource) -> LabelledSet:
+    """A set that is read from files."""
     entry = data.entry
-    whole = read_set(
+    return read_set(
         entry.name,
         entry.files,
         level_of_theory=entry.level_of_theory,
         source=entry.source,
         licence=entry.licence,
-        reading=Reading(energy_unit=entry.energy_unit, length_unit=entry.length_unit),
+        reading=reading_of(entry),
+        size=entry.size,
+        seed=entry.seed,
     )
-    if entry.size is None or entry.size >= len(whole):
-        return whole.structures
-    drawn = np.random.default_rng(entry.seed).choice(len(whole), entry.size, replace=False)
-    return whole.take(sorted(int(place) for place in drawn))
+
+
+def reading_of(entry: DatasetEntry) -> Reading:
+    """How the files of a set are read."""
+    return Reading(
+        energy_unit=entry.energy_unit,
+        length_unit=entry.length_unit,
+        keys=entry.labels,
+        neutral_molecules=entry.neutral_molecules,
+        require=entry.require,
+        skip_incomplete=entry.skip_incomplete,
+    )
 
 
 def origin_of(data: DataSource) -> dict[str, str]:

@@ -5,14 +5,13 @@ Nothing is computed and nothing heavy is loaded here.  What cannot be done here 
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from math import ceil
-from pathlib import Path
 
 from hbcoop_dist.campaign_entries import ModelEntry
 from hbcoop_dist.generalization.architectures import ARCHITECTURES
+from hbcoop_dist.generalization_run.fingerprints import fingerprints
 from hbcoop_dist.generalization_run.spec import GeneralizationSpec, TrainingCell, cells_of
 from hbcoop_dist.generalization_run.tasks import (
     CHUNK,
@@ -180,8 +179,7 @@ class _Draft:
         if name not in self._data:
             entry = next(entry for entry in self._spec.datasets if entry.name == name)
             if entry.files:
-                hashes = tuple(hashlib.sha256(Path(file).read_bytes()).hexdigest() for file in entry.files)
-                self._data[name] = DataSource(entry, sha256=hashes)
+                self._data[name] = DataSource(entry, sha256=fingerprints(entry.files))
             else:
                 assert entry.size is not None
                 identity = self._sources[entry.teacher].identity

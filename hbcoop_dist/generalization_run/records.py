@@ -39,6 +39,7 @@ def dataset_values(labels: Sequence[TaskResult], mapped: TaskResult) -> tuple[Ax
     parents = [one.parent for one in structures] or json.loads(str(data["parents"]))
     sizes = [len(one) for one in structures] or _ints(data["atoms"]).tolist()
     dropped = [line for result in labels for line in json.loads(str(result.data["dropped"]))]
+    dropped += json.loads(str(data.get("dropped", "[]")))
     umap = np.asarray(data["umap"], dtype=float)
     return {"structure": list(range(len(domains)))}, {
         "level_of_theory": str(data["level_of_theory"]),

@@ -19,6 +19,7 @@ from pydantic import (
 
 from hbcoop_dist.campaign_entries import Frozen
 from hbcoop_dist.generalization.architectures import ARCHITECTURES, check_options
+from hbcoop_dist.generalization.reading import KEYS, NUMBERS
 from hbcoop_dist.models import registry
 
 CELL_DIMS = ("dataset", "split", "architecture", "scheme", "seed")
@@ -31,6 +32,9 @@ Molecules = Annotated[int, Field(ge=1, le=64)]
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Seed = Annotated[int, Field(ge=0)]
 
+READING = ("labels", "require", "skip_incomplete", "neutral_molecules")
+"""Fields of a set that say how its files are read, beside units."""
+
 
 def _listed(value: Any) -> Any:
     return value if isinstance(value, list | tuple) else [value]
@@ -38,6 +42,13 @@ def _listed(value: Any) -> Any:
 
 def _default(entry: type[Frozen], name: str) -> Any:
     return entry.model_fields[name].default
+
+
+def _unsaid(value: Any) -> bool:
+    return not value
+
+
+LabelKeys = Annotated[tuple[str, ...], BeforeValidator(_listed), Field(min_length=1)]
 
 
 def _named(value: Any) -> Any:
@@ -66,7 +77,25 @@ class DatasetEntry(Frozen):
     source: str = Field(default="unknown", description="what to cite for files")
     energy_unit: Literal["eV", "Hartree", "kcal/mol", "kJ/mol"] = Field(default="eV", description="in files")
     length_unit: Literal["Angstrom", "Bohr"] = Field(default="Angstrom", description="in files")
-    files: Annotated[tuple[str, ...], BeforeValidator(_listed)] = Field(default=(), description="extended XYZ")
+    files: Annotated[tuple[str, ...], BeforeValidator(_listed)] = Field(
+        default=(), description="extended XYZ, ASE databases, LMDBs or trajectories, folders of them, QMOF databases"
+    )
+    # what has not been asked for is in no key, and in no definition of a store: those from before it was there hold
+    labels: Annotated[Mapping[str, LabelKeys], Field(exclude_if=_unsaid)] = Field(
+        default_factory=dict, description="names that labels have in files, where they are not the usual ones"
+    )
+    require: Annotated[tuple[str, ...], BeforeValidator(_listed), Field(exclude_if=_unsaid)] = Field(
+        default=(), description="labels without which a structure in files is of no use"
+    )
+    skip_incomplete: Annotated[bool, Field(exclude_if=_unsaid)] = Field(
+        default=False, description="leave out what cannot be used in files, and count it; else it is an error"
+    )
+    neutral_molecules: Annotated[bool, Field(exclude_if=_unsaid)] = Field(
+        default=False, description="every molecule in files is neutral, so bonds tell which there are"
+    )
+    largest_train: Annotated[int | None, Field(exclude_if=_unsaid)] = Field(
+        default=None, ge=1, description="atoms up to which the split by size trains; else it halves the set"
+    )
 
     @model_validator(mode="after")
     def _one_source(self) -> DatasetEntry:
@@ -74,9 +103,20 @@ class DatasetEntry(Frozen):
             raise ValueError("expected either generate or files, found " + ("both" if self.files else "neither"))
         if self.generate is not None and self.size is None:
             raise ValueError("expected size, the number of structures to generate, found none")
+        # a store keeps every field of its campaigns, said or not, and reads them again
         if self.files and self.teacher != _default(DatasetEntry, "teacher"):
             raise ValueError("expected no teacher beside files, which have their labels, found one")
+        if not self.files and (odd := [name for name in READING if name in self.model_fields_set]):
+            raise ValueError(f"expected {', '.join(odd)} beside files only, found generate")
         return self
+
+    @field_validator("labels", "require", mode="after")
+    @classmethod
+    def _labels(cls, value: Any, info: ValidationInfo) -> Any:
+        known = KEYS if info.field_name == "labels" else NUMBERS
+        if unknown := sorted(set(value).difference(known)):
+            raise ValueError(f"expected labels among {', '.join(known)}, found {', '.join(unknown)}")
+        return value
 
     @field_validator("teacher", mode="after")
     @classmethod

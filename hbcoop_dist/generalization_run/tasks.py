@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from hbcoop_dist.generalization_run.spec import (
+    READING,
     ArchitectureEntry,
     DatasetEntry,
     GeneralizationSpec,
@@ -45,9 +46,12 @@ class DataSource:
     @property
     def identity(self) -> object:
         """What decides what is in it."""
+        if self.chunks:
+            return {"chunks": list(self.chunks)}
         units = [self.entry.energy_unit, self.entry.length_unit]
         drawn = {"size": self.entry.size, "seed": self.entry.seed, "units": units}
-        return {"chunks": list(self.chunks)} if self.chunks else {"files": list(self.sha256), **drawn}
+        reading = self.entry.model_dump(mode="json", include=set(READING))
+        return {"files": list(self.sha256), **drawn, **({"reading": reading} if reading else {})}
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +128,8 @@ def split_task(data: DataSource, split: str, seed: int, spec: GeneralizationSpec
     """The task that divides a set."""
     part = spec.training.validation
     content = {"data": data.identity, "split": split, "seed": seed, "validation": part}
+    if split == "size" and data.entry.largest_train is not None:
+        content["largest_train"] = data.entry.largest_train
     key = key_of("split", content)
     return TrainingTask(key, "split", data, "soap", split=split, seed=seed, training=spec.training)
 
