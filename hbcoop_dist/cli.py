@@ -42,7 +42,7 @@ from hbcoop_dist.marked import MarkedSystemError
 from hbcoop_dist.models.base import ModelError
 from hbcoop_dist.plan import Plan
 from hbcoop_dist.references import ReferenceSetError, ReferenceTableError
-from hbcoop_dist.store import StoreError, StoreWriteError, open_store
+from hbcoop_dist.store import StoreError, StoreWriteError
 from hbcoop_dist.survey import RETRYABLE
 
 NOT_DONE, BAD_INPUT, INTERRUPTED = 1, 2, 3
@@ -99,10 +99,7 @@ def plan(
             reason = skipped.get(cell)
             typer.echo(f"  {cell}" + (f": skipped, {reason.splitlines()[0]}" if reason else ""))
     if store is not None:
-        open_store(store)
-        if not isinstance(drawn, Plan):
-            raise typer.BadParameter("--store: expected a campaign of hydrogen bonds, found another kind")
-        typer.echo(report_command.estimate(drawn, store))
+        typer.echo(kinds.estimate(drawn, store))
 
 
 @app.command(name="run")

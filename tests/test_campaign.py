@@ -189,7 +189,10 @@ def test_a_missing_file_names_the_bundled_ones() -> None:
 
 
 @pytest.mark.parametrize("name", bundled_names("campaigns"))
-def test_bundled_campaigns_load(name: str) -> None:
+def test_bundled_campaigns_load(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HBCOOP_DATA", str(tmp_path))
+    for folder in ("qmof_database", "odac25", "omol25"):
+        (tmp_path / folder).mkdir()
     load = load_generalization if is_generalization(name) else load_campaign
     assert load(name).campaign == name
 

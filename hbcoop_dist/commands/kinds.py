@@ -12,6 +12,7 @@ from rich.console import Console
 from hbcoop_dist import generalization_run
 from hbcoop_dist.commands import generalization as generalization_command
 from hbcoop_dist.commands import report as report_command
+from hbcoop_dist.commands import training_cost
 from hbcoop_dist.generalization_run.load import is_generalization, load_generalization
 from hbcoop_dist.generalization_run.schema import KIND as GENERALIZATION
 from hbcoop_dist.load_campaign import load_campaign
@@ -37,6 +38,14 @@ def draw_again(store: Path, *, device: str, elsewhere: Collection[str]) -> Itera
     else:
         for campaign in report_command.specs_of(open_store(store), store):
             yield plan(campaign, device=device, elsewhere=elsewhere)
+
+
+def estimate(drawn: AnyPlan, store: Path) -> str:
+    """What a plan would cost, from the times of a store of its kind."""
+    if isinstance(drawn, generalization_run.GeneralizationPlan):
+        return training_cost.estimate(drawn, store)
+    open_store(store)
+    return report_command.estimate(drawn, store)
 
 
 def carry_out(drawn: AnyPlan, store: Path, **how: Any) -> Summary:

@@ -1,0 +1,49 @@
+"""What a campaign would cost, from the times of a store: the store's own campaign costs what it took."""
+
+import os
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.io import write
+
+from hbcoop_dist.commands.training_cost import estimate
+from hbcoop_dist.generalization_run.load import load_generalization
+from hbcoop_dist.generalization_run.plan import plan
+from hbcoop_dist.generalization_run.schema import KIND
+from hbcoop_dist.store import open_store
+
+STORE = Path(__file__).parents[2] / "store" / "generalization-quick.zarr.zip"
+
+
+def hours(words: str) -> float:
+    found = re.search(r"about (\S+) core-hours", words)
+    assert found
+    return float(found[1])
+
+
+def test_a_store_s_own_campaign_costs_what_it_took() -> None:
+    spent = float(open_store(STORE, kind=KIND)["seconds"].sum()) / 3600
+    assert hours(estimate(plan(load_generalization("generalization-quick")), STORE)) == pytest.approx(spent, rel=5e-3)
+
+
+def test_the_large_campaign_is_planned_from_files_in_their_folders(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every set in a folder; what no time was measured of is named."""
+    monkeypatch.setenv("HBCOOP_DATA", str(tmp_path))
+    for folder in ("qmof_database", "odac25", "omol25"):
+        (tmp_path / folder).mkdir()
+        atoms = Atoms("OH2", np.eye(3))
+        atoms.calc = SinglePointCalculator(atoms, energy=-1.0, forces=np.zeros((3, 3)))
+        write(tmp_path / folder / "small.xyz", [atoms] * 4, format="extxyz")
+    drawn = plan(load_generalization("generalization"), elsewhere=["allegro"])
+    assert len(drawn.cells) == (2 * 16 + 19) * 5 * 3
+    assert not drawn.skipped
+    words = estimate(drawn, STORE)
+    assert "allegro with none" in words
+    assert hours(words) > 100
+    assert os.environ["HBCOOP_DATA"] not in words
