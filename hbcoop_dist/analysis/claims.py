@@ -100,7 +100,7 @@ def _rows(claim: Claim, ds: xr.Dataset) -> Iterator[dict[str, object]]:
                 said["measure"] = claim.measure
                 yield {"claim": claim.name, "says": claim.text, **said, **_judged(claim, numbers)}
     if not found:
-        nothing = {"set": "", "quantity": "", "scheme": "", "measure": claim.measure}
+        nothing: dict[str, object] = {"set": "", "quantity": "", "scheme": "", "measure": claim.measure}
         nothing |= {"value": np.nan, "low": np.nan, "high": np.nan}
         why = f"the store has no {claim.needs}"
         yield {"claim": claim.name, "says": claim.text, **nothing, "seeds": 0, "verdict": UNTESTED, "why": why}
