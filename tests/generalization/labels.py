@@ -60,3 +60,25 @@ def turned(structure: LabelledStructure, seed: int = 5) -> tuple[LabelledStructu
     turn = turn * np.linalg.det(turn)
     moved = structure.positions @ turn.T + [3.0, -2.0, 7.0]
     return replace(structure, positions=moved), turn
+
+
+def charged(structure: LabelledStructure, charge: int) -> LabelledStructure:
+    n = len(structure.molecule_charges)
+    return replace(structure, charge=charge, molecule_charges=(charge, *(0,) * (n - 1)))
+
+
+def together(one: LabelledStructure, other: LabelledStructure, distance: float) -> LabelledStructure:
+    """Two structures as one, the second moved by a distance, A."""
+    return replace(
+        one,
+        numbers=np.concatenate([one.numbers, other.numbers]),
+        positions=np.concatenate([one.positions, other.positions + [distance, 0, 0]]),
+        energy=0.0,
+        forces=None,
+        charges=None,
+        dipole=None,
+        interaction_energy=None,
+        charge=one.charge + other.charge,
+        molecules=np.concatenate([one.molecules, other.molecules + len(one.molecule_charges)]),
+        molecule_charges=(*one.molecule_charges, *other.molecule_charges),
+    )

@@ -17,17 +17,16 @@ import numpy as np
 import pytest
 import torch
 from crystals import SKEWED, repeated, shapeless
-from labels import SMALL, labelled, turned
+from labels import SMALL, charged, labelled, together, turned
+from networks import Telling, batch_of, evaluated, stirred
 
 from hbcoop_dist.generalization import family, trained_file
 from hbcoop_dist.generalization.architectures import ARCHITECTURES
-from hbcoop_dist.generalization.atoms import AtomBatch
 from hbcoop_dist.generalization.budget import Budget
 from hbcoop_dist.generalization.fit_baseline import fit_baseline
 from hbcoop_dist.generalization.labelled import LabelledStructure
 from hbcoop_dist.generalization.network import (
     Network,
-    Output,
     energy_and_forces,
     parameters_of,
     set_parameters,
@@ -86,46 +85,6 @@ def spec_of(architecture: str, scheme: str = "none", **changes: object) -> Netwo
         scheme_options=options,
     )
     return fit_baseline(replace(small, **changes), waters())
-
-
-def stirred(spec: NetworkSpec) -> Network:
-    """A network none of whose parameters is zero: a scheme that starts as nothing does something too."""
-    network = Network(spec)
-    random = torch.Generator().manual_seed(1)
-    with torch.no_grad():
-        for one in network.parameters():
-            one.add_(0.1 * torch.randn(one.shape, generator=random, dtype=one.dtype))
-    return network
-
-
-def batch_of(network: Network, *structures: LabelledStructure, dtype: torch.dtype = torch.float64) -> AtomBatch:
-    return AtomBatch.of(structures, network.spec.elements, network.spec.cutoff, dtype=dtype)
-
-
-def evaluated(network: Network, *structures: LabelledStructure) -> tuple[Output, torch.Tensor]:
-    return energy_and_forces(network, batch_of(network, *structures))
-
-
-def charged(structure: LabelledStructure, charge: int) -> LabelledStructure:
-    n = len(structure.molecule_charges)
-    return replace(structure, charge=charge, molecule_charges=(charge, *(0,) * (n - 1)))
-
-
-def together(one: LabelledStructure, other: LabelledStructure, distance: float) -> LabelledStructure:
-    """Two structures as one, the second moved by a distance, A."""
-    return replace(
-        one,
-        numbers=np.concatenate([one.numbers, other.numbers]),
-        positions=np.concatenate([one.positions, other.positions + [distance, 0, 0]]),
-        energy=0.0,
-        forces=None,
-        charges=None,
-        dipole=None,
-        interaction_energy=None,
-        charge=one.charge + other.charge,
-        molecules=np.concatenate([one.molecules, other.molecules + len(one.molecule_charges)]),
-        molecule_charges=(*one.molecule_charges, *other.molecule_charges),
-    )
 
 
 @functools.cache
@@ -345,36 +304,6 @@ def test_parameters_of_another_network_are_refused(architecture: str) -> None:
     name = next(iter(known))
     with pytest.raises(ValueError, match=f"parameter {name}: expected"):
         set_parameters(network, {**known, name: np.zeros((1, 2, 3, 4))})
-
-
-class Telling(Scheme):
-    """Adds a fixed vector to the features at one of its places, and writes down what it sees."""
-
-    def __init__(self, network: Network, place: str) -> None:
-        super().__init__(network.backbone.shape)
-        self.place, self.seen, self.handed = place, [], {}  # type: ignore[var-annotated]
-
-    def _told(self, place: str, features: torch.Tensor) -> torch.Tensor:
-        if place != self.place:
-            return features
-        changed = features + torch.linspace(-1.0, 1.0, features.shape[1], dtype=features.dtype)
-        self.handed[place] = changed
-        return changed
-
-    def embed(self, features, batch, memory):  # type: ignore[no-untyped-def]
-        self.seen.append(("embed", tuple(features.shape)))
-        return self._told("embed", features)
-
-    def after_layer(self, layer, features, radial, batch, memory):  # type: ignore[no-untyped-def]
-        self.seen.append((f"layer {layer}", (*features.shape, radial.shape[1])))
-        assert radial.shape[0] == batch.edges.shape[1]
-        return self._told(f"layer {layer}", features)
-
-    def energy(self, features, batch, memory):  # type: ignore[no-untyped-def]
-        self.seen.append(("energy", tuple(one.shape for one in features)))
-        for place, one in self.handed.items():
-            if place != "embed":
-                assert torch.equal(features[int(place.split()[1])], one)
 
 
 def test_a_scheme_acts_before_and_after_every_layer(architecture: str) -> None:

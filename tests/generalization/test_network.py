@@ -8,14 +8,12 @@ import numpy as np
 import pytest
 import torch
 from labels import SMALL, labelled
+from networks import batch_of, evaluated
 
 from hbcoop_dist.generalization.architectures import builder_of
-from hbcoop_dist.generalization.atoms import AtomBatch
 from hbcoop_dist.generalization.fit_baseline import fit_baseline
-from hbcoop_dist.generalization.labelled import LabelledStructure
 from hbcoop_dist.generalization.network import (
     Network,
-    Output,
     energy_and_forces,
 )
 from hbcoop_dist.generalization.network_spec import NetworkSpec
@@ -28,14 +26,6 @@ SCHEMES = tuple(BUILTIN_SCHEMES)
 
 def spec_of(scheme: str, **changes: object) -> NetworkSpec:
     return fit_baseline(replace(SMALL, scheme=scheme, **changes), labelled())
-
-
-def batch_of(network: Network, *structures: LabelledStructure, dtype: torch.dtype = torch.float64) -> AtomBatch:
-    return AtomBatch.of(structures, network.spec.elements, network.spec.cutoff, dtype=dtype)
-
-
-def evaluated(network: Network, *structures: LabelledStructure) -> tuple[Output, torch.Tensor]:
-    return energy_and_forces(network, batch_of(network, *structures))
 
 
 def test_without_a_scheme_it_is_mace_torch_s_own_network() -> None:
