@@ -28,7 +28,8 @@ def pack(structures: Sequence[LabelledStructure]) -> dict[str, object]:
         ``offsets`` (S + 1,) and ``molecule_offsets`` (S + 1,), where each structure begins; ``numbers``, ``molecules``
         (N,); ``positions``, ``forces`` (N, 3); ``charges`` (N,); ``dipole`` (S, 3); ``molecule_charges`` (M,);
         ``energy``, ``interaction_energy``, ``charge`` (S,); ``has_NAME`` (S,) for labels that may be missing, which are
-        zero where they are; ``parents`` and ``domains``, JSON lists.
+        zero where they are; ``parents`` and ``domains``, JSON lists. Only where some structure repeats, ``cell``
+        (S, 3, 3) and ``has_cell``: what molecules are packed to has not changed since there were no cells.
     """
     kept = list(structures)
     packed: dict[str, object] = {
@@ -57,6 +58,10 @@ def pack(structures: Sequence[LabelledStructure]) -> dict[str, object]:
     interactions = [one.interaction_energy for one in kept]
     packed["has_interaction_energy"] = np.array([value is not None for value in interactions], dtype=bool)
     packed["interaction_energy"] = np.array([value or 0.0 for value in interactions], dtype=np.float64)
+    if any(one.cell is not None for one in kept):
+        packed["has_cell"] = np.array([one.cell is not None for one in kept], dtype=bool)
+        cells = [np.zeros((3, 3)) if one.cell is None else one.cell for one in kept]
+        packed["cell"] = np.stack(cells).astype(np.float64)
     return packed
 
 
@@ -80,6 +85,7 @@ def unpack(packed: Mapping[str, Any]) -> tuple[LabelledStructure, ...]:
     }
     wanted |= {"parents", "domains", "interaction_energy", *_OPTIONAL}
     wanted |= {f"has_{name}" for name in (*_OPTIONAL, "interaction_energy")}
+    wanted |= {"cell", "has_cell"} if {"cell", "has_cell"} & set(packed) else set()
     if missing := sorted(wanted - set(packed)):
         raise ValueError(f"packed structures: expected the fields of pack(), found none named {', '.join(missing)}")
     parents, domains = json.loads(packed["parents"]), json.loads(packed["domains"])
@@ -98,7 +104,7 @@ def _one(packed: Mapping[str, Any], place: int, parent: str, domain: str) -> Lab
     molecules = slice(*packed["molecule_offsets"][place : place + 2])
 
     def labels(name: str, where: slice | int) -> Any:
-        return np.array(packed[name][where]) if packed[f"has_{name}"][place] else None
+        return np.array(packed[name][where]) if f"has_{name}" in packed and packed[f"has_{name}"][place] else None
 
     return LabelledStructure(
         numbers=np.array(packed["numbers"][atoms]),
@@ -115,6 +121,7 @@ def _one(packed: Mapping[str, Any], place: int, parent: str, domain: str) -> Lab
         interaction_energy=(
             float(packed["interaction_energy"][place]) if packed["has_interaction_energy"][place] else None
         ),
+        cell=labels("cell", place),
     )
 
 
