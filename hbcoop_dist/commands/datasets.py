@@ -19,7 +19,7 @@ from rich.table import Table
 from hbcoop_dist.commands.wide_console import wide_console
 from hbcoop_dist.generalization.check_set import SetReport, check_set
 from hbcoop_dist.generalization.reading import ReadError
-from hbcoop_dist.generalization_run.make_data import reading_of
+from hbcoop_dist.generalization_run.reading_of import reading_of
 from hbcoop_dist.generalization_run.spec import DatasetEntry
 
 SAMPLE, LARGE = 500, 20_000

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import numpy as np
 from numpy.typing import NDArray
 
-from hbcoop_dist.generalization.soap import unit
+from hbcoop_dist.generalization.similarity import Dense, Rows
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
+Kind = TypeVar("Kind", bound=Rows)
 
 _LARGEST_BLOCK = 32
 
 
-def farthest_points(rows: FloatArray, first: int, count: int) -> IntArray:
+def farthest_points(rows: FloatArray | Rows, first: int, count: int) -> IntArray:
     """The first `count` points in the order of farthest-point sampling (Gonzalez, Theor. Comput. Sci. 1985, 38, 293).
 
     Every step takes the point whose largest similarity (cosine, in float32) to those taken is the smallest.  A maximum
@@ -23,8 +26,8 @@ def farthest_points(rows: FloatArray, first: int, count: int) -> IntArray:
 
     Parameters
     ----------
-    rows : (n, d) array
-        Features.
+    rows : (n, d) array or Rows
+        Features of n rows.
     first : int
         Where to start.
     count : int
@@ -34,7 +37,7 @@ def farthest_points(rows: FloatArray, first: int, count: int) -> IntArray:
     -------
     (count,) int array
     """
-    points = unit(rows).astype(np.float32)
+    points = (Dense(rows) if isinstance(rows, np.ndarray) else rows).unit().single()
     taken = np.empty(count, dtype=np.int64)
     nearest = np.full(len(points), -np.inf, dtype=np.float32)
     place, known = first, 0
@@ -43,17 +46,17 @@ def farthest_points(rows: FloatArray, first: int, count: int) -> IntArray:
         nearest[place] = np.inf
         # Early on every point that is taken is the nearest to many, and nothing is gained by waiting.
         if step + 1 - known >= min(max(1, step // 8), _LARGEST_BLOCK):
-            fresh = points[taken[known : step + 1]]
-            np.maximum(nearest, (points @ fresh.T).max(axis=1), out=nearest)
+            fresh = points.take(taken[known : step + 1])
+            np.maximum(nearest, points.dots(fresh).max(axis=1), out=nearest)
             known = step + 1
-        place = _least_similar(points, points[taken[known : step + 1]], nearest)
+        place = _least_similar(points, points.take(taken[known : step + 1]), nearest)
     return taken
 
 
-def _least_similar(points: NDArray[np.float32], waiting: NDArray[np.float32], nearest: NDArray[np.float32]) -> int:
+def _least_similar(points: Kind, waiting: Kind, nearest: NDArray[np.float32]) -> int:
     """Place of the smallest maximum; `nearest` (n,) does not know of the points that are `waiting`, and is told."""
     while True:
         place = int(nearest.argmin())
-        if not len(waiting) or (true := (waiting @ points[place]).max()) <= nearest[place]:
+        if not len(waiting) or (true := waiting.along(points, place).max()) <= nearest[place]:
             return place
         nearest[place] = true

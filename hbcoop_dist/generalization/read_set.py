@@ -37,6 +37,11 @@ class LeftOut:
         self.counts[error.reason] += 1
         self.first.setdefault(error.reason, str(error))
 
+    def merge(self, other: LeftOut) -> None:
+        """Count those of another as well."""
+        self.counts.update(other.counts)
+        self.first = {**other.first, **self.first}
+
     @property
     def lines(self) -> tuple[str, ...]:
         """One line a reason, the most frequent first."""
@@ -56,14 +61,14 @@ class Found:
     parentage : tuple of Parentage
     charges_key : str
         Name under which partial charges were found; empty where there are none.
-    left_out : tuple of str
-        Lines about what could not be used.
+    left_out : LeftOut
+        What could not be used.
     """
 
     structures: tuple[LabelledStructure, ...]
     parentage: tuple[Parentage, ...]
     charges_key: str
-    left_out: tuple[str, ...]
+    left_out: LeftOut
 
 
 def read_set(
@@ -99,9 +104,9 @@ def read_set(
         raise ReadError(f"set {name}: expected at least one file, found none")
     found = read_rows(shards, reading or Reading(), drawn(len(shards), size, seed))
     if not found.structures:
-        why = "; ".join(found.left_out) or "empty files"
+        why = "; ".join(found.left_out.lines) or "empty files"
         raise ReadError(f"set {name}: expected structures that can be used, found none: {why}")
-    return LabelledSet(name, with_parents([found]), level_of_theory, source, licence, found.left_out)
+    return LabelledSet(name, with_parents([found]), level_of_theory, source, licence, found.left_out.lines)
 
 
 def drawn(count: int, size: int | None, seed: int) -> IntArray:
@@ -128,7 +133,7 @@ def read_rows(shards: Shards, reading: Reading, places: Iterable[int]) -> Found:
             kind = _one_kind(kind, frame)
         structures.append(structure)
         parentage.append(tells)
-    return Found(tuple(structures), tuple(parentage), kind[0] if kind else "", left_out.lines)
+    return Found(tuple(structures), tuple(parentage), kind[0] if kind else "", left_out)
 
 
 def _one_kind(kind: tuple[str, str] | None, frame: Frame) -> tuple[str, str]:
@@ -144,18 +149,23 @@ def _one_kind(kind: tuple[str, str] | None, frame: Frame) -> tuple[str, str]:
 
 
 def with_parents(parts: Sequence[Found]) -> tuple[LabelledStructure, ...]:
-    """Structures of one set, each with its parent.
+    """Structures of one set, each with its parent; errors as of `one_kind_of_charges`."""
+    one_kind_of_charges(part.charges_key for part in parts)
+    named = parents([tells for part in parts for tells in part.parentage])
+    structures = (structure for part in parts for structure in part.structures)
+    return tuple(replace(one, parent=parent) for one, parent in zip(structures, named, strict=True))
+
+
+def one_kind_of_charges(keys: Iterable[str]) -> None:
+    """Refuse a set whose parts have partial charges under different names.
 
     Raises
     ------
     ReadError
-        When parts have partial charges under different names.
+        When they do.
     """
-    if len(kinds := sorted({part.charges_key for part in parts if part.charges_key})) > 1:
+    if len(kinds := sorted({key for key in keys if key})) > 1:
         raise ReadError(
             f"charges: expected partial charges under one name, found {' and '.join(kinds)}; say which are meant "
             "(labels: {charges: NAME})"
         )
-    named = parents([tells for part in parts for tells in part.parentage])
-    structures = (structure for part in parts for structure in part.structures)
-    return tuple(replace(one, parent=parent) for one, parent in zip(structures, named, strict=True))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hbcoop_dist.generalization.soap import unit
+from hbcoop_dist.generalization.similarity import Dense, Rows
 from hbcoop_dist.generalization.splits import Split
 
 FloatArray = NDArray[np.float64]
@@ -17,7 +17,7 @@ IntArray = NDArray[np.int64]
 _BLOCK = 32 * 2**20
 """Bytes of one block of similarities."""
 
-_MAP_DIMENSIONS = 50
+_MAP_DIMENSIONS, _MAP_SAMPLE = 50, 2000
 LABELS = ("none", "train", "validation", "test")
 
 
@@ -42,21 +42,22 @@ class Separation:
     low: float
 
 
-def separation(features: FloatArray, split: Split) -> Separation:
+def separation(features: FloatArray | Rows, split: Split) -> Separation:
     """Similarity of tested to training structures; validation structures are neither.
 
     Parameters
     ----------
-    features : (S, d) array
+    features : (S, d) array or Rows
     split : Split
         Of these S structures.
     """
-    train, test = unit(features[split.train]), unit(features[split.test])
+    rows_ = Dense(features) if isinstance(features, np.ndarray) else features
+    train, test = (rows_.take(places).unit() for places in (split.train, split.test))
     similarity = np.empty(len(test))
     nearest = np.empty(len(test), dtype=np.int64)
     rows = max(1, _BLOCK // (8 * len(train)))
     for start in range(0, len(test), rows):
-        block = test[start : start + rows] @ train.T
+        block = test.take(np.arange(start, min(start + rows, len(test)))).dots(train)
         nearest[start : start + rows] = block.argmax(axis=1)
         similarity[start : start + rows] = block.max(axis=1)
     return Separation(
@@ -76,14 +77,14 @@ def side_of(split: Split, count: int) -> IntArray:
     return sides
 
 
-def flat_map(features: FloatArray, *, seed: int = 0, neighbours: int = 15) -> FloatArray:
+def flat_map(features: FloatArray | Rows, *, seed: int = 0, neighbours: int = 15) -> FloatArray:
     """Coordinates for a picture of chemical space, by UMAP (McInnes, Healy, Melville, arXiv:1802.03426).
 
     UMAP sees unit rows on their first 50 principal axes, whose distances grow as similarities fall.
 
     Parameters
     ----------
-    features : (S, d) array
+    features : (S, d) array or Rows
         Of at least 4 structures.
     seed : int
     neighbours : int
@@ -100,12 +101,8 @@ def flat_map(features: FloatArray, *, seed: int = 0, neighbours: int = 15) -> Fl
     """
     if len(features) < 4:
         raise ValueError(f"map: expected at least 4 structures, found {len(features)}")
-    from sklearn.decomposition import PCA
-
     _keep_openmp()
-    rows = unit(features)
-    dimensions = min(_MAP_DIMENSIONS, *rows.shape)
-    rows = PCA(dimensions, svd_solver="covariance_eigh").fit_transform(rows)
+    rows = _principal(features, seed)
     with warnings.catch_warnings():
         # A seed means one thread, as UMAP says each time; and it announces that its parametric variant needs another
         # package, which is not used.
@@ -120,6 +117,32 @@ def flat_map(features: FloatArray, *, seed: int = 0, neighbours: int = 15) -> Fl
             init="spectral" if len(rows) > 20 else "random",
         )
         return np.asarray(reducer.fit_transform(rows), dtype=np.float64)
+
+
+def _principal(features: FloatArray | Rows, seed: int) -> FloatArray:
+    """Unit rows on their first principal axes; those of blocks on the axes of a sample of them."""
+    if not isinstance(features, np.ndarray):
+        return _principal_of_sample(features.unit(), seed)
+    from sklearn.decomposition import PCA
+
+    rows = Dense(features).unit().values
+    dimensions = min(_MAP_DIMENSIONS, *rows.shape)
+    return np.asarray(PCA(dimensions, svd_solver="covariance_eigh").fit_transform(rows))
+
+
+def _principal_of_sample(rows: Rows, seed: int) -> FloatArray:
+    """Axes from products of rows alone: blocks of 80 elements have 36,000 columns, whose covariance would be 10 GB."""
+    from sklearn.decomposition import KernelPCA
+
+    sample = rows.take(np.sort(np.random.default_rng(seed).permutation(len(rows))[:_MAP_SAMPLE]))
+    axes = KernelPCA(min(_MAP_DIMENSIONS, len(sample)), kernel="precomputed", eigen_solver="dense")
+    axes.fit(sample.dots(sample).astype(np.float64))
+    products = (rows.take(part).dots(sample).astype(np.float64) for part in _parts(len(rows)))
+    return np.concatenate([axes.transform(one) for one in products])
+
+
+def _parts(count: int) -> list[IntArray]:
+    return np.array_split(np.arange(count), -(-count // _MAP_SAMPLE))
 
 
 def _keep_openmp() -> None:

@@ -19,13 +19,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hbcoop_dist.generalization.farthest_points import farthest_points
-from hbcoop_dist.generalization.soap import unit
+from hbcoop_dist.generalization.similarity import Dense, Rows
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -72,8 +72,8 @@ class _Parents:
     of: IntArray
     counts: IntArray
     sizes: FloatArray
-    features: FloatArray
-    of_structures: FloatArray
+    features: Any
+    of_structures: Any
 
 
 _Sides = tuple[IntArray, tuple[str, ...]]
@@ -83,7 +83,7 @@ _Sides = tuple[IntArray, tuple[str, ...]]
 def split(
     kind: str,
     structures: Sequence[Parented],
-    features: FloatArray | None = None,
+    features: FloatArray | Rows | None = None,
     *,
     seed: int = 0,
     test_fraction: float = 0.5,
@@ -102,7 +102,7 @@ def split(
         ``maxsep_fps``, those that farthest-point sampling from a random parent takes first are tested on, as its text
         describes it: the outermost are tested on and what lies between them is trained on.
     structures : sequence of S structures
-    features : (S, d) array, optional
+    features : (S, d) array or Rows, optional
         Averaged SOAP; not needed for ``random`` and ``size``.
     seed : int
         Not negative.
@@ -139,7 +139,7 @@ def split(
     return Split(kind, seed, np.setdiff1d(train, validation), validation, test, (*notes, *few, *fewer))
 
 
-def _parents(kind: str, structures: Sequence[Parented], features: FloatArray | None) -> _Parents:
+def _parents(kind: str, structures: Sequence[Parented], features: FloatArray | Rows | None) -> _Parents:
     if kind not in KINDS:
         raise ValueError(f"split: expected one of {', '.join(KINDS)}, found {kind!r}")
     names, of = np.unique([one.parent for one in structures], return_inverse=True)
@@ -147,17 +147,15 @@ def _parents(kind: str, structures: Sequence[Parented], features: FloatArray | N
         raise ValueError(f"split {kind}: expected structures of at least 2 parents, found {', '.join(names) or 'none'}")
     counts = np.bincount(of)
     sizes = np.bincount(of, weights=[len(one) for one in structures]) / counts
-    means = np.zeros((len(names), 0))
     if kind not in NEED_FEATURES:
-        return _Parents(tuple(names.tolist()), of, counts, sizes, means, means)
+        nothing = Dense(np.zeros((len(names), 0)))
+        return _Parents(tuple(names.tolist()), of, counts, sizes, nothing, nothing)
     if features is None or len(features) != len(of):
-        found = "none" if features is None else str(features.shape)
+        found = "none" if features is None else str(len(features))
         raise ValueError(f"split {kind}: expected features of {len(of)} structures, found {found}")
-    from scipy.sparse import csr_array
-
-    # Large sets have features of hundreds of megabytes: a sparse product sums them without another copy in order.
-    membership = csr_array((np.ones(len(of)), (of, np.arange(len(of)))), shape=(len(names), len(of)))
-    return _Parents(tuple(names.tolist()), of, counts, sizes, unit(membership @ unit(features)), features)
+    rows: Rows = Dense(features) if isinstance(features, np.ndarray) else features
+    of_parents = rows.unit().sums(of, len(names)).unit()
+    return _Parents(tuple(names.tolist()), of, counts, sizes, of_parents, rows)
 
 
 def _random(parents: _Parents, fraction: float, rng: np.random.Generator) -> _Sides:
@@ -185,12 +183,14 @@ def _cluster(parents: _Parents, fraction: float, rng: np.random.Generator) -> _S
     del fraction
     # Equal points cannot be told apart; k-means warns of them and leaves clusters empty. Points that differ do so on a
     # line of random direction too.
-    distinct = len(np.unique((parents.features @ rng.random(parents.features.shape[1])).round(9)))
+    matrix = parents.features.matrix()
+    decimals = 9 if matrix.dtype == np.float64 else 6
+    distinct = len(np.unique((matrix @ rng.random(matrix.shape[1])).round(decimals)))
     count = min(N_CLUSTERS, distinct)
     if count < 2:
         raise ValueError("split cluster: expected parents with different features, found all the same")
     kmeans = KMeans(count, random_state=int(rng.integers(2**31)))
-    labels = kmeans.fit_predict(parents.features, sample_weight=parents.counts.astype(float))
+    labels = kmeans.fit_predict(matrix, sample_weight=parents.counts.astype(float))
     present = rng.permutation(np.unique(labels))
     notes = () if count == N_CLUSTERS else (f"{count} clusters, since no more than {distinct} parents differ",)
     return np.flatnonzero(np.isin(labels, present[: len(present) // 2])), notes
@@ -198,7 +198,7 @@ def _cluster(parents: _Parents, fraction: float, rng: np.random.Generator) -> _S
 
 def _maxsep_paper(parents: _Parents, fraction: float, rng: np.random.Generator) -> _Sides:
     centre = int(rng.integers(len(parents.of)))
-    similarity = parents.features @ unit(parents.of_structures[[centre]])[0]
+    similarity = parents.features.along(parents.of_structures.take(np.array([centre])).unit(), 0)
     # What everything is compared with is trained on, even where its conformers are so unlike that their mean is far.
     similarity[parents.of[centre]] = np.inf
     return _first(parents, np.argsort(similarity, kind="stable"), fraction), ()

@@ -1,54 +1,57 @@
-"""Divide a set and draw its map: descriptors are computed once for all splits that one worker does."""
+"""Divide a set and draw its map; descriptors of a small set are computed once for all splits that one worker does."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hbcoop_dist.generalization.labelled import LabelledStructure
 from hbcoop_dist.generalization.separation import flat_map, separation
+from hbcoop_dist.generalization.similarity import Rows
 from hbcoop_dist.generalization.soap import features
 from hbcoop_dist.generalization.splits import split
-from hbcoop_dist.generalization_run.make_data import origin_of, set_of, structures_of
+from hbcoop_dist.generalization_run.make_data import origin_of, set_of
+from hbcoop_dist.generalization_run.parts import Outline, blocks_of, outlines
 from hbcoop_dist.generalization_run.tasks import DataSource
 from hbcoop_dist.results import TaskResult
 
-_kept: dict[object, NDArray[np.float64]] = {}
+FloatArray = NDArray[np.float64]
+
+_kept: dict[object, FloatArray] = {}
 
 
 def divided(
     data: DataSource, known: Mapping[str, TaskResult], kind: str, seed: int, validation: float
 ) -> dict[str, object]:
     """Places of the structures of every side, and the similarity of tested ones to the nearest trained one."""
-    structures = structures_of(data, known)
-    described = _features(data, structures)
+    structures, rows, _ = _described(data, known)
     found = split(
         kind,
         structures,
-        described,
+        rows,
         seed=seed,
         validation_fraction=validation,
         largest_train=data.entry.largest_train,
     )
-    apart = separation(described, found)
+    apart = separation(rows, found)
     return {
         "training": found.train,
         "validation": found.validation,
         "test": found.test,
         "similarity": apart.similarity,
-        "notes": json.dumps(found.notes),
+        "notes": json.dumps((*found.notes, *_mixed(structures))),
     }
 
 
 def mapped(data: DataSource, known: Mapping[str, TaskResult]) -> dict[str, object]:
     """Coordinates of the map of chemical space, and what the store says of a set."""
-    structures, left_out = set_of(data, known)
+    structures, rows, left_out = _described(data, known)
     return {
         **({"dropped": json.dumps(left_out)} if left_out else {}),
-        "umap": flat_map(_features(data, structures)),
+        "umap": flat_map(rows),
         "domains": json.dumps([one.domain for one in structures]),
         "parents": json.dumps([one.parent for one in structures]),
         "atoms": np.array([len(one) for one in structures], dtype=np.int64),
@@ -56,8 +59,27 @@ def mapped(data: DataSource, known: Mapping[str, TaskResult]) -> dict[str, objec
     }
 
 
-def _features(data: DataSource, structures: tuple[LabelledStructure, ...]) -> NDArray[np.float64]:
-    """Averaged SOAP of a set; only the last set's is kept."""
+def _described(
+    data: DataSource, known: Mapping[str, TaskResult]
+) -> tuple[Sequence[Outline], FloatArray | Rows, tuple[str, ...]]:
+    """Outlines of a set, its averaged SOAP, which a large one has already, and lines about what could not be used."""
+    if data.described:
+        found, left_out = outlines(data, known)
+        return found, blocks_of(data, known), left_out
+    structures, left_out = set_of(data, known)
+    found = [Outline(one.parent, one.domain, len(one), one.cell is not None) for one in structures]
+    return found, _features(data, structures), left_out
+
+
+def _mixed(structures: Sequence[Outline]) -> tuple[str, ...]:
+    periodic = sum(one.periodic for one in structures)
+    if periodic in (0, len(structures)):
+        return ()
+    return (f"{periodic} structures repeat and {len(structures) - periodic} do not; both are described as they are",)
+
+
+def _features(data: DataSource, structures: tuple[LabelledStructure, ...]) -> FloatArray:
+    """Averaged SOAP of a small set; only the last set's is kept."""
     key = json.dumps(data.identity, sort_keys=True)
     if key not in _kept:
         _kept.clear()

@@ -1,4 +1,4 @@
-"""Labelled sets as workers see them: made and labelled chunk by chunk, or read from files."""
+"""Labelled sets as workers see them: made and labelled chunk by chunk, or read from files, large ones in parts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from hbcoop_dist.generalization.label import label
 from hbcoop_dist.generalization.labelled import LabelledSet, LabelledStructure
 from hbcoop_dist.generalization.pack import pack, unpack
 from hbcoop_dist.generalization.read_set import read_set
-from hbcoop_dist.generalization.reading import Reading
+from hbcoop_dist.generalization_run.parts import read_structures
+from hbcoop_dist.generalization_run.reading_of import reading_of
 from hbcoop_dist.generalization_run.spec import DatasetEntry
 from hbcoop_dist.generalization_run.tasks import CHUNK, DataSource
 from hbcoop_dist.models import registry
@@ -47,8 +48,10 @@ def set_of(data: DataSource, known: Mapping[str, TaskResult]) -> tuple[tuple[Lab
     ----------
     data : DataSource
     known : mapping of str to TaskResult
-        Results of the tasks that labelled it.
+        Results of the tasks that labelled it, or read its parts.
     """
+    if data.chunks and data.entry.files:
+        return read_structures(data, known)
     if data.chunks:
         return tuple(one for key in data.chunks for one in unpack(known[key].data)), ()
     found = read_files(data)
@@ -67,18 +70,6 @@ def read_files(data: DataSource) -> LabelledSet:
         reading=reading_of(entry),
         size=entry.size,
         seed=entry.seed,
-    )
-
-
-def reading_of(entry: DatasetEntry) -> Reading:
-    """How the files of a set are read."""
-    return Reading(
-        energy_unit=entry.energy_unit,
-        length_unit=entry.length_unit,
-        keys=entry.labels,
-        neutral_molecules=entry.neutral_molecules,
-        require=entry.require,
-        skip_incomplete=entry.skip_incomplete,
     )
 
 

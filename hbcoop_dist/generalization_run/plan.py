@@ -5,24 +5,32 @@ Nothing is computed and nothing heavy is loaded here.  What cannot be done here 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import ceil
 
 from hbcoop_dist.campaign_entries import ModelEntry
 from hbcoop_dist.generalization.architectures import ARCHITECTURES
+from hbcoop_dist.generalization.readers.shards import count_rows
+from hbcoop_dist.generalization.reading import ReadError
 from hbcoop_dist.generalization_run.fingerprints import fingerprints
-from hbcoop_dist.generalization_run.spec import GeneralizationSpec, TrainingCell, cells_of
+from hbcoop_dist.generalization_run.spec import DatasetEntry, GeneralizationSpec, TrainingCell, cells_of
 from hbcoop_dist.generalization_run.tasks import (
     CHUNK,
+    LARGE,
+    PART,
     DataSource,
     TrainingTask,
+    describe_task,
     evaluate_task,
     label_task,
     map_task,
+    read_task,
     split_task,
     train_task,
 )
+from hbcoop_dist.load_campaign import CampaignError
 from hbcoop_dist.models import registry
 from hbcoop_dist.models.base import ModelCard
 from hbcoop_dist.plan import source_of
@@ -84,10 +92,11 @@ class GeneralizationPlan:
 
     def __str__(self) -> str:
         kinds = [task.kind for task in self.tasks.values()]
+        parts = f"{kinds.count('describe')} parts to describe, " if "describe" in kinds else ""
         lines = [
             f"campaign {self.spec.campaign}: {len(self.cells)} networks, {len(self.tasks)} tasks in "
             f"{len(self.batches)} batches",
-            f"  {kinds.count('label')} chunks to label, {kinds.count('split')} splits, "
+            f"  {kinds.count('label')} chunks to label, {parts}{kinds.count('split')} splits, "
             f"{kinds.count('train')} trainings of {self.spec.training.steps} steps",
         ]
         lines += [f"  skipped: {reason}" for reason in dict.fromkeys(self.skipped.values())]
@@ -103,6 +112,11 @@ def plan(spec: GeneralizationSpec, *, elsewhere: Collection[str] = ()) -> Genera
         From `load_generalization`.
     elsewhere : collection of str
         Environments that workers have in a Python of their own: nothing is looked for in this one.
+
+    Raises
+    ------
+    CampaignError
+        When the files of a set are not what can be read.
     """
     cells = cells_of(spec)
     sources, absent = _sources(spec, elsewhere)
@@ -170,7 +184,8 @@ class _Draft:
         architecture, scheme = self._architectures[cell.architecture], self._schemes[cell.scheme]
         trained = self._add(train_task(divided, architecture, scheme, self._spec.training))
         evaluated = self._add(evaluate_task(trained))
-        self.cell_tasks[cell] = CellTasks(data.chunks, divided.key, mapped.key, trained.key, evaluated.key)
+        labels = () if data.entry.files else data.chunks
+        self.cell_tasks[cell] = CellTasks(labels, divided.key, mapped.key, trained.key, evaluated.key)
 
     def _add(self, task: TrainingTask) -> TrainingTask:
         return self.tasks.setdefault(task.key, task)
@@ -178,28 +193,57 @@ class _Draft:
     def _data_of(self, name: str) -> DataSource:
         if name not in self._data:
             entry = next(entry for entry in self._spec.datasets if entry.name == name)
-            if entry.files:
-                self._data[name] = DataSource(entry, sha256=fingerprints(entry.files))
-            else:
-                assert entry.size is not None
-                identity = self._sources[entry.teacher].identity
-                chunks = [
-                    self._add(label_task(entry, chunk, identity)).key for chunk in range(ceil(entry.size / CHUNK))
-                ]
-                self._data[name] = DataSource(entry, tuple(chunks))
+            try:
+                self._data[name] = self._read(entry) if entry.files else self._generated(entry)
+            except ReadError as error:
+                raise CampaignError(f"set {name}: {error}") from None
         return self._data[name]
 
+    def _generated(self, entry: DatasetEntry) -> DataSource:
+        assert entry.size is not None
+        identity = self._sources[entry.teacher].identity
+        chunks = [self._add(label_task(entry, chunk, identity)).key for chunk in range(ceil(entry.size / CHUNK))]
+        return self._in_parts(DataSource(entry, tuple(chunks)), entry.size, PART // CHUNK)
+
+    def _read(self, entry: DatasetEntry) -> DataSource:
+        data = DataSource(entry, sha256=fingerprints(entry.files))
+        # rows are counted where it matters alone
+        if entry.size is not None and entry.size <= LARGE:
+            return data
+        size = min(count_rows(entry.files), entry.size or sys.maxsize)
+        if size <= LARGE:
+            return data
+        parts = tuple(self._add(read_task(data, part)).key for part in range(ceil(size / PART)))
+        return self._in_parts(replace(data, chunks=parts), size, 1)
+
+    def _in_parts(self, data: DataSource, size: int, chunks: int) -> DataSource:
+        """The set, described in parts of so many chunks where it is large."""
+        if size <= LARGE:
+            return data
+        parts = [data.chunks[first : first + chunks] for first in range(0, len(data.chunks), chunks)]
+        described = [self._add(describe_task(data.entry, part, number)).key for number, part in enumerate(parts)]
+        return replace(data, described=tuple(described))
+
     def batches(self) -> tuple[Batch[TrainingTask], ...]:
-        """Chunks singly, all splits of a set together (they share its descriptors), each network with its test."""
+        """Chunks singly, a part read with its description, each network with its test.
+
+        Splits of a small set go together, since they share its descriptors; those of a large one, which lie in files,
+        singly.
+        """
         found: list[Batch[TrainingTask]] = []
         tasks = list(self.tasks.values())
         for task in tasks:
             if task.kind == "label":
-                name = f"{task.data.entry.name} labels {task.chunk + 1}"
-                found.append(Batch(name, task.model, (task,)))
-        for name in self._data:
+                found.append(Batch(f"{task.data.entry.name} labels {task.chunk + 1}", task.model, (task,)))
+            elif task.kind == "describe":
+                read = [self.tasks[key] for key in task.data.chunks if self.tasks[key].kind == "read"]
+                found.append(Batch(f"{task.data.entry.name} part {task.chunk + 1}", task.model, (*read, task)))
+        for name, data in self._data.items():
             members = tuple(t for t in tasks if t.kind in ("split", "map") and t.data.entry.name == name)
-            found.append(Batch(f"{name} splits", "soap", members))
+            if data.described:
+                found += [Batch(f"{name} {one.kind} {one.split} {one.seed}", "soap", (one,)) for one in members]
+            else:
+                found.append(Batch(f"{name} splits", "soap", members))
         for cell, parts in self.cell_tasks.items():
             pair = self.tasks[parts.trained], self.tasks[parts.evaluated]
             found.append(Batch(cell.name, cell.architecture, pair))

@@ -12,6 +12,7 @@ from hbcoop_dist.clusters import ClusterProfile, check_device, local_profile
 from hbcoop_dist.complete import Earlier
 from hbcoop_dist.drive import Driver, with_inputs
 from hbcoop_dist.execute import Backend
+from hbcoop_dist.generalization_run.lost_arrays import lost_arrays
 from hbcoop_dist.generalization_run.plan import GeneralizationPlan
 from hbcoop_dist.generalization_run.records import cell_values, dataset_values, split_values
 from hbcoop_dist.generalization_run.schema import SPLIT_DIMS
@@ -24,7 +25,7 @@ from hbcoop_dist.progress import Count, Display, default_display
 from hbcoop_dist.results import TaskResult
 from hbcoop_dist.run import Summary
 from hbcoop_dist.start_backend import dask_backend, require_pools, serial_backend
-from hbcoop_dist.store import Journal, StoreLock, journal_path, progress_path, scratch_path
+from hbcoop_dist.store import Journal, StoreLock, journal_path, kept_path, progress_path, scratch_path
 
 FINAL = ("done", "failed", "quarantined")
 
@@ -76,6 +77,7 @@ class _Run:
 
     def __init__(self, plan: GeneralizationPlan, store: GeneralizationStore, journal: Journal, path: Path) -> None:
         self.plan, self.store, self.journal, self.path = plan, store, journal, path
+        self.kept = kept_path(path)
         self.todo: dict[TrainingCell, int] = {}
         self.again: set[str] = set()
         self.computed = 0
@@ -109,6 +111,7 @@ class _Run:
         """Do every task the cells need; write each cell as soon as its last task is over."""
         keys = [key for cell in self.todo for key in self.plan.cell_tasks[cell].keys]
         needed = with_inputs(self.plan.tasks, keys)
+        self.again |= lost_arrays(self.plan.tasks, needed, self.journal, self.kept)
         known = Earlier(self.journal, needed - self.again)
         count = Count(len(self.todo), tasks=len(needed) - len(known))
         display.show(count)
@@ -119,7 +122,7 @@ class _Run:
             count.running = driver.running
             display.show(count)
 
-        make = making(self.plan.sources)
+        make = making(self.plan.sources, str(self.kept))
         with contextlib.closing(driver.compute(self.plan.batches, make, needed, known, idle)) as arriving:
             for results in arriving:
                 count.tasks -= len(results)

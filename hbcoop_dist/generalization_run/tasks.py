@@ -23,7 +23,15 @@ PROTOCOL_VERSION = 1
 CHUNK = 100
 """Structures that a task labels."""
 
-Kind = Literal["label", "split", "map", "train", "evaluate"]
+LARGE = 2000
+"""Structures above which a set is read, and described, in parts by tasks of their own."""
+
+PART = 500
+"""Structures of such a part; so many as a number of chunks have."""
+
+Kind = Literal["label", "read", "describe", "split", "map", "train", "evaluate"]
+KEPT: frozenset[Kind] = frozenset({"read", "describe"})
+"""Tasks whose results lie in files beside the store."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +42,17 @@ class DataSource:
     ----------
     entry : DatasetEntry
     chunks : tuple of str
-        Keys of the tasks that label it, in order; none where it is read.
+        Keys of the tasks that label it, or read its parts, in order; none where it is read by whoever needs it.
     sha256 : tuple of str
         Hashes of its files.
+    described : tuple of str
+        Keys of the tasks that describe its parts, in order; none where it is described by whoever needs it.
     """
 
     entry: DatasetEntry
     chunks: tuple[str, ...] = ()
     sha256: tuple[str, ...] = ()
+    described: tuple[str, ...] = ()
 
     @property
     def identity(self) -> object:
@@ -61,13 +72,16 @@ class TrainingTask:
     Attributes
     ----------
     key : str
-    kind : {"label", "split", "map", "train", "evaluate"}
-        Label a chunk of structures, divide a set, draw its map of chemical space, train a network, test it.
+    kind : {"label", "read", "describe", "split", "map", "train", "evaluate"}
+        Label a chunk of structures; read a part of a set, describe it; divide a set, draw its map of chemical space,
+        train a network, test it.
     data : DataSource
     model : str
         Whose task it is among the plan's sources.
     chunk : int
-        Which chunk is labelled.
+        Which chunk is labelled, or which part is read or described.
+    rows : tuple of int
+        The first of the drawn structures that are read, and how many.
     split, seed : str and int
         How the set is divided; the seed is that of the network too.
     architecture, scheme, training : ArchitectureEntry, SchemeEntry and Training
@@ -80,6 +94,7 @@ class TrainingTask:
     data: DataSource
     model: str
     chunk: int = 0
+    rows: tuple[int, int] = (0, 0)
     split: str = ""
     seed: int = 0
     architecture: ArchitectureEntry | None = None
@@ -96,8 +111,9 @@ class TrainingTask:
     @property
     def inputs(self) -> tuple[str, ...]:
         """Keys of the tasks whose results this one needs."""
-        chunks = () if self.kind == "label" else self.data.chunks
-        return (*chunks, *(key for key in (self.divided, self.trained) if key is not None))
+        chunks = () if self.kind in ("label", "read") else self.data.chunks
+        described = self.data.described if self.kind in ("split", "map") else ()
+        return (*chunks, *described, *(key for key in (self.divided, self.trained) if key is not None))
 
 
 def key_of(kind: Kind, content: Mapping[str, object]) -> str:
@@ -124,10 +140,24 @@ def label_task(entry: DatasetEntry, chunk: int, teacher: str) -> TrainingTask:
     return TrainingTask(key_of("label", content), "label", DataSource(entry), entry.teacher, chunk)
 
 
+def read_task(data: DataSource, part: int) -> TrainingTask:
+    """The task that reads one part of a large set from its files."""
+    content = {"data": data.identity, "first": part * PART, "count": PART}
+    return TrainingTask(key_of("read", content), "read", data, "soap", part, rows=(part * PART, PART))
+
+
+def describe_task(entry: DatasetEntry, chunks: tuple[str, ...], part: int) -> TrainingTask:
+    """The task that describes one part of a large set, which these chunks are."""
+    content = {"chunks": list(chunks), "dtype": "float32"}
+    return TrainingTask(key_of("describe", content), "describe", DataSource(entry, chunks), "soap", part)
+
+
 def split_task(data: DataSource, split: str, seed: int, spec: GeneralizationSpec) -> TrainingTask:
     """The task that divides a set."""
     part = spec.training.validation
     content = {"data": data.identity, "split": split, "seed": seed, "validation": part}
+    if data.described:
+        content["described"] = list(data.described)
     if split == "size" and data.entry.largest_train is not None:
         content["largest_train"] = data.entry.largest_train
     key = key_of("split", content)
@@ -136,7 +166,8 @@ def split_task(data: DataSource, split: str, seed: int, spec: GeneralizationSpec
 
 def map_task(data: DataSource) -> TrainingTask:
     """The task that draws a set's map of chemical space."""
-    return TrainingTask(key_of("map", {"data": data.identity}), "map", data, "soap")
+    described = {"described": list(data.described)} if data.described else {}
+    return TrainingTask(key_of("map", {"data": data.identity, **described}), "map", data, "soap")
 
 
 def train_task(

@@ -1,4 +1,4 @@
-"""What a worker does with one batch of a generalization campaign: label, divide, train, test.
+"""What a worker does with one batch of a generalization campaign: label, read, describe, divide, train, test.
 
 Everything that arrives and leaves is plain data.  A task that fails is a result with a reason; its neighbours go on.
 """
@@ -13,7 +13,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from hbcoop_dist.failures import Failure
-from hbcoop_dist.generalization_run.tasks import TrainingTask
+from hbcoop_dist.generalization_run.kept_arrays import keep, opened
+from hbcoop_dist.generalization_run.tasks import KEPT, TrainingTask
 from hbcoop_dist.results import TaskResult
 from hbcoop_dist.tasks import Batch, ModelSource
 from hbcoop_dist.work import versions_of
@@ -36,6 +37,8 @@ class TrainingWork:
     device : str
     scratch : str or None
         Folder where trainings leave how far they are.
+    kept : str or None
+        Folder of results that are too large for the journal.
     """
 
     batch: Batch[TrainingTask]
@@ -43,15 +46,26 @@ class TrainingWork:
     inputs: Mapping[str, TaskResult]
     device: str = "cpu"
     scratch: str | None = None
+    kept: str | None = None
 
     def do(self) -> list[TaskResult]:
         """Results in the order of the batch's tasks."""
-        known = dict(self.inputs)
+        known = {key: self._opened(result) for key, result in self.inputs.items()}
         provenance = _provenance(self.source, self.device)
+        results: list[TaskResult] = []
         for task in self.batch.tasks:
             started = time.perf_counter()
-            known[task.key] = replace(self._result(task, known, provenance), seconds=time.perf_counter() - started)
-        return [known[task.key] for task in self.batch.tasks]
+            found = replace(self._result(task, known, provenance), seconds=time.perf_counter() - started)
+            results.append(found)
+            known[task.key] = self._opened(found)
+        return results
+
+    def _opened(self, result: TaskResult) -> TaskResult:
+        return replace(result, data=opened(result, self._kept))
+
+    @property
+    def _kept(self) -> Path | None:
+        return None if self.kept is None else Path(self.kept)
 
     def _result(self, task: TrainingTask, known: Mapping[str, TaskResult], provenance: dict[str, str]) -> TaskResult:
         for key in task.inputs:
@@ -61,6 +75,8 @@ class TrainingWork:
                 )
         steps: Mapping[str, Callable[[TrainingTask, Mapping[str, TaskResult]], Found]] = {
             "label": self._label,
+            "read": self._read,
+            "describe": self._describe,
             "split": self._split,
             "map": self._map,
             "train": self._train,
@@ -68,6 +84,8 @@ class TrainingWork:
         }
         try:
             data, more = steps[task.kind](task, known)
+            if task.kind in KEPT and self._kept is not None:
+                data = keep(self._kept, task.key, data)
         except Exception as error:
             failure = Failure.of(error)
             if failure.kind == "out of memory":
@@ -81,6 +99,18 @@ class TrainingWork:
 
         del known
         return labelled_chunk(task.data.entry, task.chunk, self._device), {}
+
+    def _read(self, task: TrainingTask, known: Mapping[str, TaskResult]) -> Found:
+        from hbcoop_dist.generalization_run.parts import read_part
+
+        del known
+        return read_part(task.data, *task.rows), {}
+
+    def _describe(self, task: TrainingTask, known: Mapping[str, TaskResult]) -> Found:
+        from hbcoop_dist.generalization_run.make_data import structures_of
+        from hbcoop_dist.generalization_run.parts import described_part
+
+        return described_part(structures_of(task.data, known)), {}
 
     def _split(self, task: TrainingTask, known: Mapping[str, TaskResult]) -> Found:
         from hbcoop_dist.generalization_run.divide import divided
@@ -113,13 +143,13 @@ class TrainingWork:
         return self.device if self.source.card.gpu else "cpu"
 
 
-def making(sources: Mapping[str, ModelSource]) -> Callable[..., TrainingWork]:
-    """What makes the work of a batch (`execute.MakeWork`)."""
+def making(sources: Mapping[str, ModelSource], kept: str | None = None) -> Callable[..., TrainingWork]:
+    """What makes the work of a batch (`execute.MakeWork`); `kept` is the folder of large results."""
 
     def make(
         batch: Batch[TrainingTask], inputs: Mapping[str, TaskResult], device: str, scratch: str | None
     ) -> TrainingWork:
-        return TrainingWork(batch, sources[batch.model], inputs, device, scratch)
+        return TrainingWork(batch, sources[batch.model], inputs, device, scratch, kept)
 
     return make
 

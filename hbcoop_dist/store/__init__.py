@@ -17,7 +17,7 @@ from hbcoop_dist.store.journal import Journal
 from hbcoop_dist.store.layout import Labels, Layout, static_variables
 from hbcoop_dist.store.lock import StoreLock
 from hbcoop_dist.store.merge import merge_stores
-from hbcoop_dist.store.paths import journal_path, logs_path, progress_path, scratch_path
+from hbcoop_dist.store.paths import journal_path, kept_path, logs_path, progress_path, scratch_path
 from hbcoop_dist.store.read import history_of, kind_of_store, open_store, verify
 from hbcoop_dist.store.schema import (
     CELL_VARIABLES,
@@ -54,6 +54,7 @@ __all__ = [
     "history_of",
     "is_archive",
     "journal_path",
+    "kept_path",
     "kind_of_store",
     "logs_path",
     "merge_stores",

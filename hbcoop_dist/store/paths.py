@@ -27,6 +27,8 @@ class StorePaths:
         A store under construction; never read by anyone.
     scratch : Path
         Folder of restart files of the minimisations that are going on.
+    kept : Path
+        Folder of results that are too large for the journal, which names them.
     logs : Path
         Folder of what workers and jobs write.
     progress : Path
@@ -42,6 +44,7 @@ class StorePaths:
     growing: Path
     replaced: Path
     scratch: Path
+    kept: Path
     logs: Path
     progress: Path
 
@@ -61,6 +64,7 @@ class StorePaths:
             growing=beside(".growing"),
             replaced=beside(".replaced"),
             scratch=beside(".scratch"),
+            kept=beside(".kept"),
             logs=beside(".logs"),
             progress=beside(".progress.json"),
         )
@@ -69,6 +73,11 @@ class StorePaths:
 def scratch_path(path: str | Path) -> Path:
     """Folder of restart files that belongs to the store at `path`."""
     return StorePaths.of(path).scratch
+
+
+def kept_path(path: str | Path) -> Path:
+    """Folder of large results that belongs to the store at `path`."""
+    return StorePaths.of(path).kept
 
 
 def logs_path(path: str | Path) -> Path:

@@ -10,7 +10,9 @@ import pytest
 from hbcoop_dist.generalization.arrange import random_rotation
 from hbcoop_dist.generalization.bare import BareStructure
 from hbcoop_dist.generalization.clusters import clusters
-from hbcoop_dist.generalization.soap import features, unit
+from hbcoop_dist.generalization.labelled import LabelledStructure
+from hbcoop_dist.generalization.similarity import Dense
+from hbcoop_dist.generalization.soap import features
 
 SPECIES = (1, 6, 7, 8)
 
@@ -63,6 +65,40 @@ def test_elements_beyond_the_species_are_named(made: tuple[BareStructure, ...]) 
 
 
 def test_rows_without_direction_are_refused() -> None:
-    np.testing.assert_allclose(unit(np.array([[3.0, 4.0]])), [[0.6, 0.8]])
+    np.testing.assert_allclose(Dense(np.array([[3.0, 4.0]])).unit().values, [[0.6, 0.8]])
     with pytest.raises(ValueError, match="row 1"):
-        unit(np.array([[1.0, 0.0], [0.0, 0.0]]))
+        Dense(np.array([[1.0, 0.0], [0.0, 0.0]])).unit()
+
+
+def repeated(one: LabelledStructure, times: int) -> LabelledStructure:
+    """The same crystal in a cell so many times as long."""
+    assert one.cell is not None
+    moved = [one.positions + k * one.cell[0] for k in range(times)]
+    cell = one.cell * np.array([[times], [1], [1]])
+    return LabelledStructure(np.tile(one.numbers, times), np.concatenate(moved), 0.0, None, "", "", cell=cell)
+
+
+def crystal() -> LabelledStructure:
+    rng = np.random.default_rng(1)
+    cell = np.array([[4.0, 0.0, 0.0], [1.0, 5.0, 0.0], [0.0, 0.5, 6.0]])
+    return LabelledStructure(np.array([1, 6, 8, 8]), rng.random((4, 3)) @ cell, 0.0, None, "", "", cell=cell)
+
+
+def test_a_crystal_is_the_same_in_any_cell_of_it(made: tuple[BareStructure, ...]) -> None:
+    one = crystal()
+    assert one.cell is not None
+    shifted = replace(one, positions=one.positions + one.cell[1] - 2 * one.cell[2])
+    other = replace(one, cell=one.cell + np.array([[0, 0, 0], 1 * one.cell[0], [0, 0, 0]]))
+    rows = features([one, repeated(one, 2), repeated(one, 3), shifted, other], SPECIES)
+    for row in rows[1:]:
+        np.testing.assert_allclose(row, rows[0], rtol=1e-7, atol=1e-8 * rows.max())
+    alone = features([replace(one, cell=None)], SPECIES)[0]
+    assert np.abs(alone - rows[0]).max() > 0.01 * rows.max()
+
+
+def test_a_molecule_is_the_same_alone_and_in_a_wide_cell(made: tuple[BareStructure, ...]) -> None:
+    one = made[1]
+    cell = np.diag(np.ptp(one.positions, axis=0) + 12.0)
+    boxed = LabelledStructure(one.numbers, one.positions, 0.0, None, "", "", cell=cell)
+    both = features([one, boxed, crystal()], SPECIES)
+    np.testing.assert_allclose(both[1], both[0], rtol=1e-9, atol=1e-10 * both.max())

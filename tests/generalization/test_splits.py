@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from hbcoop_dist.generalization.farthest_points import farthest_points
-from hbcoop_dist.generalization.soap import unit
+from hbcoop_dist.generalization.similarity import Dense
 from hbcoop_dist.generalization.splits import KINDS, N_CLUSTERS, split
 
 pytest.importorskip("sklearn", reason="splits by clusters need scikit-learn")
@@ -103,7 +103,7 @@ def test_the_least_similar_to_one_structure_are_tested_on() -> None:
 
 def test_farthest_points_follow_their_definition() -> None:
     rows = np.abs(np.random.default_rng(0).normal(size=(60, 8)))
-    points = unit(rows)
+    points = Dense(rows).unit().values
     taken = [7]
     for _ in range(29):
         nearest = (points @ points[taken].T).max(axis=1)

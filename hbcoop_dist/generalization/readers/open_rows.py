@@ -38,7 +38,7 @@ def open_rows(path: Path) -> Iterator[Rows]:
         rows.close()
 
 
-def count_rows(path: Path) -> int:
+def count_in(path: Path) -> int:
     """How many structures there are in one file; errors as of `open_rows`."""
     if _reader(path) is LmdbRows:
         return count_lmdb(path)
