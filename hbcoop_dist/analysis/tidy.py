@@ -86,8 +86,8 @@ def leaderboard(ds: xr.Dataset) -> dict[str, object]:
     Returns
     -------
     dict
-        ``schema_version``, ``protocol``, ``units``, and by model its identity, its cells by status, cooperative energies
-        by pattern, capping, geometry, rotamer, length and position, and their spread where it is an ensemble.
+        ``schema_version``, ``protocol``, ``units``, and by model its identity, its cells by status, cooperative
+        energies by pattern, capping, geometry, rotamer, length and position, and their spread where it is an ensemble.
     """
     masked = done(ds)
     order = ("model", ..., "length", "position")
