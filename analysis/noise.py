@@ -8,6 +8,7 @@ of dV and of its electronic part.
 import argparse
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pandas as pd
 
@@ -26,16 +27,18 @@ def main() -> None:
     parser.add_argument("--geometry", default="nma-so3lr", help="bundled set of geometries, or a folder of .xyz files")
     parser.add_argument("--length", type=int, nargs="+", default=[3, 4])
     parser.add_argument("--spec", help="campaign file, for models that have no registered name")
-    parser.add_argument("--output", help="CSV file to write too")
+    parser.add_argument("--output", help="CSV file to write too; rows of other models in it stay")
     asked = parser.parse_args()
     try:
         bonds = [_bond(asked.geometry, length) for length in asked.length]
         table = pd.DataFrame([row for name in asked.model for row in _rows(name, asked.spec, bonds)])
         if asked.output:
-            table.to_csv(asked.output, index=False, float_format="%.3g")
+            kept = pd.read_csv(asked.output) if Path(asked.output).exists() else table[:0]
+            kept = kept[~kept["model"].isin(table["model"])]
+            pd.concat([kept, table]).to_csv(asked.output, index=False, float_format="%.4g")
     except (ValueError, OSError, models.ModelError) as error:
         sys.exit(str(error))
-    print(table.to_string(index=False, float_format="{:.3g}".format, na_rep="-"))
+    print(table.to_string(index=False, float_format="{:.4g}".format, na_rep="-"))
 
 
 def _bond(geometry: str, length: int) -> noise.Bond:

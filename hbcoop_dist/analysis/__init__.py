@@ -8,8 +8,8 @@ constrains: `free_dimers`, `dimer_outcomes`. What is missing and why: `not_done`
 `same_geometry`, `same_geometry_tables`, `with_references` (`ComparisonError` where they cannot be). In a terminal:
 `tables`, `status_tables`, `render`, `systems_tables`. Figures: `cooperative_energy_against_length`,
 `cooperative_energy_of_twins`, `dimers`, `distance_against_length`, `free_dimer_outcomes`, `broken_geometries`,
-`molecule_map`, `parts`, `save_figure`, `model_style`. For others: `select`, `tidy`, `leaderboard`, `geometries` and
-their `structure_of`. Two stores: `compare`, `largest`.
+`every_hbond`, `growth_curves`, `molecule_map`, `parts`, `save_figure`, `model_style`. For others: `select`, `tidy`,
+`leaderboard`, `geometries` and their `structure_of`. Two stores: `compare`, `largest`.
 
 Every function takes the dataset of `hbcoop_dist.open_store` or of plain ``xarray.open_zarr``, or a part of it
 selected with lists (``ds.sel(pattern=["arc"])``), so that the label dims stay.
@@ -27,8 +27,10 @@ from hbcoop_dist.analysis.figures import (
 )
 from hbcoop_dist.analysis.figures_bridge import cooperative_energy_by_scheme, cooperative_energy_of_twins
 from hbcoop_dist.analysis.figures_broken import broken_geometries
+from hbcoop_dist.analysis.figures_chain import every_hbond
 from hbcoop_dist.analysis.figures_dimer import dimers, syn_anti_difference
 from hbcoop_dist.analysis.figures_free import free_dimer_outcomes
+from hbcoop_dist.analysis.figures_growth import growth_curves
 from hbcoop_dist.analysis.figures_map import molecule_map
 from hbcoop_dist.analysis.figures_parts import parts
 from hbcoop_dist.analysis.free_dimers import dimer_outcomes, free_dimers
@@ -75,10 +77,12 @@ __all__ = [
     "distance_against_length",
     "done",
     "draw_legend",
+    "every_hbond",
     "free_dimer_outcomes",
     "free_dimers",
     "geometries",
     "growth",
+    "growth_curves",
     "hbond_distances",
     "interaction_energies",
     "largest",

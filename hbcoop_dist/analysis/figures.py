@@ -105,8 +105,7 @@ def _against_length(
             found = found.sel({dim: [labels] if isinstance(labels, str) else list(labels)})
     found = done(found[[name, *(key for key in (*_FLAGS, f"{name}_spread") if key in found)]], statuses).compute()
     systems = [dict(zip(_ROW_DIMS, labels, strict=True)) for labels in product(*(found[d].values for d in _ROW_DIMS))]
-    models, ensembles = [str(name) for name in found["model"].values], with_spread(found, name)
-    aside = {model: _ASIDE * (at - (len(ensembles) - 1) / 2) for at, model in enumerate(ensembles)}
+    models, aside = [str(name) for name in found["model"].values], bars_aside(found, name)
     shape = (len(systems), found.sizes["position"])
     with mpl.rc_context(RC):
         panels = _new_panels(shape, models) if axes is None else np.asarray(axes, dtype=object)
@@ -133,7 +132,7 @@ def _against_length(
             figure.supylabel(_LABELS[name], fontsize=RC["axes.labelsize"])
             drawn = [model for model in models if bool(found[name].sel(model=model).notnull().any())]
             hollow = _hollow_words(found, name)
-            draw_legend(figure, drawn or models, hollow=hollow, reference=reference, spread=bool(ensembles))
+            draw_legend(figure, drawn or models, hollow=hollow, reference=reference, spread=bool(aside))
     return figure
 
 
@@ -203,11 +202,8 @@ def _draw(panel: Axes, values: xr.Dataset, name: str, aside: Mapping[str, float]
         drawn, style = True, model_style(str(model))
         panel.plot(lengths, energy, color=style.colour, marker=style.marker, label=str(model), zorder=2)
         if model in aside:
-            bars: dict[str, Any] = {"ecolor": style.colour, "elinewidth": 0.9, "capsize": 1.8, "capthick": 0.9}
             spread = values[f"{name}_spread"].sel(model=model).values
-            panel.errorbar(
-                lengths + aside[model], energy, spread, fmt="none", label=f"_spread {model}", zorder=1.5, **bars
-            )
+            draw_bars(panel, lengths + aside[model], energy, spread, str(model))
         flagged = np.where(hollow.sel(model=model).values, energy, np.nan)
         if np.isfinite(flagged).any():
             # drawn over the filled marker of the line; the leading underscore keeps it out of legends
@@ -218,6 +214,18 @@ def _draw(panel: Axes, values: xr.Dataset, name: str, aside: Mapping[str, float]
     # half a unit of room on either side: a single length would have no width at all
     panel.set_xlim(lengths.min() - 0.5, lengths.max() + 0.5)
     panel.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=7, min_n_ticks=1))
+
+
+def bars_aside(ds: xr.Dataset, name: str) -> dict[str, float]:
+    """How far from their points, along the axis, bars of the ensembles among the models stand."""
+    ensembles = with_spread(ds, name)
+    return {model: _ASIDE * (at - (len(ensembles) - 1) / 2) for at, model in enumerate(ensembles)}
+
+
+def draw_bars(panel: Axes, x: NDArray[Any], energy: NDArray[Any], spread: NDArray[Any], model: str) -> None:
+    """Bars of one ensemble, behind its points."""
+    look: dict[str, Any] = {"elinewidth": 0.9, "capsize": 1.8, "capthick": 0.9, "zorder": 1.5}
+    panel.errorbar(x, energy, spread, fmt="none", ecolor=model_style(model).colour, label=f"_spread {model}", **look)
 
 
 def _flags(values: xr.Dataset) -> dict[str, xr.DataArray]:

@@ -20,13 +20,14 @@ FloatArray = NDArray[np.float64]
 
 CLOSE = 0.05
 """kcal/mol; a value that near to the longest chain's counts as saturated."""
-_LEAST = 4
+LEAST = 4
 """Lengths that a fit needs: one more than it has parameters."""
 _SERIES = ("model", "pattern", "capping", "geometry", "rotamer", "position")
 _SHAPES: dict[str, Callable[[FloatArray, float, float, float], FloatArray]] = {
     "exponential": lambda n, end, gap, scale: end - gap * np.exp(-(n - 2.0) / scale),
     "power": lambda n, end, gap, scale: end - gap * (n - 1.0) ** -scale,
 }
+_FITTED = ("asymptote", "asymptote_error", "gap", "scale", "rms")
 _START, _BOUNDS = {"exponential": 1.5, "power": 2.0}, {"exponential": (0.05, 50.0), "power": (0.2, 20.0)}
 
 
@@ -48,7 +49,8 @@ def growth(ds: xr.Dataset, statuses: Collection[str] = DONE) -> xr.Dataset:
         ``saturation_length``, from which on every value lies within `CLOSE` of the longest chain's, NaN where only the
         longest does, or none is known; ``asymptote`` and ``asymptote_error`` (standard error of the fit), kcal/mol, and
         ``rms`` of what the fit leaves, over ``shape``: exponential, end - gap exp(-(n - 2) / scale), and power, end -
-        gap (n - 1)^-scale, with ``scale``. NaN where fewer than four lengths are known or a fit does not converge.
+        gap (n - 1)^-scale, with ``gap`` and ``scale``. NaN where fewer than four lengths are known or a fit does not
+        converge.
     """
     energies = done(ds[["cooperative_energy", "status"]], statuses)["cooperative_energy"].transpose(*_SERIES, "length")
     conformers = ds["position_conformer"].transpose("pattern", "position", "length").astype(str).values
@@ -56,7 +58,7 @@ def growth(ds: xr.Dataset, statuses: Collection[str] = DONE) -> xr.Dataset:
     shape = energies.shape[:-1]
     increment = np.full(energies.shape, np.nan)
     saturation = np.full(shape, np.nan)
-    fits = np.full((*shape, len(_SHAPES), 4), np.nan)
+    fits = np.full((*shape, len(_SHAPES), len(_FITTED)), np.nan)
     for place in np.ndindex(shape):
         values = energies.values[place]
         kind = conformers[place[1], place[5]]
@@ -72,9 +74,9 @@ def growth(ds: xr.Dataset, statuses: Collection[str] = DONE) -> xr.Dataset:
     series = {name: energies[name] for name in _SERIES}
     over = (*_SERIES, "shape")
     found = {"increment": (energies.dims, increment), "saturation_length": (_SERIES, saturation)}
-    found |= {name: (over, fits[..., at]) for at, name in enumerate(("asymptote", "asymptote_error", "scale", "rms"))}
+    found |= {name: (over, fits[..., at]) for at, name in enumerate(_FITTED)}
     result = xr.Dataset(found, coords={**series, "length": energies["length"], "shape": list(_SHAPES)})
-    for name in ("increment", "asymptote", "asymptote_error", "rms"):
+    for name in ("increment", "asymptote", "asymptote_error", "gap", "rms"):
         result[name].attrs["units"] = "kcal/mol"
     return result
 
@@ -85,15 +87,20 @@ def _saturation(lengths: FloatArray, values: FloatArray) -> float:
     return float(lengths[first]) if first < len(near) - 1 else float("nan")
 
 
-def _fit(name: str, lengths: FloatArray, values: FloatArray) -> tuple[float, float, float, float]:
-    """Asymptote, its error, the scale and the root mean square left."""
+def curve(shape: str, lengths: FloatArray, end: float, gap: float, scale: float) -> FloatArray:
+    """A fitted curve at any lengths, kcal/mol; `shape` and the rest as `growth` gives them."""
+    return _SHAPES[shape](lengths, end, gap, scale)
+
+
+def _fit(name: str, lengths: FloatArray, values: FloatArray) -> tuple[float, ...]:
+    """What is fitted, in the order of `_FITTED`."""
     from scipy.optimize import OptimizeWarning, curve_fit
 
-    nothing = (float("nan"),) * 4
-    if len(lengths) < _LEAST:
+    nothing = (float("nan"),) * len(_FITTED)
+    if len(lengths) < LEAST:
         return nothing
     if np.ptp(values) < 1e-6:
-        return float(values[-1]), 0.0, float("nan"), 0.0
+        return float(values[-1]), 0.0, 0.0, float("nan"), 0.0
     low, high = _BOUNDS[name]
     bounds: Any = ([-np.inf, -np.inf, low], [np.inf, np.inf, high])
     with warnings.catch_warnings():
@@ -105,4 +112,5 @@ def _fit(name: str, lengths: FloatArray, values: FloatArray) -> tuple[float, flo
         except RuntimeError:
             return nothing
     left = values - _SHAPES[name](lengths, *found)
-    return float(found[0]), float(np.sqrt(covariance[0, 0])), float(found[2]), float(np.sqrt(np.mean(left**2)))
+    end, gap, scale = map(float, found)
+    return end, float(np.sqrt(covariance[0, 0])), gap, scale, float(np.sqrt(np.mean(left**2)))

@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 
 from hbcoop_dist import analysis
+from hbcoop_dist.analysis.growth import LEAST
 from hbcoop_dist.analysis.mask import readable
 from hbcoop_dist.analysis.ranks import reference_width
 from hbcoop_dist.references import near, reference_energies
@@ -130,6 +131,23 @@ def _charts(ds: xr.Dataset, reference: str, references: xr.Dataset) -> Iterator[
         f"figures 3 and 4, with caps and without. {analysis.spread_words(own)}",
         partial(analysis.cooperative_energy_against_length, own, reference=reference, references=references),
     )
+    arcs = "own" in ds["geometry"].values and _with_arcs(ds)
+    if arcs and ds["length"].max() > 2:
+        yield Chart(
+            "every-hbond",
+            "Every H-bond of a chain",
+            f"Bare arcs; hollow points are saddles or near-rings. {analysis.spread_words(own)}",
+            partial(analysis.every_hbond, ds),
+        )
+    if arcs and ds.sizes["length"] >= LEAST:
+        yield Chart(
+            "growth-curves",
+            "Growth of the middle H-bond",
+            "Bare arcs whose ends do not meet, each model on a scale of its own, with the exponential of the table "
+            "above: solid where it was fitted, its end with the standard error of the fit. Shaded: lengths at which "
+            "the bond has more units on one side than a model of short range sees.",
+            partial(analysis.growth_curves, ds),
+        )
     yield Chart(
         "distance",
         "O..N distance against length",
@@ -143,7 +161,7 @@ def _charts(ds: xr.Dataset, reference: str, references: xr.Dataset) -> Iterator[
             "The paper's figure 2: syn filled, anti open.",
             partial(analysis.dimers, ds),
         )
-    if "own" in ds["geometry"].values and 4 in ds["length"].values and _with_arcs(ds):
+    if arcs and 4 in ds["length"].values:
         yield Chart(
             "parts",
             "Electronic and geometric part",

@@ -10,6 +10,7 @@ import xarray as xr
 
 import hbcoop_dist as hb
 from hbcoop_dist.analysis import growth
+from hbcoop_dist.analysis.growth import curve as fitted
 from hbcoop_dist.campaign import CampaignSpec
 
 
@@ -44,6 +45,8 @@ def test_the_end_of_a_known_curve_is_found(ds: xr.Dataset, shape: str) -> None:
     found = _middle(growth(_with(ds, curve))).sel(shape=shape)
     assert float(found["asymptote"]) == pytest.approx(4.2, abs=1e-5)
     assert float(found["asymptote_error"]) < 1e-4
+    fit = [float(found[name]) for name in ("asymptote", "gap", "scale")]
+    np.testing.assert_allclose(fitted(shape, n.values, *fit), curve, atol=1e-5)
     assert float(found["scale"]) == pytest.approx({"exponential": 1.7, "power": 2.5}[shape], rel=1e-4)
     assert float(found["rms"]) < 1e-6
 

@@ -190,6 +190,9 @@ def test_the_script_has_a_row_per_model_and_chain(
     assert max(float(row[3]) for row in rows) < ROTATION
     assert max(float(row[4]) for row in rows) < BATCH
     assert all(row[5:] == ["-", "-", "-"] for row in rows)
+    monkeypatch.setattr(sys, "argv", ["noise", "toy", "--length", "3", "--output", str(tmp_path / "noise.csv")])
+    runpy.run_path(script, run_name="__main__")
+    assert pd.read_csv(tmp_path / "noise.csv")["model"].tolist() == ["amber14", "amber14", "toy"], "others stay"
     for arguments, words in (
         (["toy", "--length", "7"], "geometry nma-so3lr: expected arc chain of 7, found no"),
         (["to"], "model 'to' is not known; near: toy"),
