@@ -113,14 +113,14 @@ def _degradation_table(ds: xr.Dataset) -> Table | None:
         return None
     mean = degradation(ds)[["energy_rmse", "forces_rmse", "interaction_beyond_rmse"]].mean("seed")
     frame = mean.to_dataframe().reset_index().dropna(thresh=5)
-    names = {name: _COLUMNS[str(name)].partition(",")[0] for name in mean.data_vars}
+    names = {str(name): _COLUMNS[str(name)].partition(",")[0] for name in mean.data_vars}
     return Table(
         "degradation",
         "How much is lost elsewhere",
         "Errors where the test set lies elsewhere over those of the random split of the same set, network and scheme, "
         "mean over seeds: 1 where nothing is lost; beyond: of interaction energies beyond the cutoff. Test sets of "
         "different splits are different structures, some harder than others for any network.",
-        frame.rename(columns={**_COLUMNS, **names}),
+        frame.rename(columns=_COLUMNS | names),
     )
 
 
@@ -149,7 +149,8 @@ def _splits_table(ds: xr.Dataset) -> Table:
 
 def _by(ds: xr.Dataset, axis: str, title: str, words: str) -> Table | None:
     mean = ds[f"{axis}_forces_rmse"].where(ds["status"] == "done").mean("seed")
-    rows = mean.stack(row=["dataset", "split", "architecture", axis]).transpose("row", "scheme").to_pandas()
+    stacked = mean.stack(row=["dataset", "split", "architecture", axis]).transpose("row", "scheme")
+    rows = pd.DataFrame(stacked.values, stacked.indexes["row"], pd.Index(ds["scheme"].values.tolist(), name="scheme"))
     table = rows.dropna(how="all").dropna(axis="columns", how="all").reset_index().rename(columns=_COLUMNS)
     if table.empty or ds.sizes[axis] < 2:
         return None
