@@ -33,6 +33,8 @@ _START_WIDTH = 0.7
 class ChargeEquilibration(Scheme):
     """Charges by one linear solve, with a multiplier for each structure or for each molecule.
 
+    In a structure that repeats they interact with all images; a charged cell has a uniform background.
+
     Options
     -------
     charge_constraint : global (default) or fragment

@@ -3,8 +3,8 @@
 The energy is sum_i chi_i q_i + q' H q / 2, with H_ii = hardness_i + ke / (sqrt(pi) s_i) and, for two atoms,
 H_ij = ke erf(r / sqrt(2 (s_i^2 + s_j^2))) / r.  H is positive definite as soon as hardnesses are not negative, whatever
 the distances, so that the charges exist and are smooth.  Derivatives go through the solve.  Of a structure that repeats
-both terms are summed over all images (`ewald`), for a charged cell with a uniform background; H is then what is left of
-a positive definite one without the wave vector 0, hardnesses in it, and as good.
+both terms are summed over all images (`ewald`), for a charged cell with a uniform background; without the wave vector 0
+the Coulomb part is still not negative, and hardnesses above zero make H positive definite.
 
 Sources: Rappe and Goddard, J. Phys. Chem. 95, 3358 (1991); Ghasemi et al., Phys. Rev. B 92, 045131 (2015), Eqs. 2 to 6.
 """

@@ -83,6 +83,17 @@ def test_a_charged_cell_is_stationary_and_each_fragment_keeps_its_charge():
         torch.testing.assert_close(mine, mine[:1].expand_as(mine), rtol=0, atol=1e-11)
 
 
+def test_in_a_cell_widths_hardnesses_and_electronegativities_learn():
+    """Charges and potential have the derivatives that differences say, beside a molecule too."""
+    crystal = dataclasses.replace(structure(4, molecules=2), cell=np.diag([4.0, 5.0, 4.5]))
+    batch = batch_of([crystal, structure(2)])
+    torch.manual_seed(0)
+    chi, hardness = torch.randn(6, dtype=torch.float64), torch.rand(6, dtype=torch.float64)
+    widths = torch.linspace(0.4, 0.9, 6, dtype=torch.float64)
+    given = [one.requires_grad_() for one in (chi, hardness, widths)]
+    assert torch.autograd.gradcheck(lambda *them: equilibrate(*them, batch, fragments=True), given, atol=1e-6)
+
+
 @pytest.mark.parametrize("fragments", [False, True])
 def test_charges_are_stationary_and_sum_to_what_is_given(fragments):
     batch = batch_of([structure(7, charge=2, molecules=3), structure(1, charge=-1), structure(5, molecules=2)])
