@@ -8,8 +8,8 @@ constrains: `free_dimers`, `dimer_outcomes`. What is missing and why: `not_done`
 `same_geometry`, `same_geometry_tables`, `with_references` (`ComparisonError` where they cannot be). In a terminal:
 `tables`, `status_tables`, `render`, `systems_tables`. Figures: `cooperative_energy_against_length`,
 `cooperative_energy_of_twins`, `dimers`, `distance_against_length`, `free_dimer_outcomes`, `broken_geometries`,
-`every_hbond`, `growth_curves`, `molecule_map`, `parts`, `save_figure`, `model_style`. For others: `select`, `tidy`,
-`leaderboard`, `geometries` and their `structure_of`. Two stores: `compare`, `largest`.
+`every_hbond`, `growth_curves`, `molecule_map`, `parts`, `rotamers`, `save_figure`, `model_style`. For others: `select`,
+`tidy`, `leaderboard`, `geometries` and their `structure_of`. Two stores: `compare`, `largest`.
 
 Every function takes the dataset of `hbcoop_dist.open_store` or of plain ``xarray.open_zarr``, or a part of it
 selected with lists (``ds.sel(pattern=["arc"])``), so that the label dims stay.
@@ -33,6 +33,7 @@ from hbcoop_dist.analysis.figures_free import free_dimer_outcomes
 from hbcoop_dist.analysis.figures_growth import growth_curves
 from hbcoop_dist.analysis.figures_map import molecule_map
 from hbcoop_dist.analysis.figures_parts import parts
+from hbcoop_dist.analysis.figures_rotamers import rotamers
 from hbcoop_dist.analysis.free_dimers import dimer_outcomes, free_dimers
 from hbcoop_dist.analysis.growth import growth
 from hbcoop_dist.analysis.mask import done, readable
@@ -97,6 +98,7 @@ __all__ = [
     "readable",
     "reference_width",
     "render",
+    "rotamers",
     "same_geometry",
     "same_geometry_tables",
     "save_figure",

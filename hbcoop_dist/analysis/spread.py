@@ -39,7 +39,7 @@ def spread_words(ds: xr.Dataset) -> str:
         return "No bars: no model here has a spread over the networks of an ensemble."
     rest = " The others are no ensembles and have none." if len(known) < ds.sizes["model"] else ""
     return (
-        "Bars: standard deviation of one over the networks of an ensemble ("
+        "Bars: one standard deviation over the networks of an ensemble ("
         + ", ".join(f"`{name}`" for name in known)
         + f"), all at the geometry of their mean.{rest}"
     )

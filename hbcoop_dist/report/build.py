@@ -168,6 +168,13 @@ def _charts(ds: xr.Dataset, reference: str, references: xr.Dataset) -> Iterator[
             "The electronic part has the dimer at the complex's geometry: it is zero for an additive force field.",
             partial(analysis.parts, ds),
         )
+    if arcs and 4 in ds["length"].values and ds.sizes["rotamer"] > 1:
+        yield Chart(
+            "rotamers",
+            "Methyl rotamers",
+            "The same bond in every methyl rotamer of the store, at each model's own minima; hollow: saddles.",
+            partial(analysis.rotamers, ds),
+        )
     if bool((own["status"] == "broken-geometry").any()):
         yield Chart(
             "broken",

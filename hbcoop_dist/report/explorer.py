@@ -15,7 +15,9 @@ from bokeh.models import ColumnDataSource, CustomJS, HoverTool, InlineStyleSheet
 from bokeh.models.renderers import GlyphRenderer
 from bokeh.models.widgets import CheckboxGroup, Select, Slider
 from bokeh.plotting import figure
+from bokeh.transform import dodge
 
+from hbcoop_dist.analysis.figures import bars_aside
 from hbcoop_dist.analysis.growth import growth
 from hbcoop_dist.analysis.mask import done
 from hbcoop_dist.analysis.spread import with_spread
@@ -147,7 +149,7 @@ def _against_length(
         for model in models:
             source = _source(tables[model, position], start)
             sources.append((source, tables[model, position]))
-            lines[model] += _line(panel, source, model, bars=model in with_spread(ds))
+            lines[model] += _line(panel, source, model, aside=bars_aside(ds, "cooperative_energy").get(model))
         source = _source(black[position], start)
         sources.append((source, black[position]))
         panel.scatter("x", "y", source=source, marker="dash", size=14, color="black", name=reference)
@@ -198,7 +200,7 @@ def _along_chain(
         spread = _chain_table(ds, model, [name for name in names if f"{name}_spread" in ds], "_spread")
         source = ColumnDataSource(data | _ends(np.array(y), np.array(spread.get(start, np.full(len(y), np.nan)))))
         sources.append((source, {**table, "colour": colour, "notes": notes, "spread": spread}))
-        lines[model] += _line(panel, source, model, bars=bool(spread))
+        lines[model] += _line(panel, source, model, aside=bars_aside(ds, next(iter(names))).get(model))
     args = {
         "sources": sources,
         "quantity": quantity,
@@ -230,13 +232,15 @@ def _panel(title: str, words: str, like: Any, toolbar: Literal["right"] | None) 
     return panel
 
 
-def _line(panel: Any, source: ColumnDataSource, model: str, *, bars: bool) -> list[GlyphRenderer[Any]]:
+def _line(panel: Any, source: ColumnDataSource, model: str, *, aside: float | None) -> list[GlyphRenderer[Any]]:
+    """A line with its points; of an ensemble with bars, that far beside the points."""
     style = model_style(model)
     whiskers = []
-    if bars:
+    if aside is not None:
+        x = dodge("x", aside)
         look: Any = {"source": source, "color": style.colour, "alpha": 0.6, "name": model}
-        whiskers = [panel.segment("x", "low", "x", "high", line_width=1.5, **look)]
-        whiskers += [panel.scatter("x", end, marker="dash", size=7, line_width=1.5, **look) for end in ("low", "high")]
+        whiskers = [panel.segment(x, "low", x, "high", line_width=1.5, **look)]
+        whiskers += [panel.scatter(x, end, marker="dash", size=7, line_width=1.5, **look) for end in ("low", "high")]
     line = panel.line("x", "line", source=source, color=style.colour, line_width=2, name=model)
     points = panel.scatter(
         "x",

@@ -40,6 +40,25 @@ def test_a_row_is_one_bond_and_its_spread_the_difference(ds: xr.Dataset) -> None
     assert row["spread"] > 0
 
 
+def test_the_figure_has_a_point_for_every_rotamer_and_saddles_hollow(ds: xr.Dataset) -> None:
+    at = {"model": "toy", "length": 4, "rotamer": CIS}
+    ds["saddle"].loc[at] = 1
+    figure = analysis.rotamers(ds)
+    drawn = {str(line.get_label()): line for line in figure.get_axes()[0].get_lines()}
+    for label in (TRANS, CIS):
+        energy = ds["cooperative_energy"].sel(model="toy", length=4, position="middle", rotamer=label).item()
+        assert drawn[f"toy {label}"].get_xdata() == [energy]
+    assert drawn[f"toy {CIS}"].get_markerfacecolor() == "white"
+    assert drawn[f"toy {TRANS}"].get_markerfacecolor() != "white"
+    table = analysis.by_rotamer(ds).loc[("toy", "arc", 4, "none", "own", 2)]
+    assert np.ptp(np.asarray(drawn["_range toy"].get_xdata())) == pytest.approx(table["spread"])
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == [TRANS, CIS, "hollow: saddle"]
+    with pytest.raises(ValueError, match="rotamer: expected two or more to compare, found cis-N, trans-C"):
+        analysis.rotamers(ds.sel(rotamer=[TRANS]))
+    with pytest.raises(ValueError, match="length: expected one of 2, 3, 4, found 7"):
+        analysis.rotamers(ds, length=7)
+
+
 def test_models_stand_in_the_store_s_order_and_any_quantity_may_be_asked_for(ds: xr.Dataset) -> None:
     more = xr.concat([ds.assign_coords(model=[name]) for name in ("z", "a")], "model", data_vars="minimal")
     table = analysis.by_rotamer(more, "distance_on")

@@ -60,7 +60,7 @@ def test_the_spread_of_an_ensemble_is_told_and_drawn(made: Report, ds: xr.Datase
     wide = ds.assign(cooperative_energy_spread=ds["cooperative_energy_spread"] * 100)
     assert _sentence(build_report(wide), "Middle H-bond").endswith("at n = 6, less than its networks disagree about.")
     captions = [made.charts[0].words, made.explore.words if made.explore else ""]
-    assert all("Bars: standard deviation of one over the networks of an ensemble (`toy`)" in one for one in captions)
+    assert all("Bars: one standard deviation over the networks of an ensemble (`toy`)" in one for one in captions)
     assert all("The others are no ensembles and have none." in one for one in captions)
     none = build_report(ds.sel(model=["toy-additive"]))
     assert "No bars" in none.charts[0].words
