@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import asdict, replace
+from importlib.util import find_spec
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ from hbcoop_dist.generalization.trained_file import About, write
 from hbcoop_dist.generalization.trained_network import network_of, traits_of
 from hbcoop_dist.models import check
 
+pytestmark = pytest.mark.skipif(find_spec("torch_geometric") is None, reason="needs torch-geometric")
 SPEC = replace(SMALL, architecture="dimenet++", layers=3)
 
 
