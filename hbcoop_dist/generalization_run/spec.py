@@ -61,6 +61,10 @@ class DatasetEntry(Frozen):
             raise ValueError("expected size, the number of structures to generate, found none")
         if self.files and "teacher" in self.model_fields_set:
             raise ValueError("expected no teacher beside files, which have their labels, found one")
+        if self.generate == "ionic" and (card := registry.cards().get(self.teacher)) and card.family != "xtb":
+            raise ValueError(
+                f"expected gfn2-xtb or gfn1-xtb to label ions, found {self.teacher}, for neutral molecules"
+            )
         return self
 
     @field_validator("teacher", mode="after")

@@ -19,7 +19,17 @@ import numpy as np
 
 from hbcoop_dist.store.archive import is_archive
 from hbcoop_dist.store.errors import ProtocolMismatchError, StoreError, StoreSchemaError
-from hbcoop_dist.store.group import OpenGroup, build, check_schema, consolidate, is_ours, open_group, write_coordinate
+from hbcoop_dist.store.group import (
+    HBOND,
+    OpenGroup,
+    build,
+    check_kind,
+    check_schema,
+    consolidate,
+    is_ours,
+    open_group,
+    write_coordinate,
+)
 from hbcoop_dist.store.layout import Layout
 from hbcoop_dist.store.lock import StoreLock
 from hbcoop_dist.store.paths import SYSTEMS, StorePaths
@@ -82,6 +92,7 @@ def prepare_store(
             swap(paths)
             return layout
         attributes_found = check_schema(paths.store)
+        check_kind(paths.store, attributes_found, HBOND)
         _check_protocol(paths.store, json.loads(str(attributes_found["protocol"])), asked)
         return _grow(paths, layout, json.loads(str(attributes_found["history"])), spec)
 
