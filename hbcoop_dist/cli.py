@@ -72,7 +72,7 @@ app.add_typer(cluster_app, name="cluster")
 
 SpecArgument = Annotated[
     str,
-    typer.Argument(metavar="SPEC", help="Campaign file, or a bundled name: quickstart, nma, reference, twins ..."),
+    typer.Argument(metavar="SPEC", help="Campaign file, or a bundled name: quickstart, nma, generalization-quick ..."),
 ]
 ClusterOption = Annotated[
     str | None, typer.Option("--cluster", metavar="PROFILE", help="Profile file, or a bundled name: slurm-4gpu ...")
@@ -216,13 +216,16 @@ def status(
 @app.command()
 def analyse(
     store: StoreArgument,
-    figure: Annotated[Path | None, typer.Option(help="Also draw cooperative energy against length (PNG, PDF).")] = None,
+    figure: Annotated[
+        Path | None,
+        typer.Option(help="Also draw cooperative energy against length, or errors by split (.png, .pdf, .svg)."),
+    ] = None,
     against: Annotated[
         str | None,
         typer.Option(metavar="MODEL", help="Instead, all models at the geometries they share with this one."),
     ] = None,
 ) -> None:
-    """Print cooperative energies, dimers and what is missing; draw the figure."""
+    """Print cooperative energies, dimers and what is missing, or errors of trained networks; draw the figure."""
     if figure is not None and against is not None:
         raise typer.BadParameter("expected --figure or --against, found both")
     if figure is not None and figure.suffix.lower() not in FIGURES:

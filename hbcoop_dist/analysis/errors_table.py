@@ -47,7 +47,7 @@ def errors_in_terminal(ds: xr.Dataset) -> Columns:
         where = tuple(str(row[dim]) for dim in ("dataset", "split", "architecture"))
         sections.setdefault(where, []).append(Row((str(row["scheme"]),), cells))
     done, asked = int((ds["status"] == "done").sum()), int((ds["status"] != "skipped").sum())
-    notes = (*_LEGEND, *((f"{done} of {asked} networks are done",) if done < asked else ()))
+    notes = (*(_LEGEND if sections else ()), *((f"{done} of {asked} networks are done",) if done < asked else ()))
     return Columns(
         f"Errors on the test set (RMSE, mean over {over})",
         ("scheme",),

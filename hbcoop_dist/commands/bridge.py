@@ -11,7 +11,9 @@ from typing import Annotated, Any
 
 import typer
 import yaml
+from pydantic import ValidationError
 
+from hbcoop_dist.campaign import CampaignSpec
 from hbcoop_dist.commands.output_file import check_output
 from hbcoop_dist.generalization_run.schema import KIND
 from hbcoop_dist.generalization_run.spec import CELL_DIMS, TrainingCell
@@ -61,8 +63,19 @@ def bridge(
         "lengths": [int(one) if one.isdigit() else one for one in lengths.replace(" ", "").split(",")],
         "capping": "none",
     }
+    try:
+        CampaignSpec.model_validate(campaign)
+    except ValidationError as error:
+        # the rest of the campaign is ours
+        wrong = error.errors()[0]
+        option = {"lengths": "--lengths", "patterns": "--pattern"}[str(wrong["loc"][0])]
+        raise typer.BadParameter(f"{option}: {_plain(str(wrong['msg']))}") from None
     output.write_text(yaml.safe_dump(campaign, sort_keys=False), encoding="utf-8")
     typer.echo(f"{output}: {len(models)} networks; next: hbcoop run {output} {output.with_suffix('.zarr')}")
+
+
+def _plain(message: str) -> str:
+    return message.removeprefix("Value error, ").replace("Input should be", "expected")
 
 
 def _teachers(ds: Any, datasets: set[str]) -> list[str]:

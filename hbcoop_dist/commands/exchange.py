@@ -50,6 +50,8 @@ def export(
 ) -> None:
     """Write a store, or part of it: H-bonds (csv, parquet), leaderboard (json), geometries (xyz), everything (zip).
 
+    Of trained networks: errors (csv), everything (zip).
+
     A zipped store is read in place by every command that reads one, and by xarray; hosts and folders stay out of it.
     """
     writer = _WRITERS.get(output.suffix.lower())

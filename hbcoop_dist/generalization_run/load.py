@@ -9,18 +9,33 @@ from pathlib import Path
 import yaml
 
 from hbcoop_dist.data import find_file
+from hbcoop_dist.generalization_run.schema import KIND
 from hbcoop_dist.generalization_run.spec import GeneralizationSpec
 from hbcoop_dist.load_campaign import CampaignError
 from hbcoop_dist.yaml_file import YamlError, place_of, read_model
 
+_HBOND = "hbond"
+
 
 def is_generalization(name: str | Path) -> bool:
-    """Whether a campaign file says that it is of this kind; one that cannot be read is not, and is refused later."""
+    """Whether a campaign file says that it is of this kind; one that cannot be read is not, and is refused later.
+
+    Raises
+    ------
+    CampaignError
+        When it is of no kind that there is, or has this one's fields without saying so.
+    """
     try:
-        content = yaml.safe_load(find_file(name, "campaigns").read_text(encoding="utf-8"))
+        path = find_file(name, "campaigns")
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        place = place_of(path, "kind")
     except (OSError, ValueError, yaml.YAMLError):
         return False
-    return isinstance(content, dict) and content.get("kind") == "generalization"
+    kind = content.get("kind", _HBOND)
+    if kind not in (_HBOND, KIND) or ("kind" not in content and "datasets" in content):
+        # every field of the other kind would be called unknown
+        raise CampaignError(f"{place}: expected {_HBOND} or {KIND}, found {content.get('kind', 'none')}")
+    return bool(kind == KIND)
 
 
 def load_generalization(name: str | Path) -> GeneralizationSpec:

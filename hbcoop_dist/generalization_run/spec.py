@@ -108,6 +108,14 @@ class DatasetEntry(Frozen):
             raise ValueError("expected no teacher beside files, which have their labels, found one")
         if not self.files and (odd := [name for name in READING if name in self.model_fields_set]):
             raise ValueError(f"expected {', '.join(odd)} beside files only, found generate")
+        if (
+            self.generate in ("ionic", "charge-states")
+            and (card := registry.cards().get(self.teacher))
+            and card.family != "xtb"
+        ):
+            raise ValueError(
+                f"expected gfn2-xtb or gfn1-xtb to label ions, found {self.teacher}, for neutral molecules"
+            )
         return self
 
     @field_validator("labels", "require", mode="after")

@@ -70,11 +70,9 @@ class GeneralizationStore:
         for variable in DEFINITIONS:
             dim = variable.dims[0]
             before = dict(zip(self.ds[dim].values.tolist(), self.ds[variable.name].values.tolist(), strict=True))
-            lines += [
-                f"{dim} {name}: the store has {before[name]}, this campaign asks for {text}"
-                for name, text in spec.definitions()[dim].items()
-                if before.get(name, text) not in ("", text)
-            ]
+            for name, text in spec.definitions()[dim].items():
+                if known := before.get(name):
+                    lines += differences(json.loads(known), json.loads(text), f"{dim} {name}")
         if lines:
             raise ProtocolMismatchError(
                 f"{self._paths.store}: expected what the store was made with, found another\n  "

@@ -72,8 +72,8 @@ def _board(table: Table) -> DataTable:
             formatter = NumberFormatter(
                 format=f"0.{'0' * digits}" if digits else "0", nan_format="", text_align="right"
             )
-        longest = 0 if pd.api.types.is_numeric_dtype(values) else values.astype(str).str.len().max()
-        width = 130 if name == "model" else max(60, 7 * max(len(str(name)), int(longest)) + 16)
+        words = [] if pd.api.types.is_numeric_dtype(values) else map(str, values)
+        width = 130 if name == "model" else max(60, 7 * max(len(str(name)), *map(len, words), 0) + 16)
         columns.append(TableColumn(field=str(name), title=str(name), formatter=formatter, width=width))
     height = _HEADER + _ROW * len(table.frame) + 18
     return DataTable(

@@ -20,9 +20,11 @@ import numpy as np
 from hbcoop_dist.store.archive import is_archive
 from hbcoop_dist.store.errors import ProtocolMismatchError, StoreError, StoreSchemaError
 from hbcoop_dist.store.group import (
+    HBOND,
     OpenGroup,
     add_missing,
     build,
+    check_kind,
     check_schema,
     consolidate,
     is_ours,
@@ -91,6 +93,7 @@ def prepare_store(
             swap(paths)
             return layout
         attributes_found = check_schema(paths.store)
+        check_kind(paths.store, attributes_found, HBOND)
         _check_protocol(paths.store, json.loads(str(attributes_found["protocol"])), asked)
         old = open_group(paths.store, "r+")
         if add_missing(old.group, VARIABLES.values(), old.layout):

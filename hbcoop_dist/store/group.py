@@ -18,6 +18,7 @@ from hbcoop_dist.store.layout import Label, Layout, chunks_of, coordinate, stati
 from hbcoop_dist.store.schema import DIMS, SCHEMA, SCHEMA_VERSION, VARIABLES, Variable
 
 ZarrArray = zarr.Array[Any]
+HBOND = "hbond"
 
 _COORDINATE_CHUNK = 1024
 """Constant, so that appending labels never changes the chunk grid of a coordinate."""
@@ -79,9 +80,20 @@ def check_schema(path: Path) -> dict[str, object]:
     return attributes
 
 
+def check_kind(path: Path, attributes: Mapping[Any, object], kind: str) -> None:
+    """Refuse a store of another kind of campaign than `kind`; those without one are of hydrogen bonds.
+
+    Raises
+    ------
+    StoreSchemaError
+    """
+    if (found := attributes.get("kind", HBOND)) != kind:
+        raise StoreSchemaError(f"{path}: expected a store of a campaign of kind {kind}, found one of kind {found}")
+
+
 def open_group(path: Path, mode: Literal["r", "r+"]) -> OpenGroup:
     """Open the store at `path`, checked; `StoreSchemaError` says why not."""
-    check_schema(path)
+    check_kind(path, check_schema(path), HBOND)
     # The consolidated metadata is the one thing that a growth changes in a single step, so it is what counts.
     try:
         group = zarr.open_group(path, mode=mode, zarr_format=3, use_consolidated=True)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from hbcoop_dist.store.archive import is_archive
 from hbcoop_dist.store.create import differences, history, swap
 from hbcoop_dist.store.errors import ProtocolMismatchError, StoreError, StoreSchemaError, writing
-from hbcoop_dist.store.group import OpenGroup, build, open_group
+from hbcoop_dist.store.group import HBOND, OpenGroup, build, check_kind, open_group
 from hbcoop_dist.store.journal import Journal
 from hbcoop_dist.store.layout import Layout
 from hbcoop_dist.store.lock import StoreLock
@@ -73,6 +73,8 @@ def merge_stores(stores: Sequence[str | Path], output: str | Path) -> str:
     if paths.store.exists() or paths.journal.exists():
         raise StoreError(f"{paths.store}: expected nothing there, and no journal beside it, found one")
     attributes = [attributes_of(source.store) for source in sources]
+    for source, found in zip(sources, attributes, strict=True):
+        check_kind(source.store, found, HBOND)
     _same_protocol(sources, attributes)
     with contextlib.ExitStack() as stack:
         stack.enter_context(StoreLock(paths.store))

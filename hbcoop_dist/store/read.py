@@ -12,13 +12,11 @@ import xarray as xr
 from hbcoop_dist.results import STATUSES
 from hbcoop_dist.store.archive import is_archive, open_archive
 from hbcoop_dist.store.create import recover, was_interrupted
-from hbcoop_dist.store.errors import StoreError, StoreSchemaError
-from hbcoop_dist.store.group import check_schema
+from hbcoop_dist.store.errors import StoreError
+from hbcoop_dist.store.group import HBOND, check_kind, check_schema
 from hbcoop_dist.store.journal import Journal
 from hbcoop_dist.store.paths import StorePaths
 from hbcoop_dist.store.schema import LATER, STATUS_NAMES, VARIABLES, Kind
-
-HBOND = "hbond"
 
 
 def open_store(path: str | Path, *, kind: str = HBOND) -> xr.Dataset:
@@ -40,8 +38,7 @@ def open_store(path: str | Path, *, kind: str = HBOND) -> xr.Dataset:
         When nothing is at `path`, it is not a store of ours, its schema version is another, or its kind is.
     """
     found = _open(path)
-    if (other := found.attrs.get("kind", HBOND)) != kind:
-        raise StoreSchemaError(f"{path}: expected a store of a campaign of kind {kind}, found one of kind {other}")
+    check_kind(Path(path), found.attrs, kind)
     return as_objects(found)
 
 

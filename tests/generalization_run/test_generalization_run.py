@@ -88,6 +88,14 @@ def test_a_second_run_has_nothing_to_do_and_a_wider_one_only_the_rest(store: Pat
 def test_networks_go_through_a_campaign_of_hydrogen_bonds(store: Path, tmp_path: Path) -> None:
     runner = CliRunner()
     written = tmp_path / "bridge.yaml"
+    for option, words in (
+        ("--lengths=2-8", "\"2..12\", found '2-8'"),
+        ("--pattern=ring", "expected 'arc' or 'linear'"),
+    ):
+        refused = runner.invoke(app, ["bridge", str(store), "-o", str(written), option])
+        assert refused.exit_code == 2
+        assert words in " ".join(refused.output.replace("│", " ").split())
+        assert not written.exists()
     done = runner.invoke(app, ["bridge", str(store), "-o", str(written), "--split", "random", "--lengths", "2"])
     assert done.exit_code == 0, done.output
     content = yaml.safe_load(written.read_text())

@@ -63,6 +63,16 @@ def test_the_kind_of_a_file_is_seen(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("line", "found"), [("kind: generalisation", "generalisation"), ("", "none"), ("kind: [1]", r"\[1\]")]
+)
+def test_no_kind_or_an_unknown_one_is_one_complaint(tmp_path: Path, line: str, found: str) -> None:
+    with pytest.raises(
+        CampaignError, match=rf"spec\.yaml:\d+: field kind: expected hbond or generalization, found {found}$"
+    ):
+        is_generalization(written(tmp_path, SPEC.replace("kind: generalization", line)))
+
+
+@pytest.mark.parametrize(
     ("old", "new", "words"),
     [
         ("size: 40", "size: 3", "greater than or equal to 4"),
@@ -72,6 +82,7 @@ def test_the_kind_of_a_file_is_seen(tmp_path: Path) -> None:
         ("[random, cluster]", "[random, random]", "expected every name once, found random more than once"),
         ("[random, cluster]", "[scaffold]", "'maxsep_fps'"),
         ("[none, les,", "[none, ewald,", "expected one of none, charge-embedding, les, celli, efa"),
+        ("size: 40", "size: 40, teacher: so3lr", "expected gfn2-xtb or gfn1-xtb to label ions, found so3lr"),
         ("size: 40", "size: 40, teacher: gfn3", "expected a registered model, found 'gfn3'"),
         ("seeds: [0, 1]", "seeds: [-1]", "greater than or equal to 0"),
         ("seeds: [0, 1]", "training: {steps: 0}", "greater than or equal to 1"),

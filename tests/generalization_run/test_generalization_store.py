@@ -9,7 +9,15 @@ import xarray as xr
 from hbcoop_dist.generalization_run.schema import KIND, VARIABLES
 from hbcoop_dist.generalization_run.spec import GeneralizationSpec, TrainingCell, cells_of
 from hbcoop_dist.generalization_run.store import GeneralizationStore
-from hbcoop_dist.store import ProtocolMismatchError, StoreSchemaError, kind_of_store, open_store
+from hbcoop_dist.store import (
+    Layout,
+    ProtocolMismatchError,
+    StoreSchemaError,
+    kind_of_store,
+    merge_stores,
+    open_store,
+    prepare_store,
+)
 
 BASE = {
     "campaign": "test",
@@ -70,15 +78,25 @@ def test_another_protocol_or_another_meaning_of_a_name_is_refused(tmp_path: Path
     GeneralizationStore(tmp_path / "s.zarr", spec())
     with pytest.raises(ProtocolMismatchError, match=r"training\.steps: the store has 1200, this campaign asks for 7"):
         GeneralizationStore(tmp_path / "s.zarr", spec(training={"steps": 7}))
-    with pytest.raises(ProtocolMismatchError, match="scheme les: the store has"):
+    with pytest.raises(
+        ProtocolMismatchError, match=r"scheme les\.options\.self_energy: the store has 'nothing', .* True"
+    ):
         GeneralizationStore(tmp_path / "s.zarr", spec(schemes={"name": "les", "options": {"self_energy": True}}))
 
 
 def test_kinds_are_told_apart(tmp_path: Path) -> None:
     GeneralizationStore(tmp_path / "s.zarr", spec())
     assert kind_of_store(tmp_path / "s.zarr") == KIND
-    with pytest.raises(StoreSchemaError, match="expected a store of a campaign of kind hbond, found one of kind gen"):
-        open_store(tmp_path / "s.zarr")
+    layout = Layout(("toy",), ("arc",), (2,), ("none",))
+    for use in (
+        lambda: open_store(tmp_path / "s.zarr"),
+        lambda: merge_stores([tmp_path / "s.zarr", tmp_path / "s.zarr"], tmp_path / "t.zarr"),
+        lambda: prepare_store(tmp_path / "s.zarr", layout, protocol={"kind": "hbond"}),
+    ):
+        with pytest.raises(
+            StoreSchemaError, match="expected a store of a campaign of kind hbond, found one of kind gen"
+        ):
+            use()
 
 
 def test_a_half_written_store_is_never_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -66,7 +66,7 @@ def shown(page: Path, profile: Path, ready: Callable[[Any], Any], pictures: Sequ
         yield driver
     finally:
         if folder := os.environ.get("HBCOOP_SCREENSHOTS"):
-            _screenshots(driver, Path(folder), pictures)
+            _screenshots(driver, Path(folder) / page.stem, pictures)
         driver.quit()
 
 
