@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 from hbcoop_dist.store.archive import is_archive, open_archive
 from hbcoop_dist.store.errors import StoreSchemaError
-from hbcoop_dist.store.group import OpenGroup, check_schema, open_group
+from hbcoop_dist.store.group import HBOND, OpenGroup, check_schema, open_group
 from hbcoop_dist.store.layout import Label, Layout
 from hbcoop_dist.store.lock import StoreLock
 from hbcoop_dist.store.paths import StorePaths
-from hbcoop_dist.store.read import HBOND, as_objects
+from hbcoop_dist.store.read import as_objects
 from hbcoop_dist.store.schema import DIMS
 
 Block = NDArray[np.generic]
