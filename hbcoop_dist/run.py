@@ -6,7 +6,6 @@ import contextlib
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
 from itertools import chain
 from operator import attrgetter
 from pathlib import Path
@@ -14,16 +13,14 @@ from pathlib import Path
 from hbcoop_dist.asked import UNASKED, asked_for
 from hbcoop_dist.campaign import Cell
 from hbcoop_dist.choose_rotamers import choose_rotamers
-from hbcoop_dist.clusters import ClusterProfile, check_device, local_profile
+from hbcoop_dist.clusters import ClusterProfile
 from hbcoop_dist.complete import Cells, Earlier
 from hbcoop_dist.drive import Driver, with_inputs
-from hbcoop_dist.heartbeat import Heartbeat, read_progress
 from hbcoop_dist.identities import compare_identities, earlier_identities
 from hbcoop_dist.plan import Plan
 from hbcoop_dist.plan import plan as make_plan
-from hbcoop_dist.progress import Count, Display, default_display
+from hbcoop_dist.progress import Count, Display
 from hbcoop_dist.results import CELL_DIMS, TaskResult
-from hbcoop_dist.start_backend import dask_backend, require_pools, serial_backend
 from hbcoop_dist.store import (
     Journal,
     Labels,
@@ -32,13 +29,12 @@ from hbcoop_dist.store import (
     StoreWriter,
     history_of,
     prepare_store,
-    progress_path,
-    scratch_path,
 )
 from hbcoop_dist.store.errors import writing
 from hbcoop_dist.survey import FINAL, Survey, labels_of, survey
 from hbcoop_dist.system_cells import SystemCells
 from hbcoop_dist.work import working
+from hbcoop_dist.workforce import Workforce
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,11 +112,7 @@ def run(
     StoreError
         When the store cannot be used: another protocol, another driver, not a store. Nothing is computed then.
     """
-    if cluster is None:
-        check_device(device)
-    profile = cluster or local_profile(workers, device)
-    if not serial:
-        require_pools(plan.sources, profile)
+    workforce = Workforce(plan.sources, serial, workers, device, cluster, report)
     path = Path(store)
     with StoreLock(path) as lock:
         layout = _layout(plan)
@@ -128,15 +120,10 @@ def run(
             prepare_store(
                 path, layout, protocol=plan.spec.protocol, spec=plan.spec.model_dump_json(exclude_none=True), lock=lock
             )
-        with StoreWriter(path, lock=lock) as writer, contextlib.ExitStack() as stack:
-            before = read_progress(progress_path(path))
-            shown = Heartbeat(progress_path(path), display or default_display())
-            stack.callback(shown.close)
-            start = (
-                serial_backend(device) if serial else dask_backend(profile, plan.sources, path, shown, report, before)
-            )
-            backend = cache(lambda: stack.enter_context(start))
-            driver = Driver(writer.journal, backend, str(scratch_path(path)))
+        with (
+            StoreWriter(path, lock=lock) as writer,
+            workforce.driver(path, writer.journal, display) as (driver, shown),
+        ):
             settled = _settled(plan, driver, shown)
             systems = SystemCells(settled, str(path), retry, match)
             run_ = _Run(settled, writer, survey(settled, writer, retry, match), systems, history_of(path))

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping
-from functools import cache
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
-from hbcoop_dist.clusters import ClusterProfile, check_device, local_profile
+from hbcoop_dist.clusters import ClusterProfile
 from hbcoop_dist.complete import Earlier
 from hbcoop_dist.drive import Driver, with_inputs
-from hbcoop_dist.execute import Backend
 from hbcoop_dist.generalization_run.lost_arrays import lost_arrays
 from hbcoop_dist.generalization_run.plan import GeneralizationPlan
 from hbcoop_dist.generalization_run.records import cell_values, dataset_values, split_values
@@ -20,12 +18,11 @@ from hbcoop_dist.generalization_run.spec import TrainingCell
 from hbcoop_dist.generalization_run.store import GeneralizationStore
 from hbcoop_dist.generalization_run.work import making
 from hbcoop_dist.generalization_run.write_models import write_model
-from hbcoop_dist.heartbeat import Heartbeat, read_progress
-from hbcoop_dist.progress import Count, Display, default_display
+from hbcoop_dist.progress import Count, Display
 from hbcoop_dist.results import TaskResult
 from hbcoop_dist.run import Summary
-from hbcoop_dist.start_backend import dask_backend, require_pools, serial_backend
-from hbcoop_dist.store import Journal, StoreLock, journal_path, kept_path, progress_path, scratch_path
+from hbcoop_dist.store import Journal, StoreLock, journal_path, kept_path
+from hbcoop_dist.workforce import Workforce
 
 FINAL = ("done", "failed", "quarantined")
 
@@ -51,25 +48,16 @@ def run(
     -------
     Summary
     """
-    if cluster is None:
-        check_device(device)
-    profile = cluster or local_profile(workers, device)
-    if not serial:
-        require_pools(plan.sources, profile)
+    workforce = Workforce(plan.sources, serial, workers, device, cluster, report)
     path = Path(store)
-    with StoreLock(path), Journal(journal_path(path)) as journal, contextlib.ExitStack() as stack:
-        written = GeneralizationStore(path, plan.spec)
-        before = read_progress(progress_path(path))
-        shown = Heartbeat(progress_path(path), display or default_display())
-        stack.callback(shown.close)
-        start = serial_backend(device) if serial else dask_backend(profile, plan.sources, path, shown, report, before)
-        backend: Callable[[], Backend] = cache(lambda: stack.enter_context(start))
-        run_ = _Run(plan, written, journal, path)
-        run_.survey(retry, match)
-        if run_.todo:
-            run_.compute(Driver(journal, backend, str(scratch_path(path))), shown)
-        written.flush()
-        return run_.summary()
+    with StoreLock(path), Journal(journal_path(path)) as journal:
+        run_ = _Run(plan, GeneralizationStore(path, plan.spec), journal, path)
+        with workforce.driver(path, journal, display) as (driver, shown):
+            run_.survey(retry, match)
+            if run_.todo:
+                run_.compute(driver, shown)
+            run_.store.flush()
+            return run_.summary()
 
 
 class _Run:
