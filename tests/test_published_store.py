@@ -27,7 +27,8 @@ STORE = ROOT / "store" / "nma.zarr.zip"
 FREE = ROOT / "store" / "free-dimers.zarr.zip"
 TWINS = ROOT / "store" / "twins.zarr.zip"
 BRIDGE = ROOT / "store" / "bridge.zarr.zip"
-OTHERS = {"figure_free.py": FREE, "bridge.py": TWINS, "bridge_networks.py": BRIDGE}
+NETWORKS = ROOT / "store" / "generalization-quick.zarr.zip"
+OTHERS = {"figure_free.py": FREE, "bridge.py": TWINS, "bridge_networks.py": BRIDGE, "claims.py": NETWORKS}
 """Scripts that read another one."""
 WITH_MODELS = ("many_body.py", "noise.py", "free_dimers.py")
 """They run models, and have tests of their own."""

@@ -149,7 +149,9 @@ class StoreWriter:
             self._flush_model(model)
 
     def _flush_model(self, model: int) -> None:
-        for kind in ("cell", "dimer"):
+        # isolated dimers first: no run looks for those of cells that are done
+        kinds: tuple[Kind, ...] = ("dimer", "cell")
+        for kind in kinds:
             if edits := [edit for edit in self._waiting[model] if edit.kind == kind]:
                 self._flush_chunk(model, kind, edits)
         self._count -= len(self._waiting.pop(model))
