@@ -80,7 +80,7 @@ def test_without_its_environment_only_its_networks_are_skipped(tmp_path: Path) -
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(2400)
+@pytest.mark.timeout(3600)
 @pytest.mark.skipif(not ALLEGRO.exists(), reason="no .venv-allegro: make environment-allegro")
 @pytest.mark.skipif(
     any(find_spec(name) is None for name in ("dscribe", "umap", "mace", "tblite")),
@@ -116,7 +116,7 @@ def test_a_campaign_of_two_environments_from_its_plan_to_its_bridge(tmp_path: Pa
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(2400)
+@pytest.mark.timeout(3600)
 @pytest.mark.skipif(not ALLEGRO.exists(), reason="no .venv-allegro: make environment-allegro")
 def test_networks_that_failed_are_tried_again_where_they_can_be(tmp_path: Path) -> None:
     wild = {**SPEC["training"], "learning_rate": 1e30, "largest_gradient": 1e30}  # type: ignore[dict-item]
