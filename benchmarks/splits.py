@@ -1,9 +1,13 @@
-"""What a split of a large set costs: SOAP, k-means, farthest points, similarities to the nearest, and the UMAP picture.
+"""What splits of a large set cost: SOAP, k-means, farthest points, similarities to the nearest, and the UMAP picture.
 
-One thread.  Structures are generated neutral clusters; every one is a parent of its own, the most that a split can have
-to do.  The peak is that of the whole process, packages included.
+One thread, descriptors by blocks in float32 as campaigns of more than 2,000 structures keep them.  Structures are
+generated clusters of three neutral molecules; with ``--metals`` one atom of each is one of so many metals, as in sets
+of frameworks, of whose 80 elements no structure has more than a few.  Every structure is a parent of its own, the most
+that a split can have to do.  The peak is that of the whole process, packages included.
 
-    python benchmarks/splits.py [--structures 20000] [--umap]
+    python benchmarks/splits.py [--structures 20000] [--metals 70] [--umap] [--compare]
+
+``--compare`` does the same with the dense float64 matrix of small sets, and says how far the two differ.
 """
 
 from __future__ import annotations
@@ -20,11 +24,17 @@ from typing import Any
 os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"
 
 
+import numpy as np
+
+from hbcoop_dist.generalization.bare import BareStructure
+from hbcoop_dist.generalization.blocks import Blocks
 from hbcoop_dist.generalization.clusters import clusters
 from hbcoop_dist.generalization.farthest_points import farthest_points
 from hbcoop_dist.generalization.separation import flat_map, separation
-from hbcoop_dist.generalization.soap import features
+from hbcoop_dist.generalization.soap import FEATURES, blocks, features
 from hbcoop_dist.generalization.splits import split
+
+PART = 500
 
 
 def timed(name: str, action: Callable[[], Any], per: tuple[float, str] = (1.0, "s")) -> Any:
@@ -36,26 +46,69 @@ def timed(name: str, action: Callable[[], Any], per: tuple[float, str] = (1.0, "
     return found
 
 
+def made(count: int, metals: int) -> list[BareStructure]:
+    found = []
+    for place, one in enumerate(clusters("neutral", count, 0, sizes=(3,))):
+        numbers = one.numbers.copy()
+        if metals:
+            numbers[0] = 11 + place % metals
+        found.append(replace(one, numbers=numbers, parent=str(place)))
+    return found
+
+
+def described(structures: list[BareStructure]) -> Blocks:
+    parts = [blocks(structures[first : first + PART]) for first in range(0, len(structures), PART)]
+    return Blocks.join([(one.rows, one.elements, one.count) for one in parts], (one.values for one in parts), FEATURES)
+
+
+def split_all(structures: list[BareStructure], rows: Any, umap: bool) -> dict[str, Any]:
+    count = len(structures)
+    found = {"cluster": timed("split cluster, k-means of all", lambda: split("cluster", structures, rows))}
+    order = timed(f"farthest points, {count // 2} steps", lambda: farthest_points(rows, 0, count // 2))
+    found["maxsep_paper"] = timed("split maxsep_paper", lambda: split("maxsep_paper", structures, rows))
+    apart = timed("separation", lambda: separation(rows, found["maxsep_paper"]))
+    kept = found["maxsep_paper"]
+    print(f"  {len(kept.test)} x {len(kept.train)} similarities, mean of the nearest {apart.mean:.4f}")
+    if umap:
+        timed("UMAP", lambda: flat_map(rows), (count / 1000, "ms each"))
+    return {**found, "order": order, "separation": apart}
+
+
+def compare(one: dict[str, Any], other: dict[str, Any]) -> None:
+    for kind in ("cluster", "maxsep_paper"):
+        common = np.intersect1d(one[kind].test, other[kind].test)
+        print(f"  {kind}: {len(common)} of {len(other[kind].test)} tested structures are the same")
+    same = (one["order"] == other["order"]).argmin() if (one["order"] != other["order"]).any() else len(one["order"])
+    shared = len(np.intersect1d(one["order"], other["order"]))
+    print(f"  farthest points: the first {same} in the same order, {shared} of {len(one['order'])} the same")
+    if np.array_equal(one["maxsep_paper"].test, other["maxsep_paper"].test):
+        worst = np.abs(one["separation"].similarity - other["separation"].similarity).max()
+        print(f"  similarities to the nearest differ by up to {worst:.1e}")
+
+
 def main() -> None:
     reader = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     reader.add_argument("--structures", type=int, default=20_000)
+    reader.add_argument("--metals", type=int, default=0, help="elements of which every structure has one")
     reader.add_argument("--umap", action="store_true", help="the picture as well")
+    reader.add_argument("--compare", action="store_true", help="with dense float64")
     chosen = reader.parse_args()
     count = chosen.structures
-    print(f"{platform.machine()}, 1 thread, {count} structures; farthest points in float32, all else in float64")
+    print(f"{platform.machine()}, 1 thread, {count} structures, {chosen.metals} metals")
     print(f"{'':<42}{'wall s':>10}{'CPU s':>10}{'':>12} {'':<10}{'peak GiB':>8}")
-    made = timed("generated", lambda: clusters("neutral", count, 0, sizes=(3,)), (count / 1000, "ms each"))
-    made = [replace(one, parent=str(place)) for place, one in enumerate(made)]
-    atoms = sum(len(one) for one in made)
-    rows = timed(f"SOAP, {atoms} atoms", lambda: features(made, (1, 6, 7, 8)), (atoms / 1000, "ms/atom"))
-    print(f"  {rows.shape[1]} features, {rows.nbytes / 2**30:.2f} GiB")
-    timed("split cluster, k-means of all", lambda: split("cluster", made, rows))
-    timed(f"farthest points, {count // 2} steps", lambda: farthest_points(rows, 0, count // 2))
-    kept = timed("split maxsep_paper", lambda: split("maxsep_paper", made, rows))
-    found = timed("separation", lambda: separation(rows, kept))
-    print(f"  {len(kept.test)} x {len(kept.train)} similarities, mean of the nearest {found.mean:.4f}")
-    if chosen.umap:
-        timed("UMAP", lambda: flat_map(rows), (count / 1000, "ms each"))
+    structures = timed("generated", lambda: made(count, chosen.metals), (count / 1000, "ms each"))
+    atoms = sum(len(one) for one in structures)
+    rows = timed(f"SOAP, {atoms} atoms", lambda: described(structures), (atoms / 1000, "ms/atom"))
+    dense = 4 * count * FEATURES * len(rows.species)
+    print(
+        f"  {len(rows.species)} elements, {rows.values.nbytes / 2**30:.2f} GiB of {dense / 2**30:.2f} GiB as a matrix"
+    )
+    found = split_all(structures, rows, chosen.umap)
+    if chosen.compare:
+        species = sorted({int(z) for one in structures for z in one.numbers})
+        print("dense float64")
+        matrix = timed(f"SOAP, {atoms} atoms", lambda: features(structures, species), (atoms / 1000, "ms/atom"))
+        compare(found, split_all(structures, matrix, chosen.umap))
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -174,8 +175,10 @@ def _count(report: SetReport, frame: Frame, structure: LabelledStructure, parent
     report.usable += 1
     report.elements.update({int(z) for z in structure.numbers})
     report.charges[structure.charge] += 1
-    if (spin := frame.whole("spin", ())) is not None:
-        report.spins[int(spin)] += 1
+    # shown, and read by no campaign: one that makes no sense spoils nothing
+    with suppress(ReadError):
+        if (spin := frame.whole("spin", ())) is not None:
+            report.spins[int(spin)] += 1
     report.sizes[len(structure)] += 1
     report.periodic += structure.cell is not None
     report.domains[structure.domain] += 1

@@ -130,6 +130,14 @@ def test_mistakes_are_named(tmp_path: Path, entry: dict[str, object], words: str
     assert words in str(caught.value)
 
 
+def test_files_that_are_no_set_are_bad_input(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("nothing\n")
+    for entry in ({"name": "a", "files": str(tmp_path / "notes.txt")}, {"name": "a", "files": str(tmp_path / "empty")}):
+        (tmp_path / "empty").mkdir(exist_ok=True)
+        with pytest.raises(CampaignError, match="set a: .*expected"):
+            plan(spec(datasets=entry))
+
+
 def test_a_campaign_on_a_folder_of_lmdbs(tmp_path: Path) -> None:
     for package in ("dscribe", "umap", "mace", "ase_db_backends"):
         pytest.importorskip(package)
