@@ -80,6 +80,8 @@ store: install environment-sevennet
 	$(BIN)/hbcoop export published.zarr -o store/nma.zarr.zip
 	$(BIN)/hbcoop run twins twins.zarr || [ $$? -eq 1 ]
 	$(BIN)/hbcoop export twins.zarr -o store/twins.zarr.zip
+	$(BIN)/hbcoop run store/rotamers.yaml rotamers.zarr || [ $$? -eq 1 ]
+	$(BIN)/hbcoop export rotamers.zarr -o store/rotamers.zarr.zip
 
 report: install
 	$(BIN)/hbcoop report store/nma.zarr.zip -o report.html --title "Published store"
@@ -100,4 +102,4 @@ lock:
 	$(BIN)/python -m pip freeze --all --exclude-editable | grep -v '^pip==' | sed -E 's/\+cpu$$//; s/\+cu[0-9]+$$//' > requirements.lock
 
 clean:
-	rm -rf .venv .venv-sevennet .venv-allegro build dist .pytest_cache .mypy_cache .ruff_cache quickstart.zarr quickstart.zarr.* quickstart.png yardstick.zarr yardstick.zarr.* published.zarr published.zarr.* twins.zarr twins.zarr.* report.html
+	rm -rf .venv .venv-sevennet .venv-allegro build dist .pytest_cache .mypy_cache .ruff_cache quickstart.zarr quickstart.zarr.* quickstart.png yardstick.zarr yardstick.zarr.* published.zarr published.zarr.* twins.zarr twins.zarr.* rotamers.zarr rotamers.zarr.* report.html

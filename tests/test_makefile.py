@@ -29,6 +29,8 @@ ROOT = Path(__file__).resolve().parents[1]
                 "hbcoop export published.zarr -o store/nma.zarr.zip",
                 "hbcoop run twins twins.zarr || [ $? -eq 1 ]",
                 "hbcoop export twins.zarr -o store/twins.zarr.zip",
+                "hbcoop run store/rotamers.yaml rotamers.zarr || [ $? -eq 1 ]",
+                "hbcoop export rotamers.zarr -o store/rotamers.zarr.zip",
             ],
         ),
         ("report", ['hbcoop report store/nma.zarr.zip -o report.html --title "Published store"']),

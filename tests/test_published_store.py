@@ -17,6 +17,7 @@ import pytest
 import hbcoop_dist as hb
 from hbcoop_dist import analysis
 from hbcoop_dist.analysis.yardstick_page import yardstick_page
+from hbcoop_dist.campaign import rotamer_label
 from hbcoop_dist.commands.script import opened
 from hbcoop_dist.load_campaign import load_campaign
 from hbcoop_dist.report import build_report
@@ -28,7 +29,14 @@ FREE = ROOT / "store" / "free-dimers.zarr.zip"
 TWINS = ROOT / "store" / "twins.zarr.zip"
 BRIDGE = ROOT / "store" / "bridge.zarr.zip"
 NETWORKS = ROOT / "store" / "generalization-quick.zarr.zip"
-OTHERS = {"figure_free.py": FREE, "bridge.py": TWINS, "bridge_networks.py": BRIDGE, "claims.py": NETWORKS}
+ROTAMERS = ROOT / "store" / "rotamers.zarr.zip"
+OTHERS = {
+    "figure_free.py": FREE,
+    "bridge.py": TWINS,
+    "bridge_networks.py": BRIDGE,
+    "claims.py": NETWORKS,
+    "rotamers.py": ROTAMERS,
+}
 """Scripts that read another one."""
 WITH_MODELS = ("many_body.py", "noise.py", "free_dimers.py")
 """They run models, and have tests of their own."""
@@ -60,7 +68,7 @@ def test_the_lines_of_the_readme_read_it() -> None:
     assert "so3lr" in printed
 
 
-@pytest.mark.parametrize("path", [STORE, TWINS], ids=["nma", "twins"])
+@pytest.mark.parametrize("path", [STORE, TWINS, ROTAMERS], ids=["nma", "twins", "rotamers"])
 def test_it_is_whole_and_says_nothing_of_a_machine(path: Path) -> None:
     assert verify(path) == []
     ds = hb.open_store(path)
@@ -102,6 +110,17 @@ def test_twins_with_charges_go_on_where_those_without_stop() -> None:
     for cutoff in ("4", "4.5"):
         assert abs(float(late.sel(model=f"mace-r-{cutoff}-l-0"))) < 0.05
         assert float(late.sel(model=f"maceles-r-{cutoff}-l-0")) > 0.15
+
+
+def test_a_rotamer_that_both_stores_have_is_the_same_in_both() -> None:
+    ours, whole = hb.open_store(ROTAMERS), hb.open_store(STORE)
+    spec = load_campaign(ROOT / "store" / "rotamers.yaml")
+    assert {rotamer_label(one) for one in spec.rotamer} == set(ours["rotamer"].values)
+    assert not (ours["status"] == "pending").any()
+    found = analysis.compare(ours.sel(rotamer=list(whole["rotamer"].values)), whole)
+    found = found[found["status_first"] == "done"]
+    assert len(found) == 8 * (1 + 2 + 3 + 4)
+    assert found["cooperative_energy"].abs().max() < 1e-6
 
 
 def test_free_dimers_are_all_there_and_each_has_one_outcome() -> None:

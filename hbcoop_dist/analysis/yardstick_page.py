@@ -36,7 +36,7 @@ def yardstick_page(ds: xr.Dataset, geometry: str = "nma-so3lr") -> str:
         When the store lacks one of the geometries.
     """
     models = beside_models(ds, geometry)
-    models.columns = pd.Index([", ".join(map(str, pair)) for pair in models.columns])
+    models.columns = models.columns.map(", ".join)
     pieces = [_HEAD, "## By level of theory and geometry\n"]
     pieces += [piece for name in bundled_geometries() for piece in _levels(name)]
     pieces += [f"## Models at the geometries of {geometry}, and at their own minima\n"]
