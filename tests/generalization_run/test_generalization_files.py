@@ -134,7 +134,7 @@ def test_files_that_are_no_set_are_bad_input(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("nothing\n")
     for entry in ({"name": "a", "files": str(tmp_path / "notes.txt")}, {"name": "a", "files": str(tmp_path / "empty")}):
         (tmp_path / "empty").mkdir(exist_ok=True)
-        with pytest.raises(CampaignError, match="set a: .*expected"):
+        with pytest.raises(CampaignError, match=r"set a: .*expected"):
             plan(spec(datasets=entry))
 
 
