@@ -123,6 +123,16 @@ def test_what_is_not_done_is_left_out_and_counted(published: xr.Dataset, tmp_pat
         assert write_report(report, tmp_path / name).stat().st_size > 1000
 
 
+def test_who_made_what_is_used_is_cited_once(two: xr.Dataset) -> None:
+    lines = build_generalization_report(two).citations
+    assert len(lines) == len(set(lines))
+    text = "\n".join(lines)
+    for name in ("gfn2-xtb", "architecture `mace`", "scheme `les`", "scheme `celli`", "scheme `efa`", "SOAP"):
+        assert text.count(name) == 1
+    assert "scheme `none`" not in text
+    assert "scheme `les`" not in "\n".join(build_generalization_report(two.sel(scheme=["none", "efa"])).citations)
+
+
 def test_a_map_hides_no_part_behind_another(published: xr.Dataset) -> None:
     figure = chemical_space(published)
     (points,) = figure.axes[0].collections
