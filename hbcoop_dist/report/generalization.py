@@ -80,7 +80,7 @@ def build_generalization_report(ds: xr.Dataset, name: str = "") -> Report:
             "and correlation r with its sign: charges that a network was never shown come out with either.",
             board,
         ),
-        tables=tuple(table for table in _tables(ds) if table is not None),
+        tables=tuple(table for table in _tables(ds) if table is not None and len(table.frame)),
         charts=tuple(_charts(ds)),
         campaigns=tuple(dict.fromkeys(yaml.safe_dump(spec, sort_keys=False, width=100) for spec in _specs(ds))),
         citations=(_PAPER, _OURS, *dict.fromkeys(_citations(ds))),
@@ -131,7 +131,7 @@ def _degradation_table(ds: xr.Dataset) -> Table | None:
         return None
     mean = degradation(ds)[["energy_rmse", "forces_rmse", "interaction_beyond_rmse"]].mean("seed")
     frame = mean.to_dataframe().reset_index().dropna(thresh=5)
-    names = {name: _COLUMNS[str(name)].partition(",")[0] for name in mean.data_vars}
+    names = {str(name): _COLUMNS[str(name)].partition(",")[0] for name in mean.data_vars}
     return Table(
         "degradation",
         "How much is lost elsewhere",
@@ -167,7 +167,8 @@ def _splits_table(ds: xr.Dataset) -> Table:
 
 def _by(ds: xr.Dataset, axis: str, title: str, words: str) -> Table | None:
     mean = ds[f"{axis}_forces_rmse"].where(ds["status"] == "done").mean("seed")
-    rows = mean.stack(row=["dataset", "split", "architecture", axis]).transpose("row", "scheme").to_pandas()
+    stacked = mean.stack(row=["dataset", "split", "architecture", axis]).transpose("row", "scheme")
+    rows = pd.DataFrame(stacked.values, stacked.indexes["row"], stacked.indexes["scheme"])
     table = rows.dropna(how="all").dropna(axis="columns", how="all").reset_index().rename(columns=_COLUMNS)
     if table.empty or ds.sizes[axis] < 2:
         return None

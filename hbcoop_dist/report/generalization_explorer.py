@@ -68,7 +68,7 @@ def _errors(ds: xr.Dataset) -> Any:
     plot.add_tools(HoverTool(tooltips=[("split", "@split"), ("scheme", "@scheme"), ("value", "@value{0.000}")]))
     # the boxes to tick are the legend; five names under five narrow bars would lie over one another
     plot.xaxis.major_label_text_font_size, plot.xaxis.major_tick_line_color = "0px", None
-    plot.xaxis.group_label_orientation = 0.3
+    plot.xaxis.group_label_orientation = 0.3  # type: ignore[attr-defined]  # a CategoricalAxis, of factors
     plot.xgrid.grid_line_color = None
     start = "interaction_beyond_rmse" if "interaction_beyond_rmse" in names else names[0]
     error = _select("Error", start, [(name, TITLES[name]) for name in names], "error")
