@@ -52,7 +52,7 @@ def status(store: Path, console: Console) -> bool:
             table.add_row(str(dataset), str(split), counts)
     console.print(table)
     stacked = ds[["status", "reason"]].to_dataframe()
-    left = stacked[~stacked["status"].isin([*_GOOD, "pending"])]
+    left = stacked[~stacked["status"].isin(["done", "pending"])]
     for (name, reason), group in left.groupby(["status", "reason"]):
         console.print(f"  {len(group)} {name}: {reason}", highlight=False, markup=False)
     return bool(stacked["status"].isin(_GOOD).all())
@@ -67,7 +67,9 @@ def analyse(store: Path, console: Console, figure: Path | None) -> None:
         from hbcoop_dist.analysis.figures_generalization import errors_by_split
 
         save_figure(errors_by_split(ds), figure)
-        console.print(f"figure: {figure}", highlight=False, markup=False)
+        others = ds.sizes["dataset"] * ds.sizes["architecture"] - 1
+        more = f"; of the first set and network, {others} more in hbcoop report" if others else ""
+        console.print(f"figure: {figure}{more}", highlight=False, markup=False)
 
 
 def export(store: Path, output: Path) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from importlib.metadata import entry_points
 from itertools import product
 from typing import Annotated, Any, Literal
 
@@ -26,7 +27,6 @@ CELL_DIMS = ("dataset", "split", "architecture", "scheme", "seed")
 SPLITS = ("random", "size", "cluster", "maxsep_paper", "maxsep_fps")
 SCHEMES = ("none", "charge-embedding", "les", "celli", "efa")
 Split = Literal["random", "size", "cluster", "maxsep_paper", "maxsep_fps"]
-SchemeName = Literal["none", "charge-embedding", "les", "celli", "efa"]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Molecules = Annotated[int, Field(ge=1, le=64)]
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -49,6 +49,11 @@ def _unsaid(value: Any) -> bool:
 
 
 LabelKeys = Annotated[tuple[str, ...], BeforeValidator(_listed), Field(min_length=1)]
+
+
+def known_schemes() -> tuple[str, ...]:
+    """Our schemes and those of other distributions, by name: only workers import them."""
+    return (*SCHEMES, *sorted(point.name for point in entry_points(group="hbcoop_dist.schemes")))
 
 
 def _named(value: Any) -> Any:
@@ -175,20 +180,23 @@ class SchemeEntry(Frozen):
     """A long-range scheme and its options."""
 
     name: str = Field(min_length=1)
-    scheme: SchemeName = "none"
+    scheme: str = "none"
     options: Mapping[str, float | int | str | bool | list[int]] = Field(default_factory=dict)
 
     @model_validator(mode="before")
     @classmethod
     def _called_so(cls, value: Any) -> Any:
-        if isinstance(value, Mapping) and "scheme" not in value and value.get("name") in SCHEMES:
+        if isinstance(value, Mapping) and "scheme" not in value and value.get("name") in known_schemes():
             return {**value, "scheme": value["name"]}
         return value
 
     @model_validator(mode="after")
     def _said(self) -> SchemeEntry:
+        known = ", ".join(known_schemes())
         if "scheme" not in self.model_fields_set:
-            raise ValueError(f"expected one of {', '.join(SCHEMES)}, or a scheme beside the name, found {self.name!r}")
+            raise ValueError(f"expected one of {known}, or a scheme beside the name, found {self.name!r}")
+        if self.scheme not in known_schemes():
+            raise ValueError(f"scheme: expected one of {known}, found {self.scheme!r}")
         return self
 
 

@@ -16,6 +16,8 @@ from hbcoop_dist.analysis.figures_chemical_space import chemical_space
 from hbcoop_dist.analysis.figures_generalization import errors_by_split
 from hbcoop_dist.analysis.figures_learning import learning_curves
 from hbcoop_dist.analysis.generalization import RANDOM, degradation, errors_table
+from hbcoop_dist.generalization.architectures import ARCHITECTURES
+from hbcoop_dist.generalization_run.plan import SOAP
 from hbcoop_dist.models import registry
 from hbcoop_dist.report.claims_table import claims_table
 from hbcoop_dist.report.content import Chart, Interactive, Report, Table
@@ -31,6 +33,12 @@ _ABOUT = (
 _EXPLORE = "Choose an error, untick schemes; below, where each split learns and where it is tested. Hover for values."
 _FIGURES = "`hbcoop report STORE -o figures.pdf` writes them for print."
 _PAPER = "the question: Sanocki and Zavadlav, on long-range corrections and the transferability of force fields (2026)"
+_SCHEMES = {
+    "charge-embedding": "Unke et al., Nat. Commun. 2021, 12, 7273, doi:10.1038/s41467-021-27504-0",
+    "les": "Cheng, npj Comput. Mater. 2025, 11, 80; Kim, King, Zhong and Cheng, Nat. Commun. 2025, 16, 8763",
+    "celli": "Sanocki and Zavadlav (2026)",
+    "efa": "Frank, Chmiela, Mueller and Unke, arXiv:2412.08541 (2024)",
+}
 _OURS = "the instrument: hbcoop_dist, with the version that the provenance gives"
 _COLUMNS = {
     "architecture": "network",
@@ -73,10 +81,10 @@ def build_generalization_report(ds: xr.Dataset, name: str = "") -> Report:
             "and correlation r with its sign: charges that a network was never shown come out with either.",
             board,
         ),
-        tables=tuple(table for table in _tables(ds) if table is not None),
+        tables=tuple(table for table in _tables(ds) if table is not None and len(table.frame)),
         charts=tuple(_charts(ds)),
         campaigns=tuple(dict.fromkeys(yaml.safe_dump(spec, sort_keys=False, width=100) for spec in _specs(ds))),
-        citations=(_PAPER, _OURS, *_citations(ds)),
+        citations=(_PAPER, _OURS, *dict.fromkeys(_citations(ds))),
         explore=Interactive(_EXPLORE, partial(_explorer, ds)),
     )
 
@@ -92,10 +100,22 @@ def _specs(ds: xr.Dataset) -> list[dict[str, Any]]:
 
 
 def _citations(ds: xr.Dataset) -> Iterator[str]:
-    for text in dict.fromkeys(map(str, ds["dataset_definition"].values)):
-        definition = json.loads(text)
+    for definition in _definitions(ds, "dataset"):
         if definition["generate"] is not None and (card := registry.cards().get(definition["teacher"])) is not None:
             yield f"`{card.name}`, which labelled a set: {card.citation}"
+        elif definition["source"] != "unknown":
+            yield f"a set from files: {definition['source']}"
+    for definition in _definitions(ds, "architecture"):
+        if (found := ARCHITECTURES.get(definition["architecture"])) is not None:
+            yield f"architecture `{definition['architecture']}`: {found.citation}"
+    for definition in _definitions(ds, "scheme"):
+        if (source := _SCHEMES.get(definition["scheme"])) is not None:
+            yield f"scheme `{definition['scheme']}`: {source}"
+    yield f"SOAP, by which splits are told apart: {SOAP.citation}"
+
+
+def _definitions(ds: xr.Dataset, dim: str) -> Iterator[dict[str, Any]]:
+    return (json.loads(text) for text in dict.fromkeys(map(str, ds[f"{dim}_definition"].values)))
 
 
 def _tables(ds: xr.Dataset) -> Iterator[Table | None]:

@@ -123,6 +123,16 @@ def test_what_is_not_done_is_left_out_and_counted(published: xr.Dataset, tmp_pat
         assert write_report(report, tmp_path / name).stat().st_size > 1000
 
 
+def test_who_made_what_is_used_is_cited_once(two: xr.Dataset) -> None:
+    lines = build_generalization_report(two).citations
+    assert len(lines) == len(set(lines))
+    text = "\n".join(lines)
+    for name in ("gfn2-xtb", "architecture `mace`", "scheme `les`", "scheme `celli`", "scheme `efa`", "SOAP"):
+        assert text.count(name) == 1
+    assert "scheme `none`" not in text
+    assert "scheme `les`" not in "\n".join(build_generalization_report(two.sel(scheme=["none", "efa"])).citations)
+
+
 def test_a_map_hides_no_part_behind_another(published: xr.Dataset) -> None:
     figure = chemical_space(published)
     (points,) = figure.axes[0].collections
@@ -149,7 +159,9 @@ def test_a_store_with_nothing_in_it_yet_can_be_looked_at(tmp_path: Path) -> None
     for name in ("r.html", "r.md", "r.pdf", "e.csv"):
         command = "export" if name == "e.csv" else "report"
         assert hbcoop(command, str(store), "-o", str(tmp_path / name))[0] == 0
-    assert "0 of 4 networks are done" in (tmp_path / "r.md").read_text()
+    words = (tmp_path / "r.md").read_text()
+    assert "0 of 4 networks are done" in words
+    assert "## Training" not in words
     code, words = hbcoop("bridge", str(store), "-o", str(tmp_path / "b.yaml"))
     assert code == 2
     assert "expected trained networks" in words

@@ -18,6 +18,7 @@ from hbcoop_dist.cli import app
 from hbcoop_dist.generalization_run import load_generalization, plan, run
 from hbcoop_dist.generalization_run.schema import KIND
 from hbcoop_dist.generalization_run.write_models import models_path
+from hbcoop_dist.load_campaign import CampaignError
 from hbcoop_dist.progress import QuietDisplay
 from hbcoop_dist.store import Journal, journal_path, open_store
 
@@ -153,6 +154,43 @@ def test_a_killed_run_goes_on(campaign: Path, store: Path, tmp_path: Path) -> No
     for name in ("parameter_hash", "energy_rmse", "part"):
         at = {dim: mine[dim] for dim in mine[name].dims}
         np.testing.assert_array_equal(mine[name].values, undisturbed[name].sel(at).values)
+
+
+SCHEME = """
+import torch
+from hbcoop_dist.generalization.schemes.base import LongRange, Scheme
+
+class Shift(Scheme):
+    name = "shift"
+
+    def __init__(self, shape, options=None):
+        super().__init__(shape, options)
+        self.shift = torch.nn.Parameter(torch.zeros(shape.n_species))
+
+    def energy(self, features, batch, memory):
+        return LongRange(self.shift[batch.species])
+"""
+
+
+def test_a_scheme_of_another_distribution_is_a_scheme_like_any(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "theirs.py").write_text(SCHEME)
+    about = tmp_path / "theirs-1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: theirs\nVersion: 1.0\n")
+    (about / "entry_points.txt").write_text("[hbcoop_dist.schemes]\nshift = theirs:Shift\n")
+    path = tmp_path / "theirs.yaml"
+    path.write_text(yaml.safe_dump({**SPEC, "splits": ["random"], "schemes": ["shift"]}))
+    with pytest.raises(CampaignError, match="expected one of none, charge-embedding, les, celli, efa, or"):
+        load_generalization(path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    summary = run(plan(load_generalization(path)), tmp_path / "t.zarr", serial=True, display=QuietDisplay())
+    assert summary.statuses == {"done": 1}
+    mine = open_store(tmp_path / "t.zarr", kind=KIND)["parameters"].item()
+    none = open_store(store, kind=KIND)["parameters"].sel(split="random", scheme="none").item()
+    # H, C, N, O
+    assert mine == none + 4
 
 
 def test_a_failure_is_a_row(campaign: Path, tmp_path: Path) -> None:

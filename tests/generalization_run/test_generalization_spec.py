@@ -82,6 +82,11 @@ def test_no_kind_or_an_unknown_one_is_one_complaint(tmp_path: Path, line: str, f
         ("[random, cluster]", "[random, random]", "expected every name once, found random more than once"),
         ("[random, cluster]", "[scaffold]", "'maxsep_fps'"),
         ("[none, les,", "[none, ewald,", "expected one of none, charge-embedding, les, celli, efa"),
+        (
+            "scheme: les,",
+            "scheme: ewald,",
+            "scheme: expected one of none, charge-embedding, les, celli, efa, found 'ewald'",
+        ),
         ("size: 40", "size: 40, teacher: so3lr", "expected gfn2-xtb or gfn1-xtb to label ions, found so3lr"),
         ("size: 40", "size: 40, teacher: gfn3", "expected a registered model, found 'gfn3'"),
         ("seeds: [0, 1]", "seeds: [-1]", "greater than or equal to 0"),
