@@ -6,12 +6,17 @@ import os
 import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import yaml
 
+from hbcoop_dist.cli import main
+
 HBCOOP = str(Path(sys.executable).with_name("hbcoop"))
+Here = Callable[..., subprocess.CompletedProcess[str]]
 SPEC = {"campaign": "test", "models": ["toy"], "lengths": [2, 3]}
 
 
@@ -30,6 +35,25 @@ def hbcoop(*arguments: object, cwd: Path, env: dict[str, str] | None = None) -> 
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "spec.yaml").write_text(yaml.safe_dump(SPEC))
     return tmp_path
+
+
+@pytest.fixture
+def here(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Here:
+    """The same in this process, where not every command has to import everything anew."""
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+
+    def run(*arguments: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+        with monkeypatch.context() as patch:
+            for name, value in (env or {}).items():
+                patch.setenv(name, value)
+            patch.setattr(sys, "argv", ["hbcoop", *arguments])
+            with pytest.raises(SystemExit) as ended:
+                main()
+        return subprocess.CompletedProcess(arguments, int(ended.value.code or 0), *capsys.readouterr())
+
+    return run
 
 
 def test_a_campaign_from_plan_to_figure(folder: Path) -> None:
@@ -54,15 +78,15 @@ def test_a_campaign_from_plan_to_figure(folder: Path) -> None:
     assert "0 of 5 tasks left" in costs.stdout
 
 
-def test_some_cells_not_done_is_exit_code_1(folder: Path) -> None:
+def test_some_cells_not_done_is_exit_code_1(folder: Path, here: Here) -> None:
     (folder / "spec.yaml").write_text(yaml.safe_dump({**SPEC, "minimize": {"max_calls": 5}}))
-    ran = hbcoop("run", "spec.yaml", "x.zarr", "--serial", cwd=folder)
+    ran = here("run", "spec.yaml", "x.zarr", "--serial")
     assert ran.returncode == 1
     assert "2 unconverged" in ran.stdout
-    status = hbcoop("status", "x.zarr", cwd=folder)
+    status = here("status", "x.zarr")
     assert status.returncode == 1
     assert "after 5 force calls" in status.stdout
-    again = hbcoop("run", "spec.yaml", "x.zarr", "--serial", "--retry", "unconverged", cwd=folder)
+    again = here("run", "spec.yaml", "x.zarr", "--serial", "--retry", "unconverged")
     assert "2 computed now" in again.stdout
 
 
@@ -87,17 +111,16 @@ def test_some_cells_not_done_is_exit_code_1(folder: Path) -> None:
         (["plan", "spec.yaml", "--store", "nowhere.zarr"], "nowhere.zarr"),
     ],
 )
-def test_bad_input_is_exit_code_2_in_clear_words(folder: Path, arguments: list[str], words: str) -> None:
+def test_bad_input_is_exit_code_2_in_clear_words(folder: Path, here: Here, arguments: list[str], words: str) -> None:
     (folder / "bad.yaml").write_text("campaign: x\nmodels: [toi]\nlengths: 2\n")
     mine = {"name": "mine", "family": "ani", "checkpoint": "nowhere"}
     (folder / "mine.yaml").write_text(yaml.safe_dump({**SPEC, "models": [mine]}))
     marked = {"campaign": "x", "models": ["toy"], "systems": [{"file": "nowhere.xyz", "A": 0, "B": 1}]}
     (folder / "marked.yaml").write_text(yaml.safe_dump(marked))
     (folder / "given.yaml").write_text(yaml.safe_dump({**SPEC, "geometry": "nowhere"}))
-    found = hbcoop(*arguments, cwd=folder)
+    found = here(*arguments)
     assert found.returncode == 2
     assert words in found.stderr
-    assert "Traceback" not in found.stderr
     assert not (folder / "x.zarr").exists()
 
 
@@ -107,12 +130,13 @@ def test_a_folder_that_is_no_store_is_left_alone(folder: Path) -> None:
     found = hbcoop("run", "spec.yaml", "mine", cwd=folder)
     assert found.returncode == 2
     assert "mine" in found.stderr
+    assert "Traceback" not in found.stderr
     assert (folder / "mine" / "thesis.txt").read_text() == "years of work"
 
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
 def test_interrupted_is_exit_code_3_and_continues(folder: Path, name: str) -> None:
-    fields = {**SPEC, "lengths": "2..8", "patterns": ["arc", "linear"], "capping": ["none", "water"]}
+    fields = {**SPEC, "lengths": "2..5", "patterns": ["arc", "linear"], "capping": ["none", "water"]}
     (folder / "spec.yaml").write_text(yaml.safe_dump(fields))
     journal = folder / "x.zarr.journal"
     running = subprocess.Popen(
@@ -125,6 +149,7 @@ def test_interrupted_is_exit_code_3_and_continues(folder: Path, name: str) -> No
     )
     while not journal.exists() or journal.read_bytes().count(b"\n") < 2:
         assert running.poll() is None
+        time.sleep(0.005)
     running.send_signal(signal.Signals[name])
     _, words = running.communicate(timeout=60)
     assert running.returncode == 3
@@ -132,45 +157,45 @@ def test_interrupted_is_exit_code_3_and_continues(folder: Path, name: str) -> No
     assert hbcoop("run", "spec.yaml", "x.zarr", cwd=folder).returncode == 0
 
 
-def test_help_reads_like_documentation(folder: Path) -> None:
-    found = hbcoop("--help", cwd=folder)
+def test_help_reads_like_documentation(here: Here) -> None:
+    found = here("--help")
     for word in ("plan", "run", "status", "analyse", "models", "doctor", "quickstart"):
         assert word in found.stdout
-    assert "continues after any interruption" in hbcoop("run", "--help", cwd=folder).stdout
+    assert "continues after any interruption" in here("run", "--help").stdout
 
 
-def test_models_and_doctor(folder: Path) -> None:
+def test_models_and_doctor(folder: Path, here: Here) -> None:
     empty = {"HBCOOP_CHECKPOINTS": str(folder), "HBCOOP_CACHE": str(folder)}
-    listed = hbcoop("models", "list", cwd=folder, env=empty)
+    listed = here("models", "list", env=empty)
     assert listed.returncode == 0
     assert "ani-2x: model ani-2x: expected checkpoint ani-2x_8x, found none" in listed.stdout
-    shown = hbcoop("models", "show", "so3lr", cwd=folder)
+    shown = here("models", "show", "so3lr")
     assert "PBE0+MBD" in shown.stdout
     assert "H, C, N, O, F, P, S, Cl" in shown.stdout
-    checked = hbcoop("models", "check", "toy", cwd=folder)
+    checked = here("models", "check", "toy")
     assert checked.returncode == 0, checked.stdout + checked.stderr
     for word in ("smooth through the cutoff", "atoms/s", "float64 on cpu", "OMP_NUM_THREADS", "memory"):
         assert word in checked.stdout
-    doctor = hbcoop("doctor", cwd=folder, env=empty)
+    doctor = here("doctor", env=empty)
     assert doctor.returncode == 0
     for word in ("Python", "xarray", "can run here", "GPUs", "cores usable"):
         assert word in doctor.stdout
 
 
-def test_a_campaign_s_own_model_is_checked(folder: Path) -> None:
+def test_a_campaign_s_own_model_is_checked(folder: Path, here: Here) -> None:
     lennard = {"calculator": "ase.calculators.lj:LennardJones", "kwargs": {"sigma": 1.2, "rc": 5.0}}
     smooth = {**lennard, "kwargs": {**lennard["kwargs"], "smooth": True}}
     models = ["toy", {"name": "cut", **lennard}, {"name": "smooth", **smooth}]
     (folder / "mine.yaml").write_text(yaml.safe_dump({**SPEC, "models": models}))
     arguments = ("models", "check", "--spec", "mine.yaml", "--no-speed")
-    kept = hbcoop(*arguments, "smooth", cwd=folder)
+    kept = here(*arguments, "smooth")
     assert kept.returncode == 0, kept.stdout + kept.stderr
     assert "atoms/s" not in kept.stdout
     # shifted so that the energy ends at zero, but not the force
-    broken = hbcoop(*arguments, "cut", cwd=folder)
+    broken = here(*arguments, "cut")
     assert broken.returncode == 1
     (line,) = [line for line in broken.stdout.splitlines() if " NO " in line]
     assert "smooth through the cutoff" in line
-    absent = hbcoop(*arguments, "mine", cwd=folder)
+    absent = here(*arguments, "mine")
     assert absent.returncode == 2
     assert "mine.yaml: expected one of its models (toy, cut, smooth), found 'mine'" in absent.stderr
