@@ -2,7 +2,8 @@
 
 Everything is paired: a network with a scheme is compared with the one without it on the same set, split and seed, so
 that what a test set is like drops out.  Over seeds the mean has a 95 % interval (Student); where it holds the value
-that would decide, or there is one seed, nothing is decided and the claim counts as untested.
+that would decide, or there is one seed, nothing is decided and the claim counts as untested. That something changes
+nothing is agreed to where the interval holds zero and no change above `NOISE`.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ QUANTITIES = MappingProxyType(
 LONG_RANGE = ("les", "celli", "efa")
 INFERRED = 0.5
 """Correlation of charges with the reference's from which on they are called inferred: a quarter of the variance."""
+NOISE = 20.0
+"""Per cent up to which a change that may be zero is called none: what an interval holds beyond it would be worth having."""
 _MAXSEP = ("maxsep_paper", "maxsep_fps")
 
 
@@ -242,7 +245,10 @@ def _unlabelled(store: _Store, quantity: str, kind: str) -> xr.DataArray | None:
 
 
 def _zero(low: float, high: float) -> str:
-    return AGREED if low <= 0.0 <= high else CONTRADICTED
+    if not low <= 0.0 <= high:
+        return CONTRADICTED
+    # an interval as wide as a real effect says neither that there is one nor that there is none
+    return AGREED if max(-low, high) <= NOISE else UNTESTED
 
 
 def _above(limit: float) -> Callable[[float, float], str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import xarray as xr
 
-from hbcoop_dist.analysis.claims import AGREED, CONTRADICTED, UNTESTED, claims
+from hbcoop_dist.analysis.claims import AGREED, CONTRADICTED, NOISE, UNTESTED, claims
 from hbcoop_dist.report.content import Table
 
 _COLUMNS = ["claim", "set", "quantity", "scheme", "measure", "value", "low", "high", "seeds", "verdict", "why"]
@@ -21,7 +21,8 @@ def claims_table(ds: xr.Dataset) -> Table:
         "claims",
         "The paper's claims, one by one",
         f"{words} Networks are compared on the same set, split and seed; value is the mean over seeds, low and high "
-        "its 95 % interval (Student). An interval that holds what would decide, or one seed, leaves a claim untested.",
+        "its 95 % interval (Student). An interval that holds what would decide, or one seed, leaves a claim untested; that "
+        f"nothing changes is agreed to where no change above {NOISE:.0f} % is possible.",
         frame[_COLUMNS],
         places=_PLACES,
     )

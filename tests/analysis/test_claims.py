@@ -113,6 +113,10 @@ def test_noise_decides_nothing() -> None:
     rows = frame[frame["claim"] == "maxsep"]
     assert (rows["verdict"] == UNTESTED).any()
     assert set(rows.loc[rows["verdict"] == UNTESTED, "why"]) == {"the interval does not decide"}
+    # that nothing changes is not agreed to because nothing can be told apart
+    rows = frame[frame["claim"] == "random"]
+    assert AGREED not in set(rows["verdict"])
+    assert (rows["verdict"] == UNTESTED).any()
 
 
 def test_one_seed_has_no_error_bar_and_decides_nothing() -> None:
