@@ -18,7 +18,8 @@ from hbcoop_dist.models import available, cards
 def ds(tmp_path_factory: pytest.TempPathFactory) -> xr.Dataset:
     path = tmp_path_factory.mktemp("decomposition") / "x.zarr"
     models = [name for name in ("so3lr", "ani-1ccx", "amber14") if available(cards()[name])]
-    spec = {"campaign": "x", "models": models, "lengths": [2, 4], "capping": ["none", "water"]}
+    capping = ["none", {"name": "water", "lengths": [2]}]
+    spec = {"campaign": "x", "models": models, "lengths": [2, 4], "capping": capping}
     hb.run(hb.plan(CampaignSpec.model_validate(spec)), path, serial=True)
     return hb.open_store(path).load()
 

@@ -56,6 +56,7 @@ def test_too_few_for_a_picture() -> None:
         flat_map(np.ones((3, 2)))
 
 
+@pytest.mark.slow
 def test_the_map_leaves_the_number_of_threads_alone() -> None:
     # in a process of its own: numba's threads are started once
     code = (
