@@ -34,7 +34,7 @@ LONG_RANGE = ("les", "celli", "efa")
 INFERRED = 0.5
 """Correlation of charges with the reference's from which on they are called inferred: a quarter of the variance."""
 NOISE = 20.0
-"""Per cent up to which a change that may be zero is called none: what an interval holds beyond it would be worth having."""
+"""Per cent up to which a change that may be zero is called none: larger ones would be worth having."""
 _MAXSEP = ("maxsep_paper", "maxsep_fps")
 
 

@@ -21,8 +21,8 @@ def claims_table(ds: xr.Dataset) -> Table:
         "claims",
         "The paper's claims, one by one",
         f"{words} Networks are compared on the same set, split and seed; value is the mean over seeds, low and high "
-        "its 95 % interval (Student). An interval that holds what would decide, or one seed, leaves a claim untested; that "
-        f"nothing changes is agreed to where no change above {NOISE:.0f} % is possible.",
+        "its 95 % interval (Student). An interval that holds what would decide, or one seed, leaves a claim untested; "
+        f"that nothing changes is agreed to where no change above {NOISE:.0f} % is possible.",
         frame[_COLUMNS],
         places=_PLACES,
     )
