@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ase import units
+from set_files import labelled
 
-from hbcoop_dist.generalization.clusters import clusters
 from hbcoop_dist.generalization.connectivity import mapped_molecules, plain_smiles
-from hbcoop_dist.generalization.labelled import LabelledSet, LabelledStructure
+from hbcoop_dist.generalization.labelled import LabelledSet
 from hbcoop_dist.generalization.read_set import read_set
 from hbcoop_dist.generalization.reading import ReadError, Reading
 from hbcoop_dist.generalization.write_set import write_set
@@ -110,34 +110,14 @@ def test_smiles_without_maps_and_with() -> None:
 
 
 def test_round_trip(tmp_path: Path) -> None:
-    rng = np.random.default_rng(0)
-    before = []
-    for one in clusters("ionic", 12, seed=0):
-        n = len(one)
-        several = len(one.molecule_charges) > 1
-        before.append(
-            LabelledStructure(
-                numbers=one.numbers,
-                positions=one.positions,
-                energy=float(rng.normal()),
-                forces=rng.normal(size=(n, 3)),
-                parent=one.parent,
-                domain=one.domain,
-                charge=one.charge,
-                charges=rng.normal(size=n),
-                dipole=rng.normal(size=3),
-                molecules=one.molecules,
-                molecule_charges=one.molecule_charges,
-                interaction_energy=float(rng.normal()) if several else None,
-            )
-        )
-    before.append(replace(before[0], forces=None, charges=None, dipole=None))
+    before = [one if len(one.molecule_charges) > 1 else replace(one, interaction_energy=None) for one in labelled(12)]
     write_set(tmp_path / "set.xyz", before)
     after = read_set("set", [tmp_path / "set.xyz"], level_of_theory="", source="", licence="")
     for one, other in zip(before, after, strict=True):
         for name in (
             "numbers",
             "positions",
+            "cell",
             "forces",
             "charges",
             "dipole",
