@@ -50,7 +50,7 @@ lint: install
 	$(BIN)/lint-imports
 
 test: lint
-	$(BIN)/python -m pytest -n $(TESTERS) --dist loadfile -m "not slow and not slurm and not gpu and not weights"
+	$(BIN)/python -m pytest -n $(TESTERS) --dist worksteal --durations=25 -m "not slow and not slurm and not gpu and not weights"
 
 test-all: lint
 	$(BIN)/python -m pytest

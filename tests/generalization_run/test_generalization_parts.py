@@ -109,12 +109,15 @@ def go(drawn: GeneralizationPlan, store: Path, **how: object) -> xr.Dataset:
 
 
 @pytest.mark.usefixtures("packages")
-def test_parts_give_what_the_whole_gives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("how", [{}, pytest.param({"serial": False, "workers": 2}, marks=pytest.mark.slow)])
+def test_parts_give_what_the_whole_gives(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: dict[str, object]
+) -> None:
     shards(tmp_path, spoilt=True)
     entry: dict[str, object] = {"files": "set", "skip_incomplete": True, "size": 29, "seed": 1}
     whole = go(drawn_up(tmp_path, entry, splits="random"), tmp_path / "whole.zarr")
     limits(monkeypatch, 20, 8)
-    parts = go(drawn_up(tmp_path, entry, splits="random"), tmp_path / "parts.zarr", serial=False, workers=2)
+    parts = go(drawn_up(tmp_path, entry, splits="random"), tmp_path / "parts.zarr", **how)
     for name in ("part", "structure_atoms", "structure_parent", "structure_domain", "n_training", "n_test"):
         np.testing.assert_array_equal(parts[name].values, whole[name].values, err_msg=name)
     np.testing.assert_allclose(parts["similarity"].values, whole["similarity"].values, atol=1e-6)

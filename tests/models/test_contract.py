@@ -23,12 +23,12 @@ def loaded(name: str) -> Potential:
     return load(name)
 
 
-# of twins with and without charges, which differ in a checkpoint only, one of each is enough for every day
-_TWINS = ("mace-r-4.5-l-0", "maceles-r-4.5-l-0")
+# enough for every day: of models that differ in a checkpoint or a parameter file only, one (test_mace.py has MACE's)
+_LIKE_ANOTHER = ("mace-r-4-l-0", "mace-r-4.5-l-0", "maceles-r-4.5-l-0", "gfn1-xtb")
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.slow) if name in _TWINS else name for name in cards()]
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name in _LIKE_ANOTHER else name for name in cards()]
 )
 def test_model_keeps_the_contract(name: str) -> None:
     state = available(cards()[name])
