@@ -3,6 +3,9 @@
 A symmetric stationary point can be a saddle, so this is checked for every chain.  A displacement out of the plane
 changes the out-of-plane (A'') forces oddly: one force call gives one column of that Hessian, to second order.  Short
 chains get the whole Hessian; longer ones a few Davidson steps that start from the Hessians of the short ones.
+
+A model whose energies are not those of mirror images has out-of-plane forces in the plane too; they are no part of a
+Hessian, and are taken off.
 """
 
 from __future__ import annotations
@@ -59,6 +62,7 @@ class Verdict:
     eigenvalue : float
         eV/A^2, of the Cartesian Hessian without rigid motions.
     force_calls : int
+        Columns of the Hessian, one a call.
     hessian : (m, m) array or None
         The whole Hessian in odd tree coordinates, where it was asked for.
     residual : float
@@ -90,6 +94,7 @@ def out_of_plane(potential: Potential, planars: Sequence[Planar], batch: BatchSi
     """
     live: dict[int, tuple[Columns, FloatArray]] = {}
     done: dict[int, Verdict] = {}
+    rest = _forces_in_the_plane(potential, planars, batch)
     for index, planar in enumerate(planars):
         steps = _whole(planar) if planar.guess is None else _davidson(planar, planar.guess)
         live[index] = (steps, next(steps))
@@ -102,13 +107,24 @@ def out_of_plane(potential: Potential, planars: Sequence[Planar], batch: BatchSi
             ]
         forces = iter([np.asarray(e.forces).ravel() for e in evaluate(potential, moved, batch=batch)])
         for index, (steps, directions) in list(live.items()):
-            columns = -np.array([next(forces) for _ in directions.T]).T / DISPLACEMENT
+            columns = np.array([rest[index] - next(forces) for _ in directions.T]).T / DISPLACEMENT
             try:
                 live[index] = (steps, steps.send(columns))
             except StopIteration as stop:
                 done[index] = stop.value
                 del live[index]
     return [done[index] for index in range(len(planars))]
+
+
+def _forces_in_the_plane(
+    potential: Potential, planars: Sequence[Planar], batch: BatchSize | None
+) -> list[FloatArray | float]:
+    """(3 N,) of every structure; zero, for which nothing is computed, where symmetry leaves no odd ones."""
+    if potential.card.mirror_invariant and potential.card.rotation_invariant:
+        return [0.0] * len(planars)
+    return [
+        np.asarray(e.forces).ravel() for e in evaluate(potential, [planar.structure for planar in planars], batch=batch)
+    ]
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,8 +89,9 @@ class ModelCard:
         their basis functions (`Structure.ghosts`).
     combination : mapping of str to float
         The energy as a sum of weighted `Evaluation.parts`. Cards that differ in nothing else share their tasks.
-    forces_are_gradient, rotation_invariant : bool
-        False where the model does not promise it; the contract suite then measures the deviation.
+    forces_are_gradient, rotation_invariant, mirror_invariant : bool
+        False where the model does not promise it; the contract suite then measures the deviation. Networks on features
+        without parity turn with a structure, but give its mirror image another energy.
     smooth : bool
         Whether energy and forces are continuous where atoms enter or leave the cutoff. Networks that look at the
         nearest so many neighbours only are not: the last of them gives way to another with all its weight.
@@ -131,6 +132,7 @@ class ModelCard:
     combination: Mapping[str, float] = field(default_factory=dict)
     forces_are_gradient: bool = True
     rotation_invariant: bool = True
+    mirror_invariant: bool = True
     smooth: bool = True
     options: Mapping[str, object] = field(default_factory=dict)
 

@@ -214,6 +214,16 @@ def _rotation(name: str, potential: Potential) -> CheckResult:
     return _judged(name, max(energy, float(force)), _limits(potential).force, "eV and eV/A, the larger", promised)
 
 
+def _mirror(name: str, potential: Potential) -> CheckResult:
+    structure = probes()["dimer"]
+    through = np.array([1.0, 1.0, -1.0])
+    image = structure.with_positions(structure.positions * through)
+    energy = abs(_energy(potential, image) - _energy(potential, structure))
+    force = np.abs(_forces(potential, image) - _forces(potential, structure) * through).max()
+    promised = potential.card.mirror_invariant and potential.card.rotation_invariant
+    return _judged(name, max(energy, float(force)), _limits(potential).force, "eV and eV/A, the larger", promised)
+
+
 def _translation(name: str, potential: Potential) -> CheckResult:
     structure = probes()["dimer"]
     away = structure.with_positions(structure.positions + _SHIFT)
@@ -328,6 +338,7 @@ _CHECKS: dict[str, Callable[[str, Potential], CheckResult]] = {
     "batch equals loop": _batch,
     "repeat": _repeat,
     "rotation": _rotation,
+    "mirror image": _mirror,
     "translation": _translation,
     "permutation": _permutation,
     "extensivity": _extensivity,

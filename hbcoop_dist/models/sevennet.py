@@ -44,6 +44,8 @@ def _card(name: str, citation: str, inside: str, sha256: str) -> ModelCard:
         requires=("torch", "sevenn"),
         packages=("torch", "e3nn", "sevenn"),
         environment="sevennet",
+        # features without parity (is_parity: false in the files); 3e-4 eV for a trimer of NMA distorted by 0.05 A
+        mirror_invariant=False,
         options={"embedded": f"sevenn:pretrained_potentials/{inside}"},
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -118,6 +119,30 @@ def test_out_of_plane_curvature_is_that_of_a_full_hessian(toy: Potential) -> Non
     verdict = out_of_plane(toy, [Planar(tree, one.path.q, one.structure)])[0]
     assert verdict.eigenvalue == pytest.approx(min(odd), rel=1e-3)
     assert verdict.force_calls == 23
+
+
+class _Lopsided(Wrapped):
+    """A model that pulls on one atom along z, wherever it is."""
+
+    def evaluate(
+        self, structures: Sequence[Structure], *, forces: bool = True, atom_energies: bool = False
+    ) -> list[Evaluation]:
+        found = self.inner.evaluate(structures, forces=True, atom_energies=atom_energies)
+        pull = np.array([0.0, 0.0, 0.01])
+        return [replace(one, forces=one.forces + pull * (np.arange(len(one.forces)) == 7)[:, None]) for one in found]
+
+
+def test_forces_of_a_model_that_tells_mirror_images_apart_are_no_curvature(toy: Potential) -> None:
+    """The same force wherever the atoms are pulls out of the plane and bends nothing."""
+    lopsided = _Lopsided(toy)
+    lopsided.card = replace(toy.card, mirror_invariant=False)
+    system = chain_system("arc", 2)
+    one = minimise(toy, [start(toy, system)])[0]
+    planar = Planar(tree_of(system), one.path.q, one.structure)
+    plain, pushed = (out_of_plane(potential, [planar])[0] for potential in (toy, lopsided))
+    assert pushed.eigenvalue == pytest.approx(plain.eigenvalue, abs=1e-9)
+    whole = replace(planar, guess=plain.hessian)
+    assert out_of_plane(lopsided, [whole])[0].eigenvalue == pytest.approx(plain.eigenvalue, abs=1e-4)
 
 
 def _torsion_gradients(one: Minimised) -> np.ndarray:

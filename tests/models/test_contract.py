@@ -124,6 +124,9 @@ class Flawed:
                 energy += 1e-6 * (batch > 1)
             case "rotation":
                 energy += 1e-3 * float(structure.positions[0, 0] - structure.positions[1, 0])
+            case "mirror image":
+                sides = structure.positions[1:4] - structure.positions[0]
+                energy += 1e-3 * float(np.linalg.det(sides))
             case "translation":
                 # What a neighbour list anchored at the origin does.
                 energy += 1.0 * bool((structure.positions < -7.0).any())
@@ -159,6 +162,7 @@ def _apart(structure: Structure, *elements: int) -> float:
         "smooth through the cutoff",
         "batch equals loop",
         "rotation",
+        "mirror image",
         "translation",
         "atom energies",
         "members",
