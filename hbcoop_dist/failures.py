@@ -66,7 +66,7 @@ def _kind(error: BaseException) -> Kind:
     message = str(error).lower()
     if names & {"MemoryError", "OutOfMemoryError"} or "out of memory" in message:
         return "out of memory"
-    if "UnknownElementError" in names:
+    if names & {"UnknownElementError", "ReadError"}:
         return "bad structure"
     if names & {"CheckpointError", "FileNotFoundError"} or "checkpoint" in message:
         return "missing checkpoint"

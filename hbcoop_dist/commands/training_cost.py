@@ -14,7 +14,7 @@ from hbcoop_dist.store import open_store
 
 
 def estimate(drawn: GeneralizationPlan, store: Path) -> str:
-    """Core-hours of all trainings with their tests.
+    """Core-hours of the trainings with their tests that the store does not have yet.
 
     Every network takes as long for a structure that it is shown as those of its architecture and scheme in the store
     did on average. What is larger there, networks or structures, is not taken account of, and said.
@@ -24,21 +24,30 @@ def estimate(drawn: GeneralizationPlan, store: Path) -> str:
     families = {entry.name: entry.architecture for entry in spec.architectures}
     schemes = {entry.name: entry.scheme for entry in spec.schemes}
     shown = spec.training.steps * spec.training.batch_size
+    there = _done(store)
+    left = [cell for cell, tasks in drawn.cell_tasks.items() if tasks.evaluated not in there]
+    if not left:
+        return f"nothing left to do: {store} has all {len(drawn.cell_tasks)} networks"
     seconds, unknown = 0.0, set()
-    for cell in drawn.cell_tasks:
+    for cell in left:
         kind = families[cell.architecture], schemes[cell.scheme]
         if kind in measured:
             seconds += shown * measured[kind]
         else:
             unknown.add(" with ".join(kind))
-    count = len(drawn.cell_tasks)
     lines = [
-        f"expected core time: about {seconds / 3600:.3g} core-hours for {count} networks of {shown} structures shown, "
-        f"at the speed of those in {store}; larger networks and structures take longer"
+        f"expected core time: about {seconds / 3600:.3g} core-hours for {len(left)} networks, each shown structures "
+        f"{shown} times, at the speed of those in {store}; larger networks and structures take longer"
     ]
     if unknown:
         lines.append(f"  without those of no measured time: {', '.join(sorted(unknown))}")
     return "\n".join(lines)
+
+
+def _done(store: Path) -> set[str]:
+    """Keys of the tasks that tested the networks of a store."""
+    ds = open_store(store, kind=KIND)
+    return set(ds["task_key"].values[ds["status"].values == "done"].tolist())
 
 
 def _seconds_per_structure(store: Path) -> dict[tuple[str, str], float]:

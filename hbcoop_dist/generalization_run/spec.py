@@ -9,6 +9,7 @@ from itertools import product
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     BeforeValidator,
     Field,
     SerializerFunctionWrapHandler,
@@ -60,10 +61,20 @@ def _named(value: Any) -> Any:
     return {"name": value} if isinstance(value, str) else value
 
 
+def _a_label(name: str) -> str:
+    # names become parts of file names: of networks, and of a report's figures
+    if name.startswith(".") or any(separator in name for separator in "/\\"):
+        raise ValueError(f"expected a name without slashes that begins with no dot, found {name!r}")
+    return name
+
+
+Name = Annotated[str, Field(min_length=1), AfterValidator(_a_label)]
+
+
 class DatasetEntry(Frozen):
     """A labelled set: generated and labelled by a teacher, or read from files."""
 
-    name: str = Field(min_length=1)
+    name: Name
     generate: Literal["ionic", "neutral", "nma", "charge-states"] | None = Field(
         default=None, description="which structures are made"
     )
@@ -142,8 +153,8 @@ class DatasetEntry(Frozen):
 class ArchitectureEntry(Frozen):
     """A network without its long-range scheme."""
 
-    name: str = Field(min_length=1)
-    architecture: str = Field(default="mace", description="family of networks; left out, the name says it if it can")
+    name: Name
+    architecture: str = Field(default="mace", description="family of networks; left out, the name says it")
     cutoff: Positive = Field(default=4.0, description="of one layer, A")
     layers: int = Field(default=2, ge=1, le=8, description="how often atoms gather from their neighbours")
     channels: int = Field(default=16, ge=1, le=512)
@@ -159,9 +170,18 @@ class ArchitectureEntry(Frozen):
     @model_validator(mode="before")
     @classmethod
     def _called_so(cls, value: Any) -> Any:
-        if isinstance(value, Mapping) and "architecture" not in value and value.get("name") in ARCHITECTURES:
-            return {**value, "architecture": value["name"]}
-        return value
+        if not isinstance(value, Mapping) or "architecture" in value or not isinstance(value.get("name"), str):
+            return value
+        name = value["name"]
+        # mace-3 is a mace; a name that says none is more often mistyped than meant
+        said = name if name in ARCHITECTURES else name.partition("-")[0]
+        if said not in ARCHITECTURES:
+            known = ", ".join(ARCHITECTURES)
+            raise ValueError(
+                f"expected one of {known}, one of them with a hyphen and more, or an architecture beside the name, "
+                f"found {name!r}"
+            )
+        return {**value, "architecture": said}
 
     @model_validator(mode="after")
     def _has_them(self) -> ArchitectureEntry:
@@ -179,7 +199,7 @@ class ArchitectureEntry(Frozen):
 class SchemeEntry(Frozen):
     """A long-range scheme and its options."""
 
-    name: str = Field(min_length=1)
+    name: Name
     scheme: str = "none"
     options: Mapping[str, float | int | str | bool | list[int]] = Field(default_factory=dict)
 

@@ -21,6 +21,7 @@ from zarr.codecs import Crc32cCodec, ZstdCodec
 from hbcoop_dist.generalization_run.schema import AXES, DEFINITIONS, INTEGER_AXES, KIND, VARIABLES
 from hbcoop_dist.generalization_run.spec import CELL_DIMS, GeneralizationSpec, TrainingCell, cells_of
 from hbcoop_dist.store import open_store
+from hbcoop_dist.store.archive import refuse_archive
 from hbcoop_dist.store.create import differences, history, recover_held, swap
 from hbcoop_dist.store.errors import ProtocolMismatchError, writing
 from hbcoop_dist.store.paths import StorePaths
@@ -46,6 +47,7 @@ class GeneralizationStore:
 
     def __init__(self, path: str | Path, spec: GeneralizationSpec) -> None:
         self._paths = StorePaths.of(path)
+        refuse_archive(self._paths.store)
         recover_held(self._paths)
         self._since: float | None = None
         if self._paths.store.exists():

@@ -18,7 +18,7 @@ import xarray as xr
 from zarr.codecs import Crc32cCodec, ZstdCodec
 from zarr.storage import ZipStore
 
-from hbcoop_dist.store.errors import StoreError
+from hbcoop_dist.store.errors import StoreError, StoreSchemaError
 from hbcoop_dist.store.paths import SYSTEMS
 from hbcoop_dist.store.schema import SCHEMA, SCHEMA_VERSION
 
@@ -30,6 +30,12 @@ _LEVEL = 19
 def is_archive(path: str | Path) -> bool:
     """Whether a path names an archive: by its suffix alone."""
     return Path(path).suffix.lower() == SUFFIX
+
+
+def refuse_archive(path: Path) -> None:
+    """Raise StoreSchemaError where something is to be written into an archive."""
+    if is_archive(path):
+        raise StoreSchemaError(f"{path}: expected a folder, found an archive, which is only read")
 
 
 def write_archive(cells: xr.Dataset, systems: xr.Dataset | None, output: Path) -> None:

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
-from hbcoop_dist.store.archive import is_archive
-from hbcoop_dist.store.errors import ProtocolMismatchError, StoreError, StoreSchemaError
+from hbcoop_dist.store.archive import refuse_archive
+from hbcoop_dist.store.errors import ProtocolMismatchError, StoreError
 from hbcoop_dist.store.group import (
     HBOND,
     OpenGroup,
@@ -80,8 +80,7 @@ def prepare_store(
         When another driver holds the store.
     """
     paths = StorePaths.of(path)
-    if is_archive(paths.store):
-        raise StoreSchemaError(f"{paths.store}: expected a folder, found an archive, which is only read")
+    refuse_archive(paths.store)
     if paths.store.exists():
         check_schema(paths.store)
     with contextlib.nullcontext() if lock else StoreLock(paths.store):

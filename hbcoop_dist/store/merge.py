@@ -15,9 +15,9 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
-from hbcoop_dist.store.archive import is_archive
+from hbcoop_dist.store.archive import refuse_archive
 from hbcoop_dist.store.create import differences, history, swap
-from hbcoop_dist.store.errors import ProtocolMismatchError, StoreError, StoreSchemaError, writing
+from hbcoop_dist.store.errors import ProtocolMismatchError, StoreError, writing
 from hbcoop_dist.store.group import HBOND, OpenGroup, build, check_kind, open_group
 from hbcoop_dist.store.journal import Journal
 from hbcoop_dist.store.layout import Layout
@@ -68,8 +68,7 @@ def merge_stores(stores: Sequence[str | Path], output: str | Path) -> str:
         When `output` exists, or cells, or marked systems, that are done in two stores come from different tasks.
     """
     sources, paths = [StorePaths.of(store) for store in stores], StorePaths.of(output)
-    if is_archive(paths.store):
-        raise StoreSchemaError(f"{paths.store}: expected a folder, found an archive, which is only read")
+    refuse_archive(paths.store)
     if paths.store.exists() or paths.journal.exists():
         raise StoreError(f"{paths.store}: expected nothing there, and no journal beside it, found one")
     attributes = [attributes_of(source.store) for source in sources]

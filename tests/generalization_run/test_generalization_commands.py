@@ -15,11 +15,13 @@ from hbcoop_dist.analysis.figures_generalization import errors_by_split
 from hbcoop_dist.analysis.figures_learning import learning_curves
 from hbcoop_dist.analysis.generalization import ERRORS
 from hbcoop_dist.cli import app
+from hbcoop_dist.generalization_run import load_generalization, plan, run
 from hbcoop_dist.generalization_run.schema import KIND
 from hbcoop_dist.generalization_run.spec import GeneralizationSpec
 from hbcoop_dist.generalization_run.store import GeneralizationStore
+from hbcoop_dist.progress import QuietDisplay
 from hbcoop_dist.report import build_generalization_report, write_report
-from hbcoop_dist.store import open_store
+from hbcoop_dist.store import StoreSchemaError, open_store
 
 STORE = Path(__file__).resolve().parents[2] / "store" / "generalization-quick.zarr.zip"
 SPEC = {
@@ -166,3 +168,13 @@ def test_a_store_with_nothing_in_it_yet_can_be_looked_at(tmp_path: Path) -> None
     assert code == 2
     assert "expected trained networks" in words
     assert not (tmp_path / "b.yaml").exists()
+
+
+def test_an_archive_is_only_read(tmp_path: Path) -> None:
+    packed = tmp_path / "x.zarr.zip"
+    packed.write_bytes(STORE.read_bytes())
+    drawn = plan(load_generalization("generalization-quick"))
+    with pytest.raises(StoreSchemaError, match="expected a folder, found an archive, which is only read"):
+        run(drawn, packed, serial=True, display=QuietDisplay())
+    assert packed.read_bytes() == STORE.read_bytes()
+    assert not (tmp_path / "x.zarr.zip.replaced").exists()

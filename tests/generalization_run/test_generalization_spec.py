@@ -97,7 +97,7 @@ def test_no_kind_or_an_unknown_one_is_one_complaint(tmp_path: Path, line: str, f
         ("seeds: [0, 1]", "exclude: {}", "expected one of dataset, split"),
         ("seeds: [0, 1]", "exclude: {scheme: celli}", "expected scheme among none, les, les-sum, found celli"),
         ("seeds: [0, 1]", "architectures: {name: a, architecture: schnet}", "expected one of mace"),
-        ("seeds: [0, 1]", "architectures: {name: a, options: {b: 2}}", "expected options among none, found b"),
+        ("seeds: [0, 1]", "architectures: {name: mace-a, options: {b: 2}}", "expected options among none, found b"),
         ("seeds: [0, 1]", "architectures: {name: dimenet++, max_ell: 1}", "dimenet++: expected no max_ell"),
         ("seeds: [0, 1]", "architectures: {name: dimenet++, options: {num_spherical: 1}}", "expected 2 or more"),
         ("seeds: [0, 1]", "architectures: {name: a, architecture: allegro, channels: 5}", "an even number, found 5"),
@@ -151,3 +151,20 @@ def test_what_means_nothing_to_an_architecture_is_not_in_its_definition(tmp_path
     assert '"max_ell":2' in found["mace"]
     assert "max_ell" not in found["dimenet++"]
     assert '"channels":16' in found["dimenet++"]
+
+
+def test_a_network_is_of_the_architecture_that_its_name_begins_with(tmp_path: Path) -> None:
+    spec = load_generalization(written(tmp_path, f"{SPEC}architectures: [mace, mace-3, dimenet++-small, allegro]\n"))
+    assert [entry.architecture for entry in spec.architectures] == ["mace", "mace", "dimenet++", "allegro"]
+
+
+@pytest.mark.parametrize("entry", ["dimenet", "{name: schnet, cutoff: 4.0}", "mace3"])
+def test_a_name_that_is_no_architecture_s_is_no_mace(tmp_path: Path, entry: str) -> None:
+    with pytest.raises(CampaignError, match=r"architectures\[0\].*expected one of mace, .*, or an architecture beside"):
+        load_generalization(written(tmp_path, f"{SPEC}architectures: [{entry}]\n"))
+
+
+@pytest.mark.parametrize("name", ["a/b", "../evil", ".hidden"])
+def test_names_that_would_be_folders_are_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(CampaignError, match="name: expected a name without slashes that begins with no dot"):
+        load_generalization(written(tmp_path, SPEC.replace("name: ionic", f"name: {name}")))
