@@ -11,7 +11,7 @@ from hbcoop_dist.report.write import markdown_table
 from hbcoop_dist.store import open_store
 
 
-def main(store: str = "store/generalization-quick.zarr.zip") -> None:
+def main(store: str = "store/generalization-claims.zarr.zip") -> None:
     table = claims_table(open_store(store, kind="generalization").load())
     print(f"{table.words}\n\n{markdown_table(table)}")
 

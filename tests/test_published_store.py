@@ -29,7 +29,7 @@ STORE = ROOT / "store" / "nma.zarr.zip"
 FREE = ROOT / "store" / "free-dimers.zarr.zip"
 TWINS = ROOT / "store" / "twins.zarr.zip"
 BRIDGE = ROOT / "store" / "bridge.zarr.zip"
-NETWORKS = ROOT / "store" / "generalization-quick.zarr.zip"
+NETWORKS = ROOT / "store" / "generalization-claims.zarr.zip"
 ROTAMERS = ROOT / "store" / "rotamers.zarr.zip"
 OTHERS = {
     "figure_free.py": FREE,
