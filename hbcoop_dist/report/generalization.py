@@ -209,6 +209,8 @@ def _charts(ds: xr.Dataset) -> Iterator[Chart]:
             partial(chemical_space, ds, dataset),
         )
         for architecture in map(str, ds["architecture"].values):
+            if not (ds["status"].sel(dataset=dataset, architecture=architecture) == "done").any():
+                continue
             yield Chart(
                 f"errors-{dataset}-{architecture}",
                 f"Errors of {architecture} on {dataset}",

@@ -164,6 +164,7 @@ def test_a_store_with_nothing_in_it_yet_can_be_looked_at(tmp_path: Path) -> None
     words = (tmp_path / "r.md").read_text()
     assert "0 of 4 networks are done" in words
     assert "## Training" not in words
+    assert "Learning curves" not in words
     code, words = hbcoop("bridge", str(store), "-o", str(tmp_path / "b.yaml"))
     assert code == 2
     assert "expected trained networks" in words
