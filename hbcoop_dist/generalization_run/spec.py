@@ -79,7 +79,7 @@ class DatasetEntry(Frozen):
         default=None, description="which structures are made"
     )
     teacher: str = Field(default="gfn2-xtb", description="model that labels them")
-    size: int | None = Field(default=None, ge=4, description="structures generated, or at most taken at random from files")
+    size: int | None = Field(default=None, ge=4, description="structures generated, or the most drawn from files")
     seed: int = Field(default=0, ge=0, description="of what is generated, or taken")
     molecules: Annotated[tuple[Molecules, ...], BeforeValidator(_listed)] = Field(
         default=(), description="numbers of molecules of what is generated, which take turns"
