@@ -96,7 +96,7 @@ def test_as_tasks_of_a_campaign_they_are_done_or_fail_for_that_reason(tmp_path: 
             "campaign": "crystals",
             "kind": "generalization",
             "datasets": {"name": "salt", "generate": "ionic", "size": 16},
-            "architectures": {"name": "small", "channels": 4, "max_ell": 1, "hidden_ell": 0},
+            "architectures": {"name": "mace-small", "channels": 4, "max_ell": 1, "hidden_ell": 0},
             "schemes": ["celli", "efa"],
             "training": {"steps": 2, "batch_size": 2, "validate_every": 2},
         }
