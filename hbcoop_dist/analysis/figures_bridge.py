@@ -15,6 +15,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from hbcoop_dist.analysis.mask import DONE, done
+from hbcoop_dist.analysis.require_labels import require_labels
 from hbcoop_dist.analysis.style import GREY, PANEL_HEIGHT, PANEL_WIDTH, RC, model_style, scheme_colour
 
 NEIGHBOURED = 4
@@ -112,9 +113,7 @@ def _figure(
     statuses: Collection[str],
 ) -> Figure:
     place = {"pattern": pattern, "capping": capping, "geometry": "own", "position": "middle"}
-    for dim, label in place.items():
-        if label not in ds[dim].values:
-            raise ValueError(f"{dim}: expected one of {', '.join(map(str, ds[dim].values))}, found {label}")
+    require_labels(ds, place)
     found = done(ds[["cooperative_energy", "status"]], statuses)["cooperative_energy"].sel(place).isel(rotamer=0)
     energy = found.compute()
     with mpl.rc_context(RC):

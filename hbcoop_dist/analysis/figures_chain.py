@@ -13,6 +13,7 @@ from matplotlib.ticker import MaxNLocator
 
 from hbcoop_dist.analysis.figures import bars_aside, draw_bars, draw_legend
 from hbcoop_dist.analysis.mask import DONE, done
+from hbcoop_dist.analysis.require_labels import require_labels
 from hbcoop_dist.analysis.style import GREY, PANEL_HEIGHT, PANEL_WIDTH, RC, model_style
 
 _NAME = "hbond_cooperative_energy"
@@ -52,9 +53,8 @@ def every_hbond(
     longer = [length for length in there if length > 3] or there
     wanted = list(dict.fromkeys(longer[at] for at in (0, len(longer) // 2, -1))) if lengths is None else list(lengths)
     place = {"pattern": pattern, "capping": capping, "geometry": "own"}
-    for dim, label in (*place.items(), *(("length", length) for length in wanted)):
-        if label not in ds[dim].values:
-            raise ValueError(f"{dim}: expected one of {', '.join(map(str, ds[dim].values))}, found {label}")
+    for length in wanted:
+        require_labels(ds, {**place, "length": length})
     names = [name for name in (_NAME, f"{_NAME}_spread", "status", *_FLAGS) if name in ds]
     found = done(ds[names], statuses).sel(place).isel(rotamer=0).sel(length=wanted).compute()
     aside = bars_aside(found, _NAME)

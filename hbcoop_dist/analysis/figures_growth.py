@@ -17,6 +17,7 @@ from matplotlib.ticker import MaxNLocator
 from hbcoop_dist.analysis.growth import CLOSE, curve, growth
 from hbcoop_dist.analysis.mask import DONE, done, readable
 from hbcoop_dist.analysis.reach import units_seen
+from hbcoop_dist.analysis.require_labels import require_labels
 from hbcoop_dist.analysis.style import GREY, PANEL_HEIGHT, PANEL_WIDTH, RC, model_style
 from hbcoop_dist.models import cards
 
@@ -53,9 +54,7 @@ def growth_curves(
         When the store has no such chains.
     """
     place = {"pattern": pattern, "capping": capping, "geometry": "own"}
-    for dim, label in place.items():
-        if label not in ds[dim].values:
-            raise ValueError(f"{dim}: expected one of {', '.join(map(str, ds[dim].values))}, found {label}")
+    require_labels(ds, place)
     part = readable(ds).sel({dim: [label] for dim, label in place.items()}).isel(rotamer=[0])
     if "near_ring" in part:
         part = part.assign(cooperative_energy=part["cooperative_energy"].where(part["near_ring"] != 1))

@@ -10,6 +10,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from hbcoop_dist.analysis.mask import DONE, done
+from hbcoop_dist.analysis.require_labels import require_labels
 from hbcoop_dist.analysis.style import GREY, PANEL_WIDTH, RC, model_style
 
 _PARTS = ("cooperative_energy_electronic", "cooperative_energy_geometric")
@@ -42,9 +43,7 @@ def parts(
         When the store has no such chain.
     """
     place = {"length": length, "pattern": pattern, "capping": capping, "geometry": "own"}
-    for dim, label in place.items():
-        if label not in ds[dim].values:
-            raise ValueError(f"{dim}: expected one of {', '.join(map(str, ds[dim].values))}, found {label}")
+    require_labels(ds, place)
     found = done(ds[[*_PARTS, "status"]], statuses).sel(place).isel(rotamer=0).sel(position=position).compute()
     known = np.isfinite(found[_PARTS[0]].values)
     models = [str(name) for name, there in zip(found["model"].values, known, strict=True) if there]

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from hbcoop_dist.analysis.mask import DONE, done
+from hbcoop_dist.analysis.require_labels import require_labels
 from hbcoop_dist.analysis.style import GREY, PANEL_WIDTH, RC, model_style
 
 _MARKERS = ("o", "s", "^", "v", "D", "P")
@@ -49,9 +50,7 @@ def rotamers(
     if len(labels) < 2:
         raise ValueError(f"rotamer: expected two or more to compare, found {', '.join(labels)}")
     place = {"length": length, "pattern": pattern, "capping": capping, "geometry": "own"}
-    for dim, label in place.items():
-        if label not in ds[dim].values:
-            raise ValueError(f"{dim}: expected one of {', '.join(map(str, ds[dim].values))}, found {label}")
+    require_labels(ds, place)
     names = [name for name in ("cooperative_energy", "saddle", "status") if name in ds]
     found = done(ds[names], statuses).sel(place).sel(position=position).compute()
     energy = found["cooperative_energy"].transpose("model", "rotamer").values
