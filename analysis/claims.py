@@ -5,9 +5,9 @@ python analysis/claims.py [STORE]
 
 from __future__ import annotations
 
-from hbcoop_dist.commands.script import run_script
-from hbcoop_dist.report.claims_table import claims_table
-from hbcoop_dist.report.write import markdown_table
+from hbcoop_dist.cli.scripts import run_script
+from hbcoop_dist.report.generalization_pages import claims_table
+from hbcoop_dist.report.writers import markdown_table
 from hbcoop_dist.store import open_store
 
 

@@ -9,7 +9,7 @@ import shutil
 
 import hbcoop_dist as hb
 from hbcoop_dist import analysis
-from hbcoop_dist.commands.script import run_script
+from hbcoop_dist.cli.scripts import run_script
 
 
 def main(store: str = "store/nma.zarr.zip", figure: str = "cooperative_energy.png") -> None:

@@ -17,15 +17,15 @@ import numpy as np
 import pandas as pd
 
 import hbcoop_dist as hb
-from hbcoop_dist.assemble import cell_status, complex_of
-from hbcoop_dist.campaign import Cell
-from hbcoop_dist.commands.report import specs_of
-from hbcoop_dist.commands.script import run_script
-from hbcoop_dist.engine.cooperativity import cooperativity
-from hbcoop_dist.plan import Plan
+from hbcoop_dist.campaigns.hbond.plan import Plan
+from hbcoop_dist.campaigns.hbond.records import cell_status, complex_of
+from hbcoop_dist.campaigns.hbond.spec import Cell
+from hbcoop_dist.campaigns.runner import task_results
+from hbcoop_dist.cli.scripts import run_script
+from hbcoop_dist.cli.store_commands import specs_of
+from hbcoop_dist.cooperativity.equation import cooperativity
+from hbcoop_dist.core.results import FRAGMENTS, TaskResult
 from hbcoop_dist.references.bundled import PARTS
-from hbcoop_dist.results import FRAGMENTS, TaskResult
-from hbcoop_dist.run import task_results
 
 FOLDER = Path(__file__).resolve().parents[1] / "hbcoop_dist" / "references"
 LEVEL = ["basis", "frozen_core", "counterpoise"]

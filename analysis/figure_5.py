@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hbcoop_dist as hb
 from hbcoop_dist import analysis
-from hbcoop_dist.commands.script import run_script
+from hbcoop_dist.cli.scripts import run_script
 
 
 def main(store: str = "store/nma.zarr.zip", figure: str = "figure_5.png") -> None:

@@ -6,7 +6,7 @@ python analysis/figure_free.py [STORE] [FIGURE]
 from __future__ import annotations
 
 from hbcoop_dist import analysis
-from hbcoop_dist.commands.script import run_script
+from hbcoop_dist.cli.scripts import run_script
 from hbcoop_dist.store import open_systems
 
 

@@ -8,9 +8,9 @@ import pandas as pd
 
 import hbcoop_dist as hb
 from hbcoop_dist import analysis, models
-from hbcoop_dist.commands.models import card_of
-from hbcoop_dist.engine import many_body
-from hbcoop_dist.results import CELL_DIMS
+from hbcoop_dist.cli.model_commands import card_of
+from hbcoop_dist.cooperativity.many_body_expansion import many_body
+from hbcoop_dist.core.results import CELL_DIMS
 
 
 def main() -> None:

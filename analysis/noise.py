@@ -13,8 +13,8 @@ from pathlib import Path
 import pandas as pd
 
 from hbcoop_dist import models
-from hbcoop_dist.commands.models import card_of
-from hbcoop_dist.engine import noise
+from hbcoop_dist.cli.model_commands import card_of
+from hbcoop_dist.cooperativity import sensitivity as noise
 from hbcoop_dist.references import bundled_geometry, read_reference_set
 from hbcoop_dist.structures import chain_system
 

@@ -5,7 +5,7 @@ python analysis/tour.py [STORE]
 
 # %%
 from hbcoop_dist import analysis
-from hbcoop_dist.commands.script import opened
+from hbcoop_dist.cli.scripts import opened
 
 ds = opened(__doc__, "store/nma.zarr.zip")
 print(ds.sizes)

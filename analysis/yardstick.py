@@ -10,8 +10,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import hbcoop_dist as hb
-from hbcoop_dist.analysis.yardstick_page import yardstick_page
-from hbcoop_dist.commands.script import run_script
+from hbcoop_dist.analysis.tables.reference_page import yardstick_page
+from hbcoop_dist.cli.scripts import run_script
 
 
 def main(store: str = "store/nma.zarr.zip", file: str = "docs/yardstick.md") -> None:

@@ -23,9 +23,10 @@ import numpy as np
 import torch
 from ase.units import Hartree
 
-from hbcoop_dist.models import ani, available, cards, checkpoints, load
+from hbcoop_dist.models import available, cards, checkpoints, load
+from hbcoop_dist.models.families import ani
 from hbcoop_dist.structures import Structure, chain_system, monomer
-from hbcoop_dist.structures.build import build
+from hbcoop_dist.structures.construction import build
 
 Side = Callable[[Sequence[Structure]], tuple[list[float], list[np.ndarray]]]
 

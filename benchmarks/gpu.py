@@ -19,13 +19,13 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import torch
 
 import hbcoop_dist as hb
-from hbcoop_dist.campaign import CampaignSpec
-from hbcoop_dist.execute import SerialBackend, execute
+from hbcoop_dist.campaigns.hbond.spec import CampaignSpec
+from hbcoop_dist.campaigns.hbond.worker import load_once, working
+from hbcoop_dist.execution.scheduler import SerialBackend, execute
 from hbcoop_dist.models import load
-from hbcoop_dist.models.speed import rates
+from hbcoop_dist.models.checks.speed import rates
 from hbcoop_dist.structures import chain_system
-from hbcoop_dist.structures.build import build
-from hbcoop_dist.work import load_once, working
+from hbcoop_dist.structures.construction import build
 
 MODELS = ("so3lr", "ani-2x")
 LARGEST = 4096

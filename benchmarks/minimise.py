@@ -35,20 +35,24 @@ from ase.geometry import get_dihedrals, get_dihedrals_derivatives
 from ase.optimize import LBFGS
 
 import hbcoop_dist as hb
-from hbcoop_dist import work
-from hbcoop_dist.campaign import CampaignSpec
-from hbcoop_dist.engine import BatchSize, Goal, Start, Verdict, minimise_with
-from hbcoop_dist.engine.external import Optimiser
-from hbcoop_dist.execute import SerialBackend, execute
+from hbcoop_dist.campaigns.hbond import worker as work
+from hbcoop_dist.campaigns.hbond.spec import CampaignSpec
+from hbcoop_dist.campaigns.hbond.worker import working
+from hbcoop_dist.core.results import TaskResult
+from hbcoop_dist.core.tasks import Task
+from hbcoop_dist.execution.scheduler import SerialBackend, execute
 from hbcoop_dist.models import registry
 from hbcoop_dist.models.base import Evaluation, Potential
-from hbcoop_dist.results import TaskResult
+from hbcoop_dist.models.batching import BatchSize
+from hbcoop_dist.optimize.external.availability import Optimiser
+from hbcoop_dist.optimize.external.minimization import minimise_with
+from hbcoop_dist.optimize.minimization import Start
+from hbcoop_dist.optimize.out_of_plane_modes import Verdict
+from hbcoop_dist.optimize.quasi_newton import Goal
 from hbcoop_dist.structures import Structure, System, chain_system
-from hbcoop_dist.structures.build import build, crude_start, planar_torsions
+from hbcoop_dist.structures.construction import build, crude_start, planar_torsions
 from hbcoop_dist.structures.fragments import distinct_fragments
-from hbcoop_dist.structures.measure import head_tail_contact
-from hbcoop_dist.tasks import Task
-from hbcoop_dist.work import working
+from hbcoop_dist.structures.geometry import head_tail_contact
 
 RESULTS = Path(__file__).with_suffix(".jsonl")
 LONGEST = 12

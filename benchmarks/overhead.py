@@ -36,12 +36,12 @@ from typing import Any
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import hbcoop_dist as hb
-from hbcoop_dist.campaign import CampaignSpec
+from hbcoop_dist.campaigns.hbond.spec import CampaignSpec
+from hbcoop_dist.campaigns.hbond.worker import working
 from hbcoop_dist.clusters import usable_cores
-from hbcoop_dist.execute import SerialBackend, execute
-from hbcoop_dist.progress import Count
+from hbcoop_dist.execution.progress import Count
+from hbcoop_dist.execution.scheduler import SerialBackend, execute
 from hbcoop_dist.store import journal_path
-from hbcoop_dist.work import working
 
 LINES = Path(__file__).with_suffix(".jsonl")
 GRID = {"patterns": ["arc", "linear"], "lengths": "2..12", "capping": ["none", "water"]}
@@ -152,7 +152,7 @@ def measure_replay(models: int, store: Path) -> dict[str, Any]:
     """Everything from the spec to the closed store; what the store has already is left alone."""
     import costless  # type: ignore[import-not-found]  # the scratch distribution, on PYTHONPATH
 
-    from hbcoop_dist import dask_backend
+    from hbcoop_dist.execution import dask_backend
 
     dask_backend.do_work = costless.replay
     begun = time.perf_counter()

@@ -52,19 +52,19 @@ import numpy as np
 import overhead
 
 import hbcoop_dist as hb
-from hbcoop_dist.campaign import CampaignSpec
+from hbcoop_dist.campaigns.hbond.spec import CampaignSpec
+from hbcoop_dist.campaigns.hbond.worker import Work, working
+from hbcoop_dist.campaigns.runner import task_results
 from hbcoop_dist.clusters.pool_cluster import TICK_SECONDS, PoolCluster
 from hbcoop_dist.clusters.pool_jobs import JobRecord, PoolJobs
 from hbcoop_dist.clusters.profile import ClusterProfile, JobRange, Pool
 from hbcoop_dist.clusters.slurm_queue import SlurmState
-from hbcoop_dist.dask_backend import DaskBackend
-from hbcoop_dist.execute import Outcome, turns
+from hbcoop_dist.core.tasks import Batch
+from hbcoop_dist.execution.batch_queue import Offer
+from hbcoop_dist.execution.dask_backend import DaskBackend
+from hbcoop_dist.execution.scheduler import Outcome, turns
 from hbcoop_dist.models import registry
-from hbcoop_dist.ready import Offer
-from hbcoop_dist.run import task_results
 from hbcoop_dist.store import open_store
-from hbcoop_dist.tasks import Batch
-from hbcoop_dist.work import Work, working
 
 LINES = Path(__file__).with_suffix(".jsonl")
 SIZES = ((10_000, 16), (100_000, 200), (1_000_000, 1000))

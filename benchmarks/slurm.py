@@ -36,9 +36,9 @@ sys.path[:0] = [str(ROOT / "benchmarks"), str(ROOT / "tests" / "slurm")]
 import overhead  # noqa: E402
 
 import hbcoop_dist as hb  # noqa: E402
-from hbcoop_dist.campaign import CampaignSpec  # noqa: E402
+from hbcoop_dist.campaigns.hbond.spec import CampaignSpec  # noqa: E402
 from hbcoop_dist.clusters import load_profile  # noqa: E402
-from hbcoop_dist.progress import QuietDisplay  # noqa: E402
+from hbcoop_dist.execution.progress import QuietDisplay  # noqa: E402
 
 LINES = Path(__file__).with_suffix(".jsonl")
 WORKERS, SECONDS = 16, 1.0
@@ -53,7 +53,7 @@ def drive(models: int, store: Path, profile: Path) -> None:
     """The driver: a process of its own, with the scratch distribution on its path."""
     import costless  # type: ignore[import-not-found]
 
-    from hbcoop_dist import dask_backend
+    from hbcoop_dist.execution import dask_backend
 
     dask_backend.do_work = costless.replay
     drawn = hb.plan(spec(*(f"costless-{number:05d}" for number in range(models))))

@@ -26,13 +26,12 @@ os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = os.environ["OPEN
 
 import numpy as np
 
-from hbcoop_dist.generalization.bare import BareStructure
-from hbcoop_dist.generalization.blocks import Blocks
-from hbcoop_dist.generalization.clusters import clusters
-from hbcoop_dist.generalization.farthest_points import farthest_points
-from hbcoop_dist.generalization.separation import flat_map, separation
-from hbcoop_dist.generalization.soap import FEATURES, blocks, features
-from hbcoop_dist.generalization.splits import split
+from hbcoop_dist.learning.datasets.cluster_generation import clusters
+from hbcoop_dist.learning.datasets.labelled_structures import BareStructure
+from hbcoop_dist.learning.splits.side_separation import flat_map, separation
+from hbcoop_dist.learning.splits.similarity import farthest_points
+from hbcoop_dist.learning.splits.soap import FEATURES, Blocks, blocks, features
+from hbcoop_dist.learning.splits.strategies import split
 
 PART = 500
 

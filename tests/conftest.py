@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 import yaml
 
-from hbcoop_dist.assemble import cell_record
-from hbcoop_dist.campaign import CampaignSpec
-from hbcoop_dist.execute import SerialBackend, execute
-from hbcoop_dist.plan import Plan, plan
-from hbcoop_dist.results import Record, TaskResult
-from hbcoop_dist.work import working
+from hbcoop_dist.campaigns.hbond.plan import Plan, plan
+from hbcoop_dist.campaigns.hbond.records import cell_record
+from hbcoop_dist.campaigns.hbond.spec import CampaignSpec
+from hbcoop_dist.campaigns.hbond.worker import working
+from hbcoop_dist.core.results import Record, TaskResult
+from hbcoop_dist.execution.scheduler import SerialBackend, execute
 
 # Before any numerical library is imported: more threads make small calls slower.
 os.environ.setdefault("OMP_NUM_THREADS", "1")

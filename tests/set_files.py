@@ -17,9 +17,9 @@ from ase.db import connect
 from ase.io import Trajectory
 from ase.io.cif import write_cif
 
-from hbcoop_dist.generalization.clusters import clusters
-from hbcoop_dist.generalization.labelled import LabelledStructure
-from hbcoop_dist.generalization.write_set import atoms_of, write_set
+from hbcoop_dist.learning.datasets.cluster_generation import clusters
+from hbcoop_dist.learning.datasets.labelled_structures import LabelledStructure
+from hbcoop_dist.learning.datasets.set_writer import atoms_of, write_set
 
 
 def labelled(count: int) -> list[LabelledStructure]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from hbcoop_dist.models import load
 from hbcoop_dist.structures import Structure, monomer
-from hbcoop_dist.structures.templates import donor_water
+from hbcoop_dist.structures.monomers import donor_water
 
 SETTINGS = {
     "model": "ScaleShiftMACE",

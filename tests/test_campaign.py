@@ -10,12 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from hbcoop_dist.campaign import cells_of
-from hbcoop_dist.data import bundled_names
-from hbcoop_dist.generalization_run.load import is_generalization, load_generalization
-from hbcoop_dist.load_campaign import CampaignError, load_campaign
+from hbcoop_dist.campaigns.generalization.loading import is_generalization, load_generalization
+from hbcoop_dist.campaigns.hbond.plan import plan
+from hbcoop_dist.campaigns.hbond.spec import CampaignError, cells_of, load_campaign
+from hbcoop_dist.core.resources import bundled_names
 from hbcoop_dist.models import registry
-from hbcoop_dist.plan import plan
 
 GOOD = "campaign: x\nmodels: [toy]\nlengths: [2, 3]\n"
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from hbcoop_dist.cli import main
+from hbcoop_dist.cli.main import main
 
 HBCOOP = str(Path(sys.executable).with_name("hbcoop"))
 Here = Callable[..., subprocess.CompletedProcess[str]]

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from hbcoop_dist import plan
-from hbcoop_dist.campaign import CampaignSpec
-from hbcoop_dist.complete import Cells, Earlier
-from hbcoop_dist.execute import SerialBackend, execute
-from hbcoop_dist.plan import Plan
-from hbcoop_dist.results import TaskResult
+from hbcoop_dist.campaigns.cell_tracker import Cells, Earlier
+from hbcoop_dist.campaigns.hbond.plan import Plan
+from hbcoop_dist.campaigns.hbond.spec import CampaignSpec
+from hbcoop_dist.campaigns.hbond.worker import working
+from hbcoop_dist.core.results import TaskResult
+from hbcoop_dist.execution.scheduler import SerialBackend, execute
 from hbcoop_dist.store import Journal
-from hbcoop_dist.work import working
 
 
 def draw(**fields: Any) -> Plan:

@@ -13,14 +13,15 @@ import zarr
 from toy_ensemble import SPREAD, ToyEnsemble
 
 import hbcoop_dist as hb
-from hbcoop_dist import analysis, work
-from hbcoop_dist.campaign import CampaignSpec
+from hbcoop_dist import analysis
+from hbcoop_dist.campaigns.hbond import worker as work
+from hbcoop_dist.campaigns.hbond.spec import CampaignSpec
 from hbcoop_dist.store import merge_stores, open_systems, prepare_store, verify
 from hbcoop_dist.store.create import consolidate
 from hbcoop_dist.store.group import open_group
 from hbcoop_dist.store.schema import LATER
 from hbcoop_dist.structures import chain_system
-from hbcoop_dist.structures.build import build
+from hbcoop_dist.structures.construction import build
 
 load_once = work.load_once
 

@@ -12,16 +12,16 @@ import numpy as np
 import pytest
 
 from hbcoop_dist import plan
-from hbcoop_dist.assemble import cell_record
-from hbcoop_dist.campaign import CampaignSpec
-from hbcoop_dist.execute import Outcome, SerialBackend, execute, turns
-from hbcoop_dist.failures import Failure, LostWorkerError
-from hbcoop_dist.pace import Pace
-from hbcoop_dist.plan import Plan
-from hbcoop_dist.ready import Offer, ReadyQueue
-from hbcoop_dist.results import TaskResult
-from hbcoop_dist.tasks import Batch, Task
-from hbcoop_dist.work import Work, working
+from hbcoop_dist.campaigns.hbond.plan import Plan
+from hbcoop_dist.campaigns.hbond.records import cell_record
+from hbcoop_dist.campaigns.hbond.spec import CampaignSpec
+from hbcoop_dist.campaigns.hbond.worker import Work, working
+from hbcoop_dist.core.failures import Failure, LostWorkerError
+from hbcoop_dist.core.results import TaskResult
+from hbcoop_dist.core.tasks import Batch, Task
+from hbcoop_dist.execution.batch_queue import Offer, ReadyQueue
+from hbcoop_dist.execution.runtime_estimate import Pace
+from hbcoop_dist.execution.scheduler import Outcome, SerialBackend, execute, turns
 
 
 def draw(**fields: Any) -> Plan:

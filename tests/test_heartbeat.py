@@ -9,8 +9,8 @@ import sys
 import time
 from pathlib import Path
 
-from hbcoop_dist.heartbeat import SILENT_SECONDS, Heartbeat, Progress, read_progress
-from hbcoop_dist.progress import Count, QuietDisplay
+from hbcoop_dist.execution.progress import Count, QuietDisplay
+from hbcoop_dist.execution.run_status import SILENT_SECONDS, Heartbeat, Progress, read_progress
 
 
 def dead_pid() -> int:

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 import hbcoop_dist as hb
-from hbcoop_dist.campaign import CampaignSpec
-from hbcoop_dist.engine.energies import fragment_energies
+from hbcoop_dist.campaigns.hbond.spec import CampaignSpec
+from hbcoop_dist.cooperativity.fragments import fragment_energies
 from hbcoop_dist.models import load
 from hbcoop_dist.structures import chain_system
-from hbcoop_dist.structures.build import build
+from hbcoop_dist.structures.construction import build
 
 
 def spec(**fields: object) -> CampaignSpec:

@@ -11,15 +11,15 @@ import xarray as xr
 from ase.io import write
 
 import hbcoop_dist as hb
-from hbcoop_dist.campaign import CampaignSpec
-from hbcoop_dist.engine.cooperativity import EV_TO_KCAL, cooperativity
-from hbcoop_dist.engine.energies import fragment_energies
-from hbcoop_dist.marked import MarkedSystemError
+from hbcoop_dist.campaigns.complexes.reading import MarkedSystemError
+from hbcoop_dist.campaigns.hbond.spec import CampaignSpec
+from hbcoop_dist.cooperativity.equation import EV_TO_KCAL, cooperativity
+from hbcoop_dist.cooperativity.fragments import fragment_energies
 from hbcoop_dist.models import load
 from hbcoop_dist.store import StoreError, SystemsWriter, open_systems, verify
 from hbcoop_dist.structures import Structure, chain_system, monomer
-from hbcoop_dist.structures.build import build
-from hbcoop_dist.structures.templates import donor_water
+from hbcoop_dist.structures.construction import build
+from hbcoop_dist.structures.monomers import donor_water
 
 ADDITIVE = {
     "name": "pairs",

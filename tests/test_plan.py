@@ -10,15 +10,15 @@ from typing import Any
 import pytest
 
 from hbcoop_dist import plan
-from hbcoop_dist.campaign import CampaignSpec
-from hbcoop_dist.describe_plan import single_points
+from hbcoop_dist.campaigns.hbond.plan import BATCH_ATOMS, Plan
+from hbcoop_dist.campaigns.hbond.plan_summary import single_points
+from hbcoop_dist.campaigns.hbond.rotamer_search import ROTAMERS
+from hbcoop_dist.campaigns.hbond.spec import CampaignSpec
+from hbcoop_dist.core.tasks import PROTOCOL_VERSION
 from hbcoop_dist.models import ModelError, registry
-from hbcoop_dist.plan import BATCH_ATOMS, Plan
 from hbcoop_dist.references import ReferenceSetError
-from hbcoop_dist.rotamers import ROTAMERS
 from hbcoop_dist.structures import chain_system
-from hbcoop_dist.structures.build import build
-from hbcoop_dist.tasks import PROTOCOL_VERSION
+from hbcoop_dist.structures.construction import build
 
 
 def draw(**fields: Any) -> Plan:

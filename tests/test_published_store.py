@@ -17,10 +17,9 @@ import pytest
 
 import hbcoop_dist as hb
 from hbcoop_dist import analysis
-from hbcoop_dist.analysis.yardstick_page import yardstick_page
-from hbcoop_dist.campaign import rotamer_label
-from hbcoop_dist.commands.script import opened
-from hbcoop_dist.load_campaign import load_campaign
+from hbcoop_dist.analysis.tables.reference_page import yardstick_page
+from hbcoop_dist.campaigns.hbond.spec import load_campaign, rotamer_label
+from hbcoop_dist.cli.scripts import opened
 from hbcoop_dist.report import build_report
 from hbcoop_dist.store import open_systems, verify
 

@@ -7,7 +7,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from hbcoop_dist.rotamers import ROTAMERS, candidates, lowest
+from hbcoop_dist.campaigns.hbond.rotamer_search import ROTAMERS, candidates, lowest
 from hbcoop_dist.structures import DEFAULT_ROTAMER, Rotamer, System, conformers_of
 
 

@@ -19,9 +19,9 @@ import yaml
 from stores import differences
 
 import hbcoop_dist as hb
+from hbcoop_dist.campaigns.runner import Summary, task_results
+from hbcoop_dist.execution.progress import QuietDisplay
 from hbcoop_dist.models import registry
-from hbcoop_dist.progress import QuietDisplay
-from hbcoop_dist.run import Summary, task_results
 from hbcoop_dist.store import ProtocolMismatchError, StoreLock, StoreLockedError, verify
 
 HBCOOP = str(Path(sys.executable).with_name("hbcoop"))
@@ -125,7 +125,7 @@ def test_final_cells_are_left_alone_until_asked_for(tmp_path: Path) -> None:
 def test_another_version_of_the_package_makes_cells_stale(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = tmp_path / "a.zarr"
     assert run(tmp_path, store).computed == 2
-    for module in ("hbcoop_dist.survey", "hbcoop_dist.work"):
+    for module in ("hbcoop_dist.campaigns.pending_cells", "hbcoop_dist.campaigns.hbond.worker"):
         monkeypatch.setattr(importlib.import_module(module), "version", lambda package: "99.0")
     assert run(tmp_path, store).computed == 2
     assert '"numpy": "99.0"' in str(hb.open_store(store).versions.values.ravel()[0])
@@ -260,7 +260,7 @@ def test_killed_workers_cost_nothing_but_time(tmp_path: Path, victim: str) -> No
     journal = Path(f"{store}.journal")
     while not journal.exists() or journal.read_bytes().count(b"\n") < 2:
         time.sleep(0.005)
-    mark = "spawn_main" if victim == "worker" else "hbcoop_dist/worker.py"
+    mark = "spawn_main" if victim == "worker" else "hbcoop_dist/clusters/dask_worker.py"
     found = [p for p in psutil.Process(driver.pid).children(recursive=True) if mark in " ".join(p.cmdline())]
     assert found
     for process in found[:1] if victim == "worker" else found:
@@ -329,7 +329,7 @@ def test_lowest_rotamers_are_chosen_by_energy_and_recorded(tmp_path: Path) -> No
 def test_without_all_candidates_no_rotamers_are_chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A candidate that failed leaves its cells failed, with its reason; the next run tries it again and chooses."""
     store = tmp_path / "a.zarr"
-    work = importlib.import_module("hbcoop_dist.work")
+    work = importlib.import_module("hbcoop_dist.campaigns.hbond.worker")
     real = work._candidates
 
     def spoilt(bench, tasks):

@@ -9,7 +9,7 @@ import numpy as np
 
 from hbcoop_dist.models import load
 from hbcoop_dist.models.base import Evaluation, Potential
-from hbcoop_dist.models.toy import STRENGTH, ToyPotential
+from hbcoop_dist.models.families.toy import STRENGTH, ToyPotential
 from hbcoop_dist.structures import Structure
 
 STRENGTHS = STRENGTH * np.array([0.5, 1.0, 1.5])

@@ -15,47 +15,43 @@ Every function takes the dataset of `hbcoop_dist.open_store` or of plain ``xarra
 selected with lists (``ds.sel(pattern=["arc"])``), so that the label dims stay.
 """
 
-from hbcoop_dist.analysis.as_asked import as_asked
-from hbcoop_dist.analysis.by_rotamer import by_rotamer
-from hbcoop_dist.analysis.compare import compare, largest
+from hbcoop_dist.analysis.common_geometries import ComparisonError, same_geometry, same_geometry_tables, with_references
 from hbcoop_dist.analysis.decomposition import by_molecule
-from hbcoop_dist.analysis.figures import (
+from hbcoop_dist.analysis.ensemble_spread import spread_words, with_spread
+from hbcoop_dist.analysis.free_dimer_outcomes import dimer_outcomes, free_dimers
+from hbcoop_dist.analysis.growth_fits import growth
+from hbcoop_dist.analysis.model_scores import ranks, reference_width, scores
+from hbcoop_dist.analysis.paper_values import beside_published
+from hbcoop_dist.analysis.plots.bonds_along_chain import every_hbond
+from hbcoop_dist.analysis.plots.broken import broken_geometries
+from hbcoop_dist.analysis.plots.chains import (
     cooperative_energy_against_length,
     distance_against_length,
     draw_legend,
     save_figure,
 )
-from hbcoop_dist.analysis.figures_bridge import cooperative_energy_by_scheme, cooperative_energy_of_twins
-from hbcoop_dist.analysis.figures_broken import broken_geometries
-from hbcoop_dist.analysis.figures_chain import every_hbond
-from hbcoop_dist.analysis.figures_dimer import dimers, syn_anti_difference
-from hbcoop_dist.analysis.figures_free import free_dimer_outcomes
-from hbcoop_dist.analysis.figures_growth import growth_curves
-from hbcoop_dist.analysis.figures_map import molecule_map
-from hbcoop_dist.analysis.figures_parts import parts
-from hbcoop_dist.analysis.figures_rotamers import rotamers
-from hbcoop_dist.analysis.free_dimers import dimer_outcomes, free_dimers
-from hbcoop_dist.analysis.growth import growth
-from hbcoop_dist.analysis.mask import done, readable
-from hbcoop_dist.analysis.missing import NotDone, needed_dimers, not_done
-from hbcoop_dist.analysis.published import beside_published
+from hbcoop_dist.analysis.plots.energy_parts import molecule_map, parts
+from hbcoop_dist.analysis.plots.growth import growth_curves
+from hbcoop_dist.analysis.plots.isolated_dimers import dimers, free_dimer_outcomes, syn_anti_difference
+from hbcoop_dist.analysis.plots.methyl_rotamers import rotamers
+from hbcoop_dist.analysis.plots.style import ModelStyle, model_style
+from hbcoop_dist.analysis.plots.twins import cooperative_energy_by_scheme, cooperative_energy_of_twins
 from hbcoop_dist.analysis.quantities import cooperative_energies, hbond_distances, interaction_energies
-from hbcoop_dist.analysis.ranks import ranks, reference_width
-from hbcoop_dist.analysis.reach import units_seen
-from hbcoop_dist.analysis.same_geometry import ComparisonError, same_geometry, same_geometry_tables, with_references
-from hbcoop_dist.analysis.scores import scores
-from hbcoop_dist.analysis.spread import spread_words, with_spread
-from hbcoop_dist.analysis.style import ModelStyle, model_style
-from hbcoop_dist.analysis.systems_table import systems_tables
-from hbcoop_dist.analysis.table import (
+from hbcoop_dist.analysis.receptive_field import units_seen
+from hbcoop_dist.analysis.rotamer_effects import by_rotamer
+from hbcoop_dist.analysis.selection import as_asked, done, readable
+from hbcoop_dist.analysis.store_comparison import compare, largest
+from hbcoop_dist.analysis.tables.hbonds import geometries, leaderboard, select, structure_of, tidy
+from hbcoop_dist.analysis.tables.terminal import (
     cooperative_energy_table,
     dimer_table,
     not_done_table,
     render,
     status_tables,
+    systems_tables,
     tables,
 )
-from hbcoop_dist.analysis.tidy import geometries, leaderboard, select, structure_of, tidy
+from hbcoop_dist.analysis.unfinished_cells import NotDone, needed_dimers, not_done
 
 __all__ = [
     "ComparisonError",

@@ -10,7 +10,7 @@ from collections.abc import Collection
 import pandas as pd
 import xarray as xr
 
-from hbcoop_dist.analysis.mask import DONE, done
+from hbcoop_dist.analysis.selection import DONE, done
 
 _LABELS = ("model", "pattern", "length", "capping", "geometry", "rotamer")
 

@@ -10,7 +10,7 @@ from collections.abc import Collection
 
 import xarray as xr
 
-from hbcoop_dist.analysis.mask import DONE, done
+from hbcoop_dist.analysis.selection import DONE, done
 
 _CELL = ("status", "reason", "saddle", "near_ring")
 _DIMER = ("dimer_status", "dimer_reason", "dimer_saddle")

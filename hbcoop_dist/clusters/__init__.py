@@ -2,9 +2,8 @@
 
 from hbcoop_dist.clusters.devices import DeviceError, check_device, usable_cores, visible_gpus
 from hbcoop_dist.clusters.errors import ClusterError, ClusterLostError
-from hbcoop_dist.clusters.leave_out_absent import leave_out_absent
-from hbcoop_dist.clusters.load_profile import load_profile
 from hbcoop_dist.clusters.profile import ClusterProfile, JobRange, Pool, local_profile
+from hbcoop_dist.clusters.profile_loading import leave_out_absent, load_profile
 
 __all__ = [
     "ClusterError",

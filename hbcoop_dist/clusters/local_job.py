@@ -14,9 +14,9 @@ from dask.utils import parse_bytes
 from distributed.core import Status
 from distributed.deploy.subprocess import Subprocess
 
-from hbcoop_dist import worker
+from hbcoop_dist.clusters import dask_worker as worker
+from hbcoop_dist.clusters.dask_worker import LOGS, PROTOCOL
 from hbcoop_dist.clusters.profile import Pool
-from hbcoop_dist.worker import LOGS, PROTOCOL
 
 DEATH_SECONDS = 60
 """How long a worker waits for a scheduler that it has lost."""
@@ -75,14 +75,14 @@ def local_command(scheduler: str, name: str, pool: Pool) -> Sequence[str]:
     """The command line of a worker."""
     options = worker_options(name, pool)
     if pool.python is not None:
-        return [pool.python, "-m", "hbcoop_dist.worker", scheduler, *options]
+        return [pool.python, "-m", "hbcoop_dist.clusters.dask_worker", scheduler, *options]
     # The driver's own package, as a file: the nanny has no use for the package, and starts a second earlier without it
     # (measured). -P keeps the folder of the file off the path, whose modules would pass for others.
     return [sys.executable, "-P", worker.__file__, scheduler, *options]
 
 
 def worker_options(name: str, pool: Pool) -> list[str]:
-    """Options of `hbcoop_dist.worker` that are the same wherever it runs."""
+    """Options of `hbcoop_dist.clusters.dask_worker` that are the same wherever it runs."""
     options = ["--name", name, "--nthreads", str(pool.threads)]
     if pool.memory:
         memory = parse_bytes(pool.memory) // pool.workers_per_job

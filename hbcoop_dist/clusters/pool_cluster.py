@@ -22,6 +22,7 @@ from distributed import Scheduler, SpecCluster
 from distributed.core import Status
 from distributed.deploy.cluster import Cluster
 
+from hbcoop_dist.clusters.dask_worker import CALM
 from hbcoop_dist.clusters.devices import raise_open_files, usable_cores, visible_gpus
 from hbcoop_dist.clusters.errors import ClusterError, ClusterLostError
 from hbcoop_dist.clusters.local_job import LocalJob
@@ -29,7 +30,6 @@ from hbcoop_dist.clusters.pool_jobs import JobRecord, PoolJobs
 from hbcoop_dist.clusters.profile import ClusterProfile, JobRange, Pool
 from hbcoop_dist.clusters.slurm_queue import ENDED, Fate, SlurmState, cancel_at_once, read_queue
 from hbcoop_dist.clusters.step_job import StepJob, require_allocation
-from hbcoop_dist.worker import CALM
 
 TICK_SECONDS = 1.0
 BACK_OFF = (1.0, 5.0, 15.0)

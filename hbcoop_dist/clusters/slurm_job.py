@@ -12,9 +12,9 @@ from typing import Any
 
 import dask
 
+from hbcoop_dist.clusters.dask_worker import LOGS, PROTOCOL
 from hbcoop_dist.clusters.errors import ClusterError
 from hbcoop_dist.clusters.profile import ClusterProfile, Pool
-from hbcoop_dist.worker import LOGS, PROTOCOL
 
 _before = signal.getsignal(signal.SIGINT)
 from dask_jobqueue.slurm import SLURMJob  # noqa: E402
@@ -69,7 +69,7 @@ def slurm_options(name: str, pool: Pool, profile: ClusterProfile, logs: Path, pr
         "name": name,
         "job_name": f"hbcoop-{name}",
         "python": python,
-        "worker_command": "hbcoop_dist.worker",
+        "worker_command": "hbcoop_dist.clusters.dask_worker",
         "cores": pool.threads * pool.workers_per_job,
         "processes": pool.workers_per_job,
         "memory": pool.memory,

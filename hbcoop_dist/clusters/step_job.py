@@ -45,9 +45,15 @@ def step_command(scheduler: str, name: str, pool: Pool, interface: str | None) -
     python = pool.python or sys.executable
     network = ["--interface", interface] if interface else []
     # one worker that dies leaves the others of its step alone
-    return [*step, "--kill-on-bad-exit=0", python, "-m", "hbcoop_dist.worker", scheduler, *network] + worker_options(
-        name, pool
-    )
+    return [
+        *step,
+        "--kill-on-bad-exit=0",
+        python,
+        "-m",
+        "hbcoop_dist.clusters.dask_worker",
+        scheduler,
+        *network,
+    ] + worker_options(name, pool)
 
 
 def allocation_directives(profile: ClusterProfile) -> list[str]:

@@ -23,7 +23,7 @@ from hbcoop_dist.models.base import (
     require_elements,
 )
 from hbcoop_dist.models.checkpoints import Checkpoint, CheckpointError, identity
-from hbcoop_dist.models.contract import CheckResult, check
+from hbcoop_dist.models.checks.contract import CheckResult, check
 from hbcoop_dist.models.registry import Availability, available, broken_families, card, cards, custom_card, load
 
 __all__ = [

@@ -49,7 +49,7 @@ def _registry() -> _Registry:
     known: dict[str, ModelCard] = {}
     broken: dict[str, str] = {}
     for name in BUILTIN_FAMILIES:
-        _add(name, importlib.import_module(f"hbcoop_dist.models.{_FILES.get(name, name)}"), families, known)
+        _add(name, importlib.import_module(f"hbcoop_dist.models.families.{_FILES.get(name, name)}"), families, known)
     for point in entry_points(group=ENTRY_POINT_GROUP):
         try:
             _add(point.name, point.load(), families, known)

@@ -6,6 +6,7 @@ Sets of geometries: `ReferenceSet`, `read_reference_set`; those that come with t
 they were made: README.md beside this file.
 """
 
+from hbcoop_dist.core.suggestions import near
 from hbcoop_dist.references.bundled import (
     bundled_geometries,
     bundled_geometry,
@@ -13,9 +14,8 @@ from hbcoop_dist.references.bundled import (
     reference_energies,
     reference_runs,
 )
-from hbcoop_dist.references.near import near
-from hbcoop_dist.references.reference_set import ReferenceSet, ReferenceSetError, read_reference_set
-from hbcoop_dist.references.table import ReferenceTableError, read_references
+from hbcoop_dist.references.geometry_sets import ReferenceSet, ReferenceSetError, read_reference_set
+from hbcoop_dist.references.reference_tables import ReferenceTableError, read_references
 
 __all__ = [
     "ReferenceSet",

@@ -13,9 +13,9 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from hbcoop_dist.engine.cooperativity import from_points
-from hbcoop_dist.models.pyscf_names import COUNTERPOISE, FROZEN_CORE, SPIN_SCALED
-from hbcoop_dist.results import FRAGMENTS, POSITIONS
+from hbcoop_dist.cooperativity.equation import from_points
+from hbcoop_dist.core.results import FRAGMENTS, POSITIONS
+from hbcoop_dist.models.families.pyscf_methods import COUNTERPOISE, FROZEN_CORE, SPIN_SCALED
 from hbcoop_dist.structures import position_of
 
 _HERE = Path(__file__).resolve().parent

@@ -4,11 +4,11 @@
 dataset; `write_report` writes them, by the file's suffix.
 """
 
-from hbcoop_dist.report.build import build_report
 from hbcoop_dist.report.content import Chart, Report, ReportError, Table
-from hbcoop_dist.report.generalization import build_generalization_report
-from hbcoop_dist.report.leaderboard import REFERENCE
-from hbcoop_dist.report.write import FORMATS, write_report
+from hbcoop_dist.report.generalization_pages import build_generalization_report
+from hbcoop_dist.report.hbond_pages import build_report
+from hbcoop_dist.report.ranking import REFERENCE
+from hbcoop_dist.report.writers import FORMATS, write_report
 
 __all__ = [
     "FORMATS",

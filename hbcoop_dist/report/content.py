@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 if TYPE_CHECKING:
-    from hbcoop_dist.report.viewer import Viewer
+    from hbcoop_dist.report.structure_viewer import Viewer
 
 
 class ReportError(ValueError):

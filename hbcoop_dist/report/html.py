@@ -18,9 +18,9 @@ from bokeh.models.widgets import DataTable, NumberFormatter, StringFormatter, Ta
 from bokeh.resources import Resources
 from markupsafe import Markup, escape
 
-from hbcoop_dist.analysis.style import RC
+from hbcoop_dist.analysis.plots.style import RC
 from hbcoop_dist.report.content import Chart, Report, Table
-from hbcoop_dist.report.viewer import LABELS
+from hbcoop_dist.report.structure_viewer import LABELS
 
 _PARTS: list[Any] = ["bokeh", "bokeh-widgets", "bokeh-tables"]
 _ROW, _HEADER = 26, 32

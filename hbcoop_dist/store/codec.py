@@ -17,7 +17,7 @@ from json.decoder import scanstring  # type: ignore[attr-defined]
 
 import numpy as np
 
-from hbcoop_dist.results import STATUSES, TaskResult
+from hbcoop_dist.core.results import STATUSES, TaskResult
 from hbcoop_dist.store.errors import StoreError
 
 _HEAD = b'{"crc32":"'

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, KeysView
 from pathlib import Path
 from types import TracebackType
 
-from hbcoop_dist.results import TaskResult
+from hbcoop_dist.core.results import TaskResult
 from hbcoop_dist.store.codec import decode, encode, key_of, status_of
 from hbcoop_dist.store.errors import StoreError, StoreWriteError
 

@@ -13,12 +13,12 @@ from typing import Protocol, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from hbcoop_dist.results import FRAGMENTS, POSITIONS
+from hbcoop_dist.core.results import FRAGMENTS, POSITIONS
 from hbcoop_dist.store.errors import StoreError
 from hbcoop_dist.store.schema import DIMS, LABEL_DIMS, STATIC_VARIABLES, Kind, Variable
 from hbcoop_dist.structures import CAPPINGS, CONFORMERS, PATTERNS, conformers_of, position_of
+from hbcoop_dist.structures.chains import CAP_WATERS, Capping, Pattern
 from hbcoop_dist.structures.structure import MOLECULE_NUMBERS
-from hbcoop_dist.structures.system import CAP_WATERS, Capping, Pattern
 
 Label = str | int
 Labels = tuple[Label, ...]

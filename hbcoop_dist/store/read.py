@@ -9,7 +9,7 @@ from typing import cast
 import numpy as np
 import xarray as xr
 
-from hbcoop_dist.results import STATUSES
+from hbcoop_dist.core.results import STATUSES
 from hbcoop_dist.store.archive import is_archive, open_archive
 from hbcoop_dist.store.create import recover, was_interrupted
 from hbcoop_dist.store.errors import StoreError

@@ -19,14 +19,14 @@ import zarr
 from numpy.typing import NDArray
 from zarr.storage import ZipStore
 
-from hbcoop_dist.results import FRAGMENTS, Status
+from hbcoop_dist.core.results import FRAGMENTS, Status
 from hbcoop_dist.store.archive import has_group, is_archive, open_archive
 from hbcoop_dist.store.errors import StoreError, writing
 from hbcoop_dist.store.group import ZarrArray, add_missing, check_schema, consolidate, create_array
 from hbcoop_dist.store.paths import SYSTEMS, StorePaths
 from hbcoop_dist.store.read import as_objects
 from hbcoop_dist.store.schema import SCHEMA, SCHEMA_VERSION, SYSTEM_CELL_VARIABLES, SYSTEM_VARIABLES
-from hbcoop_dist.structures.marked import MarkedSystem
+from hbcoop_dist.structures.complexes import MarkedSystem
 
 _TEXT_LABELS = ("model", "system", "xyz", "fragment")
 

@@ -17,7 +17,7 @@ from types import TracebackType
 import numpy as np
 from numpy.typing import NDArray
 
-from hbcoop_dist.results import Record, Status
+from hbcoop_dist.core.results import Record, Status
 from hbcoop_dist.store.blocks import Edit, edit_of, lay
 from hbcoop_dist.store.errors import StoreError, writing
 from hbcoop_dist.store.group import ZarrArray, check_schema, open_group

@@ -1,7 +1,6 @@
 """Structures: NMA monomers, dimers, chains and caps; tree coordinates; torsions and fragments. Pure, torch-free."""
 
-from hbcoop_dist.structures.structure import NMA_ATOMS, WATER_ATOMS, Structure
-from hbcoop_dist.structures.system import (
+from hbcoop_dist.structures.chains import (
     CAPPINGS,
     CONFORMERS,
     DEFAULT_ROTAMER,
@@ -13,7 +12,8 @@ from hbcoop_dist.structures.system import (
     position_of,
     rotamers_of,
 )
-from hbcoop_dist.structures.templates import monomer
+from hbcoop_dist.structures.monomers import monomer
+from hbcoop_dist.structures.structure import NMA_ATOMS, WATER_ATOMS, Structure
 
 __all__ = [
     "CAPPINGS",

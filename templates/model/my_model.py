@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from hbcoop_dist.models import Evaluation, ModelCard, ModelError, require_elements
 from hbcoop_dist.models.base import require_plain
 from hbcoop_dist.models.checkpoints import parameter_hash
-from hbcoop_dist.models.graphs import join, split
+from hbcoop_dist.models.neighbour_graphs import join, split
 from hbcoop_dist.structures import Structure, monomer
 
 FloatArray = NDArray[np.float64]

@@ -10,7 +10,7 @@ import xarray as xr
 from rich.console import Console
 
 from hbcoop_dist import analysis
-from hbcoop_dist.results import STATUSES
+from hbcoop_dist.core.results import STATUSES
 
 
 def printed(*renderables: object, width: int = 100) -> str:

@@ -12,10 +12,10 @@ from scipy.spatial.distance import pdist
 
 import hbcoop_dist as hb
 from hbcoop_dist import analysis
-from hbcoop_dist.analysis.figures_broken import projected
-from hbcoop_dist.campaign import CampaignSpec
+from hbcoop_dist.analysis.plots.broken import projected
+from hbcoop_dist.campaigns.hbond.spec import CampaignSpec
 from hbcoop_dist.structures import chain_system
-from hbcoop_dist.structures.build import build
+from hbcoop_dist.structures.construction import build
 
 DASHED, LOST = "#303030", "#D55E00"
 

@@ -10,7 +10,7 @@ import xarray as xr
 
 import hbcoop_dist as hb
 from hbcoop_dist import analysis
-from hbcoop_dist.campaign import CampaignSpec
+from hbcoop_dist.campaigns.hbond.spec import CampaignSpec
 from hbcoop_dist.models import available, cards
 
 TRANS, CIS = "cis-N, trans-C", "cis-N, cis-C"

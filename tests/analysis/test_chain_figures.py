@@ -13,8 +13,8 @@ from matplotlib.colors import to_hex
 
 import hbcoop_dist as hb
 from hbcoop_dist import analysis
-from hbcoop_dist.analysis import figures_growth
-from hbcoop_dist.campaign import CampaignSpec
+from hbcoop_dist.analysis.plots import growth as figures_growth
+from hbcoop_dist.campaigns.hbond.spec import CampaignSpec
 
 
 @pytest.fixture(scope="module")

@@ -16,9 +16,9 @@ from typer.testing import CliRunner, Result
 
 import hbcoop_dist as hb
 from hbcoop_dist.analysis import compare, geometries, largest, leaderboard, select, structure_of, tidy
-from hbcoop_dist.campaign import CampaignSpec
-from hbcoop_dist.cli import app
-from hbcoop_dist.commands.exchange import _differences
+from hbcoop_dist.campaigns.hbond.spec import CampaignSpec
+from hbcoop_dist.cli.exchange_commands import _differences
+from hbcoop_dist.cli.main import app
 from hbcoop_dist.models import load
 from hbcoop_dist.store import write_archive
 

@@ -16,10 +16,10 @@ from scipy.spatial.transform import Rotation
 
 import hbcoop_dist as hb
 from hbcoop_dist import analysis
-from hbcoop_dist.analysis.free_dimers import OUTCOMES, dimer_outcomes
+from hbcoop_dist.analysis.free_dimer_outcomes import OUTCOMES, dimer_outcomes
 from hbcoop_dist.store import open_systems
 from hbcoop_dist.structures import DEFAULT_ROTAMER, System, monomer
-from hbcoop_dist.structures.build import build
+from hbcoop_dist.structures.construction import build
 from hbcoop_dist.structures.structure import MOLECULE_NUMBERS
 
 NMA = monomer().positions

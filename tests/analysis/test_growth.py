@@ -10,8 +10,8 @@ import xarray as xr
 
 import hbcoop_dist as hb
 from hbcoop_dist.analysis import growth
-from hbcoop_dist.analysis.growth import curve as fitted
-from hbcoop_dist.campaign import CampaignSpec
+from hbcoop_dist.analysis.growth_fits import curve as fitted
+from hbcoop_dist.campaigns.hbond.spec import CampaignSpec
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 
 import hbcoop_dist as hb
 from hbcoop_dist import analysis
-from hbcoop_dist.campaign import CampaignSpec
+from hbcoop_dist.campaigns.hbond.spec import CampaignSpec
 from hbcoop_dist.references import reference_energies
 
 REFERENCE = "rimp2:cc-pvtz:frozen-core"

@@ -7,7 +7,7 @@ import xarray as xr
 
 import hbcoop_dist as hb
 from hbcoop_dist.analysis import units_seen
-from hbcoop_dist.campaign import CampaignSpec
+from hbcoop_dist.campaigns.hbond.spec import CampaignSpec
 
 
 @pytest.fixture(scope="module")

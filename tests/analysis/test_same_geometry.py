@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 
 import hbcoop_dist as hb
 from hbcoop_dist.analysis import same_geometry, same_geometry_tables
-from hbcoop_dist.campaign import CampaignSpec
-from hbcoop_dist.cli import app
+from hbcoop_dist.campaigns.hbond.spec import CampaignSpec
+from hbcoop_dist.cli.main import app
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import xarray as xr
 
 import hbcoop_dist as hb
 from hbcoop_dist.analysis import scores
-from hbcoop_dist.campaign import CampaignSpec
+from hbcoop_dist.campaigns.hbond.spec import CampaignSpec
 from hbcoop_dist.references import reference_energies
 
 LEVEL = "rimp2:cc-pvtz:frozen-core"

@@ -9,11 +9,11 @@ import dask
 import pytest
 import yaml
 
+from hbcoop_dist.cli.cluster_commands import driver_script
 from hbcoop_dist.clusters import ClusterError, JobRange, leave_out_absent, load_profile, local_profile
 from hbcoop_dist.clusters.slurm_job import clean_environ, job_script
 from hbcoop_dist.clusters.step_job import allocation_directives, require_allocation, step_command
-from hbcoop_dist.commands.cluster import driver_script
-from hbcoop_dist.data import bundled_names
+from hbcoop_dist.core.resources import bundled_names
 
 LOGS = Path("a.zarr.logs")
 
@@ -101,7 +101,7 @@ def test_a_job_with_four_gpus_starts_four_workers_with_one_each() -> None:
     assert "#SBATCH -e a.zarr.logs/hbcoop-gpu-1-%J.err" in lines
     last = lines[-1]
     assert last.startswith("srun --ntasks=4 --cpus-per-task=4 --gpus-per-task=1 --kill-on-bad-exit=0 ")
-    assert "-m hbcoop_dist.worker tcp://DRIVER:PORT --name gpu-1 --nthreads 4" in last
+    assert "-m hbcoop_dist.clusters.dask_worker tcp://DRIVER:PORT --name gpu-1 --nthreads 4" in last
 
 
 def test_a_job_with_one_worker_needs_no_srun(tmp_path: Path) -> None:

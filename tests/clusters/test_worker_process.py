@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from hbcoop_dist.worker import PROTOCOL, JsonLines, arguments
+from hbcoop_dist.clusters.dask_worker import PROTOCOL, JsonLines, arguments
 
 OPTIONS = ["tcp://driver:1", "--name", "gpu-1", "--nthreads", "4", "--memory-limit", "8GiB"]
 
@@ -61,7 +61,7 @@ def test_where_srun_binds_gpus_its_choice_stands() -> None:
 
 def test_a_worker_of_another_protocol_refuses() -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "hbcoop_dist.worker", *OPTIONS],
+        [sys.executable, "-m", "hbcoop_dist.clusters.dask_worker", *OPTIONS],
         env={PROTOCOL: "0"},
         capture_output=True,
         text=True,

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from hbcoop_dist.engine import Start, body_hessian, guess_hessian, minimise, monomer_start
-from hbcoop_dist.engine.constraint import Constraint
-from hbcoop_dist.engine.transplant import leave_plane
 from hbcoop_dist.models.base import Potential
+from hbcoop_dist.optimize.constraints import Constraint
+from hbcoop_dist.optimize.hessians import body_hessian, guess_hessian
+from hbcoop_dist.optimize.minimization import Start, minimise, monomer_start
+from hbcoop_dist.optimize.warm_starts import leave_plane
 from hbcoop_dist.structures import DEFAULT_ROTAMER, System
-from hbcoop_dist.structures.bodies import acceptor_body, donor_body, nma_body
-from hbcoop_dist.structures.build import crude_start, tree_of
-from hbcoop_dist.structures.templates import acceptor_water, donor_water
+from hbcoop_dist.structures.construction import crude_start, tree_of
+from hbcoop_dist.structures.monomers import acceptor_body, acceptor_water, donor_body, donor_water, nma_body
 
 MONOMER = System((), (DEFAULT_ROTAMER,))
 

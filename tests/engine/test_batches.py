@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from wrapped import Wrapped
 
-from hbcoop_dist.engine import BatchSize, evaluate, minimise, monomer_start
-from hbcoop_dist.engine.batch_size import FIRST_ATOMS, MOST_ATOMS, ProcessMeter
 from hbcoop_dist.models import registry
 from hbcoop_dist.models.base import Evaluation, Potential
+from hbcoop_dist.models.batching import FIRST_ATOMS, MOST_ATOMS, BatchSize, ProcessMeter, evaluate
+from hbcoop_dist.optimize.minimization import minimise, monomer_start
 from hbcoop_dist.structures import Structure, System, chain_system, monomer
-from hbcoop_dist.structures.build import build
-from hbcoop_dist.structures.system import Rotamer
+from hbcoop_dist.structures.chains import Rotamer
+from hbcoop_dist.structures.construction import build
 
 
 @pytest.fixture(scope="module")

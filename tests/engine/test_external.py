@@ -12,14 +12,16 @@ import pytest
 from starts import crude
 from wrapped import Wrapped
 
-from hbcoop_dist.engine import Goal, Start, minimise
-from hbcoop_dist.engine.external import OPTIMISERS, minimise_with, not_installed
-from hbcoop_dist.engine.external.surface import HELD, Surface
 from hbcoop_dist.models import registry
 from hbcoop_dist.models.base import Evaluation, Potential
+from hbcoop_dist.optimize.external.availability import OPTIMISERS, not_installed
+from hbcoop_dist.optimize.external.energy_surface import HELD, Surface
+from hbcoop_dist.optimize.external.minimization import minimise_with
+from hbcoop_dist.optimize.minimization import Start, minimise
+from hbcoop_dist.optimize.quasi_newton import Goal
 from hbcoop_dist.structures import Structure, chain_system
-from hbcoop_dist.structures.build import tree_of
-from hbcoop_dist.structures.measure import hbond_geometry, planarity
+from hbcoop_dist.structures.construction import tree_of
+from hbcoop_dist.structures.geometry import hbond_geometry, planarity
 
 OTHERS = [name for name in OPTIMISERS if name != "tree"]
 PATIENT = Goal(max_calls=3000)
@@ -88,7 +90,7 @@ def test_an_energy_that_is_not_finite_is_a_reason(toy: Potential, optimiser) -> 
 
 
 def test_whatever_an_optimiser_raises_is_a_reason(toy: Potential, monkeypatch: pytest.MonkeyPatch) -> None:
-    from hbcoop_dist.engine.external import with_ase
+    from hbcoop_dist.optimize.external import ase_optimizers as with_ase
 
     def stumble(surface: Surface) -> None:
         surface.evaluate(surface.template.positions)

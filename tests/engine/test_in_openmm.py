@@ -15,15 +15,16 @@ import xarray as xr
 from starts import crude
 
 import hbcoop_dist as hb
-from hbcoop_dist.campaign import CampaignSpec
-from hbcoop_dist.engine import Goal, Start, minimise, minimise_in_openmm
-from hbcoop_dist.engine.external.with_openmm import RESTRAINED
-from hbcoop_dist.load_campaign import CampaignError, load_campaign
+from hbcoop_dist.campaigns.hbond.spec import CampaignError, CampaignSpec, load_campaign
 from hbcoop_dist.models import ModelError, Potential, checkpoints, custom_card, registry
+from hbcoop_dist.optimize.external.minimization import minimise_in_openmm
+from hbcoop_dist.optimize.external.openmm_minimizer import RESTRAINED
+from hbcoop_dist.optimize.minimization import Start, minimise
+from hbcoop_dist.optimize.quasi_newton import Goal
 from hbcoop_dist.store import ProtocolMismatchError
 from hbcoop_dist.structures import Structure, chain_system
-from hbcoop_dist.structures.build import build, tree_of
-from hbcoop_dist.structures.measure import hbond_geometry
+from hbcoop_dist.structures.construction import build, tree_of
+from hbcoop_dist.structures.geometry import hbond_geometry
 
 FLOAT32 = Goal(max_force=0.03, max_calls=5000)
 """What `engine: openmm` asks for; 0.004 to 0.016 eV/A were measured (ANI-2x and MACE, n = 2 to 5)."""
@@ -141,7 +142,7 @@ def openmm_forces(system: Any, structure: Structure) -> Any:
 
 @pytest.mark.parametrize("name", MODELS)
 def test_openmm_has_our_forces_in_single_precision(name: str) -> None:
-    from hbcoop_dist.engine.external.openmm_system import system_of
+    from hbcoop_dist.optimize.external.openmm_minimizer import system_of
 
     potential, checkpoint = MODELS[name]()
     structure = build(chain_system("arc", 2))
@@ -154,7 +155,7 @@ def test_openmm_has_our_forces_in_single_precision(name: str) -> None:
 @pytest.mark.slow
 def test_openmmml_s_own_ani_has_a_tenth_of_the_forces(monkeypatch: pytest.MonkeyPatch) -> None:
     """Why ours stands beside it; when this fails, openmm-ml has mended it and `ani_in_openmm` can use its function."""
-    from hbcoop_dist.engine.external.openmm_system import _topology
+    from hbcoop_dist.optimize.external.openmm_minimizer import _topology
 
     potential, folder = ani()
     structure = build(chain_system("arc", 2))

@@ -9,12 +9,12 @@ import pytest
 from toy_ensemble import SPREAD, ToyEnsemble
 from wrapped import Wrapped
 
-from hbcoop_dist.engine import cooperativity, fragment_energies
-from hbcoop_dist.engine.cooperativity import Cooperativity
+from hbcoop_dist.cooperativity.equation import Cooperativity, cooperativity
+from hbcoop_dist.cooperativity.fragments import fragment_energies
 from hbcoop_dist.models import registry
 from hbcoop_dist.models.base import Evaluation, Potential
 from hbcoop_dist.structures import Structure, chain_system
-from hbcoop_dist.structures.build import build
+from hbcoop_dist.structures.construction import build
 
 
 def eq1(potential: Potential, structure: Structure, hbond: int) -> Cooperativity:

@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 from wrapped import Wrapped
 
-from hbcoop_dist.engine import cooperativity, fragment_energies, many_body
-from hbcoop_dist.engine.cooperativity import EV_TO_KCAL
-from hbcoop_dist.models import registry, toy
+from hbcoop_dist.cooperativity.equation import EV_TO_KCAL, cooperativity
+from hbcoop_dist.cooperativity.fragments import fragment_energies
+from hbcoop_dist.cooperativity.many_body_expansion import many_body
+from hbcoop_dist.models import registry
 from hbcoop_dist.models.base import Evaluation, Potential
+from hbcoop_dist.models.families import toy
 from hbcoop_dist.structures import Structure, chain_system
-from hbcoop_dist.structures.build import build
+from hbcoop_dist.structures.construction import build
 
 TRIMER = build(chain_system("arc", 3))
 TETRAMER = build(chain_system("linear", 4))

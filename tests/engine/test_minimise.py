@@ -9,27 +9,18 @@ import numpy as np
 import pytest
 from wrapped import Wrapped
 
-from hbcoop_dist.engine import (
-    BatchSize,
-    Goal,
-    Minimised,
-    Planar,
-    Start,
-    body_hessian,
-    evaluate,
-    guess_hessian,
-    minimise,
-    monomer_start,
-    out_of_plane,
-)
-from hbcoop_dist.engine.limits import clash_limit
 from hbcoop_dist.models import registry
 from hbcoop_dist.models.base import Evaluation, Potential
+from hbcoop_dist.models.batching import BatchSize, evaluate
+from hbcoop_dist.optimize.hessians import body_hessian, guess_hessian
+from hbcoop_dist.optimize.minimization import Minimised, Start, minimise, monomer_start
+from hbcoop_dist.optimize.out_of_plane_modes import Planar, out_of_plane
+from hbcoop_dist.optimize.quasi_newton import Goal
+from hbcoop_dist.optimize.step_limits import clash_limit
 from hbcoop_dist.structures import DEFAULT_ROTAMER, Structure, System, chain_system
-from hbcoop_dist.structures.bodies import acceptor_body, donor_body, nma_body
-from hbcoop_dist.structures.build import crude_start, tree_of
-from hbcoop_dist.structures.measure import broken, planarity
-from hbcoop_dist.structures.templates import acceptor_water, donor_water
+from hbcoop_dist.structures.construction import crude_start, tree_of
+from hbcoop_dist.structures.geometry import broken, planarity
+from hbcoop_dist.structures.monomers import acceptor_body, acceptor_water, donor_body, donor_water, nma_body
 
 MONOMER = System((), (DEFAULT_ROTAMER,))
 SYSTEMS = [chain_system(p, n, c) for p in ("arc", "linear") for n in (2, 3, 6) for c in ("none", "water")]
@@ -147,7 +138,7 @@ def test_forces_of_a_model_that_tells_mirror_images_apart_are_no_curvature(toy: 
 
 def _torsion_gradients(one: Minimised) -> np.ndarray:
     """d phi1 / dx and d phi2 / dx by finite differences."""
-    from hbcoop_dist.structures.measure import hbond_geometry
+    from hbcoop_dist.structures.geometry import hbond_geometry
 
     x, n, step = one.structure.positions, len(one.structure), 1e-5
     rows = []

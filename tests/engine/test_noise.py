@@ -14,11 +14,13 @@ import pandas as pd
 import pytest
 from wrapped import Wrapped
 
-from hbcoop_dist.engine import FragmentEnergies, cooperativity, fragment_energies, noise
-from hbcoop_dist.engine.cooperativity import EV_TO_KCAL
-from hbcoop_dist.models import ani, available, card, load
-from hbcoop_dist.models.ani import AniPotential
+from hbcoop_dist.cooperativity import sensitivity as noise
+from hbcoop_dist.cooperativity.equation import EV_TO_KCAL, cooperativity
+from hbcoop_dist.cooperativity.fragments import FragmentEnergies, fragment_energies
+from hbcoop_dist.models import available, card, load
 from hbcoop_dist.models.base import Evaluation, Potential
+from hbcoop_dist.models.families import ani
+from hbcoop_dist.models.families.ani import AniPotential
 from hbcoop_dist.references import bundled_geometry, read_reference_set
 from hbcoop_dist.structures import Structure, chain_system
 

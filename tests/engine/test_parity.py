@@ -16,26 +16,19 @@ import numpy as np
 import pytest
 from starts import crude
 
-from hbcoop_dist.assemble import SADDLE
-from hbcoop_dist.engine import (
-    Goal,
-    Minimised,
-    Planar,
-    Start,
-    Verdict,
-    follow_mode,
-    minimise,
-    minimise_with,
-    out_of_plane,
-)
-from hbcoop_dist.engine.constraint import Constraint, free_basis
-from hbcoop_dist.engine.external import Optimiser
-from hbcoop_dist.engine.follow_mode import kicked
+from hbcoop_dist.campaigns.hbond.records import SADDLE
 from hbcoop_dist.models import registry
 from hbcoop_dist.models.base import Potential
+from hbcoop_dist.optimize.constraints import Constraint, free_basis
+from hbcoop_dist.optimize.external.availability import Optimiser
+from hbcoop_dist.optimize.external.minimization import minimise_with
+from hbcoop_dist.optimize.minimization import Minimised, Start, minimise
+from hbcoop_dist.optimize.mode_following import follow_mode, kicked
+from hbcoop_dist.optimize.out_of_plane_modes import Planar, Verdict, out_of_plane
+from hbcoop_dist.optimize.quasi_newton import Goal
 from hbcoop_dist.structures import chain_system
-from hbcoop_dist.structures.build import tree_of
-from hbcoop_dist.structures.measure import planarity
+from hbcoop_dist.structures.construction import tree_of
+from hbcoop_dist.structures.geometry import planarity
 
 SAME = 1.0e-5
 """Energies, eV, that are one."""

@@ -10,16 +10,17 @@ import numpy as np
 import pytest
 from wrapped import Wrapped
 
-from hbcoop_dist import plan, work
-from hbcoop_dist.campaign import CampaignSpec
-from hbcoop_dist.engine import State
-from hbcoop_dist.execute import SerialBackend, execute
+from hbcoop_dist import plan
+from hbcoop_dist.campaigns.hbond import worker as work
+from hbcoop_dist.campaigns.hbond.spec import CampaignSpec
+from hbcoop_dist.campaigns.hbond.worker import working
+from hbcoop_dist.core.results import TaskResult
+from hbcoop_dist.execution.restart_files import RestartFolder
+from hbcoop_dist.execution.scheduler import SerialBackend, execute
 from hbcoop_dist.models import registry
 from hbcoop_dist.models.base import Evaluation
-from hbcoop_dist.restart import RestartFolder
-from hbcoop_dist.results import TaskResult
+from hbcoop_dist.optimize.quasi_newton import State
 from hbcoop_dist.structures import Structure
-from hbcoop_dist.work import working
 
 STATE = State(np.arange(3.0), np.eye(2), -1.5, np.ones((4, 3)), 0.05, 0.15, 3, 7)
 

@@ -6,19 +6,20 @@ import numpy as np
 import pytest
 
 from hbcoop_dist import plan
-from hbcoop_dist.campaign import CampaignSpec
-from hbcoop_dist.engine import Planar, Start, guess_hessian, minimise, out_of_plane
-from hbcoop_dist.engine.transplant import Seed, transplant_hessian
-from hbcoop_dist.execute import SerialBackend, execute
+from hbcoop_dist.campaigns.hbond.plan import Plan
+from hbcoop_dist.campaigns.hbond.spec import CampaignSpec
+from hbcoop_dist.campaigns.hbond.worker import working
+from hbcoop_dist.core.results import TaskResult
+from hbcoop_dist.execution.scheduler import SerialBackend, execute
 from hbcoop_dist.models import registry
-from hbcoop_dist.plan import Plan
-from hbcoop_dist.results import TaskResult
+from hbcoop_dist.optimize.hessians import guess_hessian
+from hbcoop_dist.optimize.minimization import Start, minimise
+from hbcoop_dist.optimize.out_of_plane_modes import Planar, out_of_plane
+from hbcoop_dist.optimize.warm_starts import Seed, transplant_hessian
 from hbcoop_dist.structures import chain_system
-from hbcoop_dist.structures.bodies import acceptor_body, donor_body
-from hbcoop_dist.structures.build import crude_start, structure_of, tree_of
-from hbcoop_dist.structures.measure import head_tail_contact
-from hbcoop_dist.structures.templates import acceptor_water, donor_water
-from hbcoop_dist.work import working
+from hbcoop_dist.structures.construction import crude_start, structure_of, tree_of
+from hbcoop_dist.structures.geometry import head_tail_contact
+from hbcoop_dist.structures.monomers import acceptor_body, acceptor_water, donor_body, donor_water
 
 Done = tuple[Plan, dict[str, TaskResult]]
 

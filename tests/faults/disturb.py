@@ -98,7 +98,7 @@ def _victim(driver: subprocess.Popen[bytes], dice: random.Random) -> tuple[str, 
             words = " ".join(process.cmdline())
         except psutil.Error:
             continue
-        if "hbcoop_dist/worker.py" in words:
+        if "hbcoop_dist/clusters/dask_worker.py" in words:
             kinds.setdefault("nanny", []).append(process)
         elif "spawn_main" in words:
             kinds.setdefault("worker", []).append(process)

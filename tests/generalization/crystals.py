@@ -11,7 +11,7 @@ from ase.build import bulk
 from ase.calculators.lj import LennardJones
 from labels import SMALL
 
-from hbcoop_dist.generalization.labelled import LabelledStructure
+from hbcoop_dist.learning.datasets.labelled_structures import LabelledStructure
 
 SALT = replace(SMALL, elements=(11, 17), cutoff=4.0)
 """A network for rock salt whose neighbours reach beyond the smallest cells."""

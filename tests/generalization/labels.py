@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from hbcoop_dist.generalization.labelled import LabelledStructure
-from hbcoop_dist.generalization.network_spec import NetworkSpec
+from hbcoop_dist.learning.datasets.labelled_structures import LabelledStructure
+from hbcoop_dist.learning.networks.network_spec import NetworkSpec
 from hbcoop_dist.models import load
 from hbcoop_dist.structures import Structure
-from hbcoop_dist.structures.templates import donor_water
+from hbcoop_dist.structures.monomers import donor_water
 
 SMALL = NetworkSpec((1, 8), cutoff=3.5, channels=4, max_ell=1, hidden_ell=1, radial_mlp=(8,), readout=4)
 

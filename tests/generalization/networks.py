@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import torch
 
-from hbcoop_dist.generalization.atoms import AtomBatch
-from hbcoop_dist.generalization.labelled import LabelledStructure
-from hbcoop_dist.generalization.network import Network, Output, energy_and_forces
-from hbcoop_dist.generalization.network_spec import NetworkSpec
-from hbcoop_dist.generalization.schemes.base import Scheme
+from hbcoop_dist.learning.datasets.labelled_structures import LabelledStructure
+from hbcoop_dist.learning.networks.atom_batches import AtomBatch
+from hbcoop_dist.learning.networks.network import Network, Output, energy_and_forces
+from hbcoop_dist.learning.networks.network_spec import NetworkSpec
+from hbcoop_dist.learning.networks.schemes.base import Scheme
 
 
 def stirred(spec: NetworkSpec) -> Network:

@@ -10,15 +10,16 @@ import pytest
 import torch
 from labels import SMALL, labelled
 
-from hbcoop_dist.generalization import family, trained_file
-from hbcoop_dist.generalization.architectures import ARCHITECTURES, check_options
-from hbcoop_dist.generalization.atoms import AtomBatch
-from hbcoop_dist.generalization.budget import Budget
-from hbcoop_dist.generalization.fit_baseline import fit_baseline
-from hbcoop_dist.generalization.labelled import LabelledStructure
-from hbcoop_dist.generalization.network import Network, energy_and_forces
-from hbcoop_dist.generalization.network_spec import NetworkSpec
-from hbcoop_dist.generalization.trained import Curve, Trained
+from hbcoop_dist.learning.datasets.labelled_structures import LabelledStructure
+from hbcoop_dist.learning.networks import trained_family as family
+from hbcoop_dist.learning.networks import trained_files as trained_file
+from hbcoop_dist.learning.networks.architectures.registry import ARCHITECTURES, check_options
+from hbcoop_dist.learning.networks.atom_batches import AtomBatch
+from hbcoop_dist.learning.networks.network import Network, energy_and_forces
+from hbcoop_dist.learning.networks.network_spec import NetworkSpec
+from hbcoop_dist.learning.networks.trained_files import Curve, Trained
+from hbcoop_dist.learning.training.budget import Budget
+from hbcoop_dist.learning.training.targets import fit_baseline
 from hbcoop_dist.models import available, registry
 from hbcoop_dist.models.base import ModelCard
 

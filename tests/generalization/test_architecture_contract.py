@@ -20,23 +20,19 @@ from crystals import SKEWED, repeated, shapeless
 from labels import SMALL, charged, labelled, together, turned
 from networks import Telling, batch_of, evaluated, stirred
 
-from hbcoop_dist.generalization import family, trained_file
-from hbcoop_dist.generalization.architectures import ARCHITECTURES
-from hbcoop_dist.generalization.budget import Budget
-from hbcoop_dist.generalization.fit_baseline import fit_baseline
-from hbcoop_dist.generalization.labelled import LabelledStructure
-from hbcoop_dist.generalization.network import (
-    Network,
-    energy_and_forces,
-    parameters_of,
-    set_parameters,
-)
-from hbcoop_dist.generalization.network_spec import NetworkSpec
-from hbcoop_dist.generalization.schemes.base import Scheme
-from hbcoop_dist.generalization.schemes.registry import BUILTIN_SCHEMES
-from hbcoop_dist.generalization.train import train
-from hbcoop_dist.generalization.trained import Trained
-from hbcoop_dist.generalization.trained_network import network_of, traits_of
+from hbcoop_dist.learning.datasets.labelled_structures import LabelledStructure
+from hbcoop_dist.learning.networks import trained_family as family
+from hbcoop_dist.learning.networks import trained_files as trained_file
+from hbcoop_dist.learning.networks.architectures.registry import ARCHITECTURES
+from hbcoop_dist.learning.networks.network import Network, energy_and_forces, parameters_of, set_parameters
+from hbcoop_dist.learning.networks.network_builder import network_of, traits_of
+from hbcoop_dist.learning.networks.network_spec import NetworkSpec
+from hbcoop_dist.learning.networks.schemes.base import Scheme
+from hbcoop_dist.learning.networks.schemes.registry import BUILTIN_SCHEMES
+from hbcoop_dist.learning.networks.trained_files import Trained
+from hbcoop_dist.learning.training.budget import Budget
+from hbcoop_dist.learning.training.targets import fit_baseline
+from hbcoop_dist.learning.training.training_loop import train
 from hbcoop_dist.models import ModelCard, registry
 
 SMALL_OPTIONS: Mapping[str, Mapping[str, Any]] = {

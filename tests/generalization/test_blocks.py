@@ -5,15 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hbcoop_dist.generalization import separation as separation_module
-from hbcoop_dist.generalization.blocks import Blocks
-from hbcoop_dist.generalization.clusters import clusters
-from hbcoop_dist.generalization.farthest_points import farthest_points
-from hbcoop_dist.generalization.labelled import LabelledStructure
-from hbcoop_dist.generalization.separation import flat_map, separation
-from hbcoop_dist.generalization.similarity import Dense
-from hbcoop_dist.generalization.soap import FEATURES, blocks, features
-from hbcoop_dist.generalization.splits import KINDS, split
+from hbcoop_dist.learning.datasets.cluster_generation import clusters
+from hbcoop_dist.learning.datasets.labelled_structures import LabelledStructure
+from hbcoop_dist.learning.splits import side_separation as separation_module
+from hbcoop_dist.learning.splits.side_separation import flat_map, separation
+from hbcoop_dist.learning.splits.similarity import Dense, farthest_points
+from hbcoop_dist.learning.splits.soap import FEATURES, Blocks, blocks, features
+from hbcoop_dist.learning.splits.strategies import KINDS, split
 
 WIDTH, SPECIES = 5, (1, 6, 8, 26, 30)
 

@@ -5,11 +5,18 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hbcoop_dist.generalization.arrange import CONTACT, contact_distances, touching_shift
-from hbcoop_dist.generalization.bare import BareStructure
-from hbcoop_dist.generalization.clusters import KINDS, LARGEST_CHARGE, STATES, clusters
-from hbcoop_dist.generalization.monomers import IONIC, NEUTRAL
-from hbcoop_dist.structures.perceive import kind_in_order
+from hbcoop_dist.learning.datasets.cluster_generation import (
+    CONTACT,
+    KINDS,
+    LARGEST_CHARGE,
+    STATES,
+    clusters,
+    contact_distances,
+    touching_shift,
+)
+from hbcoop_dist.learning.datasets.labelled_structures import BareStructure
+from hbcoop_dist.learning.datasets.molecules import IONIC, NEUTRAL
+from hbcoop_dist.structures.bonds import kind_in_order
 
 CUTOFF, BEYOND = 5.0, 10.0
 

@@ -15,21 +15,20 @@ import torch
 from labels import SMALL, labelled
 from scipy.special import eval_legendre, spherical_jn
 
-from hbcoop_dist.generalization import family
-from hbcoop_dist.generalization.architectures import ARCHITECTURES, check_options
-from hbcoop_dist.generalization.architectures.spherical_basis import SphericalBasis, chebyshev_polynomials
-from hbcoop_dist.generalization.architectures.triplets import triplets
-from hbcoop_dist.generalization.atoms import AtomBatch
-from hbcoop_dist.generalization.budget import Budget
-from hbcoop_dist.generalization.fit_baseline import fit_baseline
-from hbcoop_dist.generalization.labelled import LabelledStructure
-from hbcoop_dist.generalization.network import Network, energy_and_forces, parameters_of
-from hbcoop_dist.generalization.network_spec import NetworkSpec
-from hbcoop_dist.generalization.schemes.base import Scheme
-from hbcoop_dist.generalization.schemes.registry import BUILTIN_SCHEMES
-from hbcoop_dist.generalization.train import train
-from hbcoop_dist.generalization.trained_file import About, write
-from hbcoop_dist.generalization.trained_network import network_of, traits_of
+from hbcoop_dist.learning.datasets.labelled_structures import LabelledStructure
+from hbcoop_dist.learning.networks import trained_family as family
+from hbcoop_dist.learning.networks.architectures.dimenetpp import SphericalBasis, chebyshev_polynomials, triplets
+from hbcoop_dist.learning.networks.architectures.registry import ARCHITECTURES, check_options
+from hbcoop_dist.learning.networks.atom_batches import AtomBatch
+from hbcoop_dist.learning.networks.network import Network, energy_and_forces, parameters_of
+from hbcoop_dist.learning.networks.network_builder import network_of, traits_of
+from hbcoop_dist.learning.networks.network_spec import NetworkSpec
+from hbcoop_dist.learning.networks.schemes.base import Scheme
+from hbcoop_dist.learning.networks.schemes.registry import BUILTIN_SCHEMES
+from hbcoop_dist.learning.networks.trained_files import About, write
+from hbcoop_dist.learning.training.budget import Budget
+from hbcoop_dist.learning.training.targets import fit_baseline
+from hbcoop_dist.learning.training.training_loop import train
 from hbcoop_dist.models import check
 
 pytestmark = pytest.mark.skipif(find_spec("torch_geometric") is None, reason="needs torch-geometric")

@@ -9,12 +9,10 @@ import numpy as np
 import pytest
 from ase.units import Bohr, Hartree
 
-from hbcoop_dist.generalization.bare import BareStructure
-from hbcoop_dist.generalization.clusters import clusters
-from hbcoop_dist.generalization.label import APART, as_set, label, leak
-from hbcoop_dist.generalization.labelled import LabelledStructure
-from hbcoop_dist.generalization.monomers import IONIC, Monomer
-from hbcoop_dist.generalization.teachers import Answer, Question
+from hbcoop_dist.learning.datasets.cluster_generation import clusters
+from hbcoop_dist.learning.datasets.labelled_structures import BareStructure, LabelledStructure
+from hbcoop_dist.learning.datasets.labelling import APART, Answer, Question, as_set, label, leak
+from hbcoop_dist.learning.datasets.molecules import IONIC, Monomer
 from hbcoop_dist.models import registry
 from hbcoop_dist.models.base import ModelError
 

@@ -10,9 +10,8 @@ import pytest
 import torch
 from crystals import SKEWED, rock_salt, shapeless
 
-from hbcoop_dist.generalization.atoms import AtomBatch
-from hbcoop_dist.generalization.labelled import LabelledStructure
-from hbcoop_dist.generalization.neighbours import edges_of, images_within
+from hbcoop_dist.learning.datasets.labelled_structures import LabelledStructure
+from hbcoop_dist.learning.networks.atom_batches import AtomBatch, edges_of, images_within
 
 
 def by_hand(one: LabelledStructure, cutoff: float, reach: int) -> dict[tuple[int, int], np.ndarray]:

@@ -10,16 +10,13 @@ import torch
 from labels import SMALL, labelled
 from networks import batch_of, evaluated
 
-from hbcoop_dist.generalization.architectures import builder_of
-from hbcoop_dist.generalization.fit_baseline import fit_baseline
-from hbcoop_dist.generalization.network import (
-    Network,
-    energy_and_forces,
-)
-from hbcoop_dist.generalization.network_spec import NetworkSpec
-from hbcoop_dist.generalization.schemes.base import Scheme
-from hbcoop_dist.generalization.schemes.registry import BUILTIN_SCHEMES, scheme_of
-from hbcoop_dist.models.mace import quiet
+from hbcoop_dist.learning.networks.architectures.registry import builder_of
+from hbcoop_dist.learning.networks.network import Network, energy_and_forces
+from hbcoop_dist.learning.networks.network_spec import NetworkSpec
+from hbcoop_dist.learning.networks.schemes.base import Scheme
+from hbcoop_dist.learning.networks.schemes.registry import BUILTIN_SCHEMES, scheme_of
+from hbcoop_dist.learning.training.targets import fit_baseline
+from hbcoop_dist.models.families.mace import quiet
 
 SCHEMES = tuple(BUILTIN_SCHEMES)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hbcoop_dist.generalization.labelled import LabelledSet, LabelledStructure
-from hbcoop_dist.generalization.pack import pack, unpack
+from hbcoop_dist.learning.datasets.labelled_structures import LabelledSet, LabelledStructure
+from hbcoop_dist.learning.datasets.packing import pack, unpack
 
 
 def structures() -> tuple[LabelledStructure, ...]:

@@ -10,11 +10,11 @@ import torch
 from crystals import SKEWED, repeated, shapeless
 from labels import SMALL, turned, waters
 
-from hbcoop_dist.generalization.atoms import AtomBatch
-from hbcoop_dist.generalization.labelled import LabelledStructure
-from hbcoop_dist.generalization.network import Network, Output, energy_and_forces
-from hbcoop_dist.generalization.schemes.registry import BUILTIN_SCHEMES, scheme_of
-from hbcoop_dist.models.mace import quiet
+from hbcoop_dist.learning.datasets.labelled_structures import LabelledStructure
+from hbcoop_dist.learning.networks.atom_batches import AtomBatch
+from hbcoop_dist.learning.networks.network import Network, Output, energy_and_forces
+from hbcoop_dist.learning.networks.schemes.registry import BUILTIN_SCHEMES, scheme_of
+from hbcoop_dist.models.families.mace import quiet
 
 FITTED = replace(SMALL, atomic_energies=(-13.6, -430.0), scale=1.5, average_neighbours=8.0)
 FRAGMENT = {"charge_constraint": "fragment"}

@@ -11,22 +11,21 @@ import torch
 from crystals import SALT, SKEWED, labelled_salt, rock_salt, shapeless
 from labels import SMALL
 
-from hbcoop_dist.generalization.atoms import AtomBatch
-from hbcoop_dist.generalization.budget import Budget
-from hbcoop_dist.generalization.evaluate import evaluate, molecules_alone
-from hbcoop_dist.generalization.fit_baseline import fit_baseline
-from hbcoop_dist.generalization.labelled import LabelledStructure
-from hbcoop_dist.generalization.network import Output
-from hbcoop_dist.generalization.pack import pack
-from hbcoop_dist.generalization.predict import predict
-from hbcoop_dist.generalization.targets import Targets, loss_of
-from hbcoop_dist.generalization.train import train
-from hbcoop_dist.generalization.trained import Trained
-from hbcoop_dist.generalization.trained_network import network_of
-from hbcoop_dist.generalization_run import plan
-from hbcoop_dist.generalization_run.spec import GeneralizationSpec
-from hbcoop_dist.generalization_run.work import TrainingWork
-from hbcoop_dist.results import TaskResult
+from hbcoop_dist.campaigns.generalization.planner import plan
+from hbcoop_dist.campaigns.generalization.spec import GeneralizationSpec
+from hbcoop_dist.campaigns.generalization.worker import TrainingWork
+from hbcoop_dist.core.results import TaskResult
+from hbcoop_dist.learning.datasets.labelled_structures import LabelledStructure
+from hbcoop_dist.learning.datasets.packing import pack
+from hbcoop_dist.learning.networks.atom_batches import AtomBatch
+from hbcoop_dist.learning.networks.network import Output
+from hbcoop_dist.learning.networks.network_builder import network_of
+from hbcoop_dist.learning.networks.prediction import predict
+from hbcoop_dist.learning.networks.trained_files import Trained
+from hbcoop_dist.learning.training.budget import Budget
+from hbcoop_dist.learning.training.evaluation import evaluate, molecules_alone
+from hbcoop_dist.learning.training.targets import Targets, fit_baseline, loss_of
+from hbcoop_dist.learning.training.training_loop import train
 
 TRAINING, VALIDATION, TEST = labelled_salt()[:10], labelled_salt()[10:12], labelled_salt()[12:]
 SHORT = Budget(steps=6, batch_size=3, validate_every=4, charges_weight=1.0, dtype="float64")

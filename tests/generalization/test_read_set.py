@@ -10,11 +10,11 @@ import pytest
 from ase import units
 from set_files import labelled
 
-from hbcoop_dist.generalization.connectivity import mapped_molecules, plain_smiles
-from hbcoop_dist.generalization.labelled import LabelledSet
-from hbcoop_dist.generalization.read_set import read_set
-from hbcoop_dist.generalization.reading import ReadError, Reading
-from hbcoop_dist.generalization.write_set import write_set
+from hbcoop_dist.learning.datasets.connectivity import mapped_molecules, plain_smiles
+from hbcoop_dist.learning.datasets.frames import ReadError, Reading
+from hbcoop_dist.learning.datasets.labelled_structures import LabelledSet
+from hbcoop_dist.learning.datasets.set_reader import read_set
+from hbcoop_dist.learning.datasets.set_writer import write_set
 
 WATER = ("O 0.0 0.0 0.0", "H 0.96 0.0 0.0", "H -0.24 0.93 0.0")
 COLUMNS = "species:S:1:pos:R:3"

@@ -24,11 +24,11 @@ from set_files import (
     write_qmof,
 )
 
-from hbcoop_dist.generalization.labelled import LabelledSet, LabelledStructure
-from hbcoop_dist.generalization.read_set import drawn, read_set
-from hbcoop_dist.generalization.readers import file_index
-from hbcoop_dist.generalization.readers.shards import Shards
-from hbcoop_dist.generalization.reading import ReadError, Reading
+from hbcoop_dist.learning.datasets.frames import ReadError, Reading
+from hbcoop_dist.learning.datasets.labelled_structures import LabelledSet, LabelledStructure
+from hbcoop_dist.learning.datasets.readers import text_files as file_index
+from hbcoop_dist.learning.datasets.readers.shards import Shards
+from hbcoop_dist.learning.datasets.set_reader import drawn, read_set
 
 pytest.importorskip("ase_db_backends", reason="LMDBs need ase-db-backends")
 
@@ -343,7 +343,7 @@ def test_damaged_qmof_databases_are_named(tmp_path: Path) -> None:
 
 
 def test_structures_in_json_across_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from hbcoop_dist.generalization.readers import qmof_structures
+    from hbcoop_dist.learning.datasets.readers import qmof as qmof_structures
 
     made = write_qmof(tmp_path / "qmof")
     whole = [one.energy for one in load(made)]
@@ -369,7 +369,7 @@ def test_where_frames_begin_is_kept_until_the_file_changes(tmp_path: Path, monke
 def test_a_framework_has_bonds_through_its_sides(tmp_path: Path) -> None:
     from ase import Atoms
 
-    from hbcoop_dist.generalization.connectivity import bonds
+    from hbcoop_dist.learning.datasets.connectivity import bonds
 
     split_water = Atoms("OHH", [[0.1, 0, 0], [9.1, 0, 0], [-0.1, 0.93, 0]], cell=[10, 10, 10], pbc=True)
     graph = bonds(split_water.numbers, split_water.positions, np.asarray(split_water.cell))

@@ -9,9 +9,9 @@ import sys
 import numpy as np
 import pytest
 
-from hbcoop_dist.generalization import separation as module
-from hbcoop_dist.generalization.separation import LABELS, flat_map, separation, side_of
-from hbcoop_dist.generalization.splits import Split
+from hbcoop_dist.learning.splits import side_separation as module
+from hbcoop_dist.learning.splits.side_separation import LABELS, flat_map, separation, side_of
+from hbcoop_dist.learning.splits.strategies import Split
 
 
 def places(*values: int) -> np.ndarray:
@@ -61,7 +61,7 @@ def test_the_map_leaves_the_number_of_threads_alone() -> None:
     # in a process of its own: numba's threads are started once
     code = (
         "import numpy as np, torch; before = torch.get_num_threads();"
-        "from hbcoop_dist.generalization.separation import flat_map;"
+        "from hbcoop_dist.learning.splits.side_separation import flat_map;"
         "flat_map(np.random.default_rng(0).random((30, 8)));"
         "assert torch.get_num_threads() == before, torch.get_num_threads()"
     )

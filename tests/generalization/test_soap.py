@@ -7,12 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from hbcoop_dist.generalization.arrange import random_rotation
-from hbcoop_dist.generalization.bare import BareStructure
-from hbcoop_dist.generalization.clusters import clusters
-from hbcoop_dist.generalization.labelled import LabelledStructure
-from hbcoop_dist.generalization.similarity import Dense
-from hbcoop_dist.generalization.soap import features
+from hbcoop_dist.learning.datasets.cluster_generation import clusters, random_rotation
+from hbcoop_dist.learning.datasets.labelled_structures import BareStructure, LabelledStructure
+from hbcoop_dist.learning.splits.similarity import Dense
+from hbcoop_dist.learning.splits.soap import features
 
 SPECIES = (1, 6, 7, 8)
 

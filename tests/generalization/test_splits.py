@@ -7,9 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from hbcoop_dist.generalization.farthest_points import farthest_points
-from hbcoop_dist.generalization.similarity import Dense
-from hbcoop_dist.generalization.splits import KINDS, N_CLUSTERS, split
+from hbcoop_dist.learning.splits.similarity import Dense, farthest_points
+from hbcoop_dist.learning.splits.strategies import KINDS, N_CLUSTERS, split
 
 pytest.importorskip("sklearn", reason="splits by clusters need scikit-learn")
 

@@ -13,23 +13,16 @@ import pytest
 from labels import SMALL, labelled
 from numpy.testing import assert_array_equal
 
-from hbcoop_dist.generalization import family
-from hbcoop_dist.generalization.budget import Budget
-from hbcoop_dist.generalization.evaluate import evaluate, molecules_alone
-from hbcoop_dist.generalization.predict import predict
-from hbcoop_dist.generalization.schemes.registry import BUILTIN_SCHEMES
-from hbcoop_dist.generalization.train import train
-from hbcoop_dist.generalization.trained import Trained
-from hbcoop_dist.generalization.trained_file import (
-    About,
-    TrainedFileError,
-    describe,
-    read,
-    write,
-)
-from hbcoop_dist.generalization.trained_network import Traits, network_of, traits_of
+from hbcoop_dist.learning.networks import trained_family as family
+from hbcoop_dist.learning.networks.network_builder import Traits, network_of, traits_of
+from hbcoop_dist.learning.networks.prediction import predict
+from hbcoop_dist.learning.networks.schemes.registry import BUILTIN_SCHEMES
+from hbcoop_dist.learning.networks.trained_files import About, Trained, TrainedFileError, describe, read, write
+from hbcoop_dist.learning.training.budget import Budget
+from hbcoop_dist.learning.training.evaluation import evaluate, molecules_alone
+from hbcoop_dist.learning.training.training_loop import train
 from hbcoop_dist.models import ModelError, available, check, custom_card, load, registry
-from hbcoop_dist.models.contract import probes
+from hbcoop_dist.models.checks.contract import probes
 
 ORGANIC = replace(SMALL, elements=(1, 6, 7, 8))
 

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from labels import SMALL, labelled
 
-from hbcoop_dist.generalization.budget import Budget
-from hbcoop_dist.generalization.train import TrainingError, places, train
-from hbcoop_dist.generalization.trained import Trained
+from hbcoop_dist.learning.networks.trained_files import Trained
+from hbcoop_dist.learning.training.budget import Budget
+from hbcoop_dist.learning.training.training_loop import TrainingError, places, train
 
 TRAINING, VALIDATION = labelled()[:18], labelled()[18:]
 SHORT = Budget(steps=12, batch_size=4, validate_every=5, dtype="float64")

@@ -9,17 +9,16 @@ import xarray as xr
 from rich.console import Console
 from typer.testing import CliRunner
 
-from hbcoop_dist.analysis.errors_table import errors_in_terminal
-from hbcoop_dist.analysis.figures_chemical_space import PARTS, chemical_space
-from hbcoop_dist.analysis.figures_generalization import errors_by_split
-from hbcoop_dist.analysis.figures_learning import learning_curves
-from hbcoop_dist.analysis.generalization import ERRORS
-from hbcoop_dist.cli import app
-from hbcoop_dist.generalization_run import load_generalization, plan, run
-from hbcoop_dist.generalization_run.schema import KIND
-from hbcoop_dist.generalization_run.spec import GeneralizationSpec
-from hbcoop_dist.generalization_run.store import GeneralizationStore
-from hbcoop_dist.progress import QuietDisplay
+from hbcoop_dist.analysis.generalization_errors import ERRORS, errors_in_terminal
+from hbcoop_dist.analysis.plots.generalization import PARTS, chemical_space, errors_by_split, learning_curves
+from hbcoop_dist.campaigns.generalization.loading import load_generalization
+from hbcoop_dist.campaigns.generalization.planner import plan
+from hbcoop_dist.campaigns.generalization.runner import run
+from hbcoop_dist.campaigns.generalization.schema import KIND
+from hbcoop_dist.campaigns.generalization.spec import GeneralizationSpec
+from hbcoop_dist.campaigns.generalization.store import GeneralizationStore
+from hbcoop_dist.cli.main import app
+from hbcoop_dist.execution.progress import QuietDisplay
 from hbcoop_dist.report import build_generalization_report, write_report
 from hbcoop_dist.store import StoreSchemaError, open_store
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from hbcoop_dist.generalization_run.schema import VARIABLES
+from hbcoop_dist.campaigns.generalization.schema import VARIABLES
 
 DOCS = Path(__file__).parents[2] / "docs" / "generalization.md"
 

@@ -11,14 +11,16 @@ import xarray as xr
 import yaml
 from set_files import labelled, omol_row, write_as, write_database, write_qmof
 
-from hbcoop_dist.generalization_run import fingerprints as module
-from hbcoop_dist.generalization_run import load_generalization, plan, run
-from hbcoop_dist.generalization_run.fingerprints import fingerprints
-from hbcoop_dist.generalization_run.schema import KIND
-from hbcoop_dist.generalization_run.spec import DatasetEntry, GeneralizationSpec
-from hbcoop_dist.generalization_run.tasks import DataSource, TrainingTask, label_task, split_task
-from hbcoop_dist.load_campaign import CampaignError
-from hbcoop_dist.progress import QuietDisplay
+from hbcoop_dist.campaigns.generalization import file_hashes as module
+from hbcoop_dist.campaigns.generalization.file_hashes import fingerprints
+from hbcoop_dist.campaigns.generalization.loading import load_generalization
+from hbcoop_dist.campaigns.generalization.planner import plan
+from hbcoop_dist.campaigns.generalization.runner import run
+from hbcoop_dist.campaigns.generalization.schema import KIND
+from hbcoop_dist.campaigns.generalization.spec import DatasetEntry, GeneralizationSpec
+from hbcoop_dist.campaigns.generalization.tasks import DataSource, TrainingTask, label_task, split_task
+from hbcoop_dist.campaigns.hbond.spec import CampaignError
+from hbcoop_dist.execution.progress import QuietDisplay
 from hbcoop_dist.store import open_store
 
 STORE = Path(__file__).parents[2] / "store" / "generalization-quick.zarr.zip"

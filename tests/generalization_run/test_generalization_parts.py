@@ -11,11 +11,12 @@ import xarray as xr
 import yaml
 from set_files import labelled, omol_row, write_as, write_database
 
-from hbcoop_dist.generalization_run import load_generalization, plan, run
-from hbcoop_dist.generalization_run.kept_arrays import keep, opened
-from hbcoop_dist.generalization_run.plan import GeneralizationPlan
-from hbcoop_dist.progress import QuietDisplay
-from hbcoop_dist.results import TaskResult
+from hbcoop_dist.campaigns.generalization.array_files import keep, opened
+from hbcoop_dist.campaigns.generalization.loading import load_generalization
+from hbcoop_dist.campaigns.generalization.planner import GeneralizationPlan, plan
+from hbcoop_dist.campaigns.generalization.runner import run
+from hbcoop_dist.core.results import TaskResult
+from hbcoop_dist.execution.progress import QuietDisplay
 from hbcoop_dist.store import Journal, journal_path, kept_path
 
 pytest.importorskip("ase_db_backends", reason="LMDBs need ase-db-backends")
@@ -31,9 +32,9 @@ SPEC = {
 
 def limits(monkeypatch: pytest.MonkeyPatch, large: int, part: int) -> None:
     """Let small sets be large ones."""
-    for name in ("plan", "tasks"):
+    for name in ("planner", "tasks"):
         # the package's own name `plan` is the function
-        module = sys.modules[f"hbcoop_dist.generalization_run.{name}"]
+        module = sys.modules[f"hbcoop_dist.campaigns.generalization.{name}"]
         for what, value in (("LARGE", large), ("PART", part)):
             if hasattr(module, what):
                 monkeypatch.setattr(module, what, value)

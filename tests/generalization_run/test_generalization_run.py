@@ -14,12 +14,14 @@ import xarray as xr
 import yaml
 from typer.testing import CliRunner
 
-from hbcoop_dist.cli import app
-from hbcoop_dist.generalization_run import load_generalization, plan, run
-from hbcoop_dist.generalization_run.schema import KIND
-from hbcoop_dist.generalization_run.write_models import models_path
-from hbcoop_dist.load_campaign import CampaignError
-from hbcoop_dist.progress import QuietDisplay
+from hbcoop_dist.campaigns.generalization.loading import load_generalization
+from hbcoop_dist.campaigns.generalization.model_files import models_path
+from hbcoop_dist.campaigns.generalization.planner import plan
+from hbcoop_dist.campaigns.generalization.runner import run
+from hbcoop_dist.campaigns.generalization.schema import KIND
+from hbcoop_dist.campaigns.hbond.spec import CampaignError
+from hbcoop_dist.cli.main import app
+from hbcoop_dist.execution.progress import QuietDisplay
 from hbcoop_dist.store import Journal, journal_path, open_store
 
 # not imported here: mace has torch unpickle anything, in whatever process imports it unguarded
@@ -138,7 +140,7 @@ def test_it_can_be_given_away_as_one_file(store: Path, tmp_path: Path) -> None:
 
 def test_a_killed_run_goes_on(campaign: Path, store: Path, tmp_path: Path) -> None:
     other = tmp_path / "killed.zarr"
-    command = [sys.executable, "-m", "hbcoop_dist.cli", "run", str(campaign), str(other), "--serial"]
+    command = [sys.executable, "-m", "hbcoop_dist", "run", str(campaign), str(other), "--serial"]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         deadline = time.monotonic() + 300
         # labels and splits are kept, the trainings are not all over
@@ -158,7 +160,7 @@ def test_a_killed_run_goes_on(campaign: Path, store: Path, tmp_path: Path) -> No
 
 SCHEME = """
 import torch
-from hbcoop_dist.generalization.schemes.base import LongRange, Scheme
+from hbcoop_dist.learning.networks.schemes.base import LongRange, Scheme
 
 class Shift(Scheme):
     name = "shift"

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from hbcoop_dist.generalization.architectures import ARCHITECTURES
-from hbcoop_dist.generalization_run.load import is_generalization, load_generalization
-from hbcoop_dist.generalization_run.spec import GeneralizationSpec, cells_of
-from hbcoop_dist.load_campaign import CampaignError
+from hbcoop_dist.campaigns.generalization.loading import is_generalization, load_generalization
+from hbcoop_dist.campaigns.generalization.spec import GeneralizationSpec, cells_of
+from hbcoop_dist.campaigns.hbond.spec import CampaignError
+from hbcoop_dist.learning.networks.architectures.registry import ARCHITECTURES
 
 SPEC = """
 campaign: test

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from hbcoop_dist.generalization_run.schema import KIND, VARIABLES
-from hbcoop_dist.generalization_run.spec import GeneralizationSpec, TrainingCell, cells_of
-from hbcoop_dist.generalization_run.store import GeneralizationStore
+from hbcoop_dist.campaigns.generalization.schema import KIND, VARIABLES
+from hbcoop_dist.campaigns.generalization.spec import GeneralizationSpec, TrainingCell, cells_of
+from hbcoop_dist.campaigns.generalization.store import GeneralizationStore
 from hbcoop_dist.store import (
     Layout,
     ProtocolMismatchError,
@@ -108,7 +108,7 @@ def test_a_half_written_store_is_never_seen(tmp_path: Path, monkeypatch: pytest.
     def killed(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("hbcoop_dist.generalization_run.store.swap", killed)
+    monkeypatch.setattr("hbcoop_dist.campaigns.generalization.store.swap", killed)
     store.put(cell.labels, {"energy_rmse": 2.0})
     with pytest.raises(KeyboardInterrupt):
         store.flush()

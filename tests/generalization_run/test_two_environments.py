@@ -15,9 +15,9 @@ import pytest
 import xarray as xr
 import yaml
 
-from hbcoop_dist.generalization_run.plan import plan
-from hbcoop_dist.generalization_run.schema import KIND
-from hbcoop_dist.generalization_run.spec import GeneralizationSpec
+from hbcoop_dist.campaigns.generalization.planner import plan
+from hbcoop_dist.campaigns.generalization.schema import KIND
+from hbcoop_dist.campaigns.generalization.spec import GeneralizationSpec
 from hbcoop_dist.store import journal_path, open_store
 
 ALLEGRO = Path(__file__).resolve().parents[2] / ".venv-allegro" / "bin" / "python"
@@ -49,7 +49,7 @@ def pools_file(folder: Path, python: Path = ALLEGRO) -> Path:
 
 
 def command(*arguments: object) -> list[str]:
-    return [sys.executable, "-m", "hbcoop_dist.cli", *map(str, arguments)]
+    return [sys.executable, "-m", "hbcoop_dist", *map(str, arguments)]
 
 
 def hbcoop(*arguments: object) -> subprocess.CompletedProcess[str]:

@@ -15,12 +15,12 @@ import pytest
 import xarray as xr
 from typer.testing import CliRunner
 
-from hbcoop_dist.cli import app
-from hbcoop_dist.engine import BatchSize, evaluate
+from hbcoop_dist.cli.main import app
 from hbcoop_dist.models import Potential, available, cards, check, custom_card, load
+from hbcoop_dist.models.batching import BatchSize, evaluate
 from hbcoop_dist.models.checkpoints import CHECKPOINTS_VARIABLE
 from hbcoop_dist.structures import Structure, chain_system, monomer
-from hbcoop_dist.structures.build import build
+from hbcoop_dist.structures.construction import build
 
 torch = pytest.importorskip("torch")
 

@@ -18,12 +18,13 @@ import pytest
 from ase.data import chemical_symbols
 from ase.units import Hartree
 
-from hbcoop_dist.models import Evaluation, ani, available, cards, checkpoints, load
-from hbcoop_dist.models.ani import AniPotential
+from hbcoop_dist.models import Evaluation, available, cards, checkpoints, load
 from hbcoop_dist.models.base import FloatArray
+from hbcoop_dist.models.families import ani
+from hbcoop_dist.models.families.ani import AniPotential
 from hbcoop_dist.structures import Structure, chain_system, monomer
-from hbcoop_dist.structures.build import build
-from hbcoop_dist.structures.templates import donor_water
+from hbcoop_dist.structures.construction import build
+from hbcoop_dist.structures.monomers import donor_water
 
 NAMES = tuple(card.name for card in ani.CARDS)
 NITROGEN = 7
@@ -234,7 +235,7 @@ def test_less_is_given_when_less_is_asked() -> None:
 
 def test_results_do_not_depend_on_what_was_evaluated_before(monkeypatch: pytest.MonkeyPatch) -> None:
     """Selected weights are kept for few sets of columns, and made again when they were dropped."""
-    from hbcoop_dist.models import ani_networks
+    from hbcoop_dist.models.families import ani_kernel as ani_networks
 
     potential, batch = ours(required("ani-2x")), {**structures(), **OTHERS}
     monkeypatch.setattr(ani_networks, "_KEPT", 2)
@@ -307,7 +308,7 @@ def test_work_grows_by_what_is_there_not_by_the_largest() -> None:
     """Rows of the pair and triple lists, and columns of the networks, of a ragged batch."""
     import torch
 
-    from hbcoop_dist.models.ani_descriptor import describe
+    from hbcoop_dist.models.families.ani_kernel import describe
 
     potential = ours(required("ani-2x"))
 

@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 from ase.calculators.calculator import Calculator, all_changes
 
-from hbcoop_dist.engine import minimise, monomer_start
-from hbcoop_dist.load_campaign import load_campaign
+from hbcoop_dist.campaigns.hbond.plan import plan
+from hbcoop_dist.campaigns.hbond.spec import load_campaign
+from hbcoop_dist.core.tasks import ModelSource, model_text
 from hbcoop_dist.models import ModelCard, ModelError, UnknownElementError, available, check, identity, load
-from hbcoop_dist.models.ase_calculator import calculator_card
-from hbcoop_dist.plan import plan
+from hbcoop_dist.models.families.ase_calculator import calculator_card
+from hbcoop_dist.optimize.minimization import minimise, monomer_start
 from hbcoop_dist.structures import DEFAULT_ROTAMER, Structure, System, chain_system, monomer
-from hbcoop_dist.structures.build import build
-from hbcoop_dist.tasks import ModelSource, model_text
+from hbcoop_dist.structures.construction import build
 
 TBLITE: dict[str, Any] = {"method": "GFN2-xTB", "accuracy": 1e-4, "verbosity": 0}
 STIFF = """
@@ -142,7 +142,7 @@ def test_what_cannot_be_made_says_so() -> None:
 
 def test_a_card_is_made_without_importing_the_package() -> None:
     program = (
-        "import sys; from hbcoop_dist.models.ase_calculator import calculator_card\n"
+        "import sys; from hbcoop_dist.models.families.ase_calculator import calculator_card\n"
         "assert calculator_card('x', 'tblite.ase:TBLite').packages == ('tblite',)\n"
         "assert not {'tblite', 'torch'} & set(sys.modules)\n"
     )

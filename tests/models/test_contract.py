@@ -11,8 +11,8 @@ import pytest
 
 from hbcoop_dist.models import Evaluation, ModelCard, Potential, available, cards, check, load
 from hbcoop_dist.models.checkpoints import embedded
-from hbcoop_dist.models.contract import probes
-from hbcoop_dist.models.smoothness import largest_jump
+from hbcoop_dist.models.checks.contract import probes
+from hbcoop_dist.models.checks.smoothness import largest_jump
 from hbcoop_dist.structures import Structure, monomer
 
 ALWAYS = {"so3lr", "gfn2-xtb", "gfn1-xtb", "amber14", "amoeba2018", "toy", "toy-additive"}

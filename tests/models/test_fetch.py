@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from hbcoop_dist.commands import models as command
+from hbcoop_dist.cli import model_commands as command
 from hbcoop_dist.models import CheckpointError, ModelCard, ModelError, card, registry
+from hbcoop_dist.models.checkpoint_download import accept, accepted, fetch
 from hbcoop_dist.models.checkpoints import find, sha256_of
-from hbcoop_dist.models.fetch import accept, accepted, fetch
 
 CONTENT = bytes(range(256)) * 4096
 

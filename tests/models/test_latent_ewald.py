@@ -10,8 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from hbcoop_dist.models.base import ModelError
-from hbcoop_dist.models.latent_ewald import LatentEwald, pairs_of
-from hbcoop_dist.models.latent_ewald_pickles import StandIn, latent_ewald_of
+from hbcoop_dist.models.families.latent_ewald import LatentEwald, StandIn, latent_ewald_of, pairs_of
 
 SIGMA, COULOMB = 0.8, 14.4
 

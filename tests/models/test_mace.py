@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hbcoop_dist.campaign import CampaignSpec
+from hbcoop_dist.campaigns.hbond.spec import CampaignSpec
 from hbcoop_dist.models import ModelError, Potential, available, card, check, custom_card, load
-from hbcoop_dist.models.contract import probes
+from hbcoop_dist.models.checks.contract import probes
 
 FILES = {"now": "mace-r-4-l-0.model", "2022": "mace-spice-2022.model"}
 

@@ -17,12 +17,12 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from hbcoop_dist.commands.new_model import NewModel, new_model
-from hbcoop_dist.execute import SerialBackend, execute
-from hbcoop_dist.load_campaign import load_campaign
+from hbcoop_dist.campaigns.hbond.plan import plan
+from hbcoop_dist.campaigns.hbond.spec import load_campaign
+from hbcoop_dist.campaigns.hbond.worker import working
+from hbcoop_dist.cli.model_template import NewModel, new_model
+from hbcoop_dist.execution.scheduler import SerialBackend, execute
 from hbcoop_dist.models import ModelError, broken_families, card, check, identity, load, registry
-from hbcoop_dist.plan import plan
-from hbcoop_dist.work import working
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 CAMPAIGN = "campaign: private\nmodels: [{name}]\nlengths: [2, 3]\n"

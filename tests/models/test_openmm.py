@@ -10,12 +10,12 @@ import pytest
 from ase.units import kcal, mol
 
 from hbcoop_dist.models import ModelError, load
-from hbcoop_dist.models import openmm as family
 from hbcoop_dist.models.base import Potential
-from hbcoop_dist.models.contract import probes
+from hbcoop_dist.models.checks.contract import probes
+from hbcoop_dist.models.families import openmm as family
 from hbcoop_dist.structures import Structure, chain_system, monomer
-from hbcoop_dist.structures.build import build
-from hbcoop_dist.structures.templates import donor_water
+from hbcoop_dist.structures.construction import build
+from hbcoop_dist.structures.monomers import donor_water
 
 AMBER = load("amber14")
 AMOEBA = load("amoeba2018")
@@ -67,7 +67,7 @@ def test_drude_particles_are_at_rest_and_the_molecule_is_about_as_polarisable_as
     import openmm
     from openmm import unit
 
-    from hbcoop_dist.models.openmm_drude import Drudes
+    from hbcoop_dist.models.families.openmm_drude import Drudes
 
     structure = monomer()
     system, order, _, _ = family.force_field_system(DRUDE.card, DRUDE.forcefield, ("nma",))

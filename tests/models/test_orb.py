@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hbcoop_dist.campaign import CampaignSpec
+from hbcoop_dist.campaigns.hbond.spec import CampaignSpec
 from hbcoop_dist.models import ModelError, Potential, available, card, check, custom_card, load
-from hbcoop_dist.models import orb as family
 from hbcoop_dist.models.checkpoints import find
-from hbcoop_dist.models.contract import CheckResult, probes
+from hbcoop_dist.models.checks.contract import CheckResult, probes
+from hbcoop_dist.models.families import orb as family
 
 NAMES = ("orb-d3-xs-v2", "orb-v3-conservative-20-omat", "orb-v3-conservative-omol")
 

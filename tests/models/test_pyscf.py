@@ -9,13 +9,13 @@ import pytest
 from ase.units import Bohr, Hartree, kcal, mol
 
 import hbcoop_dist as hb
-from hbcoop_dist.campaign import CampaignSpec
+from hbcoop_dist.campaigns.hbond.plan import plan
+from hbcoop_dist.campaigns.hbond.spec import CampaignSpec
 from hbcoop_dist.models import ModelError, Potential, card, check, load
-from hbcoop_dist.models.contract import probes
-from hbcoop_dist.models.pyscf import PyscfPotential
-from hbcoop_dist.plan import plan
+from hbcoop_dist.models.checks.contract import probes
+from hbcoop_dist.models.families.pyscf import PyscfPotential
 from hbcoop_dist.structures import Structure, chain_system
-from hbcoop_dist.structures.build import build
+from hbcoop_dist.structures.construction import build
 
 WATER = probes()["water"]
 

@@ -12,7 +12,7 @@ import pytest
 
 from hbcoop_dist.models import ModelError, available, card, custom_card, load
 from hbcoop_dist.models.checkpoints import embedded
-from hbcoop_dist.models.contract import probes
+from hbcoop_dist.models.checks.contract import probes
 
 NAME = "sevennet-0"
 

@@ -16,8 +16,8 @@ from rich.console import Console
 from small_mace import train
 
 import hbcoop_dist as hb
-from hbcoop_dist.campaign import CampaignSpec
-from hbcoop_dist.commands import models as models_command
+from hbcoop_dist.campaigns.hbond.spec import CampaignSpec
+from hbcoop_dist.cli import model_commands as models_command
 from hbcoop_dist.models import check, custom_card, load
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from hbcoop_dist.models import Evaluation, ModelCard, card, load
-from hbcoop_dist.models.speed import Rate, dimers, memory, rates
+from hbcoop_dist.models.checks.speed import Rate, dimers, memory, rates
 from hbcoop_dist.structures import Structure
 
 

@@ -10,10 +10,10 @@ from ase.units import kcal, mol
 from numpy.typing import NDArray
 
 from hbcoop_dist.models import ModelError, Potential, load
-from hbcoop_dist.models.toy import STRENGTH, cooperative_energy
+from hbcoop_dist.models.families.toy import STRENGTH, cooperative_energy
 from hbcoop_dist.structures import Rotamer, Structure, chain_system, monomer
-from hbcoop_dist.structures.build import build
-from hbcoop_dist.structures.templates import donor_water
+from hbcoop_dist.structures.construction import build
+from hbcoop_dist.structures.monomers import donor_water
 
 TOY, ADDITIVE = load("toy"), load("toy-additive")
 ROTAMERS = [Rotamer(a, b) for a, b in itertools.product(("cis-N", "cis-O"), ("cis-C", "trans-C"))]  # type: ignore[arg-type]
@@ -109,7 +109,7 @@ def relaxed(structure: Structure) -> Structure:
 @pytest.mark.parametrize("conformer", ["syn", "anti"])
 def test_free_dimer_is_a_planar_hydrogen_bond(conformer: str) -> None:
     from hbcoop_dist.structures import System
-    from hbcoop_dist.structures.measure import broken, hbond_geometry
+    from hbcoop_dist.structures.geometry import broken, hbond_geometry
 
     dimer = relaxed(build(System((conformer,), (Rotamer(), Rotamer()))))  # type: ignore[arg-type]
     assert -10 < energy(TOY, dimer) / (kcal / mol) < -5

@@ -15,10 +15,10 @@ from rich.console import Console
 
 import hbcoop_dist as hb
 from hbcoop_dist.analysis import same_geometry_tables, with_references
-from hbcoop_dist.analysis.yardstick import PLACES, beside_models, by_level, wall_times
-from hbcoop_dist.campaign import CampaignSpec
-from hbcoop_dist.engine import cooperativity, fragment_energies
-from hbcoop_dist.load_campaign import CampaignError, load_campaign
+from hbcoop_dist.analysis.reference_levels import PLACES, beside_models, by_level, wall_times
+from hbcoop_dist.campaigns.hbond.spec import CampaignError, CampaignSpec, load_campaign
+from hbcoop_dist.cooperativity.equation import cooperativity
+from hbcoop_dist.cooperativity.fragments import fragment_energies
 from hbcoop_dist.models import load
 from hbcoop_dist.references import (
     ReferenceSetError,

@@ -9,8 +9,8 @@ import xarray as xr
 from toy_ensemble import ToyEnsemble
 
 import hbcoop_dist as hb
-from hbcoop_dist import work
-from hbcoop_dist.campaign import CampaignSpec
+from hbcoop_dist.campaigns.hbond import worker as work
+from hbcoop_dist.campaigns.hbond.spec import CampaignSpec
 from hbcoop_dist.models import load
 from hbcoop_dist.report import Report, build_report, write_report
 

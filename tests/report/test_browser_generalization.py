@@ -13,7 +13,7 @@ import xarray as xr
 from chromium import choose, column, complaints, find, narrowed, needs_browser, requests, shown, sort_by, until
 from typer.testing import CliRunner
 
-from hbcoop_dist.cli import app
+from hbcoop_dist.cli.main import app
 from hbcoop_dist.store import open_store
 
 pytestmark = needs_browser

@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hbcoop_dist import cli
+from hbcoop_dist.cli.main import main as cli
 from hbcoop_dist.report import Report, Table, write_report
-from hbcoop_dist.report.write import markdown_table
+from hbcoop_dist.report.writers import markdown_table
 
 
 def _hbcoop(*words: str, monkeypatch: pytest.MonkeyPatch) -> int:

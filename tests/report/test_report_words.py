@@ -12,8 +12,8 @@ from bokeh.models import GlyphRenderer, Line, Segment
 
 from hbcoop_dist.references import read_references, reference_energies
 from hbcoop_dist.report import Report, ReportError, build_report
-from hbcoop_dist.report.leaderboard import REFERENCE
-from hbcoop_dist.report.summary import headline, summary
+from hbcoop_dist.report.ranking import REFERENCE
+from hbcoop_dist.report.sentences import headline, summary
 
 PLACE = {"model": "toy", "pattern": "arc", "capping": "none", "geometry": "own"}
 

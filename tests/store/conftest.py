@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import hbcoop_dist
-from hbcoop_dist.results import CELL_DIMS, DIMER_DIMS, FRAGMENTS, Record
+from hbcoop_dist.core.results import CELL_DIMS, DIMER_DIMS, FRAGMENTS, Record
 from hbcoop_dist.store import Layout, prepare_store
 
 PROTOCOL = {"minimize": {"max_force": 1.0e-5, "constraint": "mirror"}, "code": 1}

@@ -12,7 +12,7 @@ import xarray as xr
 import zarr
 
 import hbcoop_dist as hb
-from hbcoop_dist.load_campaign import load_campaign
+from hbcoop_dist.campaigns.hbond.spec import load_campaign
 from hbcoop_dist.references import bundled_geometry
 from hbcoop_dist.store import StoreError, has_systems, open_store, open_systems, verify, write_archive
 from hbcoop_dist.store.archive import open_archive

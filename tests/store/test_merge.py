@@ -13,8 +13,8 @@ from stores import differences
 from typer.testing import CliRunner
 
 import hbcoop_dist as hb
-from hbcoop_dist.campaign import CampaignSpec
-from hbcoop_dist.cli import app
+from hbcoop_dist.campaigns.hbond.spec import CampaignSpec
+from hbcoop_dist.cli.main import app
 from hbcoop_dist.store import (
     Journal,
     ProtocolMismatchError,
@@ -27,7 +27,7 @@ from hbcoop_dist.store import (
     verify,
 )
 from hbcoop_dist.structures import chain_system
-from hbcoop_dist.structures.build import build
+from hbcoop_dist.structures.construction import build
 
 WHOLE: dict[str, Any] = {"models": ["toy", "toy-additive"], "lengths": [2, 3], "capping": "none"}
 

@@ -11,7 +11,7 @@ from subprocess import Popen
 import numpy as np
 import pytest
 
-from hbcoop_dist.results import Record
+from hbcoop_dist.core.results import Record
 from hbcoop_dist.store import (
     Layout,
     ProtocolMismatchError,

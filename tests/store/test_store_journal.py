@@ -13,7 +13,7 @@ from subprocess import Popen
 import numpy as np
 import pytest
 
-from hbcoop_dist.results import TaskResult
+from hbcoop_dist.core.results import TaskResult
 from hbcoop_dist.store import Journal, StoreError
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -233,7 +233,7 @@ def test_statuses_are_known_without_reading(path: Path, monkeypatch: pytest.Monk
 APPENDER = """
 import sys
 import numpy as np
-from hbcoop_dist.results import TaskResult
+from hbcoop_dist.core.results import TaskResult
 from hbcoop_dist.store import Journal
 journal = Journal(sys.argv[1])
 for i in range(int(sys.argv[2]), 10**9):

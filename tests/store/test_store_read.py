@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from hbcoop_dist.results import Record, TaskResult
+from hbcoop_dist.core.results import Record, TaskResult
 from hbcoop_dist.store import Journal, StoreError, StoreSchemaError, StoreWriter, journal_path, open_store, verify
 
 pytestmark = pytest.mark.filterwarnings("error")

@@ -19,7 +19,7 @@ from hbcoop_dist.store import (
 )
 from hbcoop_dist.store.schema import DIMS
 from hbcoop_dist.structures import chain_system, monomer
-from hbcoop_dist.structures.system import PATTERNS
+from hbcoop_dist.structures.chains import PATTERNS
 
 
 def test_every_variable_is_labelled_and_unique() -> None:

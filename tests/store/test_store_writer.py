@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import zarr
 
-from hbcoop_dist.results import Record
+from hbcoop_dist.core.results import Record
 from hbcoop_dist.store import Journal, StoreError, StoreSchemaError, StoreWriter, journal_path, open_store, verify
 from hbcoop_dist.store.schema import CELL_VARIABLES
 
@@ -272,7 +272,7 @@ def test_one_file_per_variable_and_model(store: Path, cell: Callable[..., Record
 DRIVER = """
 import itertools, sys
 import numpy as np
-from hbcoop_dist.results import CELL_DIMS, Record, TaskResult
+from hbcoop_dist.core.results import CELL_DIMS, Record, TaskResult
 from hbcoop_dist.store import StoreWriter
 def record(i):
     labels, value = cells[i % len(cells)], float(i)

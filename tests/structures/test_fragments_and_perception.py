@@ -11,11 +11,11 @@ import pytest
 
 from hbcoop_dist.references import ReferenceSetError, bundled_geometry, read_reference_set
 from hbcoop_dist.structures import Rotamer, chain_system, monomer
-from hbcoop_dist.structures.build import build
+from hbcoop_dist.structures.bonds import PerceptionError, kind_in_order, perceive
+from hbcoop_dist.structures.construction import build
 from hbcoop_dist.structures.fragments import distinct_fragments, fragments_of
-from hbcoop_dist.structures.measure import broken, stacked
-from hbcoop_dist.structures.perceive import PerceptionError, kind_in_order, perceive
-from hbcoop_dist.structures.templates import donor_water
+from hbcoop_dist.structures.geometry import broken, stacked
+from hbcoop_dist.structures.monomers import donor_water
 
 
 def test_waters_always_belong_to_c() -> None:

@@ -16,10 +16,10 @@ from hbcoop_dist.structures import (
     position_of,
     rotamers_of,
 )
-from hbcoop_dist.structures.build import build
-from hbcoop_dist.structures.measure import bridges, broken, dihedral, hbond_geometry, planarity
+from hbcoop_dist.structures.construction import build
+from hbcoop_dist.structures.geometry import bridges, broken, dihedral, hbond_geometry, planarity
+from hbcoop_dist.structures.monomers import nma, rotamer_of
 from hbcoop_dist.structures.structure import NMA_ATOMS
-from hbcoop_dist.structures.templates import nma, rotamer_of
 
 ROTAMERS = [Rotamer(a, b) for a, b in itertools.product(("cis-N", "cis-O"), ("cis-C", "trans-C"))]
 

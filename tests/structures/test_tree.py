@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hbcoop_dist.engine.constraint import free_basis
+from hbcoop_dist.optimize.constraints import free_basis
 from hbcoop_dist.structures import DEFAULT_ROTAMER, Structure, System, chain_system
-from hbcoop_dist.structures.build import crude_start, structure_of, tree_of
-from hbcoop_dist.structures.measure import hbond_geometry, planarity
-from hbcoop_dist.structures.tree import Tree
+from hbcoop_dist.structures.construction import crude_start, structure_of, tree_of
+from hbcoop_dist.structures.geometry import hbond_geometry, planarity
+from hbcoop_dist.structures.tree_coordinates import Tree
 
 SYSTEMS = [
     System((), (DEFAULT_ROTAMER,)),

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from hbcoop_dist.generalization.atoms import AtomBatch
-from hbcoop_dist.generalization.labelled import LabelledStructure
-from hbcoop_dist.generalization.schemes.base import LongRange, NetworkShape, Scheme
+from hbcoop_dist.learning.datasets.labelled_structures import LabelledStructure
+from hbcoop_dist.learning.networks.atom_batches import AtomBatch
+from hbcoop_dist.learning.networks.schemes.base import LongRange, NetworkShape, Scheme
 
 ELEMENTS = (1, 6, 7, 8)
 SHAPE = NetworkShape(n_species=4, channels=6, n_layers=2, n_radial=5, cutoff=3.0, elements=ELEMENTS)

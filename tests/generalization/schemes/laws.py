@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from edge_network import EdgeNetwork, batch_of, energies, forces, structure
 
-from hbcoop_dist.generalization.labelled import LabelledStructure
+from hbcoop_dist.learning.datasets.labelled_structures import LabelledStructure
 
 
 def mixed() -> list[LabelledStructure]:

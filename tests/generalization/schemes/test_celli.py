@@ -14,11 +14,10 @@ from ase.build import bulk
 from ase.data import covalent_radii
 from edge_network import ELEMENTS, SHAPE, apart, batch_of, energies, network, structure
 
-from hbcoop_dist.generalization.labelled import LabelledStructure
-from hbcoop_dist.generalization.schemes.born_charges import born_charges
-from hbcoop_dist.generalization.schemes.celli import ChargeEquilibration
-from hbcoop_dist.generalization.schemes.electrostatics import COULOMB
-from hbcoop_dist.generalization.schemes.equilibrate import equilibrate
+from hbcoop_dist.learning.datasets.labelled_structures import LabelledStructure
+from hbcoop_dist.learning.networks.schemes.born_effective_charges import born_charges
+from hbcoop_dist.learning.networks.schemes.celli import ChargeEquilibration, equilibrate
+from hbcoop_dist.learning.networks.schemes.coulomb import COULOMB
 
 VARIANTS = [
     {},

@@ -10,8 +10,7 @@ import pytest
 import torch
 from edge_network import SHAPE, apart, batch_of, energies, forces, network, structure
 
-from hbcoop_dist.generalization.schemes.efa import EuclideanAttention, attend, centred
-from hbcoop_dist.generalization.schemes.sphere import choose_degree, plane_waves
+from hbcoop_dist.learning.networks.schemes.efa import EuclideanAttention, attend, centred, choose_degree, plane_waves
 
 # Energies of the small network are a few eV, and errors of averages at most these.
 EXACT = {"tolerance": 1e-12}

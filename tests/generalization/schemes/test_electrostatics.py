@@ -10,7 +10,7 @@ import torch
 from edge_network import batch_of, structure
 from scipy.special import erf
 
-from hbcoop_dist.generalization.schemes.electrostatics import (
+from hbcoop_dist.learning.networks.schemes.coulomb import (
     COULOMB,
     gaussian_coulomb,
     screened,

@@ -10,9 +10,8 @@ import pytest
 import torch
 from scipy.special import erfc
 
-from hbcoop_dist.generalization.schemes import ewald
-from hbcoop_dist.generalization.schemes.electrostatics import screened
-from hbcoop_dist.generalization.schemes.ewald import lattice_matrix, lattice_of, lattice_potential
+from hbcoop_dist.learning.networks.schemes import coulomb as ewald
+from hbcoop_dist.learning.networks.schemes.coulomb import lattice_matrix, lattice_of, lattice_potential, screened
 
 SKEWED = np.array([[5.2, 0.3, -0.4], [2.1, 4.7, 0.2], [-1.9, 1.6, 5.5]])
 FCC = np.array([[0.0, 0.5, 0.5], [0.5, 0.0, 0.5], [0.5, 0.5, 0.0]])

@@ -12,10 +12,10 @@ import torch
 from ase.build import bulk
 from edge_network import SHAPE, apart, batch_of, energies, network, structure
 
-from hbcoop_dist.generalization.labelled import LabelledStructure
-from hbcoop_dist.generalization.schemes.born_charges import born_charges
-from hbcoop_dist.generalization.schemes.electrostatics import COULOMB
-from hbcoop_dist.generalization.schemes.les import LatentEwald, latent_energy, shifted
+from hbcoop_dist.learning.datasets.labelled_structures import LabelledStructure
+from hbcoop_dist.learning.networks.schemes.born_effective_charges import born_charges
+from hbcoop_dist.learning.networks.schemes.coulomb import COULOMB
+from hbcoop_dist.learning.networks.schemes.les import LatentEwald, latent_energy, shifted
 
 VARIANTS = [
     {},

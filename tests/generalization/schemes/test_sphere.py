@@ -8,13 +8,7 @@ import numpy as np
 import pytest
 from scipy.integrate import lebedev_rule
 
-from hbcoop_dist.generalization.schemes.sphere import (
-    DEGREES,
-    choose_degree,
-    error_bound,
-    half_sphere,
-    largest_b,
-)
+from hbcoop_dist.learning.networks.schemes.efa import DEGREES, choose_degree, error_bound, half_sphere, largest_b
 
 # Points of the rules that the published table is about, and their degrees.
 DEGREE = {50: 11, 86: 15, 194: 23}

@@ -1,0 +1,1 @@
+"""Dataset to figure."""

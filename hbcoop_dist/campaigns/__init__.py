@@ -1,0 +1,1 @@
+"""Campaign kinds over one runner."""

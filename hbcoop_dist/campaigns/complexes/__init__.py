@@ -1,0 +1,1 @@
+"""Complexes with a marked pair."""

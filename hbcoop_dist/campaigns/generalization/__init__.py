@@ -1,0 +1,1 @@
+"""Networks trained on parts of chemical space and tested elsewhere."""

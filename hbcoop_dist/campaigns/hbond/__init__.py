@@ -1,0 +1,1 @@
+"""Hydrogen-bonded chains."""

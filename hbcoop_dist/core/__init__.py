@@ -1,0 +1,1 @@
+"""Tasks, results, failures and files: what every layer shares."""

@@ -1,0 +1,1 @@
+"""Scheduling of batches on workers."""

@@ -1,1 +1,0 @@
-"""The second kind of campaign: does long-range physics make force fields transfer?"""

@@ -1,1 +1,0 @@
-"""Long-range schemes: one file each, all behind the interface of `base`."""

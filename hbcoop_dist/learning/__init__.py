@@ -1,0 +1,1 @@
+"""Labelled sets, splits, networks with long-range schemes, and their training."""

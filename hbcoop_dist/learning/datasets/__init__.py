@@ -1,0 +1,1 @@
+"""Labelled sets of structures: generated, labelled, read from files."""

@@ -1,0 +1,1 @@
+"""Readers of labelled structures in files."""

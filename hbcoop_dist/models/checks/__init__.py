@@ -1,0 +1,1 @@
+"""What `hbcoop models check` measures."""

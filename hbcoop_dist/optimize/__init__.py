@@ -1,0 +1,1 @@
+"""Constrained, batched minimisation of hydrogen-bonded chains and of free complexes."""

@@ -1,0 +1,1 @@
+"""Optimizers of other packages, as cross-checks of our own."""

@@ -1,0 +1,154 @@
+"""Crude monomers in their body frames, from textbook bond lengths and angles.
+
+Body frame of NMA: N at the origin, C on +x, O in the xy plane with y > 0; the amide plane is z = 0.
+They are only starting points: every model minimises its own monomer.
+
+The three kinds of body a chain is made of: NMA, a water that donates, a water that accepts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hbcoop_dist.structures.chains import Rotamer
+from hbcoop_dist.structures.structure import NMA_ATOMS, Structure
+from hbcoop_dist.structures.tree_coordinates import Body, frame_from
+
+FloatArray = NDArray[np.float64]
+
+
+def _direction(degrees: float) -> FloatArray:
+    return np.array([np.cos(np.radians(degrees)), np.sin(np.radians(degrees)), 0.0])
+
+
+def _methyl(carbon: FloatArray, bonded: FloatArray, beside: FloatArray, eclipsed: bool) -> FloatArray:
+    """Three H on `carbon`; the first lies in the plane, eclipsing `bonded`-`beside` or opposite to it."""
+    axis = (bonded - carbon) / np.linalg.norm(bonded - carbon)
+    side = (beside - bonded) - axis * np.dot(beside - bonded, axis)
+    side *= (1.0 if eclipsed else -1.0) / np.linalg.norm(side)
+    up = np.array([0.0, 0.0, 1.0])
+    along, across = 1.09 * np.cos(np.radians(110.0)), 1.09 * np.sin(np.radians(110.0))
+    turns = np.radians([0.0, 120.0, -120.0])
+    return np.array([carbon + along * axis + across * (np.cos(t) * side + np.sin(t) * up) for t in turns])
+
+
+def nma(rotamer: Rotamer) -> FloatArray:
+    """Crude trans-NMA, (12, 3) A, exactly planar (Cs), atoms in the order of `NMA_ATOMS`."""
+    n = np.zeros(3)
+    c = np.array([1.36, 0.0, 0.0])
+    o = c + 1.23 * _direction(180.0 - 122.5)
+    ca = c + 1.51 * _direction(-(180.0 - 116.0))
+    h = 1.01 * _direction(-119.0)
+    cn = 1.45 * _direction(122.0)
+    acetyl = _methyl(ca, c, n, rotamer.acetyl == "cis-N")
+    amine = _methyl(cn, n, c, rotamer.amine == "cis-C")
+    return np.vstack([ca, c, o, n, h, cn, acetyl, amine])
+
+
+def donor_water() -> FloatArray:
+    """Water that donates its first H in the plane: O at the origin, the second H on +x, the first at y > 0."""
+    return np.array([np.zeros(3), 0.97 * _direction(104.5), [0.97, 0.0, 0.0]])
+
+
+def acceptor_water() -> FloatArray:
+    """Water whose H are mirrored by the plane: O at the origin, bisector along +y, H-H along z."""
+    half = np.radians(104.5 / 2)
+    y, z = 0.97 * np.cos(half), 0.97 * np.sin(half)
+    return np.array([[0.0, 0.0, 0.0], [0.0, y, z], [0.0, y, -z]])
+
+
+def monomer(rotamer: Rotamer | None = None) -> Structure:
+    """One crude NMA molecule as a `Structure`."""
+    return Structure.from_molecules([("nma", nma(rotamer or Rotamer()))])
+
+
+def rotamer_of(positions: FloatArray) -> Rotamer | None:
+    """Read the rotamer of one NMA unit, (12, 3) A; None when a methyl lies more than 30 degrees off both.
+
+    Which of the three H is called the in-plane one does not matter.
+    """
+    from hbcoop_dist.structures.geometry import dihedral
+
+    at = dict(zip(NMA_ATOMS, np.asarray(positions), strict=True))
+    names: list[str] = []
+    for hydrogens, carbon, bonded, beside, cis, trans in (
+        (("HA1", "HA2", "HA3"), "CA", "C", "N", "cis-N", "cis-O"),
+        (("HN1", "HN2", "HN3"), "CN", "N", "C", "cis-C", "trans-C"),
+    ):
+        angles = [abs(dihedral(at[h], at[carbon], at[bonded], at[beside])) for h in hydrogens]
+        if min(angles) < np.radians(30.0) and max(angles) < np.radians(150.0):
+            names.append(cis)
+        elif max(angles) >= np.radians(150.0) and min(angles) >= np.radians(30.0):
+            names.append(trans)
+        else:
+            return None
+    return Rotamer(names[0], names[1])  # type: ignore[arg-type]
+
+
+X, Y, Z = range(3)
+
+
+def _body(
+    name: str,
+    kind: str,
+    m: int,
+    dofs: list[list[tuple[int, int]]],
+    mirror: list[int],
+    frame: Callable[[FloatArray], tuple[FloatArray, FloatArray]],
+) -> Body:
+    """A body from its coordinates, each a sum of Cartesian components (atom, axis) in the body frame."""
+    basis = np.zeros((len(dofs), m, 3))
+    for row, components in zip(basis, dofs, strict=True):
+        for atom, axis in components:
+            row[atom, axis] = 1.0 / np.sqrt(len(components))
+    return Body(name, kind, basis, np.zeros((m, 3)), np.array(mirror), frame)
+
+
+def _nma_frame(x: FloatArray) -> tuple[FloatArray, FloatArray]:
+    n, c, o = (x[NMA_ATOMS.index(name)] for name in ("N", "C", "O"))
+    return n, frame_from(c - n, o - n)
+
+
+def _donor_frame(x: FloatArray) -> tuple[FloatArray, FloatArray]:
+    return x[0], frame_from(x[2] - x[0], x[1] - x[0])
+
+
+def _acceptor_frame(x: FloatArray) -> tuple[FloatArray, FloatArray]:
+    z = (x[1] - x[2]) / np.linalg.norm(x[1] - x[2])
+    y = (x[1] - x[0]) - z * np.dot(z, x[1] - x[0])
+    y /= np.linalg.norm(y)
+    return x[0], np.column_stack([np.cross(y, z), y, z])
+
+
+@cache
+def nma_body() -> Body:
+    """NMA: N at the origin, C on +x, O in the xy plane with y > 0; 30 coordinates, 19 of them in the mirror."""
+    n, c, o = (NMA_ATOMS.index(name) for name in ("N", "C", "O"))
+    dofs = [[(c, X)], [(o, X)], [(o, Y)]]
+    dofs += [[(atom, axis)] for atom in range(12) if atom not in (n, c, o) for axis in (X, Y, Z)]
+    mirror = list(range(12))
+    for one, other in (("HA2", "HA3"), ("HN2", "HN3")):
+        i, j = NMA_ATOMS.index(one), NMA_ATOMS.index(other)
+        mirror[i], mirror[j] = j, i
+    return _body("nma", "nma", 12, dofs, mirror, _nma_frame)
+
+
+@cache
+def donor_body() -> Body:
+    """Water in the plane: O at the origin, its free H on +x, its donating H (the first) in the xy plane, y > 0.
+
+    The x axis is the free O-H so that no joint angle comes near 0 or 180 degrees.
+    """
+    dofs = [[(2, X)], [(1, X)], [(1, Y)]]
+    return _body("donor water", "water", 3, dofs, [0, 1, 2], _donor_frame)
+
+
+@cache
+def acceptor_body() -> Body:
+    """Water mirrored by the plane: O at the origin, H-H along z, bisector along +y."""
+    dofs = [[(1, Y), (2, Y)], [(1, Z)], [(2, Z)]]
+    return _body("acceptor water", "water", 3, dofs, [0, 2, 1], _acceptor_frame)

@@ -1,0 +1,1 @@
+"""Contract suites as a pytest plug-in."""
