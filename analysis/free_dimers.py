@@ -10,7 +10,7 @@ import numpy as np
 import yaml
 from ase.io import write
 
-from hbcoop_dist.structures import CONFORMERS, DEFAULT_ROTAMER, System
+from hbcoop_dist.structures import CONFORMERS, DEFAULT_ROTAMER, Chain
 from hbcoop_dist.structures.construction import build
 
 MODELS = ["so3lr", "gfn2-xtb", "gfn1-xtb", "ani-2x", "ani-1ccx", "ani-1x", "amber14", "amoeba2018", "charmm36"]
@@ -26,7 +26,7 @@ def main() -> None:
     asked.folder.mkdir(parents=True, exist_ok=True)
     systems = []
     for name, conformer, seed in [(f"{c}-{seed}", c, seed) for c in CONFORMERS for seed in range(1, asked.seeds + 1)]:
-        dimer = build(System((conformer,), (DEFAULT_ROTAMER,) * 2, "none")).to_ase()
+        dimer = build(Chain((conformer,), (DEFAULT_ROTAMER,) * 2, "none")).to_ase()
         dimer.positions += np.random.default_rng(seed).normal(0.0, asked.kick, dimer.positions.shape)
         write(asked.folder / f"{name}.xyz", dimer, format="xyz")
         systems.append({"name": name, "file": f"{name}.xyz", "A": "0-11", "B": "12-23", "geometry": "free"})

@@ -16,7 +16,7 @@ from hbcoop_dist import models
 from hbcoop_dist.cli.model_commands import card_of
 from hbcoop_dist.cooperativity import sensitivity as noise
 from hbcoop_dist.references import bundled_geometry, read_reference_set
-from hbcoop_dist.structures import chain_system
+from hbcoop_dist.structures import make_chain
 
 MODELS = ("so3lr", "ani-2x", "ani-1x", "ani-1ccx", "gfn2-xtb", "amber14", "charmm36", "amoeba2018", "charmm-drude")
 
@@ -42,7 +42,7 @@ def main() -> None:
 
 
 def _bond(geometry: str, length: int) -> noise.Bond:
-    known, chain = read_reference_set(bundled_geometry(geometry) or geometry), chain_system("arc", length)
+    known, chain = read_reference_set(bundled_geometry(geometry) or geometry), make_chain("arc", length)
     if lacking := known.missing(chain):
         raise ValueError(f"geometry {geometry}: expected arc chain of {length}, found no {lacking}")
     return noise.Bond(known.structure(chain), length // 2, known.structure(chain.dimer(length // 2)))

@@ -25,7 +25,7 @@ from ase.units import Hartree
 
 from hbcoop_dist.models import available, cards, checkpoints, load
 from hbcoop_dist.models.families import ani
-from hbcoop_dist.structures import Structure, chain_system, monomer
+from hbcoop_dist.structures import Structure, make_chain, monomer
 from hbcoop_dist.structures.construction import build
 
 Side = Callable[[Sequence[Structure]], tuple[list[float], list[np.ndarray]]]
@@ -68,8 +68,8 @@ def our_side(name: str) -> Side:
 
 
 def batches() -> dict[str, list[Structure]]:
-    chains = {n: build(chain_system("arc", n)) for n in (2, 4, 8, 12)}
-    mixed = [monomer()] * 4 + [chains[2]] * 4 + [chains[4]] * 2 + [build(chain_system("arc", 5, "water")), chains[12]]
+    chains = {n: build(make_chain("arc", n)) for n in (2, 4, 8, 12)}
+    mixed = [monomer()] * 4 + [chains[2]] * 4 + [chains[4]] * 2 + [build(make_chain("arc", 5, "water")), chains[12]]
     return {
         "monomer alone": [monomer()],
         "dimer alone": [chains[2]],

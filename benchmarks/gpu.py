@@ -24,7 +24,7 @@ from hbcoop_dist.campaigns.hbond.worker import load_once, working
 from hbcoop_dist.execution.scheduler import SerialBackend, execute
 from hbcoop_dist.models import load
 from hbcoop_dist.models.checks.speed import rates
-from hbcoop_dist.structures import chain_system
+from hbcoop_dist.structures import make_chain
 from hbcoop_dist.structures.construction import build
 
 MODELS = ("so3lr", "ani-2x")
@@ -62,7 +62,7 @@ def _campaign(model: str, longest: int, device: str) -> float:
     fields = {"campaign": "benchmark", "models": [model], "patterns": ["arc", "linear"], "lengths": f"2..{longest}"}
     drawn = hb.plan(CampaignSpec.model_validate({**fields, "capping": ["none", "water"]}), device=device)
     source = drawn.sources[model]
-    load_once(source.card, source.path, device).evaluate([build(chain_system("arc", 2))])
+    load_once(source.card, source.path, device).evaluate([build(make_chain("arc", 2))])
     begun = time.perf_counter()
     found = list(execute(drawn.batches, working(drawn.sources, drawn.spec.minimize), {}, SerialBackend(device)))
     seconds = time.perf_counter() - begun

@@ -49,7 +49,7 @@ from hbcoop_dist.optimize.external.minimization import minimise_with
 from hbcoop_dist.optimize.minimization import Start
 from hbcoop_dist.optimize.out_of_plane_modes import Verdict
 from hbcoop_dist.optimize.quasi_newton import Goal
-from hbcoop_dist.structures import Structure, System, chain_system
+from hbcoop_dist.structures import Chain, Structure, make_chain
 from hbcoop_dist.structures.construction import build, crude_start, planar_torsions
 from hbcoop_dist.structures.fragments import distinct_fragments
 from hbcoop_dist.structures.geometry import head_tail_contact
@@ -104,7 +104,7 @@ def campaign(
     drawn = hb.plan(CampaignSpec.model_validate({**fields, "capping": cappings}))
     source = drawn.sources[model]
     timed = Timed(LOAD(source.card, source.path, "cpu"))
-    timed.evaluate([build(chain_system("arc", 2))])
+    timed.evaluate([build(make_chain("arc", 2))])
     work.load_once = lambda card, path, device: timed  # type: ignore[assignment]
     BatchSize.of("cpu")  # imports what a worker has imported long before
 
@@ -125,12 +125,12 @@ def campaign(
 def calls(model: str) -> None:
     """Force calls of every chain of the grid."""
     drawn, results, _, _ = campaign(model, ["none", "water"])
-    done: dict[System, Task] = {task.system: task for task in drawn.tasks.values() if task.kind == "minimise"}
+    done: dict[Chain, Task] = {task.system: task for task in drawn.tasks.values() if task.kind == "minimise"}
     for pattern in PATTERNS:
         for capping in ("none", "water"):
             row = {}
             for length in LENGTHS:
-                system = chain_system(pattern, length, capping)  # type: ignore[arg-type]
+                system = make_chain(pattern, length, capping)  # type: ignore[arg-type]
                 result = results[done[system].key]
                 structure = build(system).with_positions(np.asarray(result.data["positions"]))
                 mark = "" if result.status == "done" else f" ({result.status})"
@@ -162,7 +162,7 @@ class Restrained(Calculator):
 
     implemented_properties = ("energy", "forces")
 
-    def __init__(self, potential: Potential, structure: Structure, system: System) -> None:
+    def __init__(self, potential: Potential, structure: Structure, system: Chain) -> None:
         super().__init__()
         self.potential, self.structure, self.calls = potential, structure, 0
         names = {"N": 3, "C": 1, "O": 2}
@@ -202,7 +202,7 @@ def ase(model: str, longest: int) -> None:
         for pattern in PATTERNS:
             if (pattern, length) in have:
                 continue
-            system = chain_system(pattern, length)  # type: ignore[arg-type]
+            system = make_chain(pattern, length)  # type: ignore[arg-type]
             structure = build(system)
             atoms = structure.to_ase()
             atoms.calc = Restrained(potential, structure, system)
@@ -261,13 +261,13 @@ def other(optimiser: Optimiser, model: str, longest: int) -> None:
     potential = registry.load(model)
     have = {(r["pattern"], r["length"]) for r in measured() if r["what"] == optimiser and r["model"] == model}
     # importing the package and compiling its kernels is not what is measured
-    dimer = chain_system("arc", 2)
+    dimer = make_chain("arc", 2)
     minimise_with(optimiser, potential, [crude(dimer)], goal=Goal(max_calls=3))
     for length in range(2, longest + 1):
         for pattern in PATTERNS:
             if (pattern, length) in have:
                 continue
-            start = crude(chain_system(pattern, length))  # type: ignore[arg-type]
+            start = crude(make_chain(pattern, length))  # type: ignore[arg-type]
             begun = time.perf_counter()
             one = minimise_with(optimiser, Impatient(potential, length), [start], goal=Goal(MAX_FORCE, None, 10**6))[0]
             seconds = time.perf_counter() - begun
@@ -285,7 +285,7 @@ def other(optimiser: Optimiser, model: str, longest: int) -> None:
             )
 
 
-def crude(system: System) -> Start:
+def crude(system: Chain) -> Start:
     """The crude chain; these optimisers have Hessians of their own."""
     q = crude_start(system)
     return Start(system, q, np.zeros((len(q), len(q))))

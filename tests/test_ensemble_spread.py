@@ -20,7 +20,7 @@ from hbcoop_dist.store import merge_stores, open_systems, prepare_store, verify
 from hbcoop_dist.store.create import consolidate
 from hbcoop_dist.store.group import open_group
 from hbcoop_dist.store.schema import LATER
-from hbcoop_dist.structures import chain_system
+from hbcoop_dist.structures import make_chain
 from hbcoop_dist.structures.construction import build
 
 load_once = work.load_once
@@ -32,7 +32,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("ensemble")
     from ase.io import write
 
-    write(folder / "trimer.xyz", build(chain_system("arc", 3)).to_ase(), format="extxyz")
+    write(folder / "trimer.xyz", build(make_chain("arc", 3)).to_ase(), format="extxyz")
     system = {"name": "trimer", "file": str(folder / "trimer.xyz"), "A": ["0-11"], "B": ["12-23"]}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(work, "load_once", _ensemble)

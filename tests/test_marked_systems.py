@@ -11,13 +11,13 @@ import xarray as xr
 from ase.io import write
 
 import hbcoop_dist as hb
-from hbcoop_dist.campaigns.complexes.reading import MarkedSystemError
+from hbcoop_dist.campaigns.complexes.reading import ComplexError
 from hbcoop_dist.campaigns.hbond.spec import CampaignSpec
 from hbcoop_dist.cooperativity.equation import EV_TO_KCAL, cooperativity
 from hbcoop_dist.cooperativity.fragments import fragment_energies
 from hbcoop_dist.models import load
 from hbcoop_dist.store import StoreError, SystemsWriter, open_systems, verify
-from hbcoop_dist.structures import Structure, chain_system, monomer
+from hbcoop_dist.structures import Structure, make_chain, monomer
 from hbcoop_dist.structures.construction import build
 from hbcoop_dist.structures.monomers import donor_water
 
@@ -35,7 +35,7 @@ def put(structure: Structure, path: Path) -> str:
 
 @pytest.fixture
 def trimer(tmp_path: Path) -> tuple[Structure, str]:
-    structure = build(chain_system("arc", 3))
+    structure = build(make_chain("arc", 3))
     return structure, put(structure, tmp_path / "trimer.xyz")
 
 
@@ -63,7 +63,7 @@ def test_a_pair_of_a_chain_has_the_chain_s_electronic_part_and_an_additive_model
     written = structure.with_positions(one.positions.sel(model="so3lr").values)
     np.testing.assert_allclose(written.positions, structure.positions, atol=1e-7)
     energies = fragment_energies(so3lr, [written])[0]
-    pair = build(chain_system("arc", 2))
+    pair = build(make_chain("arc", 2))
     chain = cooperativity(written, energies, 1, pair, fragment_energies(so3lr, [pair])[0])
     assert abs(chain.electronic) > 0.01
     assert float(one.cooperative_energy.sel(model="so3lr")) == pytest.approx(chain.electronic, abs=1e-9)
@@ -220,7 +220,7 @@ def test_a_force_field_does_a_pair_whose_atoms_stand_in_our_order(
 def test_what_cannot_be_marked_is_refused_before_anything_runs(
     trimer: tuple[Structure, str], change: dict[str, Any], words: str
 ) -> None:
-    with pytest.raises(MarkedSystemError, match=words):
+    with pytest.raises(ComplexError, match=words):
         hb.plan(spec({"file": trimer[1], "A": "0-11", "B": "12-23", **change}))
 
 

@@ -17,7 +17,7 @@ from hbcoop_dist.campaigns.hbond.spec import CampaignSpec
 from hbcoop_dist.core.tasks import PROTOCOL_VERSION
 from hbcoop_dist.models import ModelError, registry
 from hbcoop_dist.references import ReferenceSetError
-from hbcoop_dist.structures import chain_system
+from hbcoop_dist.structures import make_chain
 from hbcoop_dist.structures.construction import build
 
 
@@ -171,7 +171,7 @@ def test_a_slow_model_gets_one_task_per_fragment(monkeypatch: pytest.MonkeyPatch
 
 
 def test_given_geometries_need_no_minimisation(tmp_path) -> None:
-    for name, system in (("a", chain_system("arc", 2)), ("b", chain_system("arc", 3))):
+    for name, system in (("a", make_chain("arc", 2)), ("b", make_chain("arc", 3))):
         build(system).to_ase().write(tmp_path / f"{name}.xyz", format="xyz")
     drawn = draw(lengths=[2, 3], patterns=["arc", "linear"], geometry=str(tmp_path))
     assert {task.kind for task in drawn.tasks.values()} == {"energies"}
@@ -180,7 +180,7 @@ def test_given_geometries_need_no_minimisation(tmp_path) -> None:
 
 
 def test_given_geometries_in_other_rotamers_are_not_passed_off(tmp_path) -> None:
-    for name, system in (("a", chain_system("arc", 2)), ("b", chain_system("arc", 3))):
+    for name, system in (("a", make_chain("arc", 2)), ("b", make_chain("arc", 3))):
         build(system).to_ase().write(tmp_path / f"{name}.xyz", format="xyz")
     drawn = draw(lengths=[3], geometry=str(tmp_path), rotamer=["default", "cis-N, cis-C"])
     assert {cell.rotamer for cell in drawn.cell_tasks} == {"cis-N, trans-C"}

@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 
 from hbcoop_dist.campaigns.hbond.rotamer_search import ROTAMERS, candidates, lowest
-from hbcoop_dist.structures import DEFAULT_ROTAMER, Rotamer, System, conformers_of
+from hbcoop_dist.structures import DEFAULT_ROTAMER, Chain, Rotamer, conformers_of
 
 
-def energy(chain: System, energies: dict[System, float]) -> float:
+def energy(chain: Chain, energies: dict[Chain, float]) -> float:
     """Trimers less the dimers that two of them share."""
     c, r, n = chain.conformers, chain.rotamers, chain.length
     if n == 2:
         return energies[chain]
-    trimers = sum(energies[System(c[i : i + 2], r[i : i + 3])] for i in range(n - 2))
-    return trimers - sum(energies[System(c[i : i + 1], r[i : i + 2])] for i in range(1, n - 2))
+    trimers = sum(energies[Chain(c[i : i + 2], r[i : i + 3])] for i in range(n - 2))
+    return trimers - sum(energies[Chain(c[i : i + 1], r[i : i + 2])] for i in range(1, n - 2))
 
 
 @pytest.mark.parametrize("pattern", ["arc", "linear"])
@@ -28,8 +28,8 @@ def test_it_is_the_lowest_of_all_sequences(pattern, length: int) -> None:
     energies = {system: float(random.normal()) for system in candidates(conformers)}
     chosen = lowest(conformers, energies)
     assert chosen is not None
-    every = [System(conformers, rotamers) for rotamers in product(ROTAMERS, repeat=length)]
-    assert energy(System(conformers, chosen), energies) == pytest.approx(min(energy(one, energies) for one in every))
+    every = [Chain(conformers, rotamers) for rotamers in product(ROTAMERS, repeat=length)]
+    assert energy(Chain(conformers, chosen), energies) == pytest.approx(min(energy(one, energies) for one in every))
 
 
 def test_what_is_needed_is_every_rotamer_of_every_piece() -> None:

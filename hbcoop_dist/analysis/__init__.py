@@ -6,7 +6,7 @@ Masking: `done`. What was asked for: `as_asked`. Quantities: `cooperative_energi
 `by_rotamer`. Over the networks of an ensemble: `with_spread`, `spread_words`. What becomes of dimers that nothing
 constrains: `free_dimers`, `dimer_outcomes`. What is missing and why: `not_done`. At the geometries of a reference:
 `same_geometry`, `same_geometry_tables`, `with_references` (`ComparisonError` where they cannot be). In a terminal:
-`tables`, `status_tables`, `render`, `systems_tables`. Figures: `cooperative_energy_against_length`,
+`tables`, `status_tables`, `render`, `complex_tables`. Figures: `cooperative_energy_against_length`,
 `cooperative_energy_of_twins`, `dimers`, `distance_against_length`, `free_dimer_outcomes`, `broken_geometries`,
 `every_hbond`, `growth_curves`, `molecule_map`, `parts`, `rotamers`, `save_figure`, `model_style`. For others: `select`,
 `tidy`, `leaderboard`, `geometries` and their `structure_of`. Two stores: `compare`, `largest`.
@@ -43,12 +43,12 @@ from hbcoop_dist.analysis.selection import as_asked, done, readable
 from hbcoop_dist.analysis.store_comparison import compare, largest
 from hbcoop_dist.analysis.tables.hbonds import geometries, leaderboard, select, structure_of, tidy
 from hbcoop_dist.analysis.tables.terminal import (
+    complex_tables,
     cooperative_energy_table,
     dimer_table,
     not_done_table,
     render,
     status_tables,
-    systems_tables,
     tables,
 )
 from hbcoop_dist.analysis.unfinished_cells import NotDone, needed_dimers, not_done
@@ -63,6 +63,7 @@ __all__ = [
     "by_molecule",
     "by_rotamer",
     "compare",
+    "complex_tables",
     "cooperative_energies",
     "cooperative_energy_against_length",
     "cooperative_energy_by_scheme",
@@ -104,7 +105,6 @@ __all__ = [
     "status_tables",
     "structure_of",
     "syn_anti_difference",
-    "systems_tables",
     "tables",
     "tidy",
     "units_seen",

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from hbcoop_dist.campaigns.cell_tracker import Cells, Earlier
 from hbcoop_dist.campaigns.checkpoint_changes import compare_identities, earlier_identities
-from hbcoop_dist.campaigns.complexes.cells import SystemCells
+from hbcoop_dist.campaigns.complexes.cells import ComplexCells
 from hbcoop_dist.campaigns.hbond.plan import Plan
 from hbcoop_dist.campaigns.hbond.plan import plan as make_plan
 from hbcoop_dist.campaigns.hbond.rotamer_choice import choose_rotamers
@@ -117,7 +117,7 @@ def run(
             workforce.driver(path, writer.journal, display) as (driver, shown),
         ):
             settled = _settled(plan, driver, shown)
-            systems = SystemCells(settled, str(path), retry, match)
+            systems = ComplexCells(settled, str(path), retry, match)
             run_ = _Run(settled, writer, survey(settled, writer, retry, match), systems, history_of(path))
             run_.mark()
             if run_.todo or run_.systems.todo:
@@ -149,7 +149,7 @@ def _settled(plan: Plan, driver: Driver, display: Display) -> Plan:
 class _Run:
     """One run of one plan into one open store."""
 
-    def __init__(self, plan: Plan, writer: StoreWriter, found: Survey, systems: SystemCells, history: str) -> None:
+    def __init__(self, plan: Plan, writer: StoreWriter, found: Survey, systems: ComplexCells, history: str) -> None:
         self.history = history
         self.plan, self.writer, self.journal, self.systems = plan, writer, writer.journal, systems
         self.statuses = dict(found.statuses)

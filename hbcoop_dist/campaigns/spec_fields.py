@@ -138,7 +138,7 @@ def _atoms(value: Any) -> tuple[int, ...]:
 Atoms = Annotated[tuple[int, ...], BeforeValidator(_atoms)]
 
 
-class SystemEntry(Frozen):
+class ComplexEntry(Frozen):
     """Any cluster in which a pair is marked: what is neither A nor B is C."""
 
     name: str = Field(default="", description="label in the store; the file's name unless given")

@@ -15,7 +15,7 @@ import typer
 from rich.console import Console
 
 from hbcoop_dist.analysis import ComparisonError
-from hbcoop_dist.campaigns.complexes.reading import MarkedSystemError
+from hbcoop_dist.campaigns.complexes.reading import ComplexError
 from hbcoop_dist.campaigns.hbond.plan import Plan
 from hbcoop_dist.campaigns.hbond.spec import CampaignError
 from hbcoop_dist.campaigns.pending_cells import RETRYABLE
@@ -348,7 +348,7 @@ _MISTAKES = (
     StoreError,
     ReferenceSetError,
     ReferenceTableError,
-    MarkedSystemError,
+    ComplexError,
     DeviceError,
     ClusterError,
 )
@@ -384,4 +384,3 @@ def main() -> None:
         typer.echo("interrupted; the same command continues from here", err=True)
         sys.exit(INTERRUPTED)
     sys.exit(code or 0)
-

@@ -94,7 +94,7 @@ def analyse(ds: xr.Dataset, console: Console, store: Path, figure: Path | None, 
         for renderable in analysis.tables(ds):
             console.print(renderable)
     if systems is not None:
-        for renderable in analysis.systems_tables(systems):
+        for renderable in analysis.complex_tables(systems):
             console.print(renderable)
     if figure is not None:
         analysis.save_figure(analysis.cooperative_energy_against_length(ds), figure)

@@ -60,11 +60,24 @@ class Failure:
         return f"{self.kind}: {self.text}"
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an exception reports that memory ran out, on the host or on a device.
+
+    Exceptions are recognised by name and message, since the packages that raise them need not be importable here:
+    ``MemoryError``, torch's ``OutOfMemoryError`` and CUDA's "out of memory", Warp's "Failed to allocate".
+    """
+    names = {kind.__name__ for kind in type(error).__mro__}
+    message = str(error).lower()
+    return bool(names & {"MemoryError", "OutOfMemoryError"}) or any(
+        text in message for text in ("out of memory", "failed to allocate")
+    )
+
+
 def _kind(error: BaseException) -> Kind:
     """By name: torch's and a family's own types need not be importable here."""
     names = {kind.__name__ for kind in type(error).__mro__}
     message = str(error).lower()
-    if names & {"MemoryError", "OutOfMemoryError"} or "out of memory" in message:
+    if is_out_of_memory(error):
         return "out of memory"
     if names & {"UnknownElementError", "ReadError"}:
         return "bad structure"

@@ -16,8 +16,8 @@ from typing_extensions import TypeVar
 
 from hbcoop_dist.campaigns.hbond.spec import Minimize
 from hbcoop_dist.models.base import ModelCard
-from hbcoop_dist.structures import Structure, System
-from hbcoop_dist.structures.complexes import MarkedSystem
+from hbcoop_dist.structures import Chain, Structure
+from hbcoop_dist.structures.complexes import Complex
 from hbcoop_dist.structures.fragments import Molecules
 
 PROTOCOL_VERSION = 3
@@ -64,10 +64,10 @@ class Task:
         A candidate is minimised for its energy alone, by which rotamers are chosen; a marked system is relaxed in
         Cartesian coordinates.
     model : str
-    system : System or MarkedSystem
+    system : Chain or Complex
     monomers : tuple of str
         Keys of the monomer of every unit (a minimisation starts from them).
-    seeds : tuple of (str, System)
+    seeds : tuple of (str, Chain)
         Keys and systems of the shorter chains a minimisation starts from, shortest first.
     geometry : str or None
         Key of the minimisation whose geometry an energies task takes.
@@ -80,17 +80,17 @@ class Task:
     key: str
     kind: Kind
     model: str
-    system: System | MarkedSystem
+    system: Chain | Complex
     monomers: tuple[str, ...] = ()
-    seeds: tuple[tuple[str, System], ...] = ()
+    seeds: tuple[tuple[str, Chain], ...] = ()
     geometry: str | None = None
     given: Structure | None = None
     fragments: tuple[Molecules, ...] | None = None
 
     @property
-    def chain(self) -> System:
+    def chain(self) -> Chain:
         """The system of a task that only chains have."""
-        assert isinstance(self.system, System)
+        assert isinstance(self.system, Chain)
         return self.system
 
     @property
@@ -175,7 +175,7 @@ def model_text(source: ModelSource) -> str:
     )
 
 
-def minimise_text(kind: Kind, system: System, minimize: Minimize) -> str:
+def minimise_text(kind: Kind, system: Chain, minimize: Minimize) -> str:
     """Content of a minimisation (or of a monomer with its Hessian), its model left open."""
     return _canonical(
         {

@@ -21,7 +21,7 @@ from hbcoop_dist.models.batching import BatchSize, evaluate
 from hbcoop_dist.optimize.constraints import Constraint
 from hbcoop_dist.optimize.hessians import body_hessian, guess_hessian
 from hbcoop_dist.optimize.quasi_newton import MAX_COMPONENT, Goal, Path, State, first_state, minimise_steps
-from hbcoop_dist.structures import Structure, System
+from hbcoop_dist.structures import Chain, Structure
 from hbcoop_dist.structures.construction import crude_start, structure_of, tree_of
 from hbcoop_dist.structures.monomers import nma_body
 
@@ -32,7 +32,7 @@ FloatArray = NDArray[np.float64]
 class Start:
     """Where one minimisation begins: q (n_q,) and a first Hessian (n_q, n_q) in tree coordinates."""
 
-    system: System
+    system: Chain
     q: FloatArray
     hessian: FloatArray
 
@@ -41,7 +41,7 @@ class Start:
 class Minimised:
     """A minimised structure and how it got there; `structure` holds it in Cartesian coordinates, A."""
 
-    system: System
+    system: Chain
     structure: Structure
     path: Path
 
@@ -139,7 +139,7 @@ def _atoms(live: Mapping[int, _Live]) -> int:
     return sum(len(one.asked) for one in live.values())
 
 
-def monomer_start(potential: Potential, system: System, constraint: Constraint = "mirror") -> Start:
+def monomer_start(potential: Potential, system: Chain, constraint: Constraint = "mirror") -> Start:
     """Start of an isolated unit, with its finite-difference Hessian at the crude geometry."""
     q = crude_start(system)
     return Start(system, q, guess_hessian(tree_of(system), [body_hessian(potential, nma_body(), q, constraint)]))

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from hbcoop_dist.optimize.constraints import Constraint, odd_basis
 from hbcoop_dist.optimize.hessians import guess_hessian, positive
 from hbcoop_dist.optimize.minimization import Start
-from hbcoop_dist.structures import System
+from hbcoop_dist.structures import Chain
 from hbcoop_dist.structures.construction import crude_start, tree_of
 
 FloatArray = NDArray[np.float64]
@@ -35,7 +35,7 @@ SOFTEST = 0.01
 class Seed:
     """A minimised shorter chain: its coordinates q (n_q,) and BFGS Hessian (n_q, n_q)."""
 
-    system: System
+    system: Chain
     q: FloatArray
     hessian: FloatArray
 
@@ -60,12 +60,12 @@ class _Element:
     after: int
 
 
-def warm_start(system: System, seeds: Sequence[Seed], units: Sequence[Monomer], waters: Sequence[Monomer]) -> Start:
+def warm_start(system: Chain, seeds: Sequence[Seed], units: Sequence[Monomer], waters: Sequence[Monomer]) -> Start:
     """The start of a chain from shorter ones.
 
     Parameters
     ----------
-    system : System
+    system : Chain
     seeds : sequence of Seed
         Shorter chains (and isolated dimers), minimised under the same constraint.
     units : sequence of Monomer
@@ -88,7 +88,7 @@ def warm_start(system: System, seeds: Sequence[Seed], units: Sequence[Monomer], 
     return Start(system, q, positive(transplant_hessian(system, seeds, hessian), SOFTEST))
 
 
-def leave_plane(system: System, q: FloatArray, constraint: Constraint) -> FloatArray:
+def leave_plane(system: Chain, q: FloatArray, constraint: Constraint) -> FloatArray:
     """The same start a little out of the mirror plane, the same little every time, phi1 and phi2 untouched.
 
     A planar start keeps its plane by symmetry under any constraint, also where it is a saddle: some chains would then
@@ -100,7 +100,7 @@ def leave_plane(system: System, q: FloatArray, constraint: Constraint) -> FloatA
     return q + basis @ np.random.default_rng(0).uniform(-KICK, KICK, basis.shape[1])
 
 
-def transplant_hessian(system: System, seeds: Sequence[Seed], hessian: FloatArray) -> FloatArray:
+def transplant_hessian(system: Chain, seeds: Sequence[Seed], hessian: FloatArray) -> FloatArray:
     """A Hessian in tree coordinates (n_q, n_q) with every block some seed has its like of put in; symmetric.
 
     Blocks no seed has stay as they are in `hessian`.
@@ -119,7 +119,7 @@ def transplant_hessian(system: System, seeds: Sequence[Seed], hessian: FloatArra
     return out
 
 
-def _elements(system: System) -> tuple[_Element, ...]:
+def _elements(system: Chain) -> tuple[_Element, ...]:
     """Elements in chain order; `place` counts along the chain, so that two pairs can be seen to lie alike."""
     tree, n = tree_of(system), system.length
     around = (None, *system.conformers, None)

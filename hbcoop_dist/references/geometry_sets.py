@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hbcoop_dist.structures import Structure, System
+from hbcoop_dist.structures import Chain, Structure
 from hbcoop_dist.structures.bonds import PerceptionError, perceive
 
 
@@ -36,14 +36,14 @@ class ReferenceSet:
 
     name: str
     structures: Mapping[Label, Structure]
-    systems: Mapping[Label, System]
+    systems: Mapping[Label, Chain]
     files: Mapping[Label, Path]
 
-    def structure(self, system: System) -> Structure:
+    def structure(self, system: Chain) -> Structure:
         """The geometry of a system."""
         return self.structures[_label(system)]
 
-    def missing(self, system: System) -> str:
+    def missing(self, system: Chain) -> str:
         """What a cell would need and the set does not have: the complex or an isolated dimer; empty when complete."""
         wanted = [system, *(system.dimer(bond) for bond in range(1, system.length))]
         lacking = [_words(_label(one)) for one in wanted if _label(one) not in self.structures]
@@ -75,7 +75,7 @@ def read_reference_set(folder: str | Path) -> ReferenceSet:
     if not names:
         raise ReferenceSetError(f"reference set {folder}: expected a folder with .xyz files, found none")
     structures: dict[Label, Structure] = {}
-    systems: dict[Label, System] = {}
+    systems: dict[Label, Chain] = {}
     files: dict[Label, Path] = {}
     for name in names:
         try:
@@ -95,11 +95,11 @@ def read_reference_set(folder: str | Path) -> ReferenceSet:
     return ReferenceSet(str(folder), structures, systems, files)
 
 
-def _rotamers(system: System) -> str:
+def _rotamers(system: Chain) -> str:
     return "; ".join(dict.fromkeys(str(rotamer) for rotamer in system.rotamers))
 
 
-def _label(system: System) -> Label:
+def _label(system: Chain) -> Label:
     return (tuple(system.conformers), system.capping)
 
 

@@ -26,7 +26,7 @@ from hbcoop_dist.store.group import ZarrArray, add_missing, check_schema, consol
 from hbcoop_dist.store.paths import SYSTEMS, StorePaths
 from hbcoop_dist.store.read import as_objects
 from hbcoop_dist.store.schema import SCHEMA, SCHEMA_VERSION, SYSTEM_CELL_VARIABLES, SYSTEM_VARIABLES
-from hbcoop_dist.structures.complexes import MarkedSystem
+from hbcoop_dist.structures.complexes import Complex
 
 _TEXT_LABELS = ("model", "system", "xyz", "fragment")
 
@@ -63,7 +63,7 @@ class SystemsWriter:
     path : str or Path
         The store.
     models : sequence of str
-    systems : sequence of MarkedSystem
+    systems : sequence of Complex
         What a campaign asks for; what the group has beyond that stays.
 
     Raises
@@ -72,7 +72,7 @@ class SystemsWriter:
         When the group has another system under one of the names.
     """
 
-    def __init__(self, path: str | Path, models: Sequence[str], systems: Sequence[MarkedSystem]) -> None:
+    def __init__(self, path: str | Path, models: Sequence[str], systems: Sequence[Complex]) -> None:
         root = StorePaths.of(path).store
         check_schema(root)
         self._path = root / SYSTEMS
@@ -92,7 +92,7 @@ class SystemsWriter:
         for system in systems:
             self._describe(system)
 
-    def _grown(self, models: tuple[str, ...], systems: Sequence[MarkedSystem]) -> SystemAxes:
+    def _grown(self, models: tuple[str, ...], systems: Sequence[Complex]) -> SystemAxes:
         group = systems_group(self._path.parent)
         old = None if group is None else axes_of(group)
         asked = SystemAxes(models, tuple(one.name for one in systems), max(one.n_atoms for one in systems))
@@ -127,7 +127,7 @@ class SystemsWriter:
         # a reader of the whole tree goes by the root
         consolidate(self._path.parent)
 
-    def _describe(self, system: MarkedSystem) -> None:
+    def _describe(self, system: Complex) -> None:
         """What follows from a system alone."""
         place = self.axes.systems.index(system.name)
         numbers, parts = np.full(self.axes.atoms, -1), np.full(self.axes.atoms, "", dtype=np.dtypes.StringDType())

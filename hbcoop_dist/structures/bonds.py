@@ -14,7 +14,7 @@ import networkx as nx
 import numpy as np
 from numpy.typing import NDArray
 
-from hbcoop_dist.structures.chains import CAP_WATERS, DEFAULT_ROTAMER, Conformer, Rotamer, System
+from hbcoop_dist.structures.chains import CAP_WATERS, DEFAULT_ROTAMER, Chain, Conformer, Rotamer
 from hbcoop_dist.structures.geometry import BONDS, HBOND_DISTANCE_LIMIT, hbond_geometry
 from hbcoop_dist.structures.monomers import rotamer_of
 from hbcoop_dist.structures.structure import MOLECULE_NUMBERS, NMA_ATOMS, WATER_ATOMS, Structure
@@ -32,7 +32,7 @@ class PerceptionError(ValueError):
     """Coordinates that are not an NMA chain; the message says what was found instead."""
 
 
-def perceive(numbers: IntArray, positions: FloatArray) -> tuple[Structure, System]:
+def perceive(numbers: IntArray, positions: FloatArray) -> tuple[Structure, Chain]:
     """The structure and system of bare coordinates.
 
     Parameters
@@ -45,7 +45,7 @@ def perceive(numbers: IntArray, positions: FloatArray) -> tuple[Structure, Syste
     -------
     Structure
         Units in chain order, then waters; atoms in our order.
-    System
+    Chain
 
     Raises
     ------
@@ -63,7 +63,7 @@ def perceive(numbers: IntArray, positions: FloatArray) -> tuple[Structure, Syste
     phi1 = hbond_geometry(structure).phi1
     conformers: tuple[Conformer, ...] = tuple("syn" if abs(angle) < 90 else "anti" for angle in phi1)
     rotamers: tuple[Rotamer, ...] = tuple(rotamer_of(x) or DEFAULT_ROTAMER for x in ordered)
-    return structure, System(conformers, rotamers, "water" if waters else "none")
+    return structure, Chain(conformers, rotamers, "water" if waters else "none")
 
 
 def kind_in_order(numbers: IntArray, positions: FloatArray) -> str:

@@ -54,7 +54,7 @@ DEFAULT_ROTAMER = Rotamer()
 
 
 @dataclass(frozen=True, slots=True)
-class System:
+class Chain:
     """A chain of NMA units: one conformer per H-bond, one rotamer per unit, capped or not.
 
     A single unit (no conformers) is the monomer.
@@ -80,17 +80,17 @@ class System:
         """Number of atoms, caps included."""
         return 12 * self.length + (3 * CAP_WATERS if self.capping == "water" else 0)
 
-    def dimer(self, hbond: int) -> System:
+    def dimer(self, hbond: int) -> Chain:
         """The isolated dimer of H-bond `hbond` (1-based): same conformer, same rotamers, no caps."""
         if not 1 <= hbond < self.length:
             raise ValueError(f"H-bond: expected 1..{self.length - 1}, found {hbond}")
-        return System((self.conformers[hbond - 1],), self.rotamers[hbond - 1 : hbond + 1])
+        return Chain((self.conformers[hbond - 1],), self.rotamers[hbond - 1 : hbond + 1])
 
-    def prefix(self, length: int) -> System:
+    def prefix(self, length: int) -> Chain:
         """The first `length` units, with the same caps."""
         if not 1 <= length <= self.length:
             raise ValueError(f"prefix: expected 1..{self.length} units, found {length}")
-        return System(self.conformers[: length - 1], self.rotamers[:length], self.capping)
+        return Chain(self.conformers[: length - 1], self.rotamers[:length], self.capping)
 
     def as_data(self) -> dict[str, object]:
         """Plain data, for hashing and printing."""
@@ -135,17 +135,17 @@ def rotamers_of(rule: Mapping[str, Rotamer], length: int) -> tuple[Rotamer, ...]
     return tuple(chosen)
 
 
-def chain_system(
+def make_chain(
     pattern: Pattern,
     length: int,
     capping: Capping = "none",
     rotamers: Sequence[Rotamer] | Rotamer = DEFAULT_ROTAMER,
-) -> System:
+) -> Chain:
     """The system of one cell: `length` units in the given pattern, with or without water caps."""
     if capping not in CAPPINGS:
         raise ValueError(f"capping: expected one of {', '.join(CAPPINGS)}, found {capping!r}")
     per_unit = (rotamers,) * length if isinstance(rotamers, Rotamer) else tuple(rotamers)
-    return System(conformers_of(pattern, length), per_unit, capping)
+    return Chain(conformers_of(pattern, length), per_unit, capping)
 
 
 def position_of(position: str, length: int) -> int:

@@ -15,7 +15,7 @@ A, B, C = 0, 1, 2
 
 
 @dataclass(frozen=True, slots=True)
-class MarkedSystem:
+class Complex:
     """A structure whose molecules are A, B and, where there is more, C.
 
     Attributes
@@ -62,9 +62,9 @@ class MarkedSystem:
             "B": (B,),
         }
 
-    def pair(self) -> MarkedSystem:
+    def pair(self) -> Complex:
         """A and B alone, as they lie in the complex."""
-        return MarkedSystem(f"{self.name}, A and B alone", self.structure.subset((A, B)), self.free)
+        return Complex(f"{self.name}, A and B alone", self.structure.subset((A, B)), self.free)
 
     def __str__(self) -> str:
         return self.name

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hbcoop_dist.structures import monomers as templates
-from hbcoop_dist.structures.chains import Conformer, System
+from hbcoop_dist.structures.chains import Chain, Conformer
 from hbcoop_dist.structures.monomers import acceptor_body, donor_body, nma_body
 from hbcoop_dist.structures.structure import NMA_ATOMS, Structure
 from hbcoop_dist.structures.tree_coordinates import Joint, Tree
@@ -45,7 +45,7 @@ _CAP_JOINTS = (
 )
 
 
-def tree_of(system: System) -> Tree:
+def tree_of(system: Chain) -> Tree:
     """Bodies and joints of a system: units in chain order, then the four waters of the caps.
 
     Water order: acceptor at the free N-H; donor on the N side of the free C=O; donor on the other side; the one that
@@ -63,7 +63,7 @@ def tree_of(system: System) -> Tree:
 
 
 def crude_start(
-    system: System,
+    system: Chain,
     units: Sequence[FloatArray] | None = None,
     hbonds: Sequence[FloatArray] | None = None,
 ) -> FloatArray:
@@ -71,7 +71,7 @@ def crude_start(
 
     Parameters
     ----------
-    system : System
+    system : Chain
     units : sequence of (30,) arrays, optional
         Body coordinates of every unit; textbook monomers in the system's rotamers when left out.
     hbonds : sequence of (6,) arrays, optional
@@ -100,13 +100,13 @@ def crude_start(
     return q
 
 
-def structure_of(system: System, q: FloatArray) -> Structure:
+def structure_of(system: Chain, q: FloatArray) -> Structure:
     """The structure of a system at coordinates q (n_q,)."""
     tree = tree_of(system)
     x = tree.positions(q)
     return Structure.from_molecules([(body.kind, x[tree.atom_slice(i)]) for i, body in enumerate(tree.bodies)])
 
 
-def build(system: System) -> Structure:
+def build(system: Chain) -> Structure:
     """A crude structure of a system: textbook monomers and H-bonds, exactly planar."""
     return structure_of(system, crude_start(system))

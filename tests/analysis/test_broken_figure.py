@@ -14,7 +14,7 @@ import hbcoop_dist as hb
 from hbcoop_dist import analysis
 from hbcoop_dist.analysis.plots.broken import projected
 from hbcoop_dist.campaigns.hbond.spec import CampaignSpec
-from hbcoop_dist.structures import chain_system
+from hbcoop_dist.structures import make_chain
 from hbcoop_dist.structures.construction import build
 
 DASHED, LOST = "#303030", "#D55E00"
@@ -83,7 +83,7 @@ def test_where_only_the_isolated_dimer_broke_it_is_drawn(real: xr.Dataset) -> No
     changed = real.copy(deep=True)
     why = "isolated dimer of H-bond 2: H-bond 1 is lost: H..O 4.00 A (limit 2.5)"
     changed["reason"].loc[{"pattern": "linear"}] = why
-    anti = build(chain_system("linear", 3).dimer(2)).positions
+    anti = build(make_chain("linear", 3).dimer(2)).positions
     changed["dimer_positions"].loc[{"conformer": "anti"}] = np.nan
     changed["dimer_positions"].loc[{"conformer": "anti", "atom": range(24)}] = anti
     bare = analysis.broken_geometries(changed).get_axes()[0]

@@ -18,7 +18,7 @@ import hbcoop_dist as hb
 from hbcoop_dist import analysis
 from hbcoop_dist.analysis.free_dimer_outcomes import OUTCOMES, dimer_outcomes
 from hbcoop_dist.store import open_systems
-from hbcoop_dist.structures import DEFAULT_ROTAMER, System, monomer
+from hbcoop_dist.structures import DEFAULT_ROTAMER, Chain, monomer
 from hbcoop_dist.structures.construction import build
 from hbcoop_dist.structures.structure import MOLECULE_NUMBERS
 
@@ -28,7 +28,7 @@ SCRIPT = Path(__file__).resolve().parents[2] / "analysis" / "free_dimers.py"
 
 
 def dimer(conformer: Any) -> np.ndarray:
-    return build(System((conformer,), (DEFAULT_ROTAMER,) * 2)).positions
+    return build(Chain((conformer,), (DEFAULT_ROTAMER,) * 2)).positions
 
 
 def over(height: float, tilt: float = 0.0) -> np.ndarray:

@@ -7,14 +7,14 @@ from hbcoop_dist.optimize.constraints import Constraint
 from hbcoop_dist.optimize.hessians import body_hessian, guess_hessian
 from hbcoop_dist.optimize.minimization import Start, minimise, monomer_start
 from hbcoop_dist.optimize.warm_starts import leave_plane
-from hbcoop_dist.structures import DEFAULT_ROTAMER, System
+from hbcoop_dist.structures import DEFAULT_ROTAMER, Chain
 from hbcoop_dist.structures.construction import crude_start, tree_of
 from hbcoop_dist.structures.monomers import acceptor_body, acceptor_water, donor_body, donor_water, nma_body
 
-MONOMER = System((), (DEFAULT_ROTAMER,))
+MONOMER = Chain((), (DEFAULT_ROTAMER,))
 
 
-def crude(potential: Potential, system: System, constraint: Constraint = "mirror") -> Start:
+def crude(potential: Potential, system: Chain, constraint: Constraint = "mirror") -> Start:
     """The start of a chain nobody has shorter ones of."""
     monomer = minimise(potential, [monomer_start(potential, MONOMER, constraint)], constraint=constraint)[0]
     blocks = [body_hessian(potential, nma_body(), monomer.path.q, constraint)] * system.length

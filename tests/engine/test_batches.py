@@ -12,7 +12,7 @@ from hbcoop_dist.models import registry
 from hbcoop_dist.models.base import Evaluation, Potential
 from hbcoop_dist.models.batching import FIRST_ATOMS, MOST_ATOMS, BatchSize, ProcessMeter, evaluate
 from hbcoop_dist.optimize.minimization import minimise, monomer_start
-from hbcoop_dist.structures import Structure, System, chain_system, monomer
+from hbcoop_dist.structures import Chain, Structure, make_chain, monomer
 from hbcoop_dist.structures.chains import Rotamer
 from hbcoop_dist.structures.construction import build
 
@@ -43,7 +43,7 @@ class _Watched(Wrapped):
 def test_what_is_converged_makes_room_for_what_waits(toy: Potential) -> None:
     """Monomers that need different numbers of calls, three at a time: calls stay full to the last few."""
     rotamers = [Rotamer(a, c) for a in ("cis-N", "cis-O") for c in ("cis-C", "trans-C")] * 3
-    starts = [monomer_start(toy, System((), (rotamer,))) for rotamer in rotamers]
+    starts = [monomer_start(toy, Chain((), (rotamer,))) for rotamer in rotamers]
     kicks = np.linspace(0.0, 0.1, len(starts))
     starts = [type(s)(s.system, s.q * (1.0 + kick), s.hessian) for s, kick in zip(starts, kicks, strict=True)]
     watched = _Watched(toy)
@@ -77,7 +77,7 @@ def test_one_structure_that_does_not_fit_raises(toy: Potential) -> None:
 
 def test_a_structure_larger_than_the_batch_goes_alone(toy: Potential) -> None:
     watched = _Watched(toy)
-    structures = [monomer(), build(chain_system("arc", 4)), monomer(), monomer()]
+    structures = [monomer(), build(make_chain("arc", 4)), monomer(), monomer()]
     found = evaluate(watched, structures, batch=BatchSize(24))
     assert watched.sizes == [1, 1, 2]
     assert [e.energy for e in found] == [e.energy for e in evaluate(toy, structures)]

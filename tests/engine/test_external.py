@@ -19,7 +19,7 @@ from hbcoop_dist.optimize.external.energy_surface import HELD, Surface
 from hbcoop_dist.optimize.external.minimization import minimise_with
 from hbcoop_dist.optimize.minimization import Start, minimise
 from hbcoop_dist.optimize.quasi_newton import Goal
-from hbcoop_dist.structures import Structure, chain_system
+from hbcoop_dist.structures import Structure, make_chain
 from hbcoop_dist.structures.construction import tree_of
 from hbcoop_dist.structures.geometry import hbond_geometry, planarity
 
@@ -34,7 +34,7 @@ def toy() -> Potential:
 
 @pytest.mark.parametrize("optimiser", OTHERS)
 def test_mirror_is_kept_and_the_minimum_is_ours(toy: Potential, optimiser) -> None:
-    start = crude(toy, chain_system("arc", 2, "water" if optimiser != "ase-fire" else "none"))
+    start = crude(toy, make_chain("arc", 2, "water" if optimiser != "ase-fire" else "none"))
     ours, theirs = minimise(toy, [start])[0], minimise_with(optimiser, toy, [start], goal=PATIENT)[0]
     assert theirs.path.converged, theirs.path.reason
     assert theirs.path.max_force < 1e-5
@@ -46,7 +46,7 @@ def test_mirror_is_kept_and_the_minimum_is_ours(toy: Potential, optimiser) -> No
 @pytest.mark.parametrize("optimiser", ["ase-lbfgs", "sella", pytest.param("geometric", marks=pytest.mark.slow)])
 def test_torsions_are_held_where_the_start_has_them(toy: Potential, optimiser) -> None:
     """A dimer held at phi1 = 30 degrees pulls on its constraint, yet is converged."""
-    start = crude(toy, chain_system("arc", 2), "torsions")
+    start = crude(toy, make_chain("arc", 2), "torsions")
     q = start.q.copy()
     q[tree_of(start.system).joint_slice(1).start + 2] = np.radians(30.0)
     turned = Start(start.system, q, start.hessian)
@@ -63,7 +63,7 @@ def test_torsions_are_held_where_the_start_has_them(toy: Potential, optimiser) -
 
 @pytest.mark.parametrize("optimiser", OTHERS)
 def test_too_few_calls_are_counted_and_are_a_reason(toy: Potential, optimiser) -> None:
-    start = crude(toy, chain_system("arc", 2))
+    start = crude(toy, make_chain("arc", 2))
     one = minimise_with(optimiser, toy, [start], goal=Goal(max_calls=4))[0]
     assert not one.path.converged
     assert one.path.force_calls == 4
@@ -84,7 +84,7 @@ class _Spoilt(Wrapped):
 
 @pytest.mark.parametrize("optimiser", OTHERS)
 def test_an_energy_that_is_not_finite_is_a_reason(toy: Potential, optimiser) -> None:
-    one = minimise_with(optimiser, _Spoilt(toy), [crude(toy, chain_system("arc", 2))])[0]
+    one = minimise_with(optimiser, _Spoilt(toy), [crude(toy, make_chain("arc", 2))])[0]
     assert "not finite" in one.path.reason
     assert not np.isfinite(one.path.energy)
 
@@ -97,7 +97,7 @@ def test_whatever_an_optimiser_raises_is_a_reason(toy: Potential, monkeypatch: p
         raise ValueError("FixInternals.adjust_positions\ndid not converge.")
 
     monkeypatch.setattr(with_ase, "relax_lbfgs", stumble)
-    one = minimise_with("ase-lbfgs", toy, [crude(toy, chain_system("arc", 2))])[0]
+    one = minimise_with("ase-lbfgs", toy, [crude(toy, make_chain("arc", 2))])[0]
     assert one.path.reason.startswith("ValueError: FixInternals.adjust_positions did not converge.; max force ")
 
 
@@ -105,7 +105,7 @@ def test_they_print_nothing_and_leave_loggers_and_warnings_as_they_were(toy: Pot
     monkeypatch.chdir(tmp_path)
     before, filters = logging.getLogger("geometric.nifty").disabled, list(warnings.filters)
     for optimiser in OTHERS:
-        minimise_with(optimiser, toy, [crude(toy, chain_system("arc", 2))], goal=Goal(max_calls=5))
+        minimise_with(optimiser, toy, [crude(toy, make_chain("arc", 2))], goal=Goal(max_calls=5))
     assert capfd.readouterr() == ("", "")
     assert not list(tmp_path.iterdir())
     assert logging.getLogger("geometric.nifty").disabled == before

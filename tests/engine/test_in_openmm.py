@@ -22,7 +22,7 @@ from hbcoop_dist.optimize.external.openmm_minimizer import RESTRAINED
 from hbcoop_dist.optimize.minimization import Start, minimise
 from hbcoop_dist.optimize.quasi_newton import Goal
 from hbcoop_dist.store import ProtocolMismatchError
-from hbcoop_dist.structures import Structure, chain_system
+from hbcoop_dist.structures import Structure, make_chain
 from hbcoop_dist.structures.construction import build, tree_of
 from hbcoop_dist.structures.geometry import hbond_geometry
 
@@ -95,7 +95,7 @@ def same(potential: Potential, start: Start, theirs: Structure) -> None:
 @pytest.mark.parametrize("name", MODELS)
 def test_minima_of_arcs_are_ours(name: str, length: int) -> None:
     potential, checkpoint = MODELS[name]()
-    start = crude(potential, chain_system("arc", length), "torsions")
+    start = crude(potential, make_chain("arc", length), "torsions")
     theirs = minimise_in_openmm(potential, checkpoint, [start], goal=FLOAT32)[0]
     assert theirs.path.converged, theirs.path.reason
     assert potential.evaluate([theirs.structure])[0].energy == pytest.approx(theirs.path.energy, abs=1e-9)
@@ -106,7 +106,7 @@ def test_minima_of_arcs_are_ours(name: str, length: int) -> None:
 def test_in_double_precision_the_minimum_is_ours_to_the_paper_s_tolerance(chain: Any) -> None:
     """Amber's forces are float64 in OpenMM too, and its atoms are in another order there."""
     potential = registry.load("amber14")
-    start = crude(potential, chain_system(*chain), "torsions")
+    start = crude(potential, make_chain(*chain), "torsions")
     ours = minimise(potential, [start], constraint="torsions", goal=Goal(max_calls=3000))[0]
     theirs = minimise_in_openmm(potential, None, [start], goal=Goal(max_force=5e-5, max_calls=20000))[0]
     assert theirs.path.converged, theirs.path.reason
@@ -118,7 +118,7 @@ def test_in_double_precision_the_minimum_is_ours_to_the_paper_s_tolerance(chain:
 def test_restraints_hold_what_pulls_on_them() -> None:
     """A dimer held at phi1 = 30 degrees is off by its torque over the stiffness, and no more than is allowed."""
     potential = registry.load("amber14")
-    start = crude(potential, chain_system("arc", 2), "torsions")
+    start = crude(potential, make_chain("arc", 2), "torsions")
     q = start.q.copy()
     q[tree_of(start.system).joint_slice(1).start + 2] = np.radians(30.0)
     turned = Start(start.system, q, start.hessian)
@@ -145,7 +145,7 @@ def test_openmm_has_our_forces_in_single_precision(name: str) -> None:
     from hbcoop_dist.optimize.external.openmm_minimizer import system_of
 
     potential, checkpoint = MODELS[name]()
-    structure = build(chain_system("arc", 2))
+    structure = build(make_chain("arc", 2))
     system, order = system_of(potential, checkpoint, structure)
     assert order.tolist() == list(range(len(structure)))
     off = np.abs(openmm_forces(system, structure) - potential.evaluate([structure])[0].forces).max()
@@ -158,7 +158,7 @@ def test_openmmml_s_own_ani_has_a_tenth_of_the_forces(monkeypatch: pytest.Monkey
     from hbcoop_dist.optimize.external.openmm_minimizer import _topology
 
     potential, folder = ani()
-    structure = build(chain_system("arc", 2))
+    structure = build(make_chain("arc", 2))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from openmmml import MLPotential
@@ -172,7 +172,7 @@ def test_openmmml_s_own_ani_has_a_tenth_of_the_forces(monkeypatch: pytest.Monkey
 
 def test_too_few_calls_are_a_reason() -> None:
     potential = registry.load("amber14")
-    start = crude(potential, chain_system("arc", 2), "torsions")
+    start = crude(potential, make_chain("arc", 2), "torsions")
     one = minimise_in_openmm(potential, None, [start], goal=Goal(max_calls=20))[0]
     assert not one.path.converged
     assert 20 <= one.path.force_calls < 40
@@ -195,7 +195,7 @@ def test_a_store_has_our_dimer_says_which_forces_were_seen_and_takes_no_other_en
             "tolerance": 0.01,
             "max_force": 0.03,
         }
-        start = crude(potential, chain_system("arc", 2), "torsions")
+        start = crude(potential, make_chain("arc", 2), "torsions")
         same(potential, start, build(start.system).with_positions(opened.positions.values.reshape(-1, 3)))
     other = CampaignSpec.model_validate({**fields, "minimize": {"constraint": "torsions"}})
     with pytest.raises(ProtocolMismatchError, match="engine"):

@@ -13,7 +13,7 @@ from hbcoop_dist.cooperativity.equation import Cooperativity, cooperativity
 from hbcoop_dist.cooperativity.fragments import fragment_energies
 from hbcoop_dist.models import registry
 from hbcoop_dist.models.base import Evaluation, Potential
-from hbcoop_dist.structures import Structure, chain_system
+from hbcoop_dist.structures import Structure, make_chain
 from hbcoop_dist.structures.construction import build
 
 
@@ -28,8 +28,8 @@ def eq1(potential: Potential, structure: Structure, hbond: int) -> Cooperativity
     return cooperativity(structure, both[0], hbond, dimer, both[1])
 
 
-CHAIN = build(chain_system("arc", 4, "water"))
-LINEAR = build(chain_system("linear", 4))
+CHAIN = build(make_chain("arc", 4, "water"))
+LINEAR = build(make_chain("linear", 4))
 
 
 @pytest.fixture(scope="module", params=["so3lr", "gfn2-xtb", "toy"])
@@ -55,10 +55,10 @@ def test_a_cooperative_model_has_one(potential: Potential) -> None:
 def test_units_beyond_the_receptive_field_do_nothing(name: str) -> None:
     if not (here := registry.available(registry.card(name))):
         pytest.skip(here.reason)
-    x = build(chain_system("arc", 3)).positions
+    x = build(make_chain("arc", 3)).positions
     away = x.copy()
     away[24:] += [0.0, 60.0, 0.0]
-    structure = build(chain_system("arc", 3)).with_positions(away)
+    structure = build(make_chain("arc", 3)).with_positions(away)
     assert abs(eq1(registry.load(name), structure, 1).electronic) < 1e-9
 
 

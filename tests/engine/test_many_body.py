@@ -14,12 +14,12 @@ from hbcoop_dist.cooperativity.many_body_expansion import many_body
 from hbcoop_dist.models import registry
 from hbcoop_dist.models.base import Evaluation, Potential
 from hbcoop_dist.models.families import toy
-from hbcoop_dist.structures import Structure, chain_system
+from hbcoop_dist.structures import Structure, make_chain
 from hbcoop_dist.structures.construction import build
 
-TRIMER = build(chain_system("arc", 3))
-TETRAMER = build(chain_system("linear", 4))
-CAPPED = build(chain_system("arc", 3, "water"))
+TRIMER = build(make_chain("arc", 3))
+TETRAMER = build(make_chain("linear", 4))
+CAPPED = build(make_chain("arc", 3, "water"))
 
 
 @pytest.fixture(scope="module", params=["so3lr", "gfn2-xtb", "toy"])
@@ -122,7 +122,7 @@ class _Counted(Wrapped):
 @pytest.mark.parametrize(("order", "points"), [(2, 22), (3, 42), (4, 57)])
 def test_every_set_is_computed_once_and_in_batches(order: int, points: int) -> None:
     """Six molecules: 6 + 15 + 20 + 15 sets, and the whole."""
-    structure = build(chain_system("arc", 2, "water"))
+    structure = build(make_chain("arc", 2, "water"))
     counted = _Counted(registry.load("toy"))
     many_body(counted, structure, order)
     assert len(counted.asked) == len(set(counted.asked)) == points
@@ -130,7 +130,7 @@ def test_every_set_is_computed_once_and_in_batches(order: int, points: int) -> N
 
 
 def test_a_dimer_has_no_more_than_two_bodies(potential: Potential) -> None:
-    found = many_body(potential, build(chain_system("arc", 2)))
+    found = many_body(potential, build(make_chain("arc", 2)))
     np.testing.assert_array_equal(found.totals[2:], 0.0)
     assert abs(found.remainder) < 1e-8
 

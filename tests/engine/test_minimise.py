@@ -17,13 +17,13 @@ from hbcoop_dist.optimize.minimization import Minimised, Start, minimise, monome
 from hbcoop_dist.optimize.out_of_plane_modes import Planar, out_of_plane
 from hbcoop_dist.optimize.quasi_newton import Goal
 from hbcoop_dist.optimize.step_limits import clash_limit
-from hbcoop_dist.structures import DEFAULT_ROTAMER, Structure, System, chain_system
+from hbcoop_dist.structures import DEFAULT_ROTAMER, Chain, Structure, make_chain
 from hbcoop_dist.structures.construction import crude_start, tree_of
 from hbcoop_dist.structures.geometry import broken, planarity
 from hbcoop_dist.structures.monomers import acceptor_body, acceptor_water, donor_body, donor_water, nma_body
 
-MONOMER = System((), (DEFAULT_ROTAMER,))
-SYSTEMS = [chain_system(p, n, c) for p in ("arc", "linear") for n in (2, 3, 6) for c in ("none", "water")]
+MONOMER = Chain((), (DEFAULT_ROTAMER,))
+SYSTEMS = [make_chain(p, n, c) for p in ("arc", "linear") for n in (2, 3, 6) for c in ("none", "water")]
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +31,7 @@ def toy() -> Potential:
     return registry.load("toy")
 
 
-def start(potential: Potential, system: System) -> Start:
+def start(potential: Potential, system: Chain) -> Start:
     monomer = minimise(potential, [monomer_start(potential, MONOMER)])[0]
     nma = body_hessian(potential, nma_body(), monomer.path.q, "mirror")
     waters = [(acceptor_body(), acceptor_water()), *[(donor_body(), donor_water())] * 3]
@@ -54,7 +54,7 @@ def test_every_chain_reaches_the_tolerance_and_stays_what_it_was(toy: Potential)
 
 
 def test_many_at_once_are_each_alone(toy: Potential) -> None:
-    systems = [chain_system("arc", 4), chain_system("linear", 2, "water"), chain_system("arc", 2)]
+    systems = [make_chain("arc", 4), make_chain("linear", 2, "water"), make_chain("arc", 2)]
     starts = [start(toy, system) for system in systems]
     together = minimise(toy, starts, batch=BatchSize(100))
     for one, alone in zip(together, [minimise(toy, [s])[0] for s in starts], strict=True):
@@ -64,7 +64,7 @@ def test_many_at_once_are_each_alone(toy: Potential) -> None:
 
 
 def test_torsion_constraint_started_in_the_plane_finds_the_same_minimum(toy: Potential) -> None:
-    system = chain_system("linear", 3)
+    system = make_chain("linear", 3)
     s = start(toy, system)
     full = guess_hessian(tree_of(system), [body_hessian(toy, nma_body(), crude_start(MONOMER), "none")] * 3)
     kicked = s.q + 0.02 * np.random.default_rng(0).normal(size=s.q.shape)
@@ -79,7 +79,7 @@ def test_torsion_constraint_started_in_the_plane_finds_the_same_minimum(toy: Pot
 
 def test_the_force_left_is_projected_on_what_is_free(toy: Potential) -> None:
     """A dimer held at phi1 = 40 degrees pulls on its constraint, yet is converged."""
-    system = chain_system("arc", 2)
+    system = make_chain("arc", 2)
     tree, s = tree_of(system), start(toy, system)
     q = s.q.copy()
     q[tree.joint_slice(1).start + 2] = np.radians(40.0)
@@ -93,7 +93,7 @@ def test_the_force_left_is_projected_on_what_is_free(toy: Potential) -> None:
 
 def test_out_of_plane_curvature_is_that_of_a_full_hessian(toy: Potential) -> None:
     """Against the A'' block of a brute-force Cartesian Hessian, torsions projected out."""
-    system = chain_system("arc", 2)
+    system = make_chain("arc", 2)
     tree, one = tree_of(system), minimise(toy, [start(toy, system)])[0]
     x, n = one.structure.positions, len(one.structure)
     step = 1e-4
@@ -127,7 +127,7 @@ def test_forces_of_a_model_that_tells_mirror_images_apart_are_no_curvature(toy: 
     """The same force wherever the atoms are pulls out of the plane and bends nothing."""
     lopsided = _Lopsided(toy)
     lopsided.card = replace(toy.card, mirror_invariant=False)
-    system = chain_system("arc", 2)
+    system = make_chain("arc", 2)
     one = minimise(toy, [start(toy, system)])[0]
     planar = Planar(tree_of(system), one.path.q, one.structure)
     plain, pushed = (out_of_plane(potential, [planar])[0] for potential in (toy, lopsided))
@@ -155,7 +155,7 @@ def _torsion_gradients(one: Minimised) -> np.ndarray:
 
 
 def test_too_few_calls_is_unconverged_with_a_reason(toy: Potential) -> None:
-    one = minimise(toy, [start(toy, chain_system("arc", 3))], goal=Goal(max_calls=3))[0]
+    one = minimise(toy, [start(toy, make_chain("arc", 3))], goal=Goal(max_calls=3))[0]
     assert not one.path.converged
     assert "after 3 force calls, asked for 1.00e-05" in one.path.reason
 
@@ -172,7 +172,7 @@ class _Spoilt(Wrapped):
 
 
 def test_a_structure_without_energy_fails_alone(toy: Potential) -> None:
-    starts = [start(toy, chain_system("arc", n)) for n in (2, 3, 4)]
+    starts = [start(toy, make_chain("arc", n)) for n in (2, 3, 4)]
     good, bad, also_good = minimise(_Spoilt(toy), starts)
     assert good.path.converged
     assert also_good.path.converged
@@ -181,7 +181,7 @@ def test_a_structure_without_energy_fails_alone(toy: Potential) -> None:
 
 def test_no_step_runs_molecules_into_one_another() -> None:
     """An arc of twelve units all of whose joints bend a little: its ends would pass through each other."""
-    system = chain_system("arc", 12)
+    system = make_chain("arc", 12)
     tree, q = tree_of(system), crude_start(system)
     change = np.zeros_like(q)
     for unit in range(1, 12):
@@ -201,7 +201,7 @@ def test_no_step_runs_molecules_into_one_another() -> None:
 
 
 def test_what_is_close_already_may_come_closer_slowly() -> None:
-    system = chain_system("arc", 2)
+    system = make_chain("arc", 2)
     tree, q = tree_of(system), crude_start(system)
     r = tree.joint_slice(1).start
     q[r] -= 0.6  # H..O 1.3 A

@@ -22,7 +22,7 @@ from hbcoop_dist.models.base import Evaluation, Potential
 from hbcoop_dist.models.families import ani
 from hbcoop_dist.models.families.ani import AniPotential
 from hbcoop_dist.references import bundled_geometry, read_reference_set
-from hbcoop_dist.structures import Structure, chain_system
+from hbcoop_dist.structures import Structure, make_chain
 
 POINTS = 7
 """Energies that Eq. 1 adds up: its noise is at most that many times one energy's."""
@@ -34,7 +34,7 @@ BATCH = 1e-8 * POINTS * EV_TO_KCAL
 def bond_of(length: int, hbond: int) -> noise.Bond:
     folder = bundled_geometry("nma-so3lr")
     assert folder is not None
-    known, chain = read_reference_set(folder), chain_system("arc", length)
+    known, chain = read_reference_set(folder), make_chain("arc", length)
     return noise.Bond(known.structure(chain), hbond, known.structure(chain.dimer(hbond)))
 
 

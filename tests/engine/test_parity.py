@@ -26,7 +26,7 @@ from hbcoop_dist.optimize.minimization import Minimised, Start, minimise
 from hbcoop_dist.optimize.mode_following import follow_mode, kicked
 from hbcoop_dist.optimize.out_of_plane_modes import Planar, Verdict, out_of_plane
 from hbcoop_dist.optimize.quasi_newton import Goal
-from hbcoop_dist.structures import chain_system
+from hbcoop_dist.structures import make_chain
 from hbcoop_dist.structures.construction import tree_of
 from hbcoop_dist.structures.geometry import planarity
 
@@ -69,7 +69,7 @@ def beside(found: Minimised, start: Start, constraint: Constraint) -> Start:
 @functools.cache
 def reached(model: str, pattern, length: int, capping, constraint: Constraint = "mirror") -> tuple[Start, Minimised]:
     """A crude start and where our minimiser ends from it."""
-    start = crude(loaded(model), chain_system(pattern, length, capping), constraint)
+    start = crude(loaded(model), make_chain(pattern, length, capping), constraint)
     return start, minimise(loaded(model), [start], constraint=constraint, goal=PATIENT)[0]
 
 

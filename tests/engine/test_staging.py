@@ -16,7 +16,7 @@ from hbcoop_dist.optimize.hessians import guess_hessian
 from hbcoop_dist.optimize.minimization import Start, minimise
 from hbcoop_dist.optimize.out_of_plane_modes import Planar, out_of_plane
 from hbcoop_dist.optimize.warm_starts import Seed, transplant_hessian
-from hbcoop_dist.structures import chain_system
+from hbcoop_dist.structures import make_chain
 from hbcoop_dist.structures.construction import crude_start, structure_of, tree_of
 from hbcoop_dist.structures.geometry import head_tail_contact
 from hbcoop_dist.structures.monomers import acceptor_body, acceptor_water, donor_body, donor_water
@@ -58,7 +58,7 @@ def test_staged_chains_need_few_force_calls_and_no_more_when_longer(done: Done) 
         assert max(long) <= max(short) + 1
 
 
-@pytest.mark.parametrize("system", [chain_system("arc", 6), chain_system("linear", 5, "water")], ids=str)
+@pytest.mark.parametrize("system", [make_chain("arc", 6), make_chain("linear", 5, "water")], ids=str)
 def test_a_staged_chain_is_the_one_a_crude_start_finds(done: Done, system) -> None:
     drawn, results = done
     toy = registry.load("toy")
@@ -78,7 +78,7 @@ def test_a_staged_chain_is_the_one_a_crude_start_finds(done: Done, system) -> No
 @pytest.mark.parametrize("capping", ["none", "water"])
 def test_the_lowest_mode_by_a_few_steps_is_that_of_the_whole_hessian(done: Done, pattern, capping) -> None:
     drawn, results = done
-    system = chain_system(pattern, 7, capping)
+    system = make_chain(pattern, 7, capping)
     task = next(t for t in drawn.tasks.values() if t.kind == "minimise" and t.system == system)
     q = np.asarray(results[task.key].data["q"])
     whole = out_of_plane(registry.load("toy"), [Planar(tree_of(system), q, structure_of(system, q))])[0]
@@ -87,7 +87,7 @@ def test_the_lowest_mode_by_a_few_steps_is_that_of_the_whole_hessian(done: Done,
 
 
 def test_a_chain_put_together_from_itself_has_its_own_hessian() -> None:
-    system = chain_system("linear", 4, "water")
+    system = make_chain("linear", 4, "water")
     size = tree_of(system).n_q
     random = np.random.default_rng(0).normal(size=(size, size))
     own = random + random.T
@@ -102,7 +102,7 @@ def test_a_failed_rung_is_no_loss(done: Done) -> None:
     """Without the pentamer the hexamer starts less well and ends the same."""
     drawn, results = done
     five, six = (
-        next(t.key for t in drawn.tasks.values() if t.kind == "minimise" and t.system == chain_system("arc", n))
+        next(t.key for t in drawn.tasks.values() if t.kind == "minimise" and t.system == make_chain("arc", n))
         for n in (5, 6)
     )
     known = {**results, five: TaskResult(five, "failed", "lost")}

@@ -19,7 +19,7 @@ from hbcoop_dist.cli.main import app
 from hbcoop_dist.models import Potential, available, cards, check, custom_card, load
 from hbcoop_dist.models.batching import BatchSize, evaluate
 from hbcoop_dist.models.checkpoints import CHECKPOINTS_VARIABLE
-from hbcoop_dist.structures import Structure, chain_system, monomer
+from hbcoop_dist.structures import Structure, make_chain, monomer
 from hbcoop_dist.structures.construction import build
 
 torch = pytest.importorskip("torch")
@@ -65,7 +65,7 @@ def test_model_keeps_the_contract_on_the_gpu(name: str) -> None:
 
 @pytest.mark.parametrize("name", _names())
 def test_gpu_and_cpu_agree(name: str) -> None:
-    chains = [build(chain_system("arc", length)) for length in (2, 5, 3)] + [monomer()]
+    chains = [build(make_chain("arc", length)) for length in (2, 5, 3)] + [monomer()]
     on_cpu, on_gpu = (_loaded(name, device).evaluate(chains) for device in ("cpu", DEVICE))
     double = _loaded(name, DEVICE).card.dtype == "float64"
     for chain, one, other in zip(chains, on_cpu, on_gpu, strict=True):
@@ -75,7 +75,7 @@ def test_gpu_and_cpu_agree(name: str) -> None:
 
 def _chains(count: int) -> list[Structure]:
     random = np.random.default_rng(count)
-    chain = build(chain_system("arc", 4))
+    chain = build(make_chain("arc", 4))
     return [
         chain.with_positions(chain.positions + 0.01 * random.standard_normal(chain.positions.shape))
         for _ in range(count)

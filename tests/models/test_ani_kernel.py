@@ -22,7 +22,7 @@ from hbcoop_dist.models import Evaluation, available, cards, checkpoints, load
 from hbcoop_dist.models.base import FloatArray
 from hbcoop_dist.models.families import ani
 from hbcoop_dist.models.families.ani import AniPotential
-from hbcoop_dist.structures import Structure, chain_system, monomer
+from hbcoop_dist.structures import Structure, make_chain, monomer
 from hbcoop_dist.structures.construction import build
 from hbcoop_dist.structures.monomers import donor_water
 
@@ -137,8 +137,8 @@ def structures() -> dict[str, Structure]:
         "monomer": shaken(monomer(), 1),
         "another monomer": shaken(monomer(), 2, 0.1),
         "dimer": shaken(pair, 3),
-        "linear chain": shaken(build(chain_system("linear", 4)), 4),
-        "capped hexamer": shaken(build(chain_system("arc", 6, "water")), 5),
+        "linear chain": shaken(build(make_chain("linear", 4)), 4),
+        "capped hexamer": shaken(build(make_chain("arc", 6, "water")), 5),
         "water": shaken(Structure.from_molecules([("water", water)]), 6),
         "far molecules": Structure.from_molecules([("nma", one), ("water", water + near), ("nma", one + far)]),
         "lone atoms": of([8, 1, 6], [[0, 0, 0], [50, 0, 0], [0, 50, 0]]),

@@ -18,7 +18,7 @@ from hbcoop_dist.core.tasks import ModelSource, model_text
 from hbcoop_dist.models import ModelCard, ModelError, UnknownElementError, available, check, identity, load
 from hbcoop_dist.models.families.ase_calculator import calculator_card
 from hbcoop_dist.optimize.minimization import minimise, monomer_start
-from hbcoop_dist.structures import DEFAULT_ROTAMER, Structure, System, chain_system, monomer
+from hbcoop_dist.structures import DEFAULT_ROTAMER, Chain, Structure, make_chain, monomer
 from hbcoop_dist.structures.construction import build
 
 TBLITE: dict[str, Any] = {"method": "GFN2-xTB", "accuracy": 1e-4, "verbosity": 0}
@@ -64,11 +64,11 @@ def springs(**kwargs: Any) -> ModelCard:
 
 def test_gfn2_through_its_calculator_is_our_gfn2() -> None:
     theirs, ours = load(calculator_card("through-ase", "tblite.ase:TBLite", TBLITE)), load("gfn2-xtb")
-    structures = [monomer(), build(chain_system("arc", 2)), build(chain_system("linear", 3, "water"))]
+    structures = [monomer(), build(make_chain("arc", 2)), build(make_chain("linear", 3, "water"))]
     for one, other in zip(theirs.evaluate(structures), ours.evaluate(structures), strict=True):
         assert one.energy == pytest.approx(other.energy, abs=1e-6)
         np.testing.assert_allclose(np.asarray(one.forces), np.asarray(other.forces), atol=1e-5)
-    system = System((), (DEFAULT_ROTAMER,))
+    system = Chain((), (DEFAULT_ROTAMER,))
     minima = [minimise(potential, [monomer_start(potential, system)])[0].path for potential in (theirs, ours)]
     assert all(path.converged for path in minima)
     assert minima[0].energy == pytest.approx(minima[1].energy, abs=1e-6)
@@ -96,7 +96,7 @@ def test_a_campaign_takes_it_from_yaml(tmp_path: Path) -> None:
 
 def test_a_calculator_that_asks_is_told_neutral_singlet() -> None:
     aware = load(calculator_card("aware", "test_ase_calculator:ChargeAware"))
-    for one in (monomer(), build(chain_system("linear", 3, "water"))):
+    for one in (monomer(), build(make_chain("linear", 3, "water"))):
         assert aware.evaluate([one])[0].energy == load(springs()).evaluate([one])[0].energy
 
 

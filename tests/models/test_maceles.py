@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from hbcoop_dist.models import Potential, available, card, check, custom_card, load
-from hbcoop_dist.structures import Structure, chain_system
+from hbcoop_dist.structures import Structure, make_chain
 from hbcoop_dist.structures.construction import build
 
 PAIRS = {"mace-r-4-l-0": "maceles-r-4-l-0", "mace-r-4.5-l-0": "maceles-r-4.5-l-0"}
@@ -136,7 +136,7 @@ def test_atoms_share_the_energy_of_the_network_s_own_sum(small: Path) -> None:
     import torch
 
     potential = mine(small)
-    structure = build(chain_system("arc", 2))
+    structure = build(make_chain("arc", 2))
     (found,) = potential.evaluate([structure], atom_energies=True)
     network, graph = potential.network, potential._graph([structure])  # type: ignore[attr-defined]
     with torch.no_grad():
@@ -151,7 +151,7 @@ def test_atoms_share_the_energy_of_the_network_s_own_sum(small: Path) -> None:
 
 def parted(by: float) -> Structure:
     """The syn dimer, its second molecule moved away along the H-bond, A."""
-    dimer = build(chain_system("arc", 2))
+    dimer = build(make_chain("arc", 2))
     first, second = dimer.atoms_of(0), dimer.atoms_of(1)
     apart = dimer.positions[second][None] - dimer.positions[first][:, None]
     nearest = apart.reshape(-1, 3)[np.linalg.norm(apart, axis=2).argmin()]
@@ -191,7 +191,7 @@ def test_latent_charges_are_dipoles_but_no_charge_of_a_molecule(name: str) -> No
 
     potential = published(name)
     assert not potential.card.charges
-    (nma,) = [build(chain_system("arc", 2)).subset([0])]
+    (nma,) = [build(make_chain("arc", 2)).subset([0])]
     network, graph = potential.network, potential._graph([nma])  # type: ignore[attr-defined]
     with torch.no_grad():
         charges = network(graph, compute_force=False)["latent_charges"].numpy()

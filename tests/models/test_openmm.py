@@ -13,7 +13,7 @@ from hbcoop_dist.models import ModelError, load
 from hbcoop_dist.models.base import Potential
 from hbcoop_dist.models.checks.contract import probes
 from hbcoop_dist.models.families import openmm as family
-from hbcoop_dist.structures import Structure, chain_system, monomer
+from hbcoop_dist.structures import Structure, make_chain, monomer
 from hbcoop_dist.structures.construction import build
 from hbcoop_dist.structures.monomers import donor_water
 
@@ -36,7 +36,7 @@ def three_body(model: Potential, trimer: Structure) -> float:
 
 @pytest.mark.parametrize("model", [AMBER, CHARMM], ids=["amber14", "charmm36"])
 def test_energy_is_a_sum_over_molecules_and_pairs_to_round_off(model: Potential) -> None:
-    chain = build(chain_system("arc", 4, "water"))
+    chain = build(make_chain("arc", 4, "water"))
     count = len(chain.kinds)
     ones = energies(chain, [(m,) for m in range(count)], model)
     pairs = list(itertools.combinations(range(count), 2))
@@ -47,7 +47,7 @@ def test_energy_is_a_sum_over_molecules_and_pairs_to_round_off(model: Potential)
 
 @pytest.mark.parametrize("model", [AMBER, CHARMM], ids=["amber14", "charmm36"])
 def test_electronic_cooperativity_is_zero(model: Potential) -> None:
-    chain = build(chain_system("arc", 4))
+    chain = build(make_chain("arc", 4))
     sets = [(0, 1, 2, 3), (0, 2, 3), (0, 1, 3), (0, 3), (1, 2), (1,), (2,)]
     abc, bc, ac, c, ab, a, b = energies(chain, sets, model)
     assert (abc - bc - ac + c - ab + a + b) / KCAL == pytest.approx(0.0, abs=1e-9)
@@ -55,7 +55,7 @@ def test_electronic_cooperativity_is_zero(model: Potential) -> None:
 
 @pytest.mark.parametrize("pattern", ["arc", "linear"])
 def test_three_bodies_in_a_row_stabilise_each_other_where_dipoles_are_induced(pattern: str) -> None:
-    trimer = build(chain_system(pattern, 3))
+    trimer = build(make_chain(pattern, 3))
     for additive in (AMBER, CHARMM):
         assert three_body(additive, trimer) / KCAL == pytest.approx(0.0, abs=1e-9)
     for polarisable in (AMOEBA, DRUDE):
@@ -116,7 +116,7 @@ def test_nma_has_its_dipole_in_amoeba() -> None:
 
 
 def test_induced_dipoles_are_converged(monkeypatch: pytest.MonkeyPatch) -> None:
-    chain = build(chain_system("arc", 12, "water"))
+    chain = build(make_chain("arc", 12, "water"))
     ours = AMOEBA.evaluate([chain])[0]
     settings = family._INDUCTION["amoeba2018"]
     monkeypatch.setitem(settings, "mutualInducedTargetEpsilon", settings["mutualInducedTargetEpsilon"] / 10)

@@ -14,7 +14,7 @@ from hbcoop_dist.campaigns.hbond.spec import CampaignSpec
 from hbcoop_dist.models import ModelError, Potential, card, check, load
 from hbcoop_dist.models.checks.contract import probes
 from hbcoop_dist.models.families.pyscf import PyscfPotential
-from hbcoop_dist.structures import Structure, chain_system
+from hbcoop_dist.structures import Structure, make_chain
 from hbcoop_dist.structures.construction import build
 
 WATER = probes()["water"]
@@ -192,7 +192,7 @@ def test_a_store_has_both_of_one_calculation(tmp_path: Path) -> None:
     summary = hb.run(plan(CampaignSpec.model_validate(spec)), tmp_path / "x.zarr", serial=True)
     assert summary.ok, summary
     ds = hb.open_store(tmp_path / "x.zarr").sel(geometry="toy", length=2).squeeze()
-    dimer = build(chain_system("arc", 2)).with_positions(ds.positions.sel(model="toy").values[:24])
+    dimer = build(make_chain("arc", 2)).with_positions(ds.positions.sel(model="toy").values[:24])
     parts = load("rimp2:sto-3g").evaluate([dimer], forces=False)[0].parts
     for name in names[1:]:
         wanted = sum(weight * parts[part] for part, weight in card(name).combination.items())

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from hbcoop_dist.models import ModelError, Potential, load
 from hbcoop_dist.models.families.toy import STRENGTH, cooperative_energy
-from hbcoop_dist.structures import Rotamer, Structure, chain_system, monomer
+from hbcoop_dist.structures import Rotamer, Structure, make_chain, monomer
 from hbcoop_dist.structures.construction import build
 from hbcoop_dist.structures.monomers import donor_water
 
@@ -64,7 +64,7 @@ def test_every_rotamer_of_the_template_is_a_minimum_of_energy_zero(rotamer: Rota
 @pytest.mark.parametrize("pattern", ["arc", "linear"])
 @pytest.mark.parametrize("capping", ["none", "water"])
 def test_electronic_cooperativity_is_the_closed_form(pattern: str, capping: str) -> None:
-    chain = build(chain_system(pattern, 4, capping))  # type: ignore[arg-type]
+    chain = build(make_chain(pattern, 4, capping))  # type: ignore[arg-type]
     for first in range(3):
         numeric = electronic(TOY, chain, first, first + 1)
         assert numeric == pytest.approx(cooperative_energy(chain, first, first + 1), abs=1e-12)
@@ -72,7 +72,7 @@ def test_electronic_cooperativity_is_the_closed_form(pattern: str, capping: str)
 
 
 def test_middle_of_a_chain_gains_from_both_neighbours() -> None:
-    chain = build(chain_system("arc", 5))
+    chain = build(make_chain("arc", 5))
     ends, middle = cooperative_energy(chain, 0, 1), cooperative_energy(chain, 1, 2)
     assert 0.5 * STRENGTH < ends < STRENGTH
     assert middle == pytest.approx(2 * ends, rel=0.2)
@@ -108,10 +108,10 @@ def relaxed(structure: Structure) -> Structure:
 
 @pytest.mark.parametrize("conformer", ["syn", "anti"])
 def test_free_dimer_is_a_planar_hydrogen_bond(conformer: str) -> None:
-    from hbcoop_dist.structures import System
+    from hbcoop_dist.structures import Chain
     from hbcoop_dist.structures.geometry import broken, hbond_geometry
 
-    dimer = relaxed(build(System((conformer,), (Rotamer(), Rotamer()))))  # type: ignore[arg-type]
+    dimer = relaxed(build(Chain((conformer,), (Rotamer(), Rotamer()))))  # type: ignore[arg-type]
     assert -10 < energy(TOY, dimer) / (kcal / mol) < -5
     assert broken(dimer, (conformer,)) == ""
     bond = hbond_geometry(dimer)

@@ -26,7 +26,7 @@ from hbcoop_dist.store import (
     open_systems,
     verify,
 )
-from hbcoop_dist.structures import chain_system
+from hbcoop_dist.structures import make_chain
 from hbcoop_dist.structures.construction import build
 
 WHOLE: dict[str, Any] = {"models": ["toy", "toy-additive"], "lengths": [2, 3], "capping": "none"}
@@ -97,7 +97,7 @@ def test_cells_done_by_different_tasks_are_named(folder: Path, tmp_path: Path) -
 
     for name, shift in (("one", 0.0), ("two", 0.05)):
         (tmp_path / name / "qm").mkdir(parents=True)
-        chain = build(chain_system("arc", 2))
+        chain = build(make_chain("arc", 2))
         positions = chain.positions + np.where(chain.molecules[:, None] == 1, [0.0, shift, 0.0], 0.0)
         write(tmp_path / name / "qm" / "arc.xyz", chain.with_positions(positions).to_ase(), format="extxyz")
         run(tmp_path / f"{name}.zarr", models=["toy"], lengths=[2], geometry=[str(tmp_path / name / "qm")])
@@ -118,7 +118,7 @@ def test_marked_systems_come_along(folder: Path, tmp_path: Path) -> None:
 
     systems = []
     for length in (3, 4):
-        write(tmp_path / f"{length}.xyz", build(chain_system("arc", length)).to_ase(), format="extxyz")
+        write(tmp_path / f"{length}.xyz", build(make_chain("arc", length)).to_ase(), format="extxyz")
         systems.append({"name": f"n{length}", "file": str(tmp_path / f"{length}.xyz"), "A": ["0-11"], "B": ["12-23"]})
     run(tmp_path / "one.zarr", models=["toy"], systems=systems[:1])
     run(tmp_path / "two.zarr", models=["toy", "toy-additive"], systems=systems[1:])

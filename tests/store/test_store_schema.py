@@ -18,7 +18,7 @@ from hbcoop_dist.store import (
     static_variables,
 )
 from hbcoop_dist.store.schema import DIMS
-from hbcoop_dist.structures import chain_system, monomer
+from hbcoop_dist.structures import make_chain, monomer
 from hbcoop_dist.structures.chains import PATTERNS
 
 
@@ -92,7 +92,7 @@ def test_static_atoms_agree_with_the_structures() -> None:
     found = static_variables(layout)
     for i, length in enumerate(layout.lengths):
         for c, capping in enumerate(layout.cappings):
-            system = chain_system("arc", length, capping)  # type: ignore[arg-type]
+            system = make_chain("arc", length, capping)  # type: ignore[arg-type]
             numbers, molecules = found["atomic_number"][i, c], found["molecule"][i, c]
             assert (numbers > 0).sum() == (molecules >= 0).sum() == system.n_atoms
             assert molecules.max() == system.length - 1 + (4 if system.capping == "water" else 0)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from hbcoop_dist.references import ReferenceSetError, bundled_geometry, read_reference_set
-from hbcoop_dist.structures import Rotamer, chain_system, monomer
+from hbcoop_dist.structures import Rotamer, make_chain, monomer
 from hbcoop_dist.structures.bonds import PerceptionError, kind_in_order, perceive
 from hbcoop_dist.structures.construction import build
 from hbcoop_dist.structures.fragments import distinct_fragments, fragments_of
@@ -19,7 +19,7 @@ from hbcoop_dist.structures.monomers import donor_water
 
 
 def test_waters_always_belong_to_c() -> None:
-    structure = build(chain_system("arc", 3, "water"))
+    structure = build(make_chain("arc", 3, "water"))
     parts = fragments_of(structure, 2)
     assert parts["AB"] == (1, 2)
     assert parts["C"] == (0, 3, 4, 5, 6)
@@ -29,12 +29,12 @@ def test_waters_always_belong_to_c() -> None:
 @pytest.mark.parametrize(("length", "points"), [(2, 3), (3, 7), (4, 13), (5, 19), (8, 31)])
 def test_distinct_points_of_bare_chains(length: int, points: int) -> None:
     """3, 7, 13, then 4 n - 1 (design, section 2)."""
-    assert len(distinct_fragments(build(chain_system("arc", length)))) == points
+    assert len(distinct_fragments(build(make_chain("arc", length)))) == points
 
 
 @pytest.mark.parametrize("length", [2, 3, 6])
 def test_distinct_points_of_equation_one_and_of_capped_chains(length: int) -> None:
-    bare, capped = (build(chain_system("linear", length, capping)) for capping in ("none", "water"))
+    bare, capped = (build(make_chain("linear", length, capping)) for capping in ("none", "water"))
     assert len(distinct_fragments(bare, electronic=False)) == (3 if length == 2 else 2 * length)
     assert len(distinct_fragments(capped, electronic=False)) == 2 * length
     assert len(distinct_fragments(capped)) == 4 * length - 1
@@ -43,7 +43,7 @@ def test_distinct_points_of_equation_one_and_of_capped_chains(length: int) -> No
 @pytest.mark.parametrize("capping", ["none", "water"])
 @pytest.mark.parametrize("pattern", ["arc", "linear"])
 def test_a_shuffled_chain_is_recognised(pattern, capping) -> None:
-    system = chain_system(pattern, 3, capping, (Rotamer("cis-N", "cis-C"), Rotamer(), Rotamer("cis-O", "cis-C")))
+    system = make_chain(pattern, 3, capping, (Rotamer("cis-N", "cis-C"), Rotamer(), Rotamer("cis-O", "cis-C")))
     structure = build(system)
     order = np.random.default_rng(5).permutation(len(structure))
     found, read = perceive(structure.numbers[order], structure.positions[order])
@@ -53,7 +53,7 @@ def test_a_shuffled_chain_is_recognised(pattern, capping) -> None:
 
 
 def test_hydrogens_that_bonds_do_not_tell_apart_stay_as_in_the_file() -> None:
-    chain = build(chain_system("arc", 2, "water"))
+    chain = build(make_chain("arc", 2, "water"))
     order = np.arange(len(chain))
     for water in (2, 3, 4, 5):
         _, first, second = chain.atoms_of(water)
@@ -70,20 +70,20 @@ def test_a_task_of_a_given_geometry_has_one_key_in_every_process(seed: int) -> N
     """Python salts the hashes of text anew in every process, and the water's H must not go by them."""
     code = (
         "from hbcoop_dist.references import bundled_geometry, read_reference_set;"
-        "from hbcoop_dist.structures import chain_system;"
+        "from hbcoop_dist.structures import make_chain;"
         "known = read_reference_set(bundled_geometry('nma-so3lr'));"
-        "print(known.structure(chain_system('arc', 2, 'water')).positions.tobytes().hex())"
+        "print(known.structure(make_chain('arc', 2, 'water')).positions.tobytes().hex())"
     )
     environment = {**os.environ, "PYTHONHASHSEED": str(seed)}
     found = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     folder = bundled_geometry("nma-so3lr")
     assert folder is not None
-    expected = read_reference_set(folder).structure(chain_system("arc", 2, "water"))
+    expected = read_reference_set(folder).structure(make_chain("arc", 2, "water"))
     assert found.stdout.strip() == expected.positions.tobytes().hex()
 
 
 def test_what_is_no_chain_is_refused_by_what_it_is() -> None:
-    structure = build(chain_system("arc", 2))
+    structure = build(make_chain("arc", 2))
     apart = structure.positions.copy()
     apart[12:] += 30.0
     with pytest.raises(PerceptionError, match=r"found 1 gap"):
@@ -93,15 +93,15 @@ def test_what_is_no_chain_is_refused_by_what_it_is() -> None:
 
 
 def test_reference_set_is_read_from_xyz_files(tmp_path) -> None:
-    for name, system in (("a", chain_system("arc", 2)), ("b", chain_system("arc", 3))):
+    for name, system in (("a", make_chain("arc", 2)), ("b", make_chain("arc", 3))):
         build(system).to_ase().write(tmp_path / f"{name}.xyz", format="xyz")
     found = read_reference_set(tmp_path)
-    assert found.missing(chain_system("arc", 3)) == ""
-    assert found.missing(chain_system("linear", 3)) == "syn-anti chain, anti chain"
-    assert found.structure(chain_system("arc", 2)).positions == pytest.approx(
-        build(chain_system("arc", 2)).positions, abs=1e-6
+    assert found.missing(make_chain("arc", 3)) == ""
+    assert found.missing(make_chain("linear", 3)) == "syn-anti chain, anti chain"
+    assert found.structure(make_chain("arc", 2)).positions == pytest.approx(
+        build(make_chain("arc", 2)).positions, abs=1e-6
     )
-    build(chain_system("arc", 3)).to_ase().write(tmp_path / "c.xyz", format="xyz")
+    build(make_chain("arc", 3)).to_ase().write(tmp_path / "c.xyz", format="xyz")
     with pytest.raises(ReferenceSetError, match=r"c\.xyz: expected every chain once.*b\.xyz"):
         read_reference_set(tmp_path)
     with pytest.raises(ReferenceSetError, match=r"expected a folder with \.xyz files, found none"):
@@ -109,7 +109,7 @@ def test_reference_set_is_read_from_xyz_files(tmp_path) -> None:
 
 
 def test_broken_chains_say_how() -> None:
-    system = chain_system("arc", 3)
+    system = make_chain("arc", 3)
     structure = build(system)
     lost = structure.positions.copy()
     lost[24:] += [0.0, 0.0, 2.5]

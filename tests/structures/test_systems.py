@@ -9,10 +9,10 @@ import pytest
 
 from hbcoop_dist.structures import (
     DEFAULT_ROTAMER,
+    Chain,
     Rotamer,
-    System,
-    chain_system,
     conformers_of,
+    make_chain,
     position_of,
     rotamers_of,
 )
@@ -40,7 +40,7 @@ def test_positions(length: int, middle: int) -> None:
 @pytest.mark.parametrize("rotamer", ROTAMERS, ids=str)
 @pytest.mark.parametrize("length", [2, 3, 6])
 def test_crude_chains_are_planar_intact_and_in_pattern(pattern, capping, rotamer, length) -> None:
-    system = chain_system(pattern, length, capping, rotamer)
+    system = make_chain(pattern, length, capping, rotamer)
     structure = build(system)
     assert len(structure) == 12 * length + (12 if capping == "water" else 0)
     assert structure.kinds == ("nma",) * length + (("water",) * 4 if capping == "water" else ())
@@ -66,13 +66,13 @@ def test_rotamers_are_what_they_are_called(rotamer: Rotamer) -> None:
 def test_rotamers_by_unit_type_the_more_special_wins() -> None:
     odd, first = Rotamer("cis-N", "cis-C"), Rotamer("cis-O", "cis-C")
     assert rotamers_of({"odd": odd, "first": first}, 4) == (first, DEFAULT_ROTAMER, odd, DEFAULT_ROTAMER)
-    system = System(conformers_of("linear", 3), rotamers_of({"odd": odd}, 3))
-    assert system.dimer(2) == System(("anti",), (DEFAULT_ROTAMER, odd))
+    system = Chain(conformers_of("linear", 3), rotamers_of({"odd": odd}, 3))
+    assert system.dimer(2) == Chain(("anti",), (DEFAULT_ROTAMER, odd))
 
 
 def test_caps_are_arranged_as_designed() -> None:
     """One water accepts from the free N-H; two donate to the free O, one on either side; the last donates to both."""
-    structure = build(chain_system("arc", 2, "water"))
+    structure = build(make_chain("arc", 2, "water"))
     first, last = (dict(zip(NMA_ATOMS, structure.positions[structure.atoms_of(i)], strict=True)) for i in (0, 1))
     head, one, other, bridge = (structure.positions[structure.atoms_of(i)] for i in range(2, 6))
     assert np.linalg.norm(head[0] - first["H"]) < 2.3
@@ -94,7 +94,7 @@ def test_caps_are_arranged_as_designed() -> None:
         (lambda: conformers_of("arc", 1), "expected at least 2 units, found 1"),
         (lambda: Rotamer.parse("cis-N"), "found 'cis-N'"),
         (lambda: rotamers_of({"third": DEFAULT_ROTAMER}, 3), "found third"),
-        (lambda: chain_system("arc", 3).dimer(3), "expected 1..2, found 3"),
+        (lambda: make_chain("arc", 3).dimer(3), "expected 1..2, found 3"),
         (lambda: position_of("end", 3), "found 'end'"),
     ],
 )
@@ -106,7 +106,7 @@ def test_wrong_questions_are_answered_clearly(call, words) -> None:
 @pytest.mark.parametrize("capping", ["none", "water"])
 @pytest.mark.parametrize("pattern", ["arc", "linear"])
 def test_bridges_are_whole_where_a_chain_is_and_lost_where_it_broke(pattern, capping) -> None:
-    system = chain_system(pattern, 4, capping)
+    system = make_chain(pattern, 4, capping)
     structure = build(system)
     whole = bridges(structure, system.conformers)
     assert len(whole) == 3 + (5 if capping == "water" else 0)
@@ -123,7 +123,7 @@ def test_bridges_are_whole_where_a_chain_is_and_lost_where_it_broke(pattern, cap
 
 @pytest.mark.parametrize("water", [1, 2, 3, 4])
 def test_a_bridge_of_a_cap_is_lost_with_its_water(water) -> None:
-    system = chain_system("arc", 2, "water")
+    system = make_chain("arc", 2, "water")
     structure = build(system)
     away = structure.positions + [0.0, 0.0, 3.0] * (structure.molecules == 1 + water)[:, None]
     moved = structure.with_positions(away)

@@ -6,27 +6,27 @@ import numpy as np
 import pytest
 
 from hbcoop_dist.optimize.constraints import free_basis
-from hbcoop_dist.structures import DEFAULT_ROTAMER, Structure, System, chain_system
+from hbcoop_dist.structures import DEFAULT_ROTAMER, Chain, Structure, make_chain
 from hbcoop_dist.structures.construction import crude_start, structure_of, tree_of
 from hbcoop_dist.structures.geometry import hbond_geometry, planarity
 from hbcoop_dist.structures.tree_coordinates import Tree
 
 SYSTEMS = [
-    System((), (DEFAULT_ROTAMER,)),
-    chain_system("arc", 2),
-    chain_system("linear", 4),
-    chain_system("arc", 3, "water"),
-    chain_system("linear", 2, "water"),
+    Chain((), (DEFAULT_ROTAMER,)),
+    make_chain("arc", 2),
+    make_chain("linear", 4),
+    make_chain("arc", 3, "water"),
+    make_chain("linear", 2, "water"),
 ]
 
 
-def _kicked(system: System, seed: int = 0) -> tuple[Tree, np.ndarray]:
+def _kicked(system: Chain, seed: int = 0) -> tuple[Tree, np.ndarray]:
     q = crude_start(system)
     return tree_of(system), q + 0.05 * np.random.default_rng(seed).normal(size=q.shape)
 
 
 @pytest.mark.parametrize("system", SYSTEMS, ids=str)
-def test_coordinates_invert_positions(system: System) -> None:
+def test_coordinates_invert_positions(system: Chain) -> None:
     tree, q = _kicked(system)
     x = tree.positions(q)
     back = tree.coordinates(x)
@@ -36,7 +36,7 @@ def test_coordinates_invert_positions(system: System) -> None:
 
 
 @pytest.mark.parametrize("system", SYSTEMS, ids=str)
-def test_coordinates_ignore_rigid_motion(system: System) -> None:
+def test_coordinates_ignore_rigid_motion(system: Chain) -> None:
     tree, q = _kicked(system)
     x = tree.positions(q)
     rotation, _ = np.linalg.qr(np.random.default_rng(1).normal(size=(3, 3)))
@@ -46,7 +46,7 @@ def test_coordinates_ignore_rigid_motion(system: System) -> None:
 
 
 @pytest.mark.parametrize("system", SYSTEMS, ids=str)
-def test_gradient_is_the_derivative(system: System) -> None:
+def test_gradient_is_the_derivative(system: Chain) -> None:
     tree, q = _kicked(system)
     weights = np.random.default_rng(2).normal(size=tree.positions(q).shape)
     exact = tree.gradient(q, weights)
@@ -59,7 +59,7 @@ def test_gradient_is_the_derivative(system: System) -> None:
 
 
 @pytest.mark.parametrize("system", SYSTEMS, ids=str)
-def test_gradient_takes_many_right_hand_sides(system: System) -> None:
+def test_gradient_takes_many_right_hand_sides(system: Chain) -> None:
     tree, q = _kicked(system)
     weights = np.random.default_rng(3).normal(size=(4, *tree.positions(q).shape))
     one_by_one = np.array([tree.gradient(q, row) for row in weights])
@@ -70,7 +70,7 @@ def test_gradient_takes_many_right_hand_sides(system: System) -> None:
 @pytest.mark.parametrize("length", [1, 2, 5])
 def test_degrees_of_freedom(length: int) -> None:
     """22 n - 3 in the mirror plane; 36 n - 6 in all, less two torsions for each H-bond (design, section 2)."""
-    system = chain_system("linear", length) if length > 1 else SYSTEMS[0]
+    system = make_chain("linear", length) if length > 1 else SYSTEMS[0]
     tree = tree_of(system)
     assert tree.n_q == 36 * length - 6
     assert free_basis(tree, "mirror").shape[1] == 22 * length - 3
@@ -80,7 +80,7 @@ def test_degrees_of_freedom(length: int) -> None:
 
 @pytest.mark.parametrize("system", SYSTEMS, ids=str)
 @pytest.mark.parametrize("constraint", ["mirror", "torsions", "none"])
-def test_constraints_hold_exactly_and_are_orthonormal(system: System, constraint) -> None:
+def test_constraints_hold_exactly_and_are_orthonormal(system: Chain, constraint) -> None:
     tree, q = tree_of(system), crude_start(system)
     basis = free_basis(tree, constraint)
     assert basis.T @ basis == pytest.approx(np.eye(basis.shape[1]), abs=1e-12)

@@ -365,7 +365,7 @@ _COLUMNS = {
 }
 
 
-def systems_tables(ds: xr.Dataset) -> list[RenderableType]:
+def complex_tables(ds: xr.Dataset) -> list[RenderableType]:
     """A line per system and model, kcal/mol and A; below it why what is not done is not.
 
     Parameters

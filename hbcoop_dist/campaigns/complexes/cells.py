@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 
-from hbcoop_dist.campaigns.complexes.records import system_values
-from hbcoop_dist.campaigns.complexes.tasks import SystemCell
+from hbcoop_dist.campaigns.complexes.records import complex_values
+from hbcoop_dist.campaigns.complexes.tasks import ComplexCell
 from hbcoop_dist.campaigns.hbond.plan import Plan
 from hbcoop_dist.campaigns.pending_cells import FINAL
 from hbcoop_dist.core.results import Status, TaskResult
@@ -16,7 +16,7 @@ from hbcoop_dist.store import SystemsWriter
 STALE = "to be computed again: system or checkpoint changed, or a retry"
 
 
-class SystemCells:
+class ComplexCells:
     """Marked systems of a plan in an open store.
 
     Parameters
@@ -31,11 +31,11 @@ class SystemCells:
 
     Attributes
     ----------
-    todo : tuple of SystemCell
+    todo : tuple of ComplexCell
         To be computed.
     again : frozenset of str
         Keys of tasks whose kept results do not count.
-    statuses : dict of SystemCell to str
+    statuses : dict of ComplexCell to str
     """
 
     def __init__(self, plan: Plan, path: str, retry: Collection[str], match: str = "") -> None:
@@ -48,18 +48,18 @@ class SystemCells:
         stored = self._writer.stored() if self._writer else {}
         self.statuses = {cell: stored[cell.labels][0] for cell in cells}
 
-        def retried(cell: SystemCell) -> bool:
+        def retried(cell: ComplexCell) -> bool:
             return self.statuses[cell] in retry and match.lower() in stored[cell.labels][1].lower()
 
-        def open_(cell: SystemCell) -> bool:
+        def open_(cell: ComplexCell) -> bool:
             final = self.statuses[cell] in FINAL and stored[cell.labels][2] == plan.systems[cell].complex.key
             return retried(cell) or not (final or match)
 
         self.todo = tuple(cell for cell in plan.systems if open_(cell))
         self.again = frozenset(key for cell in self.todo if retried(cell) for key in plan.systems[cell].keys)
         self._held: Held | None = None
-        self._open: dict[SystemCell, int] = {}
-        self._waiting: dict[str, list[SystemCell]] = {}
+        self._open: dict[ComplexCell, int] = {}
+        self._waiting: dict[str, list[ComplexCell]] = {}
 
     @property
     def keys(self) -> set[str]:
@@ -75,7 +75,7 @@ class SystemCells:
             if self.statuses[cell] not in FINAL:
                 self._write(cell, "skipped", reason, None)
 
-    def begin(self, known: Mapping[str, TaskResult]) -> Iterator[SystemCell]:
+    def begin(self, known: Mapping[str, TaskResult]) -> Iterator[ComplexCell]:
         """Take what is known from earlier; hand out what is complete with it."""
         self._held = Held(known.__getitem__)
         for cell in self.todo:
@@ -87,7 +87,7 @@ class SystemCells:
                 self._waiting.setdefault(key, []).append(cell)
         yield from [cell for cell, count in self._open.items() if not count]
 
-    def take(self, results: Iterable[TaskResult]) -> Iterator[SystemCell]:
+    def take(self, results: Iterable[TaskResult]) -> Iterator[ComplexCell]:
         """Take results; hand out the systems that have all of theirs now."""
         assert self._held is not None
         for result in results:
@@ -99,16 +99,16 @@ class SystemCells:
                     if not self._open[cell]:
                         yield cell
 
-    def write(self, cell: SystemCell) -> Status:
+    def write(self, cell: ComplexCell) -> Status:
         """Write a system that has all its results; its status."""
         assert self._held is not None
         tasks = self._plan.systems[cell]
-        status, reason, values = system_values(self._plan.sources[cell.model], tasks, self._held.__getitem__)
+        status, reason, values = complex_values(self._plan.sources[cell.model], tasks, self._held.__getitem__)
         self._held.release(tasks.keys)
         self._write(cell, status, reason, values)
         return status
 
-    def _write(self, cell: SystemCell, status: Status, reason: str, values: Mapping[str, object] | None) -> None:
+    def _write(self, cell: ComplexCell, status: Status, reason: str, values: Mapping[str, object] | None) -> None:
         assert self._writer is not None
         self._writer.write(cell.labels, status, reason, values)
         self.statuses[cell] = status

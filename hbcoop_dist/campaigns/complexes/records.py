@@ -6,26 +6,26 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from hbcoop_dist.campaigns.complexes.tasks import SystemTasks
+from hbcoop_dist.campaigns.complexes.tasks import ComplexTasks
 from hbcoop_dist.campaigns.hbond.records import PROVENANCE, SPREADS, gravest, weighted
 from hbcoop_dist.cooperativity.equation import pair_cooperativity
 from hbcoop_dist.cooperativity.fragments import FragmentEnergies
 from hbcoop_dist.core.results import Status, TaskResult
 from hbcoop_dist.core.tasks import ModelSource, Task
 from hbcoop_dist.structures import Structure
-from hbcoop_dist.structures.complexes import MarkedSystem
+from hbcoop_dist.structures.complexes import Complex
 
 Lookup = Callable[[str], TaskResult]
 _FINER = ("atom_energies", "member_energies")
 
 
-def system_values(source: ModelSource, tasks: SystemTasks, results: Lookup) -> tuple[Status, str, dict[str, object]]:
+def complex_values(source: ModelSource, tasks: ComplexTasks, results: Lookup) -> tuple[Status, str, dict[str, object]]:
     """Status, reason and values of one model and marked system, once all its tasks have results.
 
     Parameters
     ----------
     source : ModelSource
-    tasks : SystemTasks
+    tasks : ComplexTasks
     results : callable
         Task key -> TaskResult.
     """
@@ -40,7 +40,7 @@ def system_values(source: ModelSource, tasks: SystemTasks, results: Lookup) -> t
     if status in ("failed", "quarantined"):
         return status, reason, values
     system = tasks.complex.system
-    assert isinstance(system, MarkedSystem)
+    assert isinstance(system, Complex)
     structure = _structure(system, tasks, results)
     weights = tuple(source.card.combination.values())
     energies = _energies(last.data, weights)
@@ -68,7 +68,7 @@ def system_values(source: ModelSource, tasks: SystemTasks, results: Lookup) -> t
     return status, reason, values
 
 
-def _structure(system: MarkedSystem, tasks: SystemTasks, results: Lookup) -> Structure:
+def _structure(system: Complex, tasks: ComplexTasks, results: Lookup) -> Structure:
     if not tasks.relaxed:
         return system.structure
     first: Task = tasks.relaxed[0]

@@ -11,7 +11,7 @@ from ase.data import chemical_symbols
 from hbcoop_dist.campaigns.hbond.spec import Minimize
 from hbcoop_dist.core.tasks import PROTOCOL_VERSION, Batch, ModelSource, Task, key_of, model_text
 from hbcoop_dist.models.base import ModelCard
-from hbcoop_dist.structures.complexes import MarkedSystem
+from hbcoop_dist.structures.complexes import Complex
 from hbcoop_dist.structures.fragments import Molecules
 
 NO_TOPOLOGY = (
@@ -20,7 +20,7 @@ NO_TOPOLOGY = (
 )
 
 
-def unsuitable(card: ModelCard, system: MarkedSystem) -> str:
+def unsuitable(card: ModelCard, system: Complex) -> str:
     """Why a model cannot do a marked system; empty when it can."""
     if card.needs_topology and "other" in system.structure.kinds:
         return NO_TOPOLOGY
@@ -31,11 +31,11 @@ def unsuitable(card: ModelCard, system: MarkedSystem) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class SystemCell:
+class ComplexCell:
     """One (model, marked system)."""
 
     model: str
-    system: MarkedSystem
+    system: Complex
 
     @property
     def labels(self) -> tuple[str, str]:
@@ -47,7 +47,7 @@ class SystemCell:
 
 
 @dataclass(frozen=True, slots=True)
-class SystemTasks:
+class ComplexTasks:
     """What a marked system needs.
 
     Attributes
@@ -73,33 +73,31 @@ class SystemTasks:
         return tuple(task.key for task in self.tasks)
 
 
-def system_tasks(source: ModelSource, system: MarkedSystem, minimize: Minimize) -> SystemTasks:
+def complex_tasks(source: ModelSource, system: Complex, minimize: Minimize) -> ComplexTasks:
     """The tasks of one model and one marked system."""
     points = tuple(dict.fromkeys(molecules for molecules in system.fragments.values() if molecules))
     if not system.free:
         whole = _energies(source, system, points, None)
-        return SystemTasks(whole, whole, ())
+        return ComplexTasks(whole, whole, ())
     pair = system.pair()
     relaxed = [_relaxation(source, one, minimize) for one in (system, pair)]
     alone: tuple[Molecules, ...] = ((0, 1), (0,), (1,))
-    return SystemTasks(
+    return ComplexTasks(
         _energies(source, system, points, relaxed[0]), _energies(source, pair, alone, relaxed[1]), tuple(relaxed)
     )
 
 
-def system_batches(cells: Sequence[tuple[SystemCell, SystemTasks]]) -> list[Batch]:
+def complex_batches(cells: Sequence[tuple[ComplexCell, ComplexTasks]]) -> list[Batch]:
     """One batch per system, since each takes as long as its size says."""
     return [Batch(f"{cell.model} system {cell.system.name}", cell.model, tasks.tasks) for cell, tasks in cells]
 
 
-def _relaxation(source: ModelSource, system: MarkedSystem, minimize: Minimize) -> Task:
+def _relaxation(source: ModelSource, system: Complex, minimize: Minimize) -> Task:
     text = _text("relax", system, force={"max_force": minimize.max_force, "rms_force": minimize.rms_force})
     return Task(key_of(text, model_text(source)), "relax", source.card.name, system)
 
 
-def _energies(
-    source: ModelSource, system: MarkedSystem, fragments: tuple[Molecules, ...], relaxed: Task | None
-) -> Task:
+def _energies(source: ModelSource, system: Complex, fragments: tuple[Molecules, ...], relaxed: Task | None) -> Task:
     geometry = None if relaxed is None else relaxed.key
     text = _text("energies", system, geometry=geometry, fragments=[list(molecules) for molecules in fragments])
     given = system.structure if relaxed is None else None
@@ -107,6 +105,6 @@ def _energies(
     return Task(key, "energies", source.card.name, system, geometry=geometry, given=given, fragments=fragments)
 
 
-def _text(kind: str, system: MarkedSystem, **rest: object) -> str:
+def _text(kind: str, system: Complex, **rest: object) -> str:
     content = {"version": PROTOCOL_VERSION, "kind": kind, "model": "@model", "marked": system.digest, **rest}
     return json.dumps(content, sort_keys=True, separators=(",", ":"))

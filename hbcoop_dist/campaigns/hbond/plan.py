@@ -10,8 +10,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
-from hbcoop_dist.campaigns.complexes.reading import read_systems
-from hbcoop_dist.campaigns.complexes.tasks import SystemCell, SystemTasks, system_batches, system_tasks, unsuitable
+from hbcoop_dist.campaigns.complexes.reading import read_complexes
+from hbcoop_dist.campaigns.complexes.tasks import ComplexCell, ComplexTasks, complex_batches, complex_tasks, unsuitable
 from hbcoop_dist.campaigns.hbond.rotamer_search import Chosen
 from hbcoop_dist.campaigns.hbond.spec import CampaignSpec, Cell, Minimize, cells_of
 from hbcoop_dist.campaigns.hbond.task_graph import Group, Outline, PartSteps, group, lent_key, outline, tasks_of
@@ -20,7 +20,7 @@ from hbcoop_dist.core.tasks import Batch, ModelSource, Task
 from hbcoop_dist.models import checkpoints, registry
 from hbcoop_dist.models.base import ModelCard, ModelError
 from hbcoop_dist.references import ReferenceSet, ReferenceSetError, bundled_geometry, read_reference_set
-from hbcoop_dist.structures import System
+from hbcoop_dist.structures import Chain
 
 BATCH_ATOMS = {"cpu": 500, "cuda": 5000}
 """Atoms of the tasks that a worker is given at a time, by device.
@@ -37,7 +37,7 @@ class Parts:
     Models that weight the same parts of an energy differ here by their name alone.
     """
 
-    system: System
+    system: Chain
     minimise: str | None
     energies: tuple[str, ...]
     model: str
@@ -81,9 +81,9 @@ class Plan:
     questions : mapping of Cell to tuple of str
         Cells whose rotamers are chosen by energy and still open: keys of the candidates that decide.  Once those have
         results, `plan` is asked again with what was `chosen`.
-    systems : mapping of SystemCell to SystemTasks
+    systems : mapping of ComplexCell to ComplexTasks
         Every model and marked system that will run.
-    skipped_systems : mapping of SystemCell to str
+    skipped_systems : mapping of ComplexCell to str
         Those that will not, and why.
     device : str
     elsewhere : frozenset of str
@@ -98,8 +98,8 @@ class Plan:
     batches: tuple[Batch, ...] = field(repr=False)
     cell_tasks: Mapping[Cell, CellTasks] = field(repr=False)
     questions: Mapping[Cell, tuple[str, ...]] = field(repr=False)
-    systems: Mapping[SystemCell, SystemTasks] = field(repr=False)
-    skipped_systems: Mapping[SystemCell, str] = field(repr=False)
+    systems: Mapping[ComplexCell, ComplexTasks] = field(repr=False)
+    skipped_systems: Mapping[ComplexCell, str] = field(repr=False)
     device: str = "cpu"
     elsewhere: frozenset[str] = frozenset()
 
@@ -139,7 +139,7 @@ def plan(
         When a reference set of geometries cannot be read, or holds nothing that a cell asks for.
     ModelError
         When a checkpoint named in the spec is not there, or is not what it should be.
-    MarkedSystemError
+    ComplexError
         When the file of a marked system cannot be read, or A and B are not atoms of it.
     """
     cells = tuple(_decided(cell, chosen) for cell in cells_of(spec))
@@ -160,7 +160,7 @@ def plan(
     systems, skipped_systems = _systems(spec, sources, absent)
     for tasks in systems.values():
         draft.tasks.update((task.key, task) for task in tasks.tasks)
-    draft.batches += system_batches(list(systems.items()))
+    draft.batches += complex_batches(list(systems.items()))
     return Plan(
         spec,
         cells,
@@ -236,19 +236,19 @@ def source_of(entry: ModelEntry, elsewhere: Collection[str] = ()) -> ModelSource
 
 def _systems(
     spec: CampaignSpec, sources: Mapping[str, ModelSource], absent: Mapping[str, str]
-) -> tuple[dict[SystemCell, SystemTasks], dict[SystemCell, str]]:
-    found: dict[SystemCell, SystemTasks] = {}
-    skipped: dict[SystemCell, str] = {}
-    marked = read_systems(spec.systems)
+) -> tuple[dict[ComplexCell, ComplexTasks], dict[ComplexCell, str]]:
+    found: dict[ComplexCell, ComplexTasks] = {}
+    skipped: dict[ComplexCell, str] = {}
+    marked = read_complexes(spec.systems)
     for entry in spec.models:
         for system in marked:
-            cell = SystemCell(entry.name, system)
+            cell = ComplexCell(entry.name, system)
             if entry.name in absent:
                 skipped[cell] = absent[entry.name]
             elif why := unsuitable(sources[entry.name].card, system):
                 skipped[cell] = why
             else:
-                found[cell] = system_tasks(sources[entry.name], system, spec.minimize)
+                found[cell] = complex_tasks(sources[entry.name], system, spec.minimize)
     return found, skipped
 
 

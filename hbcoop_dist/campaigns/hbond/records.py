@@ -29,7 +29,7 @@ from hbcoop_dist.structures.geometry import (
 FloatArray = NDArray[np.float64]
 Lookup = Callable[[str], TaskResult]
 Place = tuple[str, ...]
-Isolated = Callable[[Parts], "Complex"]
+Isolated = Callable[[Parts], "ComplexResult"]
 """From the parts of an isolated dimer to what was computed of it; cells share dimers, so a caller may keep some."""
 
 SADDLE = -2.0e-4
@@ -50,7 +50,7 @@ _GRAVITY: tuple[Status, ...] = ("done", "unconverged", "broken-geometry", "quara
 
 
 @dataclass(frozen=True, slots=True)
-class Complex:
+class ComplexResult:
     """One complex (or isolated dimer) with what was computed of it."""
 
     parts: Parts
@@ -135,7 +135,7 @@ def gravest(places: Iterable[tuple[str, Iterable[str]]], results: Lookup) -> tup
     return worst
 
 
-def complex_of(plan: Plan, parts: Parts, results: Lookup, weights: Sequence[float] | None = None) -> Complex:
+def complex_of(plan: Plan, parts: Parts, results: Lookup, weights: Sequence[float] | None = None) -> ComplexResult:
     """What was computed of one complex or isolated dimer.
 
     Parameters
@@ -167,7 +167,7 @@ def complex_of(plan: Plan, parts: Parts, results: Lookup, weights: Sequence[floa
         np.concatenate(atoms) if atoms else None,
         member_energies=np.concatenate(ensemble) if len(ensemble) == len(pieces) else None,
     )
-    return Complex(parts, structure, energies, minimised)
+    return ComplexResult(parts, structure, energies, minimised)
 
 
 def weighted(piece: Mapping[str, object], weights: Sequence[float]) -> FloatArray:
@@ -199,7 +199,7 @@ def _provenance(plan: Plan, cell: Cell, tasks: CellTasks, results: Lookup) -> di
     return values | {name: last[name] for name in PROVENANCE if name in last}
 
 
-def _whole_values(whole: Complex, cell: Cell) -> dict[str, object]:
+def _whole_values(whole: ComplexResult, cell: Cell) -> dict[str, object]:
     names = ("max_force", "rms_force", "steps", "force_calls", "lowest_out_of_plane")
     values: dict[str, object] = {name: whole.minimised[name] for name in names if name in whole.minimised}
     contact = head_tail_contact(whole.structure)
@@ -217,7 +217,7 @@ def _whole_values(whole: Complex, cell: Cell) -> dict[str, object]:
     return values
 
 
-def _hbond_values(whole: Complex, dimers: list[Complex], length: int) -> dict[str, object]:
+def _hbond_values(whole: ComplexResult, dimers: list[ComplexResult], length: int) -> dict[str, object]:
     found = [
         cooperativity(whole.structure, whole.energies, bond, dimer.structure, dimer.energies)
         for bond, dimer in enumerate(dimers, 1)
@@ -251,7 +251,7 @@ def _geometry_arrays(geometry: HBondGeometry) -> dict[str, FloatArray]:
     return {name: getattr(geometry, name) for name in ("distance_on", "distance_oh", "angle", "phi1", "phi2")}
 
 
-def _dimer_values(dimer: Complex) -> dict[str, object]:
+def _dimer_values(dimer: ComplexResult) -> dict[str, object]:
     energies, geometry = dimer.energies, hbond_geometry(dimer.structure)
     interaction = energies.energy((0, 1)) - energies.energy((0,)) - energies.energy((1,))
     values: dict[str, object] = {

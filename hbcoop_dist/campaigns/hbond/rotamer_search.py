@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import product
 
-from hbcoop_dist.structures import DEFAULT_ROTAMER, Rotamer, System
+from hbcoop_dist.structures import DEFAULT_ROTAMER, Chain, Rotamer
 from hbcoop_dist.structures.chains import Conformer
 
 ROTAMERS: tuple[Rotamer, ...] = (
@@ -28,7 +28,7 @@ Chosen = Mapping[tuple[str, tuple[Conformer, ...]], tuple[Rotamer, ...] | None]
 """Rotamers by model and conformers of a chain; None where no rotamers have a minimum."""
 
 
-def candidates(conformers: Sequence[Conformer]) -> tuple[System, ...]:
+def candidates(conformers: Sequence[Conformer]) -> tuple[Chain, ...]:
     """Every bare dimer and trimer, in every rotamer, whose energy decides the rotamers of a chain; dimers first.
 
     Parameters
@@ -38,20 +38,20 @@ def candidates(conformers: Sequence[Conformer]) -> tuple[System, ...]:
     """
     pieces = [tuple(conformers[i : i + bonds]) for bonds in (1, 2) for i in range(len(conformers) - bonds + 1)]
     return tuple(
-        System(piece, rotamers)
+        Chain(piece, rotamers)
         for piece in dict.fromkeys(pieces)
         for rotamers in product(ROTAMERS, repeat=len(piece) + 1)
     )
 
 
-def lowest(conformers: Sequence[Conformer], energies: Mapping[System, float]) -> tuple[Rotamer, ...] | None:
+def lowest(conformers: Sequence[Conformer], energies: Mapping[Chain, float]) -> tuple[Rotamer, ...] | None:
     """Rotamers, one per unit, that make a chain lowest.
 
     Parameters
     ----------
     conformers : sequence of {"syn", "anti"}
         Of the chain's H-bonds.
-    energies : mapping of System to float
+    energies : mapping of Chain to float
         eV, of the `candidates`; those without a minimum are left out.
 
     Returns
@@ -62,16 +62,16 @@ def lowest(conformers: Sequence[Conformer], energies: Mapping[System, float]) ->
     # best[(r, s)]: energy of the chain so far whose last two units are r and s, and all its rotamers
     best: dict[Pair, tuple[float, tuple[Rotamer, ...]]] = {}
     for pair in product(ROTAMERS, ROTAMERS):
-        energy = energies.get(System((conformers[0],), pair))
+        energy = energies.get(Chain((conformers[0],), pair))
         if energy is not None:
             best[pair] = (energy, pair)
     for bond in range(1, len(conformers)):
         longer: dict[Pair, tuple[float, tuple[Rotamer, ...]]] = {}
         for (first, middle), (energy, so_far) in best.items():
-            shared = energies[System((conformers[bond - 1],), (first, middle))]
+            shared = energies[Chain((conformers[bond - 1],), (first, middle))]
             for last in ROTAMERS:
-                trimer = energies.get(System(tuple(conformers[bond - 1 : bond + 1]), (first, middle, last)))
-                if trimer is None or System((conformers[bond],), (middle, last)) not in energies:
+                trimer = energies.get(Chain(tuple(conformers[bond - 1 : bond + 1]), (first, middle, last)))
+                if trimer is None or Chain((conformers[bond],), (middle, last)) not in energies:
                     continue
                 total = energy + trimer - shared
                 if (middle, last) not in longer or total < longer[middle, last][0]:

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
-from hbcoop_dist.campaigns.spec_fields import CappingEntry, Frozen, Lengths, ModelEntry, SystemEntry
+from hbcoop_dist.campaigns.spec_fields import CappingEntry, ComplexEntry, Frozen, Lengths, ModelEntry
 from hbcoop_dist.core.resources import find_file
 from hbcoop_dist.core.yaml_source import YamlError, place_of, read_model
 from hbcoop_dist.models import registry
@@ -28,7 +28,7 @@ from hbcoop_dist.optimize.external.availability import (
     not_minimised,
 )
 from hbcoop_dist.references import bundled_geometries
-from hbcoop_dist.structures import Rotamer, System, conformers_of, rotamers_of
+from hbcoop_dist.structures import Chain, Rotamer, conformers_of, rotamers_of
 from hbcoop_dist.structures.chains import Capping, Pattern
 
 LOWEST = "lowest"
@@ -142,7 +142,7 @@ class CampaignSpec(Frozen):
         ({"all": str(Rotamer())},), min_length=1
     )
     minimize: Minimize = Minimize()
-    systems: Annotated[tuple[SystemEntry, ...], BeforeValidator(_listed)] = ()
+    systems: Annotated[tuple[ComplexEntry, ...], BeforeValidator(_listed)] = ()
 
     @model_validator(mode="after")
     def _something_asked(self) -> CampaignSpec:
@@ -258,7 +258,7 @@ class Cell:
     capping: Capping
     geometry: str
     rotamer: str
-    system: System = field(hash=False)  # follows from the labels, and costs ten times as much to hash
+    system: Chain = field(hash=False)  # follows from the labels, and costs ten times as much to hash
 
     @property
     def by_energy(self) -> bool:
@@ -295,7 +295,7 @@ def cells_of(spec: CampaignSpec) -> tuple[Cell, ...]:
     return tuple(Cell(model.name, *place) for model in spec.models for place in places)
 
 
-def _places(spec: CampaignSpec) -> Iterator[tuple[Pattern, int, Capping, str, str, System]]:
+def _places(spec: CampaignSpec) -> Iterator[tuple[Pattern, int, Capping, str, str, Chain]]:
     """What a cell is besides its model."""
     for geometry in spec.geometry_labels:
         for rule, label in zip(spec.rotamer, spec.rotamer_labels, strict=True):
@@ -303,7 +303,7 @@ def _places(spec: CampaignSpec) -> Iterator[tuple[Pattern, int, Capping, str, st
             for capping in spec.capping:
                 for pattern in spec.patterns:
                     for length in _lengths(spec, capping):
-                        system = System(conformers_of(pattern, length), rotamers_of(parsed, length), capping.name)
+                        system = Chain(conformers_of(pattern, length), rotamers_of(parsed, length), capping.name)
                         yield pattern, length, capping.name, geometry, label, system
 
 

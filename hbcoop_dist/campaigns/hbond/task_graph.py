@@ -23,7 +23,7 @@ from hbcoop_dist.core.tasks import (
     model_text,
 )
 from hbcoop_dist.references import ReferenceSet, bundled_geometries
-from hbcoop_dist.structures import Structure, System
+from hbcoop_dist.structures import Chain, Structure
 from hbcoop_dist.structures.construction import build
 from hbcoop_dist.structures.fragments import Molecules, distinct_fragments
 
@@ -45,7 +45,7 @@ class Step:
 
     text: str
     kind: Kind
-    system: System
+    system: Chain
     monomers: tuple[int, ...] = ()
     seeds: tuple[int, ...] = ()
     geometry: int | None = None
@@ -58,7 +58,7 @@ class Step:
 class PartSteps:
     """The tasks of one complex or isolated dimer, by their places; its minimisation may be another model's."""
 
-    system: System
+    system: Chain
     minimise: int | None
     energies: tuple[int, ...]
     lent: Lent | None = None
@@ -141,8 +141,8 @@ class _Draft:
         self._minimize, self._references, self._split = minimize, references, split_fragments
         self._lenders = lenders
         self._steps: dict[tuple[str, int | None, Lent | None], int] = {}
-        self._parts: dict[tuple[System, str], int] = {}
-        self._systems: dict[System, System] = {}
+        self._parts: dict[tuple[Chain, str], int] = {}
+        self._systems: dict[Chain, Chain] = {}
         self.found = Outline()
 
     def cell(self, place: int, cell: Cell) -> None:
@@ -169,13 +169,13 @@ class _Draft:
     def question(self, place: int, cell: Cell) -> None:
         self.found.questions[place] = tuple(self._candidate(one) for one in candidates(cell.system.conformers))
 
-    def _candidate(self, system: System) -> int:
-        monomers = tuple(self._monomer(System((), (rotamer,))) for rotamer in system.rotamers)
+    def _candidate(self, system: Chain) -> int:
+        monomers = tuple(self._monomer(Chain((), (rotamer,))) for rotamer in system.rotamers)
         dimers = [system.dimer(bond) for bond in range(1, system.length)] if system.length > 2 else []
         seeds = tuple(self._candidate(dimer) for dimer in dict.fromkeys(dimers))
         return self._add(Step(minimise_text("candidate", system, self._minimize), "candidate", system, monomers, seeds))
 
-    def _part(self, system: System, geometry: str) -> int:
+    def _part(self, system: Chain, geometry: str) -> int:
         if (system, geometry) not in self._parts:
             system = self._systems.setdefault(system, system)
             given = self._references[geometry].structure(system) if geometry in self._references else None
@@ -193,16 +193,16 @@ class _Draft:
             self._parts[system, geometry] = len(self.found.parts) - 1
         return self._parts[system, geometry]
 
-    def _minimisation(self, system: System) -> int:
+    def _minimisation(self, system: Chain) -> int:
         system = self._systems.setdefault(system, system)
         text = minimise_text("minimise", system, self._minimize)
         if (text, None, None) in self._steps:
             return self._steps[text, None, None]
-        monomers = tuple(self._monomer(System((), (rotamer,))) for rotamer in system.rotamers)
+        monomers = tuple(self._monomer(Chain((), (rotamer,))) for rotamer in system.rotamers)
         seeds = tuple(self._minimisation(seed) for seed in _seeds(system))
         return self._add(Step(text, "minimise", system, monomers, seeds))
 
-    def _monomer(self, system: System) -> int:
+    def _monomer(self, system: Chain) -> int:
         system = self._systems.setdefault(system, system)
         return self._add(Step(minimise_text("monomer", system, self._minimize), "monomer", system))
 
@@ -213,7 +213,7 @@ class _Draft:
         return known
 
 
-def _seeds(system: System) -> tuple[System, ...]:
+def _seeds(system: Chain) -> tuple[Chain, ...]:
     """Shorter chains a chain starts from, shortest first: its isolated dimers and the two next rungs of the ladder.
 
     The ladder goes to `LADDER` units whatever lengths were asked for, so a result never depends on the other lengths of
@@ -237,7 +237,7 @@ def tasks_of(drawn: Outline, source: ModelSource, sources: Mapping[str, ModelSou
     """The tasks of one model, place by place; `sources` are those of all models."""
     model, name = model_text(source), source.card.name
     keys: list[str] = []
-    seeds: list[tuple[str, System]] = []
+    seeds: list[tuple[str, Chain]] = []
     tasks: list[Task] = []
     for step in drawn.steps:
         geometry = None if step.geometry is None else keys[step.geometry]

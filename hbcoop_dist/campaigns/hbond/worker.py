@@ -36,9 +36,9 @@ from hbcoop_dist.optimize.out_of_plane_modes import Planar, out_of_plane
 from hbcoop_dist.optimize.quasi_newton import Goal, State
 from hbcoop_dist.optimize.relaxation import relax
 from hbcoop_dist.optimize.warm_starts import Monomer, Seed, leave_plane, transplant_hessian, warm_start
-from hbcoop_dist.structures import Structure, System
+from hbcoop_dist.structures import Chain, Structure
 from hbcoop_dist.structures import monomers as templates
-from hbcoop_dist.structures.complexes import MarkedSystem
+from hbcoop_dist.structures.complexes import Complex
 from hbcoop_dist.structures.construction import structure_of, tree_of
 from hbcoop_dist.structures.geometry import broken, planarity
 from hbcoop_dist.structures.monomers import acceptor_body, donor_body, nma_body
@@ -295,7 +295,7 @@ def _relaxations(bench: _Bench, tasks: Sequence[Task]) -> Iterable[TaskResult]:
     """Minimise marked systems freely, one after the other."""
     goal = _goal(bench.potential, bench.minimize)
     for task in tasks:
-        assert isinstance(task.system, MarkedSystem)
+        assert isinstance(task.system, Complex)
         one = relax(bench.potential, task.system.structure, goal)
         reason = "" if one.converged else f"max force {one.max_force:.2e} eV/A after {one.force_calls} force calls"
         data: dict[str, object] = {
@@ -359,7 +359,7 @@ def _start(task: Task, known: Mapping[str, TaskResult], constraint: Constraint) 
     return replace(start, q=leave_plane(task.chain, start.q, constraint))
 
 
-def _seed(result: TaskResult, system: System, constraint: Constraint) -> Seed:
+def _seed(result: TaskResult, system: Chain, constraint: Constraint) -> Seed:
     basis = free_basis(tree_of(system), constraint)
     return Seed(system, np.asarray(result.data["q"]), _spread(basis, result.data["hessian"]))
 
@@ -396,6 +396,6 @@ def _geometry(task: Task, known: Mapping[str, TaskResult]) -> Structure:
     if task.given is not None:
         return task.given
     assert task.geometry is not None
-    if isinstance(task.system, MarkedSystem):
+    if isinstance(task.system, Complex):
         return task.system.structure.with_positions(np.asarray(known[task.geometry].data["positions"]))
     return structure_of(task.chain, np.asarray(known[task.geometry].data["q"]))

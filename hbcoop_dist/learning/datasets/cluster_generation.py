@@ -23,7 +23,7 @@ import numpy as np
 
 from hbcoop_dist.learning.datasets.labelled_structures import BareStructure, FloatArray, IntArray
 from hbcoop_dist.learning.datasets.molecules import IONIC, NEUTRAL, Monomer
-from hbcoop_dist.structures import CONFORMERS, Rotamer, Structure, System, conformers_of
+from hbcoop_dist.structures import CONFORMERS, Chain, Rotamer, Structure, conformers_of
 from hbcoop_dist.structures.chains import Acetyl, Amine, Conformer
 from hbcoop_dist.structures.construction import crude_joint, crude_start, structure_of
 
@@ -155,7 +155,7 @@ def nma_chain(size: int, rng: np.random.Generator, *, jitter: float, stretch: fl
     raise ValueError(f"chain of {size} NMA: expected one without clashes in {_TRIES} tries, found none")
 
 
-def _system(size: int, rng: np.random.Generator) -> System:
+def _system(size: int, rng: np.random.Generator) -> Chain:
     pattern = str(rng.choice(_PATTERNS))
     if pattern == "any" or size == 1:
         names = [str(name) for name in rng.choice(CONFORMERS, size=size - 1)]
@@ -164,10 +164,10 @@ def _system(size: int, rng: np.random.Generator) -> System:
         conformers = conformers_of(pattern, size)  # type: ignore[arg-type]
     acetyls, amines = get_args(Acetyl), get_args(Amine)
     rotamers = tuple(Rotamer(acetyls[rng.integers(2)], amines[rng.integers(2)]) for _ in range(size))
-    return System(conformers, rotamers)
+    return Chain(conformers, rotamers)
 
 
-def _joints(system: System, extra: float, rng: np.random.Generator) -> list[FloatArray]:
+def _joints(system: Chain, extra: float, rng: np.random.Generator) -> list[FloatArray]:
     joints: list[FloatArray] = []
     for conformer in system.conformers:
         joint = crude_joint(conformer) + _SPREAD * rng.normal(size=6)

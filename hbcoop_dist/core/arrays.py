@@ -1,0 +1,12 @@
+"""Type aliases of NumPy arrays by element type."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
+ObjectArray = NDArray[np.object_]
+AnyArray = NDArray[np.generic]
