@@ -1,24 +1,21 @@
-"""Cells as their last task comes in: what each still waits for is counted, and its results go when it is written."""
+"""Cells of a run whose tasks are not all done: which are complete now, and which results are still needed."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import lru_cache, partial
+from typing import Any
 
-from hbcoop_dist.campaigns.hbond.plan import Plan
-from hbcoop_dist.campaigns.hbond.records import Place, cell_record, complex_of, dimer_records
-from hbcoop_dist.campaigns.hbond.spec import Cell
-from hbcoop_dist.core.results import Record, TaskResult
-from hbcoop_dist.execution.result_cache import Held
+from hbcoop_dist.campaigns.kind import AnyPlan, Cell
+from hbcoop_dist.core.results import TaskResult
+from hbcoop_dist.execution.result_cache import ResultCache
 from hbcoop_dist.store import Journal
 
-_DIMERS_KEPT = 64
-"""Isolated dimers kept in memory: the cells of the few models that are under way share them."""
 
+class StoredResults(Mapping[str, TaskResult[Any]]):
+    """Results of earlier runs that still hold, read from the journal when they are looked up.
 
-class Earlier(Mapping[str, TaskResult]):
-    """Results of earlier runs that still hold, read from the journal when they are looked up; failures do not hold.
+    Results that failed or were quarantined do not hold.
 
     Parameters
     ----------
@@ -31,12 +28,12 @@ class Earlier(Mapping[str, TaskResult]):
         self._journal = journal
         self._keys = {key for key in keys if journal.status(key) not in (None, "failed", "quarantined")}
 
-    def __getitem__(self, key: str) -> TaskResult:
+    def __getitem__(self, key: str) -> TaskResult[Any]:
         if key not in self._keys:
             raise KeyError(key)
-        found = self._journal.get(key)
-        assert found is not None
-        return found
+        result = self._journal.get(key)
+        assert result is not None
+        return result
 
     def __contains__(self, key: object) -> bool:
         return key in self._keys
@@ -48,62 +45,59 @@ class Earlier(Mapping[str, TaskResult]):
         return len(self._keys)
 
 
-class Cells:
-    """Cells of a run that are not written yet.
+class CellTracker:
+    """Counts the open tasks of every cell, and keeps results in memory while a cell needs them.
 
     Parameters
     ----------
     plan : Plan
-    todo : sequence of Cell
-    known : mapping of str to TaskResult
-        Results from earlier.
+    cells : sequence of Cell
+        Cells to be computed.
+    stored : mapping of str to TaskResult
+        Results of earlier runs.
 
     Attributes
     ----------
-    left : mapping of str to int
-        Cells without their records yet, by model.
+    open_by_source : Counter of str
+        Number of cells that are not released yet, by source.
     """
 
-    def __init__(self, plan: Plan, todo: Sequence[Cell], known: Mapping[str, TaskResult]) -> None:
+    def __init__(self, plan: AnyPlan, cells: Sequence[Cell], stored: Mapping[str, TaskResult[Any]]) -> None:
         self._plan = plan
-        self._held = Held(known.__getitem__)
+        self._cache = ResultCache(stored.__getitem__)
         self._open: dict[Cell, int] = {}
         self._waiting: dict[str, list[Cell]] = {}
-        self._dimers: set[Place] = set()
-        self._isolated = lru_cache(_DIMERS_KEPT)(partial(complex_of, plan, results=self._held.__getitem__))
-        self.left = Counter(cell.model for cell in todo)
-        for cell in todo:
+        self.open_by_source = Counter(cell.source for cell in cells)
+        for cell in cells:
             keys = plan.cell_tasks[cell].keys
-            self._held.need(keys)
-            unknown = [key for key in keys if key not in known]
-            self._open[cell] = len(unknown)
-            for key in unknown:
+            self._cache.need(keys)
+            missing = [key for key in keys if key not in stored]
+            self._open[cell] = len(missing)
+            for key in missing:
                 self._waiting.setdefault(key, []).append(cell)
 
     def complete(self) -> list[Cell]:
-        """Cells that have all their results from earlier."""
+        """Return the cells that have all their results from earlier runs."""
         return [cell for cell, count in self._open.items() if not count]
 
-    def take(self, results: Iterable[TaskResult]) -> Iterator[Cell]:
-        """Take results; hand out the cells that have all of theirs now."""
+    def add(self, results: Iterable[TaskResult[Any]]) -> Iterator[Cell]:
+        """Add results; yield the cells that have all of theirs with them."""
         for result in results:
-            self._held.put(result)
+            self._cache.put(result)
             for cell in self._waiting.pop(result.key, ()):
                 self._open[cell] -= 1
                 if not self._open[cell]:
                     yield cell
 
-    def records(self, cell: Cell) -> list[Record]:
-        """The record of a cell and those of its isolated dimers that have none yet; its results are let go."""
-        find = self._held.__getitem__
-        records = [
-            cell_record(self._plan, cell, find, self._isolated),
-            *dimer_records(self._plan, cell, find, self._dimers, self._isolated),
-        ]
-        self._held.release(self._plan.cell_tasks[cell].keys)
-        self.left[cell.model] -= 1
-        return records
+    def result(self, key: str) -> TaskResult[Any]:
+        """Return the result of a task of a complete cell."""
+        return self._cache[key]
+
+    def release(self, cell: Cell) -> None:
+        """Forget the results that only this cell needed."""
+        self._cache.release(self._plan.cell_tasks[cell].keys)
+        self.open_by_source[cell.source] -= 1
 
     def __len__(self) -> int:
-        """Results in memory."""
-        return len(self._held)
+        """Number of results in memory."""
+        return len(self._cache)

@@ -1,4 +1,7 @@
-"""What a store has of a plan, and so what a run has to do: asked of whole variables at once, never cell by cell."""
+"""Compare a plan with a store: which cells are to be computed, and which stored results no longer count.
+
+The store is read by whole variables, never cell by cell.
+"""
 
 from __future__ import annotations
 
@@ -12,50 +15,57 @@ from operator import attrgetter
 
 import numpy as np
 
-from hbcoop_dist.campaigns.hbond.plan import Plan
-from hbcoop_dist.campaigns.hbond.spec import Cell
-from hbcoop_dist.core.results import CELL_DIMS
-from hbcoop_dist.store import Labels, StoreWriter
+from hbcoop_dist.campaigns.kind import AnyKind, AnyPlan, Cell, Labels
+from hbcoop_dist.store import StoreWriter
+from hbcoop_dist.store.schema import Schema
 
 FINAL = ("done", "unconverged", "broken-geometry", "quarantined", "failed")
-"""Statuses that a run leaves alone unless it is asked to retry them."""
+"""Statuses that a run leaves alone unless they are to be retried."""
 RETRYABLE = FINAL[1:]
 
-labels_of = attrgetter(*CELL_DIMS)
-"""The labels of a cell, as a tuple."""
+
+def labels_of(schema: Schema) -> attrgetter[Labels]:
+    """Return the function that gives the labels of a cell as a tuple."""
+    return attrgetter(*schema.cells.dims)
 
 
 @dataclass(frozen=True, slots=True)
-class Survey:
-    """How a store stands before a run.
+class PendingCells:
+    """What a run has to do.
 
     Attributes
     ----------
-    statuses : mapping of Labels to str
-        Of every cell of the store.
-    todo : tuple of Cell
+    statuses : mapping of tuple to str
+        Status of every cell of the store, by labels.
+    cells : tuple of Cell
         Cells of the plan that are to be computed.
-    again : frozenset of str
-        Keys of tasks whose kept results do not count.
+    repeat : frozenset of str
+        Keys of tasks whose stored results do not count.
     """
 
     statuses: Mapping[Labels, str]
-    todo: tuple[Cell, ...]
-    again: frozenset[str]
+    cells: tuple[Cell, ...]
+    repeat: frozenset[str]
 
 
-def survey(plan: Plan, writer: StoreWriter, retry: Collection[str], match: str = "") -> Survey:
+def find_pending_cells(
+    plan: AnyPlan, kind: AnyKind, writer: StoreWriter, retry: Collection[str] = (), match: str = ""
+) -> PendingCells:
     """Compare a plan with a store.
+
+    A cell is computed when it is not final, its tasks have other keys now, its packages have other versions, its value
+    is missing although it is done, or it is retried. A retry repeats all its tasks that are not done.
 
     Parameters
     ----------
     plan : Plan
+    kind : CampaignKind
     writer : StoreWriter
         Of a store that has every cell of the plan.
     retry : collection of str
         Final statuses to compute again.
     match : str
-        Only where the reason has this text in it, and no cells beside them.
+        Retry only cells whose reason contains this text, and compute no others.
 
     Raises
     ------
@@ -63,55 +73,61 @@ def survey(plan: Plan, writer: StoreWriter, retry: Collection[str], match: str =
         When a chunk of the store cannot be read.
     """
     statuses, keys = writer.statuses(), writer.stored_keys()
-    outdated, lost = _outdated(plan, writer), _lost(writer)
-    reasons = writer.texts("reason") if match else {}
+    outdated, lost = _outdated(plan, kind.schema, writer), _without_values(kind.schema, writer)
+    reasons = writer.texts(kind.schema.cells.reason) if match else {}
+    labels_of_cell = labels_of(kind.schema)
 
-    def retried(labels: Labels) -> bool:
+    def is_retried(labels: Labels) -> bool:
         return statuses[labels] in retry and match.lower() in reasons.get(labels, "").lower()
 
-    todo: list[Cell] = []
-    again: set[str] = set()
+    cells: list[Cell] = []
+    repeat: set[str] = set()
     for cell, tasks in plan.cell_tasks.items():
-        labels = labels_of(cell)
-        if match and not retried(labels):
+        labels = labels_of_cell(cell)
+        retried = is_retried(labels)
+        if match and not retried:
             continue
-        final = statuses[labels] in FINAL and keys.get(labels) == tasks.complex.energies[-1]
-        if final and not retried(labels) and labels not in outdated and labels not in lost:
+        final = statuses[labels] in FINAL and keys.get(labels) == tasks.final_key
+        if final and not retried and labels not in outdated and labels not in lost:
             continue
-        todo.append(cell)
-        if labels in outdated or retried(labels):
-            again.update(tasks.keys)
-    return Survey(statuses, tuple(todo), frozenset(again))
+        cells.append(cell)
+        if labels in outdated:
+            repeat.update(tasks.keys)
+        elif retried:
+            repeat.update(kind.keys_to_retry(tasks, writer.journal))
+    return PendingCells(statuses, tuple(cells), frozenset(repeat))
 
 
-def _outdated(plan: Plan, writer: StoreWriter) -> set[Labels]:
-    """Cells whose family package has another version now than when they were computed."""
+def _outdated(plan: AnyPlan, schema: Schema, writer: StoreWriter) -> set[Labels]:
+    """Return the cells that were computed with other versions of the packages of their source."""
 
     @cache
     def changed(text: str, packages: tuple[str, ...]) -> bool:
         before = json.loads(text)
-        return any(
-            before.get(package) not in (None, now) for package in packages if (now := _version(package)) is not None
-        )
+        installed = {package: _installed_version(package) for package in packages}
+        return any(before.get(package) not in (None, now) for package, now in installed.items() if now is not None)
 
-    # of a model that runs in another Python the versions here say nothing
-    here = {name for name, source in plan.sources.items() if source.here}
-    return {
-        labels
-        for labels, text in writer.texts("versions").items()
-        if text and labels[0] in here and changed(text, plan.sources[str(labels[0])].card.packages)
-    }
+    versions = writer.texts(schema.cells.versions)
+    labels_of_cell = labels_of(schema)
+    outdated = set()
+    for cell in plan.cell_tasks:
+        source, labels = plan.sources[cell.source], labels_of_cell(cell)
+        # the versions of this Python do not matter for a source that runs in another
+        if source.here and (text := versions[labels]) and changed(text, source.needs.packages):
+            outdated.add(labels)
+    return outdated
 
 
-def _version(package: str) -> str | None:
+def _installed_version(package: str) -> str | None:
     with contextlib.suppress(PackageNotFoundError):
         return version(package)
     return None
 
 
-def _lost(writer: StoreWriter) -> set[Labels]:
-    """Cells that are done and have no value: a chunk is gone; the journal may still hold what was in it."""
-    done = writer.values("status") == "done"
-    gone = done & np.isnan(writer.values("cooperative_energy").astype(float, copy=False)).any(axis=-1)
-    cells = writer.layout.cells()
-    return {cells[place] for place in np.flatnonzero(gone)}
+def _without_values(schema: Schema, writer: StoreWriter) -> set[Labels]:
+    """Return the cells that are done and have no value, because a chunk is gone; the journal may still have it."""
+    done = writer.values(schema.cells.status) == "done"
+    values = writer.values(schema.cells.required).astype(float, copy=False)
+    missing = done & np.isnan(values).reshape(*done.shape, -1).any(axis=-1)
+    cells = writer.layout.rows("cell")
+    return {cells[position] for position in np.flatnonzero(missing)}

@@ -1,4 +1,4 @@
-"""Run a plan into a store: results come out of `execute`, go through the journal, and are written at their labels."""
+"""Run a plan of any kind into a store: compute what is pending, journal every result, write every complete cell."""
 
 from __future__ import annotations
 
@@ -7,38 +7,39 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
-from operator import attrgetter
 from pathlib import Path
+from typing import Any
 
-from hbcoop_dist.campaigns.cell_tracker import Cells, Earlier
-from hbcoop_dist.campaigns.checkpoint_changes import compare_identities, earlier_identities
-from hbcoop_dist.campaigns.complexes.cells import ComplexCells
-from hbcoop_dist.campaigns.hbond.plan import Plan
-from hbcoop_dist.campaigns.hbond.plan import plan as make_plan
-from hbcoop_dist.campaigns.hbond.rotamer_choice import choose_rotamers
-from hbcoop_dist.campaigns.hbond.spec import Cell
-from hbcoop_dist.campaigns.hbond.worker import working
-from hbcoop_dist.campaigns.pending_cells import FINAL, Survey, labels_of, survey
-from hbcoop_dist.campaigns.requested_cells import UNASKED, asked_for
+from hbcoop_dist.campaigns.cell_tracker import CellTracker, StoredResults
+from hbcoop_dist.campaigns.checkpoint_changes import changed_checkpoints, describe_change
+from hbcoop_dist.campaigns.kind import AnyKind, AnyPlan, Cell, Labels, RowLabels, kind_of
+from hbcoop_dist.campaigns.loading import specs_in_history
+from hbcoop_dist.campaigns.pending_cells import FINAL, PendingCells, find_pending_cells, labels_of
 from hbcoop_dist.clusters import ClusterProfile
-from hbcoop_dist.core.results import CELL_DIMS, TaskResult
+from hbcoop_dist.core.results import Record, Status, TaskResult
+from hbcoop_dist.core.tasks import with_inputs
 from hbcoop_dist.execution.backends import Workforce
-from hbcoop_dist.execution.driver import Driver, with_inputs
+from hbcoop_dist.execution.driver import Driver
 from hbcoop_dist.execution.progress import Count, Display
-from hbcoop_dist.store import Journal, Labels, Layout, StoreLock, StoreWriter, history_of, prepare_store
+from hbcoop_dist.store import Journal, StoreLock, StoreWriter, history_of, journal_path, kept_path, prepare_store
 from hbcoop_dist.store.errors import writing
+
+NOT_REQUESTED = "not asked for by campaign"
+"""Beginning of the reason of cells that no campaign of the store asks for."""
+
+_STALE = "to be computed again: checkpoint, files or packages changed, values lost, or a retry"
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """How a campaign stands after a run.
+    """State of a campaign after a run.
 
     Attributes
     ----------
     statuses : mapping of str to int
         Number of the plan's cells by status.
     computed : int
-        Cells computed by this run.
+        Cells that this run has computed.
     """
 
     statuses: Mapping[str, int]
@@ -46,7 +47,7 @@ class Summary:
 
     @property
     def ok(self) -> bool:
-        """Whether every cell is done or skipped with a reason."""
+        """Whether every cell is done, or skipped with a reason."""
         return set(self.statuses) <= {"done", "skipped"}
 
     def __str__(self) -> str:
@@ -55,7 +56,7 @@ class Summary:
 
 
 def run(
-    plan: Plan,
+    plan: AnyPlan,
     store: str | Path,
     *,
     serial: bool = False,
@@ -73,9 +74,9 @@ def run(
     ----------
     plan : Plan
     store : str or Path
-        Zarr store; created, or grown by the models and lengths it lacks.
+        Zarr store; created, or extended by the labels that it lacks.
     serial : bool
-        Everything in this process, for debugging; otherwise one Dask worker per core.
+        Compute everything in this process, for debugging, instead of on one Dask worker per core.
     workers : int, optional
         Number of Dask workers.
     device : str
@@ -85,11 +86,11 @@ def run(
     retry : collection of str
         Final statuses to compute again, e.g. ``("failed", "unconverged")``.
     match : str
-        Only those of them whose reason has this text in it, in capitals or not, and nothing else.
+        Retry only cells whose reason contains this text, in any case, and compute no others.
     report : Path, optional
         HTML file for a Dask performance report.
     display : Display, optional
-        A live bar on a terminal, plain lines elsewhere, by default.
+        By default a live bar on a terminal, plain lines elsewhere.
 
     Returns
     -------
@@ -98,147 +99,153 @@ def run(
     Raises
     ------
     DeviceError
-        When the device is not there.
+        When the device does not exist.
     ClusterError
-        When no pool of the cluster has what a model needs, or none of its jobs can be started.
+        When no pool of the cluster has what a source needs, or none of its jobs can be started.
     StoreError
         When the store cannot be used: another protocol, another driver, not a store. Nothing is computed then.
     """
-    workforce = Workforce(plan.sources, serial, workers, device, cluster, report)
+    kind = kind_of(plan.spec)
+    workforce = Workforce(plan.sources, serial, workers, device, cluster, report, kind.protocol)
     path = Path(store)
     with StoreLock(path) as lock:
-        layout = _layout(plan)
         with writing(path):
             prepare_store(
-                path, layout, protocol=plan.spec.protocol, spec=plan.spec.model_dump_json(exclude_none=True), lock=lock
+                path,
+                kind.schema,
+                kind.axis_labels(plan),
+                protocol=plan.spec.protocol,
+                spec=plan.spec.to_json(),
+                definitions=kind.definitions(plan),
+                lock=lock,
             )
         with (
-            StoreWriter(path, lock=lock) as writer,
-            workforce.driver(path, writer.journal, display) as (driver, shown),
+            StoreWriter(path, kind.schema, kind.payloads, lock=lock) as writer,
+            workforce.driver(path, writer.journal, display, kind.restart_state) as (driver, shown),
         ):
-            settled = _settled(plan, driver, shown)
-            systems = ComplexCells(settled, str(path), retry, match)
-            run_ = _Run(settled, writer, survey(settled, writer, retry, match), systems, history_of(path))
-            run_.mark()
-            if run_.todo or run_.systems.todo:
-                run_.compute(driver, shown)
-            return run_.summary()
+            decided = _decide(plan, kind, path, driver, shown)
+            pending = find_pending_cells(decided, kind, writer, retry, match)
+            campaign_run = _Run(decided, kind, path, writer, pending)
+            campaign_run.mark()
+            if campaign_run.cells:
+                campaign_run.compute(driver, shown)
+            return campaign_run.summary()
 
 
-def _settled(plan: Plan, driver: Driver, display: Display) -> Plan:
-    """The plan with the rotamers that are chosen by energy; what cannot be chosen now stays a question."""
-    if not plan.questions:
+def _decide(plan: AnyPlan, kind: AnyKind, path: Path, driver: Driver, display: Display) -> AnyPlan:
+    """Compute what undecided cells depend on, and return the plan with their tasks as far as they can be decided."""
+    if not plan.undecided:
         return plan
-    needed = with_inputs(plan.tasks, (key for keys in plan.questions.values() for key in keys))
-    known = Earlier(driver.journal, needed)
-    make = working(plan.sources, plan.spec.minimize)
-    if left := len(needed) - len(known):
-        display.say(f"choosing rotamers of {len(plan.questions)} cells by the energies of short chains")
-        count = Count(len(plan.questions), tasks=left)
+    needed = with_inputs(plan.tasks, chain.from_iterable(plan.undecided.values()))
+    stored = StoredResults(driver.journal, needed)
+    if missing := len(needed) - len(stored):
+        display.say(f"computing what the tasks of {len(plan.undecided)} cells depend on")
+        count = Count(len(plan.undecided), tasks=missing)
+        work = kind.work(plan, kept_path(path))
         with contextlib.closing(
-            driver.compute(plan.batches, make, needed, known, lambda: display.show(count))
+            driver.compute(plan.batches, work, needed, stored, lambda: display.show(count))
         ) as arriving:
             for results in arriving:
                 count.tasks -= len(results)
                 count.running = driver.running
                 display.show(count)
-    chosen = choose_rotamers(plan, Earlier(driver.journal, needed).get)
-    return make_plan(plan.spec, chosen, device=plan.device, elsewhere=plan.elsewhere)
+    return kind.decide(plan, StoredResults(driver.journal, needed).get)
 
 
 class _Run:
     """One run of one plan into one open store."""
 
-    def __init__(self, plan: Plan, writer: StoreWriter, found: Survey, systems: ComplexCells, history: str) -> None:
-        self.history = history
-        self.plan, self.writer, self.journal, self.systems = plan, writer, writer.journal, systems
-        self.statuses = dict(found.statuses)
-        self.todo, self.again = found.todo, found.again | systems.again
-        self.earlier = earlier_identities(plan, writer)
+    def __init__(
+        self, plan: AnyPlan, kind: AnyKind, path: Path, writer: StoreWriter, pending: PendingCells
+    ) -> None:
+        self.plan, self.kind, self.path, self.writer = plan, kind, path, writer
+        self.cells, self.repeat, self.statuses = pending.cells, pending.repeat, dict(pending.statuses)
         self.computed = 0
+        self._labels_of = labels_of(kind.schema)
+        self._changed = changed_checkpoints(plan, kind.schema, writer)
+        self._records = kind.records(plan)
+        self._written: set[RowLabels] = set()
 
     def mark(self) -> None:
-        """Say of every cell that will not run why, and of every cell whose numbers are out of date that they are."""
-        todo = {labels_of(cell) for cell in self.todo}
-        for labels in todo:
+        """Mark cells that are out of date, cells that will not run, and cells that no campaign asks for."""
+        for cell in self.cells:
+            labels = self._labels_of(cell)
             if self.statuses[labels] in FINAL:
-                self._mark(
-                    labels, "stale", "to be computed again: checkpoint or packages changed, values lost, or a retry"
-                )
+                self._mark(labels, "stale", _STALE)
             elif self.statuses[labels] == "skipped":
-                # a run that is killed must not leave it with the reason of another campaign
+                # a run that is killed must not leave the reason of another campaign
                 self._mark(labels, "pending", "")
         for cell, reason in self.plan.skipped.items():
-            if self.statuses[labels_of(cell)] in ("pending", "skipped", "stale"):
-                self._mark(labels_of(cell), "skipped", reason)
-        for cell, keys in self.plan.questions.items():
-            self._mark(labels_of(cell), "failed", f"rotamers could not be chosen: {self._why_open(keys)}")
-        asked, asked_before = {labels_of(cell) for cell in self.plan.cells}, asked_for(self.history)
+            if self.statuses[labels := self._labels_of(cell)] in ("pending", "skipped", "stale"):
+                self._mark(labels, "skipped", reason)
+        for cell, keys in self.plan.undecided.items():
+            self._mark(self._labels_of(cell), "failed", f"its tasks could not be decided: {self._undecided_reason(keys)}")
+        requested = self.kind.requested(specs_in_history(history_of(self.path)))
+        of_plan = {self._labels_of(cell) for cell in self.plan.cells}
         for labels, status in self.statuses.items():
             # what an earlier campaign of this store was interrupted in is still to be done
-            if status == "pending" and labels not in asked and not asked_before(labels):
-                self._mark(labels, "skipped", f"{UNASKED} {self.plan.spec.campaign}")
-        self.systems.mark()
+            if status == "pending" and labels not in of_plan and not requested(labels):
+                self._mark(labels, "skipped", f"{NOT_REQUESTED} {self.plan.spec.campaign}")
         self.writer.flush()
 
-    def _why_open(self, keys: Collection[str]) -> str:
-        """Why there is a question left: the first candidate without a result that holds."""
-        bad = next(key for key in keys if self.journal.status(key) in (None, "failed", "quarantined"))
-        result = self.journal.get(bad)
-        return f"{self.plan.tasks[bad].system}: {result.reason if result else 'no result'}"
+    def _undecided_reason(self, keys: Collection[str]) -> str:
+        journal = self.writer.journal
+        key = next(key for key in keys if journal.status(key) in (None, "failed", "quarantined"))
+        result = journal.get(key)
+        return f"task {key}: {result.reason if result else 'no result'}"
 
-    def _mark(self, labels: Labels, status: str, reason: str) -> None:
-        self.writer.mark([labels], status, reason)  # type: ignore[arg-type]
+    def _mark(self, labels: Labels, status: Status, reason: str) -> None:
+        self.writer.mark(labels, status, reason)
         self.statuses[labels] = status
 
     def compute(self, driver: Driver, display: Display) -> None:
-        """Do every task the cells of this run need; write each cell as soon as its last task is over."""
-        wanted = (key for cell in self.todo for key in self.plan.cell_tasks[cell].keys)
-        needed = with_inputs(self.plan.tasks, chain(wanted, self.systems.keys))
-        known = Earlier(self.journal, needed - self.again)
-        driver.go_on(needed & self.again)
-        make = working(self.plan.sources, self.plan.spec.minimize)
-        count = Count(len(self.todo) + len(self.systems.todo), tasks=len(needed) - len(known))
-        cells = Cells(self.plan, self.todo, known)
+        """Compute every task that the cells need, and write each cell as soon as its last task is done."""
+        plan, journal, kept = self.plan, self.writer.journal, kept_path(self.path)
+        needed = with_inputs(plan.tasks, (key for cell in self.cells for key in plan.cell_tasks[cell].keys))
+        repeat = self.repeat | self.kind.lost_results(plan, needed, journal, kept)
+        stored = StoredResults(journal, needed - repeat)
+        driver.continue_from(needed & repeat)
+        count = Count(len(self.cells), tasks=len(needed) - len(stored))
+        tracker = CellTracker(plan, self.cells, stored)
         display.show(count)
-        for cell in cells.complete():
-            self._write(cells, cell, count, display)
+        for cell in tracker.complete():
+            self._write(tracker, cell, count, display)
             display.show(count)
-        for system in self.systems.begin(known):
-            self._counted(self.systems.write(system), count)
 
         def idle() -> None:
             self.writer.flush_if_due()
             count.running = driver.running
             display.show(count)
 
-        # closed before the cluster is, whatever happens: it hands out batches in a thread of its own
-        with contextlib.closing(driver.compute(self.plan.batches, make, needed, known, idle)) as arriving:
+        # closed before the cluster is, whatever happens: it dispatches batches from a thread of its own
+        with contextlib.closing(
+            driver.compute(plan.batches, self.kind.work(plan, kept), needed, stored, idle)
+        ) as arriving:
             for results in arriving:
                 count.tasks -= len(results)
                 count.running = driver.running
-                for cell in cells.take(results):
-                    self._write(cells, cell, count, display)
-                for system in self.systems.take(results):
-                    self._counted(self.systems.write(system), count)
+                for cell in tracker.add(results):
+                    self._write(tracker, cell, count, display)
                 display.show(count)
         self.writer.flush()
         display.show(count, last=True)
 
-    def _write(self, cells: Cells, cell: Cell, count: Count, display: Display) -> None:
-        records = cells.records(cell)
-        if told := compare_identities(self.earlier, records[0]):
-            display.say(told)
-            del self.earlier[cell.model]
+    def _write(self, tracker: CellTracker, cell: Cell, count: Count, display: Display) -> None:
+        records = self._records(cell, tracker.result, self._written)
+        if change := describe_change(self._changed, records[0]):
+            model, line = change
+            display.say(line)
+            del self._changed[model]
+        self._written.update(_row_labels(record) for record in records[1:])
         self.writer.write(records)
-        if not cells.left[cell.model]:
-            # one flush for a model that is complete costs as much as one for its first cell
-            self.writer.flush_model(cell.model)
         status = records[0].status
-        self.statuses[labels_of(cell)] = status
-        self._counted(status, count)
-
-    def _counted(self, status: str, count: Count) -> None:
+        if status == "done":
+            self.kind.finish_cell(self.path, cell, tracker.result)
+        tracker.release(cell)
+        if not tracker.open_by_source[cell.source]:
+            # one flush for a source that is complete costs as much as one for its first cell
+            self.writer.flush_partition(records[0])
+        self.statuses[self._labels_of(cell)] = status
         self.computed += 1
         if status == "done":
             count.done += 1
@@ -246,21 +253,17 @@ class _Run:
             count.failed += 1
 
     def summary(self) -> Summary:
-        cells = (self.statuses[labels_of(cell)] for cell in self.plan.cells)
-        return Summary(Counter(chain(cells, self.systems.statuses.values())), self.computed)
+        """Count the cells of the plan by status."""
+        return Summary(Counter(self.statuses[self._labels_of(cell)] for cell in self.plan.cells), self.computed)
 
 
-def _layout(plan: Plan) -> Layout:
-    if not plan.cells:
-        # a store always has chains; of a campaign without any, every cell is skipped
-        return Layout(tuple(entry.name for entry in plan.spec.models), ("arc",), (2,), ("none",))
-    axes = {dim: tuple(dict.fromkeys(map(attrgetter(dim), plan.cells))) for dim in CELL_DIMS}
-    return Layout.from_labels(axes)
+def _row_labels(record: Record) -> RowLabels:
+    return record.table, tuple(record.labels.values())
 
 
-def task_results(store: str | Path) -> Iterator[TaskResult]:
-    """Every task result in a store's journal, for measured costs."""
-    from hbcoop_dist.store import journal_path
-
-    with Journal(journal_path(store)) as journal:
+def stored_results(store: str | Path, payloads: Mapping[str, type]) -> Iterator[TaskResult[Any]]:
+    """Yield every task result in the journal of a store, for measured costs."""
+    with Journal(journal_path(store), payloads) as journal:
         yield from journal.replay()
+
+

@@ -1,55 +1,75 @@
-"""One model, one capping, one marked system of a campaign, as a user writes them."""
+"""What the specs of all kinds of campaigns share: the base class, models, files and lists."""
 
 from __future__ import annotations
 
-import re
-from pathlib import PurePath
-from typing import Annotated, Any, Literal
+import os
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
 
 from ase.data import atomic_numbers, chemical_symbols
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from hbcoop_dist.models import registry
 from hbcoop_dist.models.base import ModelCard, ModelError
-from hbcoop_dist.models.families.ase_calculator import DEFAULT_ELEMENTS, calculator_card
-from hbcoop_dist.structures.chains import Capping
+from hbcoop_dist.models.families.ase_calculator import DEFAULT_ELEMENTS, calculator_card, files_beside
 
-MAX_LENGTH = 200
+T = TypeVar("T")
+
+
+class CampaignError(ValueError):
+    """A campaign that cannot be used; the message has one line per problem."""
 
 
 class Frozen(BaseModel):
-    """A part of a spec: unchangeable, and unknown fields are mistakes."""
+    """Part of a spec: immutable, and an unknown field is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-def _expand_lengths(value: Any) -> Any:
-    """Lengths may be a number, a range ``"2..12"`` (both ends included), or a list of either."""
-    items = value if isinstance(value, list) else [value]
-    out: list[Any] = []
-    for item in items:
-        match = re.fullmatch(r"\s*(\d+)\s*\.\.\s*(\d+)\s*", item) if isinstance(item, str) else None
-        if match:
-            first, last = int(match[1]), int(match[2])
-            if last > MAX_LENGTH:
-                raise ValueError(f"expected lengths from 2 to {MAX_LENGTH}, found {item!r}")
-            if first > last:
-                raise ValueError(f'expected a range like "2..12", found {item!r}')
-            out += range(first, last + 1)
-        elif isinstance(item, int) and not isinstance(item, bool):
-            out.append(item)
-        else:
-            raise ValueError(f'expected whole numbers or ranges like "2..12", found {item!r}')
-    if not out or min(out) < 2 or max(out) > MAX_LENGTH:
-        raise ValueError(f"expected lengths from 2 to {MAX_LENGTH}, found {value!r}")
-    return sorted(set(out))
+class CampaignSpec(Frozen):
+    """Base class of the specs of all kinds of campaigns."""
+
+    campaign: str = Field(min_length=1)
+    kind: str
+
+    @property
+    @abstractmethod
+    def protocol(self) -> dict[str, object]:
+        """Everything that decides the meaning of the numbers of a store; it may not change within one."""
+
+    def to_json(self) -> str:
+        """Return the spec as the history of a store keeps it."""
+        return self.model_dump_json(exclude_none=True)
 
 
-Lengths = Annotated[tuple[int, ...], BeforeValidator(_expand_lengths)]
+def name_only(value: Any) -> Any:
+    """Expand a bare text, the name of an entry, into a mapping."""
+    return {"name": value} if isinstance(value, str) else value
+
+
+def as_list(value: Any) -> Any:
+    """Wrap a single value into a list."""
+    return value if isinstance(value, list | tuple) else [value]
+
+
+def require_unique(items: tuple[T, ...], names: Sequence[str]) -> tuple[T, ...]:
+    """Return `items`, or raise ValueError when a name occurs more than once."""
+    if repeated := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"expected every name once, found {', '.join(repeated)} more than once")
+    return items
+
+
+def resolve_path(base: Path, name: str) -> str:
+    """Return a path of a campaign file, relative to the folder of the file.
+
+    ``~`` and environment variables are expanded as in a shell; a variable that is not set stays as written.
+    """
+    return str(base / Path(os.path.expandvars(name)).expanduser())
 
 
 def _atomic_numbers(value: Any) -> list[int]:
-    """Elements as symbols or atomic numbers."""
     items = value if isinstance(value, list) else [value]
     numbers = [atomic_numbers.get(item) if isinstance(item, str) else item for item in items]
     if not items or not all(type(z) is int and 0 < z < len(atomic_numbers) for z in numbers):
@@ -58,7 +78,7 @@ def _atomic_numbers(value: Any) -> list[int]:
 
 
 class ModelEntry(Frozen):
-    """One model of a campaign: a registered name, a new checkpoint of a family, or an ASE calculator."""
+    """Model of a campaign: a registered name, a checkpoint of a known family, or an ASE calculator."""
 
     name: str = Field(min_length=1)
     family: str | None = None
@@ -74,10 +94,12 @@ class ModelEntry(Frozen):
     atom_energies: bool | None = None
 
     @model_validator(mode="after")
-    def _known(self) -> ModelEntry:
-        mine = [name for name in ("kwargs", "elements", "dtype", "atom_energies") if getattr(self, name) is not None]
-        if self.calculator is None and mine:
-            raise ValueError(f"expected a calculator beside {', '.join(mine)}, found none")
+    def _consistent(self) -> ModelEntry:
+        of_calculators = [
+            name for name in ("kwargs", "elements", "dtype", "atom_energies") if getattr(self, name) is not None
+        ]
+        if self.calculator is None and of_calculators:
+            raise ValueError(f"expected a calculator beside {', '.join(of_calculators)}, found none")
         if self.calculator is not None and (self.family is not None or self.checkpoint is not None):
             raise ValueError("expected a calculator alone, found family or checkpoint beside it")
         if self.calculator is not None and self.name in registry.cards():
@@ -95,7 +117,7 @@ class ModelEntry(Frozen):
         return self
 
     def card(self) -> ModelCard:
-        """The model's card; for a new checkpoint, the family's with this name."""
+        """Return the card of the model; a new checkpoint has its family's card under this name."""
         if self.calculator is not None:
             return calculator_card(
                 self.name,
@@ -117,46 +139,22 @@ class ModelEntry(Frozen):
             trusted=self.trust,
         )
 
+    def resolved(self, base: Path) -> ModelEntry:
+        """Return the entry with its paths relative to the folder `base` of the campaign file.
 
-def _atoms(value: Any) -> tuple[int, ...]:
-    """Atoms counted from 0, alone or in ranges ``"0-11"`` (both ends included), as one ascending tuple."""
-    items = value if isinstance(value, list | tuple) else [value]
-    out: list[int] = []
-    for item in items:
-        match = re.fullmatch(r"\s*(\d+)\s*-\s*(\d+)\s*", item) if isinstance(item, str) else None
-        if match and int(match[1]) <= int(match[2]):
-            out += range(int(match[1]), int(match[2]) + 1)
-        elif type(item) is int and item >= 0:
-            out.append(item)
-        else:
-            raise ValueError(f'expected atoms counted from 0, alone or in ranges like "0-11", found {item!r}')
-    if not out or len(set(out)) != len(out):
-        raise ValueError(f"expected one or more atoms, each once, found {value!r}")
-    return tuple(sorted(out))
+        Of the arguments of a calculator only those that name a file in that folder are taken for paths.
+        """
+        if self.checkpoint is not None:
+            return self.model_copy(update={"checkpoint": resolve_path(base, self.checkpoint)})
+        if self.kwargs is not None:
+            return self.model_copy(update={"kwargs": files_beside(base, self.kwargs)})
+        return self
 
 
-Atoms = Annotated[tuple[int, ...], BeforeValidator(_atoms)]
+ModelItem = Annotated[ModelEntry, BeforeValidator(name_only)]
+Models = Annotated[tuple[ModelItem, ...], BeforeValidator(as_list)]
 
 
-class ComplexEntry(Frozen):
-    """Any cluster in which a pair is marked: what is neither A nor B is C."""
-
-    name: str = Field(default="", description="label in the store; the file's name unless given")
-    file: str = Field(min_length=1)
-    A: Atoms
-    B: Atoms
-    geometry: Literal["fixed", "free"] = Field(default="fixed", description="as in the file, or minimised from there")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _named_by_file(cls, value: Any) -> Any:
-        if isinstance(value, dict) and not value.get("name") and isinstance(value.get("file"), str):
-            return {**value, "name": PurePath(value["file"]).stem}
-        return value
-
-
-class CappingEntry(Frozen):
-    """One capping, for all lengths of the campaign or only for some."""
-
-    name: Capping
-    lengths: Lengths | None = None
+def names_of(entries: Sequence[Mapping[str, Any]]) -> frozenset[str]:
+    """Return the names of entries of a spec that is read as plain data."""
+    return frozenset(str(entry["name"]) for entry in entries)

@@ -1,8 +1,4 @@
-"""Tasks, their content-hash keys and the batches they travel in: plain frozen data, no torch, no I/O.
-
-A key hashes what decides a result and what a planner without any MLFF package knows: the checkpoint, float type,
-protocol and structure.  Equal keys are one task, whoever asks.
-"""
+"""Tasks and the batches they travel in, as plain data: no torch, no I/O, no knowledge of a kind of campaign."""
 
 from __future__ import annotations
 
@@ -10,105 +6,72 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Generic, Literal, Protocol
-
-from typing_extensions import TypeVar
-
-from hbcoop_dist.campaigns.hbond.spec import Minimize
-from hbcoop_dist.models.base import ModelCard
-from hbcoop_dist.structures import Chain, Structure
-from hbcoop_dist.structures.complexes import Complex
-from hbcoop_dist.structures.fragments import Molecules
-
-PROTOCOL_VERSION = 3
-"""Raised whenever the engine would give another number for the same key."""
-
-LADDER = 6
-"""Longest chain that longer ones start from; its geometry and Hessian travel."""
-
-WHOLE_HESSIAN = 4
-"""Longest chain whose whole out-of-plane Hessian is computed; longer ones start from it."""
-
-Kind = Literal["monomer", "candidate", "minimise", "relax", "energies"]
+from typing import Generic, Protocol, TypeVar
 
 
 @dataclass(frozen=True, slots=True)
-class ModelSource:
-    """A model as the planner knows it.
+class Requirements:
+    """What a worker needs to run something.
 
     Attributes
     ----------
-    card : ModelCard
-    identity : str
-        Hash of its checkpoint.
-    path : str or None
-        Where that lies; None when it is embedded in a package.
-    here : bool
-        Whether its packages are in this Python, and not only in that of its workers.
+    modules : tuple of str
+        Modules that must be importable.
+    packages : tuple of str
+        Distributions whose versions decide the numbers; results record them.
+    environment : str
+        Python environment: ``main`` is ``requirements.lock``, any other NAME is ``environments/NAME.txt``. The pools
+        of a cluster profile list the environments that they have.
+    gpu : bool
+        Whether there is a GPU code path. Without one the work runs on the CPU of any worker.
     """
 
-    card: ModelCard
-    identity: str
-    path: str | None = None
-    here: bool = True
+    modules: tuple[str, ...] = ()
+    packages: tuple[str, ...] = ()
+    environment: str = "main"
+    gpu: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Task:
-    """One thing to compute.
-
-    Attributes
-    ----------
-    key : str
-    kind : {"monomer", "candidate", "minimise", "relax", "energies"}
-        A candidate is minimised for its energy alone, by which rotamers are chosen; a marked system is relaxed in
-        Cartesian coordinates.
-    model : str
-    system : Chain or Complex
-    monomers : tuple of str
-        Keys of the monomer of every unit (a minimisation starts from them).
-    seeds : tuple of (str, Chain)
-        Keys and systems of the shorter chains a minimisation starts from, shortest first.
-    geometry : str or None
-        Key of the minimisation whose geometry an energies task takes.
-    given : Structure or None
-        The geometry itself, when it comes from a reference set.
-    fragments : tuple of tuple of int or None
-        The fragments of an energies task; None for every distinct one.
-    """
-
-    key: str
-    kind: Kind
-    model: str
-    system: Chain | Complex
-    monomers: tuple[str, ...] = ()
-    seeds: tuple[tuple[str, Chain], ...] = ()
-    geometry: str | None = None
-    given: Structure | None = None
-    fragments: tuple[Molecules, ...] | None = None
+class Source(Protocol):
+    """What runs a batch: a model, or a package such as the one that computes descriptors."""
 
     @property
-    def chain(self) -> Chain:
-        """The system of a task that only chains have."""
-        assert isinstance(self.system, Chain)
-        return self.system
+    def name(self) -> str: ...
 
     @property
-    def inputs(self) -> tuple[str, ...]:
-        """Keys of the tasks whose results this one needs, each once."""
-        own = (self.geometry,) if self.geometry else ()
-        return tuple(dict.fromkeys((*self.monomers, *(key for key, _ in self.seeds), *own)))
+    def identity(self) -> str:
+        """Hash of the checkpoint, or the versions of the packages, that decide the results."""
+        ...
+
+    @property
+    def licence(self) -> str: ...
+
+    @property
+    def citation(self) -> str: ...
+
+    @property
+    def needs(self) -> Requirements: ...
+
+    @property
+    def here(self) -> bool:
+        """Whether the packages belong to this Python; otherwise only workers of another environment have them."""
+        ...
 
 
-class AnyTask(Protocol):
-    """What it takes to hand a task out, whatever kind of campaign it is of."""
+class Task(Protocol):
+    """One computation with a content-hash key."""
 
     @property
     def key(self) -> str: ...
 
     @property
-    def geometry(self) -> str | None:
-        """Key of the task that it stays with when its batch is split."""
+    def model(self) -> str:
+        """Name of the `Source` that runs it."""
+        ...
+
+    @property
+    def leader(self) -> str | None:
+        """Key of the task that it stays with when a batch is split; None for a task of its own."""
         ...
 
     @property
@@ -117,88 +80,54 @@ class AnyTask(Protocol):
         ...
 
 
-AnyTaskT = TypeVar("AnyTaskT", bound=AnyTask, default=Task)
+TaskT = TypeVar("TaskT", bound=Task)
 
 
 @dataclass(frozen=True, slots=True)
-class Batch(Generic[AnyTaskT]):
-    """Tasks of one model that one worker does in one go, in order."""
+class Batch(Generic[TaskT]):
+    """Tasks of one source that one worker does in a row.
+
+    Attributes
+    ----------
+    name : str
+    model : str
+        Name of the source.
+    tasks : tuple of Task
+        In the order in which they are done.
+    """
 
     name: str
     model: str
-    tasks: tuple[AnyTaskT, ...]
+    tasks: tuple[TaskT, ...]
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        """Keys needed from outside the batch."""
+        """Keys of the results that come from outside the batch."""
         own = {task.key for task in self.tasks}
         return tuple(dict.fromkeys(key for task in self.tasks for key in task.inputs if key not in own))
 
-    def part(self, name: str, tasks: Iterable[AnyTaskT]) -> Batch[AnyTaskT]:
-        """Some of its tasks, under another name."""
+    def part(self, name: str, tasks: Iterable[TaskT]) -> Batch[TaskT]:
+        """Return a batch of some of the tasks under another name."""
         return replace(self, name=name, tasks=tuple(tasks))
 
 
-MODEL, GEOMETRY = "@model", "@geometry"
-"""Stand in a task's content for what only its model decides, so that models share the rest of the text."""
+def with_inputs(tasks: Mapping[str, TaskT], keys: Iterable[str]) -> set[str]:
+    """Return keys of tasks together with those of all tasks that they depend on."""
+    needed: set[str] = set()
+    stack = list(keys)
+    while stack:
+        key = stack.pop()
+        if key not in needed:
+            needed.add(key)
+            stack += tasks[key].inputs
+    return needed
 
 
-def key_of(text: str, model: str, geometry: str = "") -> str:
-    """Key of a task: hash (32 hex digits of sha256) of its content in canonical JSON.
-
-    Parameters
-    ----------
-    text : str
-        From `minimise_text` or `energies_text`.
-    model : str
-        From `model_text`.
-    geometry : str
-        Key of the minimisation whose geometry an energies task takes.
-    """
-    whole = text.replace(f'"{GEOMETRY}"', f'"{geometry}"').replace(f'"{MODEL}"', model)
-    return hashlib.sha256(whole.encode()).hexdigest()[:32]
-
-
-def _canonical(content: Mapping[str, object]) -> str:
+def canonical_json(content: Mapping[str, object]) -> str:
+    """Return JSON without spaces and with sorted names, the same text in every process."""
     return json.dumps(content, sort_keys=True, separators=(",", ":"))
 
 
-def model_text(source: ModelSource) -> str:
-    """What of a model decides a result."""
-    return _canonical(
-        {
-            "family": source.card.family,
-            "checkpoint": source.identity,
-            "dtype": source.card.dtype,
-            "options": {name: str(value) for name, value in sorted(source.card.options.items())},
-        }
-    )
-
-
-def minimise_text(kind: Kind, system: Chain, minimize: Minimize) -> str:
-    """Content of a minimisation (or of a monomer with its Hessian), its model left open."""
-    return _canonical(
-        {
-            "version": PROTOCOL_VERSION,
-            "kind": kind,
-            "model": MODEL,
-            "minimize": minimize.protocol,
-            "system": system.as_data(),
-        }
-    )
-
-
-def energies_text(given: Structure | None, fragments: tuple[Molecules, ...] | None) -> str:
-    """Content of fragment energies at a given geometry, or at a minimised one, which is left open like the model."""
-    place: object = GEOMETRY
-    if given is not None:
-        place = {"numbers": given.numbers.tolist(), "positions": given.positions.tolist()}
-    return _canonical(
-        {
-            "version": PROTOCOL_VERSION,
-            "kind": "energies",
-            "model": MODEL,
-            "geometry": place,
-            "fragments": None if fragments is None else [list(molecules) for molecules in fragments],
-        }
-    )
+def content_key(text: str) -> str:
+    """Return the key of a task: the first 32 hexadecimal digits of the SHA-256 of its content."""
+    return hashlib.sha256(text.encode()).hexdigest()[:32]

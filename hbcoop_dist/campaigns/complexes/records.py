@@ -1,86 +1,84 @@
-"""From task results to the values of one marked system: Eq. 1 for its pair, status and provenance. Pure."""
+"""Records of campaigns of complexes: Eq. 1 for the marked pair, status and provenance, from task results."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
-from hbcoop_dist.campaigns.complexes.tasks import ComplexTasks
-from hbcoop_dist.campaigns.hbond.records import PROVENANCE, SPREADS, gravest, weighted
-from hbcoop_dist.cooperativity.equation import pair_cooperativity
-from hbcoop_dist.cooperativity.fragments import FragmentEnergies
-from hbcoop_dist.core.results import Status, TaskResult
-from hbcoop_dist.core.tasks import ModelSource, Task
+from hbcoop_dist.campaigns.complexes.plan import ComplexCellTasks, ComplexesPlan
+from hbcoop_dist.campaigns.complexes.results import RelaxedResult
+from hbcoop_dist.campaigns.complexes.spec import ComplexCell
+from hbcoop_dist.campaigns.kind import Lookup
+from hbcoop_dist.campaigns.model_tasks import (
+    energy_values,
+    fragment_energies_of,
+    provenance_values,
+    worst_status,
+)
+from hbcoop_dist.cooperativity.equation import FragmentEnergies, pair_cooperativity
+from hbcoop_dist.core.results import Record, TaskResult, Value
+from hbcoop_dist.models.sources import ModelSource
 from hbcoop_dist.structures import Structure
-from hbcoop_dist.structures.complexes import Complex
-
-Lookup = Callable[[str], TaskResult]
-_FINER = ("atom_energies", "member_energies")
 
 
-def complex_values(source: ModelSource, tasks: ComplexTasks, results: Lookup) -> tuple[Status, str, dict[str, object]]:
-    """Status, reason and values of one model and marked system, once all its tasks have results.
+def cell_record(plan: ComplexesPlan, cell: ComplexCell, results: Lookup) -> Record:
+    """Return the record of one cell, once all its tasks have results.
 
     Parameters
     ----------
-    source : ModelSource
-    tasks : ComplexTasks
+    plan : Plan
+    cell : ComplexCell
     results : callable
-        Task key -> TaskResult.
+        From the key of a task to its result.
     """
-    status, reason = gravest([("", tasks.keys)], results)
+    source, tasks = plan.sources[cell.model], plan.cell_tasks[cell]
+    assert isinstance(source, ModelSource)
+    status, reason = worst_status([("", tasks.keys)], results)
     last = results(tasks.complex.key)
-    values: dict[str, object] = {
-        "task_key": tasks.complex.key,
+    values: dict[str, Value] = {
+        "task_key": tasks.final_key,
         "checkpoint_sha256": source.identity,
         "seconds": sum(results(key).seconds for key in tasks.keys),
+        **provenance_values(last),
     }
-    values |= {name: last.provenance[name] for name in PROVENANCE if name in last.provenance}
-    if status in ("failed", "quarantined"):
-        return status, reason, values
-    system = tasks.complex.system
-    assert isinstance(system, Complex)
-    structure = _structure(system, tasks, results)
-    weights = tuple(source.card.combination.values())
-    energies = _energies(last.data, weights)
+    if status not in ("failed", "quarantined"):
+        values |= _values(cell, tasks, results, tuple(source.card.combination.values()))
+    return Record("cell", {"model": cell.model, "complex": cell.complex}, status, reason, values)
+
+
+def _values(
+    cell: ComplexCell, tasks: ComplexCellTasks, results: Lookup, weights: tuple[float, ...]
+) -> dict[str, Value]:
+    structure, relaxed = cell.structure.structure, None
+    if tasks.relaxed:
+        relaxed = results(tasks.relaxed[0].key).payload
+        assert isinstance(relaxed, RelaxedResult)
+        structure = structure.with_positions(relaxed.positions)
+    fragments = cell.structure.fragments
+    energies = _energies(results(tasks.complex.key), weights)
     # where nothing is minimised, A and B alone are fragments of the complex
-    pair_energies = energies if tasks.pair is tasks.complex else _energies(results(tasks.pair.key).data, weights)
-    pair_parts = {"AB": (0, 1), "A": (0,), "B": (1,)}
-    found = pair_cooperativity(structure, energies, system.fragments, pair_energies, pair_parts)
+    pair = energies if tasks.pair is tasks.complex else _energies(results(tasks.pair.key), weights)
+    bond = pair_cooperativity(structure, energies, fragments, pair, {"AB": (0, 1), "A": (0,), "B": (1,)})
+    values: dict[str, Value] = {name: array[0] for name, array in energy_values([bond]).items()}
     values |= {
-        "cooperative_energy": found.total,
-        "cooperative_energy_electronic": found.electronic,
-        "cooperative_energy_geometric": found.geometric,
-        "interaction_energy": found.interaction,
-        "interaction_energy_dimer": found.interaction_dimer,
-        **{name: found.spread[part] for name, part in SPREADS.items() if part in found.spread},
-        "energy": energies.energy(system.fragments["ABC"]),
+        "energy": energies.energy(fragments["ABC"]),
         "distance": _distance(structure),
-        "fragment_energy": found.points,
+        "fragment_energy": bond.points,
         "positions": structure.positions,
     }
-    if found.atoms is not None:
-        values["atomic_cooperative_energy"] = found.atoms
-    if tasks.relaxed:
-        relaxed = results(tasks.relaxed[0].key).data
-        values |= {name: relaxed[name] for name in ("max_force", "rms_force", "force_calls")}
-    return status, reason, values
+    if bond.atoms is not None:
+        values["atomic_cooperative_energy"] = bond.atoms
+    if relaxed is not None:
+        values |= {name: getattr(relaxed, name) for name in ("max_force", "rms_force", "force_calls")}
+    return values
 
 
-def _structure(system: Complex, tasks: ComplexTasks, results: Lookup) -> Structure:
-    if not tasks.relaxed:
-        return system.structure
-    first: Task = tasks.relaxed[0]
-    return system.structure.with_positions(np.asarray(results(first.key).data["positions"]))
-
-
-def _energies(data: Mapping[str, object], weights: Sequence[float]) -> FragmentEnergies:
-    fragments = tuple(tuple(np.flatnonzero(row).tolist()) for row in np.asarray(data["members"]))
-    atoms, members = (None if (one := data.get(name)) is None else np.asarray(one) for name in _FINER)
-    return FragmentEnergies(fragments, weighted(data, weights), atoms, member_energies=members)
+def _energies(result: TaskResult[Any], weights: tuple[float, ...]) -> FragmentEnergies:
+    return fragment_energies_of([result.payload], weights)
 
 
 def _distance(structure: Structure) -> float:
+    """Return the shortest distance between an atom of A and one of B, A."""
     a, b = (structure.positions[structure.molecules == molecule] for molecule in (0, 1))
     return float(np.linalg.norm(a[:, None] - b[None], axis=-1).min())

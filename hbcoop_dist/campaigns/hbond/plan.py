@@ -1,335 +1,338 @@
-"""From a campaign spec to a plan: cells, tasks and edges as data, every shared task once, grouped into batches.
+"""Plan of a hydrogen-bond campaign: cells, tasks and batches as data, every shared task once.
 
-Nothing is computed and nothing is loaded here; a plan can be made, printed and counted on a machine without any MLFF
-package.  A model that cannot run is skipped with its reason, never silently.
+Nothing is computed or loaded here: a plan can be made and printed on a machine without any MLFF package.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
 from types import MappingProxyType
+from typing import Any
 
-from hbcoop_dist.campaigns.complexes.reading import read_complexes
-from hbcoop_dist.campaigns.complexes.tasks import ComplexCell, ComplexTasks, complex_batches, complex_tasks, unsuitable
-from hbcoop_dist.campaigns.hbond.rotamer_search import Chosen
-from hbcoop_dist.campaigns.hbond.spec import CampaignSpec, Cell, Minimize, cells_of
-from hbcoop_dist.campaigns.hbond.task_graph import Group, Outline, PartSteps, group, lent_key, outline, tasks_of
-from hbcoop_dist.campaigns.spec_fields import ModelEntry
-from hbcoop_dist.core.tasks import Batch, ModelSource, Task
-from hbcoop_dist.models import checkpoints, registry
-from hbcoop_dist.models.base import ModelCard, ModelError
+from hbcoop_dist.campaigns.hbond.results import CandidateResult
+from hbcoop_dist.campaigns.hbond.rotamer_search import ChosenRotamers, lowest_rotamers
+from hbcoop_dist.campaigns.hbond.spec import Cell, HBondSpec, Minimize, cells_of
+from hbcoop_dist.campaigns.hbond.task_graph import (
+    ChainTask,
+    NodeGroup,
+    StructureNodes,
+    TaskGraph,
+    group_nodes,
+    make_task_graph,
+    model_minimum_key,
+    tasks_of,
+)
+from hbcoop_dist.campaigns.kind import Plan
+from hbcoop_dist.campaigns.model_tasks import find_sources
+from hbcoop_dist.core.results import TaskResult
+from hbcoop_dist.core.tasks import Batch
+from hbcoop_dist.models.base import ModelCard
+from hbcoop_dist.models.sources import ModelSource
 from hbcoop_dist.references import ReferenceSet, ReferenceSetError, bundled_geometry, read_reference_set
 from hbcoop_dist.structures import Chain
+from hbcoop_dist.structures.construction import build
+from hbcoop_dist.structures.fragments import distinct_fragments
 
 BATCH_ATOMS = {"cpu": 500, "cuda": 5000}
-"""Atoms of the tasks that a worker is given at a time, by device.
+"""Atoms of the tasks that a worker gets at a time, by device.
 
-How many of them go into one call of the model is the worker's business (`engine.BatchSize`); a GPU has to be kept busy
-with more than a core can use."""
+How many of them go into one call of the model is decided by the worker (`models.batching.BatchSize`)."""
+
 _NO_ROTAMERS = "no rotamers give this model a minimum of every dimer and trimer of the chain"
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
-    """The tasks one complex of a model is made of: its minimisation (None for a given geometry) and fragment energies.
+class StructureTasks:
+    """Tasks of one chain or isolated dimer of a model.
 
-    Models that weight the same parts of an energy differ here by their name alone.
+    Attributes
+    ----------
+    chain : Chain
+    minimise : str or None
+        Key of its minimisation; None for a given geometry.
+    energies : tuple of str
+        Keys of its fragment energies.
+    model : str
+        Models whose energies differ only in the weights of their parts share the keys.
     """
 
-    system: Chain
+    chain: Chain
     minimise: str | None
     energies: tuple[str, ...]
     model: str
 
     @property
     def keys(self) -> tuple[str, ...]:
+        """Every task key."""
         return self.energies if self.minimise is None else (self.minimise, *self.energies)
 
 
 @dataclass(frozen=True, slots=True)
-class CellTasks:
-    """What a cell needs: the complex itself and the isolated dimer of every H-bond."""
+class ChainCellTasks:
+    """Tasks of a cell: those of the chain, and of the isolated dimer of every H-bond."""
 
-    complex: Parts
-    dimers: tuple[Parts, ...]
+    chain: StructureTasks
+    dimers: tuple[StructureTasks, ...]
 
     @property
     def keys(self) -> tuple[str, ...]:
         """Every task key, each once."""
-        parts = (self.complex, *self.dimers)
-        return tuple(dict.fromkeys(key for part in parts for key in part.keys))
+        return tuple(dict.fromkeys(key for tasks in (self.chain, *self.dimers) for key in tasks.keys))
+
+    @property
+    def final_key(self) -> str:
+        """Key of the last fragment energies of the chain."""
+        return self.chain.energies[-1]
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """A campaign ready to run.
-
-    Attributes
-    ----------
-    spec : CampaignSpec
-    cells : tuple of Cell
-        Every cell asked for, skipped ones included.
-    sources : mapping of str to ModelSource
-        The models that will run.
-    skipped : mapping of Cell to str
-        Cells that will not run, and why.
-    tasks : mapping of str to Task
-        Every distinct task by key, inputs before what needs them.
-    batches : tuple of Batch
-    cell_tasks : mapping of Cell to CellTasks
-    questions : mapping of Cell to tuple of str
-        Cells whose rotamers are chosen by energy and still open: keys of the candidates that decide.  Once those have
-        results, `plan` is asked again with what was `chosen`.
-    systems : mapping of ComplexCell to ComplexTasks
-        Every model and marked system that will run.
-    skipped_systems : mapping of ComplexCell to str
-        Those that will not, and why.
-    device : str
-    elsewhere : frozenset of str
-        As they were given to `plan`.
-    """
-
-    spec: CampaignSpec
-    cells: tuple[Cell, ...]
-    sources: Mapping[str, ModelSource]
-    skipped: Mapping[Cell, str]
-    tasks: Mapping[str, Task] = field(repr=False)
-    batches: tuple[Batch, ...] = field(repr=False)
-    cell_tasks: Mapping[Cell, CellTasks] = field(repr=False)
-    questions: Mapping[Cell, tuple[str, ...]] = field(repr=False)
-    systems: Mapping[ComplexCell, ComplexTasks] = field(repr=False)
-    skipped_systems: Mapping[ComplexCell, str] = field(repr=False)
-    device: str = "cpu"
-    elsewhere: frozenset[str] = frozenset()
-
-    def __str__(self) -> str:
-        from hbcoop_dist.campaigns.hbond.plan_summary import describe
-
-        return describe(self)
+HBondPlan = Plan[HBondSpec, Cell, ChainTask, ChainCellTasks]
 
 
-def plan(
-    spec: CampaignSpec,
-    chosen: Chosen = MappingProxyType({}),
+def make_plan(
+    spec: HBondSpec,
+    chosen: ChosenRotamers = MappingProxyType({}),
     *,
     device: str = "cpu",
     elsewhere: Collection[str] = (),
-) -> Plan:
+) -> HBondPlan:
     """Expand a campaign into its plan.
 
     Parameters
     ----------
-    spec : CampaignSpec
-        From `load_campaign`.
+    spec : HBondSpec
     chosen : mapping of (str, tuple of str) to tuple of Rotamer, or None
         Rotamers chosen by energy so far, by model and conformers of the chain.
     device : str
-        What the workers run on, ``cpu`` or ``cuda``: decides how large batches are, and no result.
+        Device of the workers, ``cpu`` or ``cuda``.
     elsewhere : collection of str
-        Environments that workers have in a Python of their own: nothing is looked for in this one.
-
-    Returns
-    -------
-    Plan
+        Environments that workers have in a Python of their own.
 
     Raises
     ------
     ReferenceSetError
         When a reference set of geometries cannot be read, or holds nothing that a cell asks for.
     ModelError
-        When a checkpoint named in the spec is not there, or is not what it should be.
-    ComplexError
-        When the file of a marked system cannot be read, or A and B are not atoms of it.
+        When a checkpoint that the spec names does not exist, or is not what it should be.
     """
-    cells = tuple(_decided(cell, chosen) for cell in cells_of(spec))
-    sources, absent = _sources(spec, elsewhere)
+    cells = tuple(_with_rotamers(cell, chosen) for cell in cells_of(spec))
+    sources, absent = find_sources(spec.models, elsewhere)
     references = _reference_sets(spec)
     grid = cells[: len(cells) // len(spec.models)]
-    lenders = {name: absent.get(name, "") for name in spec.lenders}
-    draft = _Draft(_Outlines(spec.minimize, references, lenders, chosen, device), sources)
+    geometry_models = {name: absent.get(name, "") for name in spec.geometry_models}
+    builder = _PlanBuilder(_Graphs(spec.minimize, references, geometry_models, chosen, device), sources)
     skipped: dict[Cell, str] = {}
-    for first in range(0, len(cells), len(grid) or 1):
+    for first in range(0, len(cells), len(grid)):
         own = cells[first : first + len(grid)]
         if (model := own[0].model) in absent:
             skipped.update(dict.fromkeys(own, absent[model]))
         else:
-            skipped.update(draft.add(sources[model], own))
+            skipped.update(builder.add_model(sources[model], own))
     if sources:
-        _refuse_unused(references, grid, draft.missing)
-    systems, skipped_systems = _systems(spec, sources, absent)
-    for tasks in systems.values():
-        draft.tasks.update((task.key, task) for task in tasks.tasks)
-    draft.batches += complex_batches(list(systems.items()))
+        _refuse_unused(references, grid, builder.missing)
     return Plan(
         spec,
         cells,
         sources,
         skipped,
-        draft.tasks,
-        tuple(draft.batches),
-        draft.cell_tasks,
-        draft.questions,
-        systems,
-        skipped_systems,
+        builder.tasks,
+        tuple(builder.batches),
+        builder.cell_tasks,
+        builder.undecided,
         device,
         frozenset(elsewhere),
     )
 
 
-def _decided(cell: Cell, chosen: Chosen) -> Cell:
-    """The cell with the rotamers that were chosen for it."""
-    rotamers = chosen.get((cell.model, cell.system.conformers)) if cell.by_energy else None
-    return cell if rotamers is None else replace(cell, system=replace(cell.system, rotamers=rotamers))
+def _with_rotamers(cell: Cell, chosen: ChosenRotamers) -> Cell:
+    rotamers = chosen.get((cell.model, cell.chain.conformers)) if cell.by_energy else None
+    return cell if rotamers is None else replace(cell, chain=replace(cell.chain, rotamers=rotamers))
 
 
-def _reference_sets(spec: CampaignSpec) -> dict[str, ReferenceSet]:
-    """Sets of geometries by label; the name of a bundled one stands for nothing else, in any store."""
-    found = {}
+def _reference_sets(spec: HBondSpec) -> dict[str, ReferenceSet]:
+    """Read the reference sets by label; the name of a bundled set means that set in every store."""
+    sets = {}
     for label, folder in zip(spec.geometry_labels, spec.geometry, strict=True):
         bundled = bundled_geometry(label)
-        if bundled is not None and (folder != label or label in spec.lenders):
+        if bundled is not None and (folder != label or label in spec.geometry_models):
             raise ReferenceSetError(
                 f"geometry {folder}: expected another name than {label}, that of a set that comes with the package, "
-                f"found a {'model' if label in spec.lenders else 'folder'} called so"
+                f"found a {'model' if label in spec.geometry_models else 'folder'} called so"
             )
-        if label != "own" and label not in spec.lenders:
-            found[label] = read_reference_set(bundled or folder)
-    return found
+        if label != "own" and label not in spec.geometry_models:
+            sets[label] = read_reference_set(bundled or folder)
+    return sets
 
 
 def _refuse_unused(references: Iterable[str], grid: Sequence[Cell], missing: Mapping[int, str]) -> None:
-    """A reference set that holds nothing that is asked for is a mistake, not a plan without cells."""
+    """Raise `ReferenceSetError` when a set holds no geometry of any cell: that is a mistake, not an empty plan."""
     for label in references:
-        reasons = [missing.get(place, "") for place, cell in enumerate(grid) if cell.geometry == label]
+        reasons = [missing.get(position, "") for position, cell in enumerate(grid) if cell.geometry == label]
         if all(reasons):
             raise ReferenceSetError("; ".join(dict.fromkeys(reasons)))
 
 
-def _sources(spec: CampaignSpec, elsewhere: Collection[str]) -> tuple[dict[str, ModelSource], dict[str, str]]:
-    sources: dict[str, ModelSource] = {}
-    absent: dict[str, str] = {}
-    for entry in spec.models:
-        found = source_of(entry, elsewhere)
-        if isinstance(found, str):
-            absent[entry.name] = found
-        else:
-            sources[entry.name] = found
-    return sources, absent
-
-
-def source_of(entry: ModelEntry, elsewhere: Collection[str] = ()) -> ModelSource | str:
-    """A model as it will be loaded, or why it cannot be; `ModelError` where its own checkpoint is not there."""
-    card = entry.card()
-    here = card.environment not in elsewhere
-    usable = registry.available(card, entry.checkpoint, here=here)
-    if not usable.ok:
-        # a package that is not there skips a model, whoever trained it
-        if entry.checkpoint is not None and not (here and registry.missing_modules(card)):
-            raise ModelError(usable.reason)
-        return usable.reason
-    if card.checkpoint is None and entry.checkpoint is None:
-        return ModelSource(card, checkpoints.identity(card), here=here)
-    found = checkpoints.find(card, entry.checkpoint)
-    return ModelSource(card, found.sha256, str(found.path), here)
-
-
-def _systems(
-    spec: CampaignSpec, sources: Mapping[str, ModelSource], absent: Mapping[str, str]
-) -> tuple[dict[ComplexCell, ComplexTasks], dict[ComplexCell, str]]:
-    found: dict[ComplexCell, ComplexTasks] = {}
-    skipped: dict[ComplexCell, str] = {}
-    marked = read_complexes(spec.systems)
-    for entry in spec.models:
-        for system in marked:
-            cell = ComplexCell(entry.name, system)
-            if entry.name in absent:
-                skipped[cell] = absent[entry.name]
-            elif why := unsuitable(sources[entry.name].card, system):
-                skipped[cell] = why
-            else:
-                found[cell] = complex_tasks(sources[entry.name], system, spec.minimize)
-    return found, skipped
-
-
-class _Outlines:
-    """Outlines and their batches, each made once; all models share one unless their rotamers were chosen by energy."""
+class _Graphs:
+    """Task graphs and their batches, each made once; models share one unless their rotamers were chosen by energy."""
 
     def __init__(
         self,
         minimize: Minimize,
         references: Mapping[str, ReferenceSet],
-        lenders: Mapping[str, str],
-        chosen: Chosen,
+        geometry_models: Mapping[str, str],
+        chosen: ChosenRotamers,
         device: str,
     ) -> None:
-        self._minimize, self._references, self._lenders = minimize, references, lenders
+        self._minimize, self._references, self._geometry_models = minimize, references, geometry_models
         self._chosen, self._device = chosen, device
-        self._outlines: dict[object, Outline] = {}
-        self._groups: dict[object, tuple[Group, ...]] = {}
+        self._graphs: dict[object, TaskGraph] = {}
+        self._groups: dict[object, tuple[NodeGroup, ...]] = {}
 
-    def of(self, card: ModelCard, cells: Sequence[Cell]) -> tuple[Outline, tuple[Group, ...]]:
-        """What a model does, and in which batches."""
-        # A model whose single points take minutes gets one task per fragment.
+    def of(self, card: ModelCard, cells: Sequence[Cell]) -> tuple[TaskGraph, tuple[NodeGroup, ...]]:
+        """Return the task graph of a model, and its batches."""
+        # a model whose single points take minutes gets one task per fragment
         slow = card.single_point_cost == "minutes"
-        kind = self._device.partition(":")[0] if card.gpu else "cpu"
-        limit = BATCH_ATOMS[kind] if card.batched and not slow else 0
-        own = tuple(cell.system for cell in cells if cell.by_energy)
+        device = self._device.partition(":")[0] if card.gpu else "cpu"
+        limit = BATCH_ATOMS[device] if card.batched and not slow else 0
+        own = tuple(cell.chain for cell in cells if cell.by_energy)
         undecided = {
-            place: "" if (cell.model, cell.system.conformers) not in self._chosen else _NO_ROTAMERS
-            for place, cell in enumerate(cells)
-            if cell.by_energy and self._chosen.get((cell.model, cell.system.conformers)) is None
+            position: "" if (cell.model, cell.chain.conformers) not in self._chosen else _NO_ROTAMERS
+            for position, cell in enumerate(cells)
+            if cell.by_energy and self._chosen.get((cell.model, cell.chain.conformers)) is None
         }
         which = (slow, card.forces, own, tuple(undecided.items()))
-        if which not in self._outlines:
-            self._outlines[which] = outline(
-                cells, self._minimize, self._references, slow, undecided, self._lenders, card.forces
+        if which not in self._graphs:
+            self._graphs[which] = make_task_graph(
+                cells, self._minimize, self._references, slow, undecided, self._geometry_models, card.forces
             )
         if (which, limit) not in self._groups:
-            self._groups[which, limit] = group(self._outlines[which], limit)
-        return self._outlines[which], self._groups[which, limit]
+            self._groups[which, limit] = group_nodes(self._graphs[which], limit)
+        return self._graphs[which], self._groups[which, limit]
 
 
-class _Draft:
-    """A plan as it is drawn up, model by model; equal keys fall together."""
+class _PlanBuilder:
+    """Builds a plan model by model; tasks of equal keys are one."""
 
-    def __init__(self, outlines: _Outlines, sources: Mapping[str, ModelSource]) -> None:
-        self._outlines, self._sources = outlines, sources
+    def __init__(self, graphs: _Graphs, sources: Mapping[str, ModelSource]) -> None:
+        self._graphs, self._sources = graphs, sources
         self.missing: Mapping[int, str] = {}
-        self.tasks: dict[str, Task] = {}
-        self.batches: list[Batch] = []
-        self.cell_tasks: dict[Cell, CellTasks] = {}
-        self.questions: dict[Cell, tuple[str, ...]] = {}
+        self.tasks: dict[str, ChainTask] = {}
+        self.batches: list[Batch[ChainTask]] = []
+        self.cell_tasks: dict[Cell, ChainCellTasks] = {}
+        self.undecided: dict[Cell, tuple[str, ...]] = {}
 
-    def add(self, source: ModelSource, cells: Sequence[Cell]) -> dict[Cell, str]:
-        """Tasks, batches and cells of one model; what is skipped, and why."""
-        drawn, batches = self._outlines.of(source.card, cells)
-        self.missing = drawn.missing
-        tasks = tasks_of(drawn, source, self._sources)
+    def add_model(self, source: ModelSource, cells: Sequence[Cell]) -> dict[Cell, str]:
+        """Add tasks, batches and cells of one model; return the cells that are skipped, with the reason."""
+        graph, groups = self._graphs.of(source.card, cells)
+        self.missing = graph.missing
+        tasks = tasks_of(graph, source, self._sources)
         new = {task.key for task in tasks if task.key not in self.tasks}
         self.tasks.update((task.key, task) for task in tasks if task.key in new)
-        for name, steps in batches:
-            members = tuple(tasks[step] for step in steps if tasks[step].key in new)
-            # a model at its own minima, asked for by its name, does nothing twice
+        for name, positions in groups:
+            members = tuple(tasks[position] for position in positions if tasks[position].key in new)
+            # a model at its own minima that is named as a geometry too must not get its tasks twice
             new -= {task.key for task in members}
             if members:
                 self.batches.append(Batch(f"{source.card.name} {name}", source.card.name, members))
-        parts = [
-            Parts(
-                one.system,
-                self._minimised(one, tasks),
-                tuple(tasks[step].key for step in one.energies),
+        structures = [
+            StructureTasks(
+                nodes.chain,
+                self._minimisation_key(nodes, tasks),
+                tuple(tasks[position].key for position in nodes.energies),
                 source.card.name,
             )
-            for one in drawn.parts
+            for nodes in graph.structures
         ]
-        for place, (whole, dimers) in drawn.cells.items():
-            self.cell_tasks[cells[place]] = CellTasks(parts[whole], tuple(parts[dimer] for dimer in dimers))
-        for place, steps in drawn.questions.items():
-            self.questions[cells[place]] = tuple(tasks[step].key for step in steps)
-        return {cells[place]: reason for place, reason in drawn.missing.items()}
+        for position, (chain, dimers) in graph.cells.items():
+            self.cell_tasks[cells[position]] = ChainCellTasks(
+                structures[chain], tuple(structures[dimer] for dimer in dimers)
+            )
+        for position, candidates in graph.undecided.items():
+            self.undecided[cells[position]] = tuple(tasks[candidate].key for candidate in candidates)
+        return {cells[position]: reason for position, reason in graph.missing.items()}
 
-    def _minimised(self, part: PartSteps, tasks: Sequence[Task]) -> str | None:
-        if part.lent is not None:
-            return lent_key(part.lent, self._sources)
-        return None if part.minimise is None else tasks[part.minimise].key
+    def _minimisation_key(self, nodes: StructureNodes, tasks: Sequence[ChainTask]) -> str | None:
+        if nodes.model_minimum is not None:
+            return model_minimum_key(nodes.model_minimum, self._sources)
+        return None if nodes.minimise is None else tasks[nodes.minimise].key
+
+
+def choose_rotamers(plan: HBondPlan, results: Callable[[str], TaskResult[Any] | None]) -> ChosenRotamers:
+    """Choose the lowest rotamers of every undecided cell whose candidates all have results.
+
+    A candidate without a result leaves the cell undecided, since a choice must not depend on what failed. A candidate
+    that broke or did not converge has no minimum and is no choice.
+
+    Parameters
+    ----------
+    plan : Plan
+    results : callable
+        From the key of a task to its result; None where it has none, or failed.
+    """
+    chosen: dict[tuple[str, tuple[Any, ...]], Any] = {}
+    for cell, keys in plan.undecided.items():
+        place = (cell.model, cell.chain.conformers)
+        if place in chosen:
+            continue
+        candidates = {key: result for key in keys if (result := results(key)) is not None}
+        if len(candidates) == len(keys):
+            energies = {}
+            for key, result in candidates.items():
+                if result.status == "done":
+                    assert isinstance(result.payload, CandidateResult)
+                    energies[plan.tasks[key].chain] = result.payload.energy
+            chosen[place] = lowest_rotamers(cell.chain.conformers, energies)
+    return chosen
+
+
+def single_points(plan: HBondPlan) -> dict[str, int]:
+    """Count the distinct single points of every model: fragments of each distinct geometry."""
+    counts: Counter[str] = Counter()
+    # thousands of models share a chain, and its fragments do not depend on its geometry
+    fragments = cache(lambda chain: len(distinct_fragments(build(chain))))
+    for task in plan.tasks.values():
+        if task.kind == "energies":
+            counts[task.model] += fragments(task.chain) if task.fragments is None else len(task.fragments)
+    return dict(counts)
+
+
+def describe_plan(plan: HBondPlan) -> str:
+    """Describe a plan, one line per model and reason."""
+    # a model that shares every task with another has none of its own
+    points = Counter(single_points(plan))
+    loop = Counter[str]()
+    for cell in plan.cell_tasks:
+        # ten points for each H-bond: Eq. 1 and its electronic part
+        loop[cell.model] += 10 * (cell.length - 1)
+    minimisations = Counter(task.model for task in plan.tasks.values() if task.kind == "minimise")
+    candidates = Counter(task.model for task in plan.tasks.values() if task.kind == "candidate")
+    undecided = Counter(cell.model for cell in plan.undecided)
+    batches = Counter(batch.model for batch in plan.batches)
+    running = Counter(cell.model for cell in plan.cell_tasks)
+    skipped: dict[str, Counter[str]] = {}
+    for cell, reason in plan.skipped.items():
+        skipped.setdefault(cell.model, Counter())[reason] += 1
+    lines = [
+        f"campaign {plan.spec.campaign}: {len(plan.cells)} cells, {len(plan.tasks)} tasks in "
+        f"{len(plan.batches)} batches"
+    ]
+    width = max(len(entry.name) for entry in plan.spec.models)
+    for entry in plan.spec.models:
+        name = f"  {entry.name:<{width}}  "
+        if running[entry.name]:
+            lines.append(
+                f"{name}{running[entry.name]:4d} cells, {minimisations[entry.name]:4d} minimisations, "
+                f"{points[entry.name]:5d} single points (a loop over H-bonds: {loop[entry.name]}), "
+                f"{batches[entry.name]:3d} batches"
+            )
+        if undecided[entry.name]:
+            lines.append(
+                f"{name}{undecided[entry.name]:4d} cells wait for their rotamers, "
+                f"{candidates[entry.name]} short chains decide"
+            )
+        lines += [
+            f"{name}{count:4d} cells skipped: {reason}" for reason, count in skipped.get(entry.name, {}).items()
+        ]
+    return "\n".join(lines)

@@ -1,10 +1,10 @@
-"""The lowest methyl rotamers of a chain, from the energies of short ones: what ``rotamer: lowest`` stands for.
+"""Lowest methyl rotamers of a chain, from the energies of dimers and trimers (``rotamer: lowest``).
 
-Methyls touch the next unit and, in the linear pattern, the one after it; so a chain's energy is put together from its
-bare trimers, less the dimers that two of them share, and the rotamers of all units that make it lowest are found
-exactly, unit by unit, by dynamic programming.  Every trimer and dimer is minimised in every rotamer for that.
+Methyls touch the next unit and, in the linear pattern, the one after it. The energy of a chain is therefore the sum of
+those of its bare trimers less those of the dimers that two trimers share, and dynamic programming over the units finds
+the rotamers of lowest energy exactly. Every trimer and dimer is minimised in every rotamer for that.
 
-Caps are left out: a capped chain takes the rotamers of the bare one.
+A capped chain takes the rotamers of the bare one.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ ROTAMERS: tuple[Rotamer, ...] = (
         {Rotamer(acetyl, amine) for acetyl in ("cis-N", "cis-O") for amine in ("cis-C", "trans-C")} - {DEFAULT_ROTAMER}
     ),
 )
-"""All four, the default first: of equal energies, it is taken."""
+"""All four rotamers; of equal energies the default, which comes first, is taken."""
 
 Pair = tuple[Rotamer, Rotamer]
-Chosen = Mapping[tuple[str, tuple[Conformer, ...]], tuple[Rotamer, ...] | None]
-"""Rotamers by model and conformers of a chain; None where no rotamers have a minimum."""
+ChosenRotamers = Mapping[tuple[str, tuple[Conformer, ...]], tuple[Rotamer, ...] | None]
+"""Rotamers by model and conformers of a chain; None where no sequence of rotamers has all its minima."""
 
 
 def candidates(conformers: Sequence[Conformer]) -> tuple[Chain, ...]:
-    """Every bare dimer and trimer, in every rotamer, whose energy decides the rotamers of a chain; dimers first.
+    """Return every bare dimer and trimer whose energy decides the rotamers of a chain, dimers first.
 
     Parameters
     ----------
@@ -44,22 +44,22 @@ def candidates(conformers: Sequence[Conformer]) -> tuple[Chain, ...]:
     )
 
 
-def lowest(conformers: Sequence[Conformer], energies: Mapping[Chain, float]) -> tuple[Rotamer, ...] | None:
-    """Rotamers, one per unit, that make a chain lowest.
+def lowest_rotamers(conformers: Sequence[Conformer], energies: Mapping[Chain, float]) -> tuple[Rotamer, ...] | None:
+    """Find the rotamers of lowest energy, one per unit.
 
     Parameters
     ----------
     conformers : sequence of {"syn", "anti"}
         Of the chain's H-bonds.
     energies : mapping of Chain to float
-        eV, of the `candidates`; those without a minimum are left out.
+        Energies of the `candidates` that have a minimum, eV.
 
     Returns
     -------
     tuple of Rotamer, or None
         None when no sequence of rotamers has all its dimers and trimers.
     """
-    # best[(r, s)]: energy of the chain so far whose last two units are r and s, and all its rotamers
+    # best[r, s]: lowest energy of a chain that ends in units r and s, and its rotamers
     best: dict[Pair, tuple[float, tuple[Rotamer, ...]]] = {}
     for pair in product(ROTAMERS, ROTAMERS):
         energy = energies.get(Chain((conformers[0],), pair))
@@ -67,7 +67,7 @@ def lowest(conformers: Sequence[Conformer], energies: Mapping[Chain, float]) -> 
             best[pair] = (energy, pair)
     for bond in range(1, len(conformers)):
         longer: dict[Pair, tuple[float, tuple[Rotamer, ...]]] = {}
-        for (first, middle), (energy, so_far) in best.items():
+        for (first, middle), (energy, sequence) in best.items():
             shared = energies[Chain((conformers[bond - 1],), (first, middle))]
             for last in ROTAMERS:
                 trimer = energies.get(Chain(tuple(conformers[bond - 1 : bond + 1]), (first, middle, last)))
@@ -75,6 +75,6 @@ def lowest(conformers: Sequence[Conformer], energies: Mapping[Chain, float]) -> 
                     continue
                 total = energy + trimer - shared
                 if (middle, last) not in longer or total < longer[middle, last][0]:
-                    longer[middle, last] = (total, (*so_far, last))
+                    longer[middle, last] = (total, (*sequence, last))
         best = longer
-    return min(best.values(), key=lambda found: found[0])[1] if best else None
+    return min(best.values(), key=lambda entry: entry[0])[1] if best else None

@@ -1,6 +1,7 @@
-"""The tasks of one model before it has a name: what all models share is worked out once, and only keys differ.
+"""Task graph of one model: minimisations and fragment energies of its chains, every shared task once.
 
-A campaign over the checkpoints of a training run asks thousands of models for the same systems.
+The graph of a model is made before its name is known: all models with the same cells share one, and only the keys
+differ, so that a campaign over thousands of checkpoints is planned once.
 """
 
 from __future__ import annotations
@@ -8,303 +9,410 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Literal
 
 from hbcoop_dist.campaigns.hbond.rotamer_search import candidates
 from hbcoop_dist.campaigns.hbond.spec import Cell, Minimize
-from hbcoop_dist.core.tasks import (
-    LADDER,
-    WHOLE_HESSIAN,
-    Kind,
-    ModelSource,
-    Task,
-    energies_text,
-    key_of,
-    minimise_text,
-    model_text,
-)
+from hbcoop_dist.campaigns.model_tasks import MODEL, model_text, with_model
+from hbcoop_dist.core.tasks import canonical_json, content_key
+from hbcoop_dist.models.sources import ModelSource
 from hbcoop_dist.references import ReferenceSet, bundled_geometries
 from hbcoop_dist.structures import Chain, Structure
 from hbcoop_dist.structures.construction import build
 from hbcoop_dist.structures.fragments import Molecules, distinct_fragments
 
-Group = tuple[str, tuple[int, ...]]
-"""Name of a batch, and the places of its tasks."""
+PROTOCOL_VERSION = 3
+"""Raised whenever a worker would return another number for the same key."""
+
+LADDER = 6
+"""Longest chain that longer ones start from: its geometry and Hessian are kept."""
+
+WHOLE_HESSIAN = 4
+"""Longest chain whose complete out-of-plane Hessian is computed; longer chains start from it."""
 
 NO_FORCES = "the model has no forces and so no minima of its own; geometry takes other minima or a folder of .xyz files"
 
-Lent = tuple[str, str]
-"""A model, and the text of a minimisation that it does."""
+Kind = Literal["monomer", "candidate", "minimise", "energies"]
+
+ModelMinimum = tuple[str, str]
+"""Geometry from another model: its name, and the content of the minimisation (`minimise_text`)."""
+
+_GEOMETRY = "@geometry"
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
-    """A `Task` of any model: other tasks are places in the outline, the key is the text that it is hashed from.
+class ChainTask:
+    """One computation for a chain.
 
-    Energies at the minimum of another model say which model, and the text of its minimisation (`lent`).
+    Attributes
+    ----------
+    key : str
+    kind : {"monomer", "candidate", "minimise", "energies"}
+        A candidate is minimised for its energy, which decides the rotamers of other cells.
+    model : str
+    chain : Chain
+    monomers : tuple of str
+        Keys of the monomer of every unit, from which a minimisation starts.
+    seeds : tuple of (str, Chain)
+        Keys and chains of the shorter chains from which a minimisation starts, shortest first.
+    geometry : str or None
+        Key of the minimisation whose geometry an energies task takes.
+    given : Structure or None
+        The geometry itself when it comes from a reference set.
+    fragments : tuple of tuple of int or None
+        Fragments of an energies task; None stands for every distinct one.
+    """
+
+    key: str
+    kind: Kind
+    model: str
+    chain: Chain
+    monomers: tuple[str, ...] = ()
+    seeds: tuple[tuple[str, Chain], ...] = ()
+    geometry: str | None = None
+    given: Structure | None = None
+    fragments: tuple[Molecules, ...] | None = None
+
+    @property
+    def leader(self) -> str | None:
+        """Key of the minimisation that it stays with when a batch is split."""
+        return self.geometry
+
+    @property
+    def n_atoms(self) -> int:
+        """Number of atoms."""
+        return self.chain.n_atoms
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Keys of the tasks whose results this one needs, each once."""
+        geometry = (self.geometry,) if self.geometry else ()
+        return tuple(dict.fromkeys((*self.monomers, *(key for key, _ in self.seeds), *geometry)))
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """Task of any model: other tasks are positions in the graph, and `text` is the content that its key hashes.
+
+    `model_minimum` names the minimisation of another model whose geometry the task takes.
     """
 
     text: str
     kind: Kind
-    system: Chain
+    chain: Chain
     monomers: tuple[int, ...] = ()
     seeds: tuple[int, ...] = ()
     geometry: int | None = None
     given: Structure | None = None
     fragments: tuple[Molecules, ...] | None = None
-    lent: Lent | None = None
+    model_minimum: ModelMinimum | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class PartSteps:
-    """The tasks of one complex or isolated dimer, by their places; its minimisation may be another model's."""
+class StructureNodes:
+    """Nodes of one chain or isolated dimer: its minimisation, and its fragment energies."""
 
-    system: Chain
+    chain: Chain
     minimise: int | None
     energies: tuple[int, ...]
-    lent: Lent | None = None
+    model_minimum: ModelMinimum | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Outline:
-    """What one model does in a campaign.
+class TaskGraph:
+    """Tasks of one model in a campaign.
 
     Attributes
     ----------
-    steps : list of Step
-        Inputs before what needs them.
-    parts : list of PartSteps
-        Complexes and isolated dimers, each once.
+    nodes : list of Node
+        Inputs before the tasks that need them.
+    structures : list of StructureNodes
+        Chains and isolated dimers, each once.
     cells : dict of int to (int, tuple of int)
-        By place of the cell in the grid: its complex and the isolated dimer of every H-bond, as places in `parts`.
+        By position of the cell in the grid: its chain and the isolated dimer of every H-bond, as positions in
+        `structures`.
     missing : dict of int to str
-        Cells that have no geometry, and why.
-    questions : dict of int to tuple of int
-        Cells whose rotamers are still to be chosen: the places of the candidates that decide.
+        Cells that have no geometry, with the reason.
+    undecided : dict of int to tuple of int
+        Cells whose rotamers are not chosen yet: positions of the candidates that decide.
     """
 
-    steps: list[Step] = field(default_factory=list)
-    parts: list[PartSteps] = field(default_factory=list)
+    nodes: list[Node] = field(default_factory=list)
+    structures: list[StructureNodes] = field(default_factory=list)
     cells: dict[int, tuple[int, tuple[int, ...]]] = field(default_factory=dict)
     missing: dict[int, str] = field(default_factory=dict)
-    questions: dict[int, tuple[int, ...]] = field(default_factory=dict)
+    undecided: dict[int, tuple[int, ...]] = field(default_factory=dict)
 
 
-def outline(
+def minimise_text(kind: Kind, chain: Chain, minimize: Minimize) -> str:
+    """Return the content of a minimisation, or of a monomer with its Hessian; the model is left open."""
+    return canonical_json(
+        {
+            "version": PROTOCOL_VERSION,
+            "kind": kind,
+            "model": MODEL,
+            "minimize": minimize.protocol,
+            "system": chain.as_data(),
+        }
+    )
+
+
+def energies_text(given: Structure | None, fragments: tuple[Molecules, ...] | None) -> str:
+    """Return the content of fragment energies; model and minimised geometry are left open."""
+    geometry: object = _GEOMETRY
+    if given is not None:
+        geometry = {"numbers": given.numbers.tolist(), "positions": given.positions.tolist()}
+    return canonical_json(
+        {
+            "version": PROTOCOL_VERSION,
+            "kind": "energies",
+            "model": MODEL,
+            "geometry": geometry,
+            "fragments": None if fragments is None else [list(molecules) for molecules in fragments],
+        }
+    )
+
+
+def task_key(text: str, model: str, geometry: str = "") -> str:
+    """Return the key of a task.
+
+    Parameters
+    ----------
+    text : str
+        From `minimise_text` or `energies_text`.
+    model : str
+        From `model_text`.
+    geometry : str
+        Key of the minimisation whose geometry an energies task takes.
+    """
+    return content_key(with_model(text.replace(f'"{_GEOMETRY}"', f'"{geometry}"'), model))
+
+
+def model_minimum_key(minimum: ModelMinimum, sources: Mapping[str, ModelSource]) -> str:
+    """Return the key of a minimisation of another model."""
+    return task_key(minimum[1], model_text(sources[minimum[0]]))
+
+
+def make_task_graph(
     grid: Sequence[Cell],
     minimize: Minimize,
     references: Mapping[str, ReferenceSet],
     split_fragments: bool,
     undecided: Mapping[int, str] = MappingProxyType({}),
-    lenders: Mapping[str, str] = MappingProxyType({}),
-    minimises: bool = True,
-) -> Outline:
-    """Outline the tasks of the cells of one model; with `split_fragments`, one task per fragment.
+    geometry_models: Mapping[str, str] = MappingProxyType({}),
+    has_forces: bool = True,
+) -> TaskGraph:
+    """Make the task graph of the cells of one model.
 
     Parameters
     ----------
     grid : sequence of Cell
-        All cells of one model, whichever.
+        All cells of one model, whichever it is.
     minimize : Minimize
     references : mapping of str to ReferenceSet
         Given geometries by label.
     split_fragments : bool
+        One task per fragment, for models whose single points take minutes.
     undecided : mapping of int to str
-        Places of the cells that have no rotamers: none chosen yet (empty), or why there are none.
-    lenders : mapping of str to str
+        Positions of the cells without rotamers: not chosen yet (empty), or why there are none.
+    geometry_models : mapping of str to str
         Models whose own minima others take, and why they have none (empty when they have).
-    minimises : bool
-        Whether the model has forces; one without has no minima of its own.
+    has_forces : bool
+        Whether the model has forces; without them it has no minima of its own.
     """
-    draft = _Draft(minimize, references, split_fragments, lenders)
-    for place, cell in enumerate(grid):
-        if cell.geometry == "own" and not minimises:
-            draft.found.missing[place] = NO_FORCES
-        elif place not in undecided:
-            draft.cell(place, cell)
-        elif undecided[place]:
-            draft.found.missing[place] = undecided[place]
+    builder = _GraphBuilder(minimize, references, split_fragments, geometry_models)
+    for position, cell in enumerate(grid):
+        if cell.geometry == "own" and not has_forces:
+            builder.graph.missing[position] = NO_FORCES
+        elif position not in undecided:
+            builder.add_cell(position, cell)
+        elif undecided[position]:
+            builder.graph.missing[position] = undecided[position]
         else:
-            draft.question(place, cell)
-    return draft.found
+            builder.add_candidates(position, cell)
+    return builder.graph
 
 
-class _Draft:
-    """An outline as it is drawn up; equal contents fall together."""
+class _GraphBuilder:
+    """Builds a graph cell by cell; tasks of equal content are one node."""
 
     def __init__(
         self,
         minimize: Minimize,
         references: Mapping[str, ReferenceSet],
         split_fragments: bool,
-        lenders: Mapping[str, str],
+        geometry_models: Mapping[str, str],
     ) -> None:
         self._minimize, self._references, self._split = minimize, references, split_fragments
-        self._lenders = lenders
-        self._steps: dict[tuple[str, int | None, Lent | None], int] = {}
-        self._parts: dict[tuple[Chain, str], int] = {}
-        self._systems: dict[Chain, Chain] = {}
-        self.found = Outline()
+        self._geometry_models = geometry_models
+        self._nodes: dict[tuple[str, int | None, ModelMinimum | None], int] = {}
+        self._structures: dict[tuple[Chain, str], int] = {}
+        self._chains: dict[Chain, Chain] = {}
+        self.graph = TaskGraph()
 
-    def cell(self, place: int, cell: Cell) -> None:
-        if missing := self._missing(cell):
-            self.found.missing[place] = missing
+    def add_cell(self, position: int, cell: Cell) -> None:
+        if missing := self._missing_geometry(cell):
+            self.graph.missing[position] = missing
             return
-        whole = self._part(cell.system, cell.geometry)
-        dimers = [cell.system.dimer(bond) for bond in range(1, cell.length)]
-        self.found.cells[place] = whole, tuple(self._part(dimer, cell.geometry) for dimer in dimers)
+        chain = self._structure(cell.chain, cell.geometry)
+        dimers = [cell.chain.dimer(bond) for bond in range(1, cell.length)]
+        self.graph.cells[position] = chain, tuple(self._structure(dimer, cell.geometry) for dimer in dimers)
 
-    def _missing(self, cell: Cell) -> str:
-        """Why a cell has no geometry; empty when it has one."""
+    def add_candidates(self, position: int, cell: Cell) -> None:
+        self.graph.undecided[position] = tuple(self._candidate(chain) for chain in candidates(cell.chain.conformers))
+
+    def _missing_geometry(self, cell: Cell) -> str:
+        """Return why a cell has no geometry; empty when it has one."""
         if cell.geometry == "own":
             return ""
-        if cell.geometry in self._lenders:
-            why = self._lenders[cell.geometry]
+        if cell.geometry in self._geometry_models:
+            why = self._geometry_models[cell.geometry]
             return f"there are no minima of {cell.geometry}: {why}" if why else ""
-        missing = self._references[cell.geometry].missing(cell.system)
+        missing = self._references[cell.geometry].missing(cell.chain)
         if missing and cell.geometry in bundled_geometries():
-            # nobody can add to such a set, so that one reason for all its gaps says enough
+            # users cannot add to a bundled set, so one reason serves for all its gaps
             return f"the bundled set {cell.geometry} has no such chain"
         return f"reference set {cell.geometry} has no {missing}" if missing else ""
 
-    def question(self, place: int, cell: Cell) -> None:
-        self.found.questions[place] = tuple(self._candidate(one) for one in candidates(cell.system.conformers))
-
-    def _candidate(self, system: Chain) -> int:
-        monomers = tuple(self._monomer(Chain((), (rotamer,))) for rotamer in system.rotamers)
-        dimers = [system.dimer(bond) for bond in range(1, system.length)] if system.length > 2 else []
+    def _candidate(self, chain: Chain) -> int:
+        dimers = [chain.dimer(bond) for bond in range(1, chain.length)] if chain.length > 2 else []
         seeds = tuple(self._candidate(dimer) for dimer in dict.fromkeys(dimers))
-        return self._add(Step(minimise_text("candidate", system, self._minimize), "candidate", system, monomers, seeds))
+        text = minimise_text("candidate", chain, self._minimize)
+        return self._add(Node(text, "candidate", chain, self._monomers(chain), seeds))
 
-    def _part(self, system: Chain, geometry: str) -> int:
-        if (system, geometry) not in self._parts:
-            system = self._systems.setdefault(system, system)
-            given = self._references[geometry].structure(system) if geometry in self._references else None
-            lent = (geometry, minimise_text("minimise", system, self._minimize)) if geometry in self._lenders else None
-            minimised = self._minimisation(system) if geometry == "own" else None
+    def _structure(self, chain: Chain, geometry: str) -> int:
+        if (chain, geometry) not in self._structures:
+            chain = self._chains.setdefault(chain, chain)
+            given = self._references[geometry].structure(chain) if geometry in self._references else None
+            minimum = None
+            if geometry in self._geometry_models:
+                minimum = (geometry, minimise_text("minimise", chain, self._minimize))
+            minimised = self._minimisation(chain) if geometry == "own" else None
             pieces: list[tuple[Molecules, ...] | None] = [None]
             if self._split:
-                pieces = [(molecules,) for molecules in distinct_fragments(build(system))]
-            steps = [
-                Step(energies_text(given, one), "energies", system, (), (), minimised, given, one, lent)
-                for one in pieces
+                pieces = [(molecules,) for molecules in distinct_fragments(build(chain))]
+            nodes = [
+                Node(energies_text(given, piece), "energies", chain, (), (), minimised, given, piece, minimum)
+                for piece in pieces
             ]
-            places = tuple(self._add(step) for step in steps)
-            self.found.parts.append(PartSteps(system, minimised, places, lent))
-            self._parts[system, geometry] = len(self.found.parts) - 1
-        return self._parts[system, geometry]
+            positions = tuple(self._add(node) for node in nodes)
+            self.graph.structures.append(StructureNodes(chain, minimised, positions, minimum))
+            self._structures[chain, geometry] = len(self.graph.structures) - 1
+        return self._structures[chain, geometry]
 
-    def _minimisation(self, system: Chain) -> int:
-        system = self._systems.setdefault(system, system)
-        text = minimise_text("minimise", system, self._minimize)
-        if (text, None, None) in self._steps:
-            return self._steps[text, None, None]
-        monomers = tuple(self._monomer(Chain((), (rotamer,))) for rotamer in system.rotamers)
-        seeds = tuple(self._minimisation(seed) for seed in _seeds(system))
-        return self._add(Step(text, "minimise", system, monomers, seeds))
+    def _minimisation(self, chain: Chain) -> int:
+        chain = self._chains.setdefault(chain, chain)
+        text = minimise_text("minimise", chain, self._minimize)
+        if (text, None, None) in self._nodes:
+            return self._nodes[text, None, None]
+        seeds = tuple(self._minimisation(seed) for seed in _seeds(chain))
+        return self._add(Node(text, "minimise", chain, self._monomers(chain), seeds))
 
-    def _monomer(self, system: Chain) -> int:
-        system = self._systems.setdefault(system, system)
-        return self._add(Step(minimise_text("monomer", system, self._minimize), "monomer", system))
+    def _monomers(self, chain: Chain) -> tuple[int, ...]:
+        return tuple(self._monomer(Chain((), (rotamer,))) for rotamer in chain.rotamers)
 
-    def _add(self, step: Step) -> int:
-        known = self._steps.setdefault((step.text, step.geometry, step.lent), len(self.found.steps))
-        if known == len(self.found.steps):
-            self.found.steps.append(step)
-        return known
+    def _monomer(self, chain: Chain) -> int:
+        chain = self._chains.setdefault(chain, chain)
+        return self._add(Node(minimise_text("monomer", chain, self._minimize), "monomer", chain))
+
+    def _add(self, node: Node) -> int:
+        position = self._nodes.setdefault((node.text, node.geometry, node.model_minimum), len(self.graph.nodes))
+        if position == len(self.graph.nodes):
+            self.graph.nodes.append(node)
+        return position
 
 
-def _seeds(system: Chain) -> tuple[Chain, ...]:
-    """Shorter chains a chain starts from, shortest first: its isolated dimers and the two next rungs of the ladder.
+def _seeds(chain: Chain) -> tuple[Chain, ...]:
+    """Return the shorter chains that a chain starts from, shortest first: its dimers and the two next rungs.
 
-    The ladder goes to `LADDER` units whatever lengths were asked for, so a result never depends on the other lengths of
-    a spec; beyond it no length waits for another.  Two rungs, because the tail of a linear chain alternates.
+    The ladder goes to `LADDER` units whatever lengths were asked for, so that a result never depends on the other
+    lengths of a spec; beyond it no length waits for another. Two rungs, because the tail of a linear chain alternates.
     """
-    if system.length == 2 and system.capping == "none":
+    if chain.length == 2 and chain.capping == "none":
         return ()
-    dimers = [system.dimer(bond) for bond in range(1, system.length)]
-    top = min(system.length - 1, LADDER)
+    dimers = [chain.dimer(bond) for bond in range(1, chain.length)]
+    top = min(chain.length - 1, LADDER)
     lengths = sorted({top - 1, top, *range(WHOLE_HESSIAN - 1, min(top, WHOLE_HESSIAN) + 1)})
-    rungs = [system.prefix(length) for length in lengths if 2 <= length <= top]
-    return tuple(seed for seed in dict.fromkeys((*dimers, *rungs)) if seed != system)
+    rungs = [chain.prefix(length) for length in lengths if 2 <= length <= top]
+    return tuple(seed for seed in dict.fromkeys((*dimers, *rungs)) if seed != chain)
 
 
-def lent_key(lent: Lent, sources: Mapping[str, ModelSource]) -> str:
-    """Key of a minimisation of another model."""
-    return key_of(lent[1], model_text(sources[lent[0]]))
-
-
-def tasks_of(drawn: Outline, source: ModelSource, sources: Mapping[str, ModelSource]) -> list[Task]:
-    """The tasks of one model, place by place; `sources` are those of all models."""
+def tasks_of(graph: TaskGraph, source: ModelSource, sources: Mapping[str, ModelSource]) -> list[ChainTask]:
+    """Return the tasks of one model, position by position; `sources` are those of all models."""
     model, name = model_text(source), source.card.name
     keys: list[str] = []
     seeds: list[tuple[str, Chain]] = []
-    tasks: list[Task] = []
-    for step in drawn.steps:
-        geometry = None if step.geometry is None else keys[step.geometry]
-        if step.lent is not None:
-            geometry = lent_key(step.lent, sources)
-        key = key_of(step.text, model, geometry or "")
+    tasks: list[ChainTask] = []
+    for node in graph.nodes:
+        geometry = None if node.geometry is None else keys[node.geometry]
+        if node.model_minimum is not None:
+            geometry = model_minimum_key(node.model_minimum, sources)
+        key = task_key(node.text, model, geometry or "")
         keys.append(key)
-        seeds.append((key, step.system))
+        seeds.append((key, node.chain))
         tasks.append(
-            Task(
+            ChainTask(
                 key,
-                step.kind,
+                node.kind,
                 name,
-                step.system,
-                tuple(keys[place] for place in step.monomers),
-                tuple(seeds[place] for place in step.seeds),
+                node.chain,
+                tuple(keys[position] for position in node.monomers),
+                tuple(seeds[position] for position in node.seeds),
                 geometry,
-                step.given,
-                step.fragments,
+                node.given,
+                node.fragments,
             )
         )
     return tasks
 
 
+NodeGroup = tuple[str, tuple[int, ...]]
+"""Name of a batch, and the positions of its tasks."""
+
 _MONOMERS, _DIMERS, _LONGER, _ENERGIES = 0, 1, LADDER + 1, LADDER + 2
 _STAGES = {_MONOMERS: "monomers", _DIMERS: "dimers", _LONGER: "longer", _ENERGIES: "energies"}
 
 
-def group(drawn: Outline, limit: int) -> tuple[Group, ...]:
-    """Group tasks of one stage, stages in order; an energies task rides with the minimisation it needs.
+def group_nodes(graph: TaskGraph, limit: int) -> tuple[NodeGroup, ...]:
+    """Group the tasks of one stage into batches, stages in order.
+
+    An energies task stays with the minimisation that it needs.
 
     Parameters
     ----------
-    drawn : Outline
+    graph : TaskGraph
     limit : int
-        Atoms that the structures of a batch may have together; 0 puts every structure into a batch of its own.
+        Most atoms that the structures of a batch have together; 0 puts every structure into a batch of its own.
     """
-    riders: dict[int, list[int]] = {}
-    stages: dict[int, list[list[int]]] = {}
-    for place, step in enumerate(drawn.steps):
-        if step.kind == "energies" and step.geometry is not None and step.fragments is None:
-            riders.setdefault(step.geometry, []).append(place)
+    followers: dict[int, list[int]] = {}
+    stages: dict[int, list[int]] = {}
+    for position, node in enumerate(graph.nodes):
+        if node.kind == "energies" and node.geometry is not None and node.fragments is None:
+            followers.setdefault(node.geometry, []).append(position)
         else:
-            stages.setdefault(_stage(step), []).append([place])
-    found: list[Group] = []
-    for stage, units in sorted(stages.items()):
+            stages.setdefault(_stage(node), []).append(position)
+    groups: list[NodeGroup] = []
+    for stage, positions in sorted(stages.items()):
         name = _STAGES.get(stage, f"{stage} units")
-        whole = [[*unit, *riders.get(unit[0], [])] for unit in units]
-        for number, members in enumerate(_fill(drawn, whole, limit), 1):
-            found.append((f"{name} {number}", tuple(members)))
-    return tuple(found)
+        units = [[position, *followers.get(position, [])] for position in positions]
+        groups += [(f"{name} {n}", tuple(members)) for n, members in enumerate(_fill(graph, units, limit), 1)]
+    return tuple(groups)
 
 
-def _stage(step: Step) -> int:
-    """Stages follow one another: a rung of the ladder needs the rungs below it, capped or bare."""
-    if step.kind == "monomer":
+def _stage(node: Node) -> int:
+    """Return the stage of a task: a rung of the ladder needs the rungs below it, capped or bare."""
+    if node.kind == "monomer":
         return _MONOMERS
-    if step.kind == "energies":
+    if node.kind == "energies":
         return _ENERGIES
-    return min(step.system.length, _LONGER) if step.seeds else _DIMERS
+    return min(node.chain.length, _LONGER) if node.seeds else _DIMERS
 
 
-def _fill(drawn: Outline, units: list[list[int]], limit: int) -> Iterator[list[int]]:
+def _fill(graph: TaskGraph, units: list[list[int]], limit: int) -> Iterator[list[int]]:
     members: list[int] = []
     filled = 0
     for unit in units:
-        atoms = drawn.steps[unit[0]].system.n_atoms
+        atoms = graph.nodes[unit[0]].chain.n_atoms
         if members and filled + atoms > limit:
             yield members
             members, filled = [], 0

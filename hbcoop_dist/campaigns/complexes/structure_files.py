@@ -1,4 +1,4 @@
-"""Read the systems of a campaign in which a pair is marked: a file, and which of its atoms are A and B."""
+"""Read the complexes of a campaign: structure files, and which of their atoms are A and B."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from hbcoop_dist.campaigns.spec_fields import ComplexEntry
+from hbcoop_dist.campaigns.complexes.spec import ComplexEntry
+from hbcoop_dist.campaigns.spec_fields import CampaignError
 from hbcoop_dist.structures import Structure
 from hbcoop_dist.structures.bonds import kind_in_order
 from hbcoop_dist.structures.complexes import Complex
@@ -16,12 +17,12 @@ BOND = 1.25
 """Atoms nearer than this many times the sum of their covalent radii are bonded; a short O..H bridge is at 1.5."""
 
 
-class ComplexError(ValueError):
-    """A system of a campaign that cannot be used; the message names the file and the field."""
+class ComplexError(CampaignError):
+    """A complex of a campaign that cannot be used; the message names the complex, the field and the file."""
 
 
 def read_complexes(entries: Iterable[ComplexEntry]) -> tuple[Complex, ...]:
-    """Read every system of a campaign.
+    """Read every complex of a campaign.
 
     Raises
     ------
@@ -36,24 +37,23 @@ def _read(entry: ComplexEntry) -> Complex:
 
     path = Path(entry.file)
     if not path.is_file():
-        raise ComplexError(f"system {entry.name}: expected a file {path}, found none")
+        raise ComplexError(f"complex {entry.name}: expected a file {path}, found none")
     try:
         atoms = read(path, index=-1)
-    except Exception as error:  # a reader of foreign files may raise anything
-        what = f"{type(error).__name__}: {error}"
+    except Exception as error:  # readers of foreign files may raise anything
         raise ComplexError(
-            f"system {entry.name}: expected a structure that ASE reads in {path}, found {what}"
+            f"complex {entry.name}: expected a structure that ASE reads in {path}, found {type(error).__name__}: {error}"
         ) from error
     if any(atoms.pbc):
-        raise ComplexError(f"system {entry.name}: expected molecules without periodic images in {path}, found a cell")
+        raise ComplexError(f"complex {entry.name}: expected molecules without periodic images in {path}, found a cell")
     if not len(atoms):
-        raise ComplexError(f"system {entry.name}: expected atoms in {path}, found none")
+        raise ComplexError(f"complex {entry.name}: expected atoms in {path}, found none")
     owner = np.full(len(atoms), 2)
     for index, (name, chosen) in enumerate((("A", entry.A), ("B", entry.B))):
         _require_atoms(entry, name, chosen, len(atoms))
         owner[list(chosen)] = index
     if both := sorted(set(entry.A) & set(entry.B)):
-        raise ComplexError(f"system {entry.name}: expected A and B apart, found atoms {both} in both")
+        raise ComplexError(f"complex {entry.name}: expected A and B apart, found atoms {both} in both")
     numbers, positions = np.asarray(atoms.numbers), np.asarray(atoms.positions, dtype=float)
     kinds = tuple(kind_in_order(numbers[owner == part], positions[owner == part]) for part in range(owner.max() + 1))
     structure = Structure(numbers, positions, owner, kinds)
@@ -62,24 +62,24 @@ def _read(entry: ComplexEntry) -> Complex:
 
 
 def _require_molecules(entry: ComplexEntry, structure: Structure) -> None:
-    """A mark that cuts a bond is most often an index that is off by one."""
+    """Refuse a mark that cuts a bond, most often an index that is off by one."""
     from ase.data import covalent_radii
 
-    reach = covalent_radii[structure.numbers]
+    radii = covalent_radii[structure.numbers]
     distances = np.linalg.norm(structure.positions[:, None] - structure.positions[None], axis=-1)
-    bonded = distances < BOND * (reach[:, None] + reach[None])
+    bonded = distances < BOND * (radii[:, None] + radii[None])
     cut = bonded & (structure.molecules[:, None] < structure.molecules[None])
     if cut.any():
-        one, other = (int(atom) for atom in np.argwhere(cut)[0])
-        parts = " and ".join("ABC"[structure.molecules[atom]] for atom in (one, other))
+        first, second = (int(atom) for atom in np.argwhere(cut)[0])
+        parts = " and ".join("ABC"[structure.molecules[atom]] for atom in (first, second))
         raise ComplexError(
-            f"system {entry.name}: expected no bond between {parts}, found atoms {one} and {other}, "
-            f"{distances[one, other]:.2f} A apart"
+            f"complex {entry.name}: expected no bond between {parts}, found atoms {first} and {second}, "
+            f"{distances[first, second]:.2f} A apart"
         )
 
 
 def _require_atoms(entry: ComplexEntry, name: str, chosen: Sequence[int], count: int) -> None:
     if outside := [atom for atom in chosen if atom >= count]:
         raise ComplexError(
-            f"system {entry.name}, {name}: expected atoms 0 to {count - 1} of {entry.file}, found {outside[0]}"
+            f"complex {entry.name}, {name}: expected atoms 0 to {count - 1} of {entry.file}, found {outside[0]}"
         )

@@ -1,0 +1,132 @@
+"""The kind of campaign ``complexes``: cooperative energy of a marked pair in any cluster of molecules."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+from pydantic import ValidationError
+
+from hbcoop_dist.campaigns.complexes.plan import (
+    PROTOCOL_VERSION,
+    ComplexCellTasks,
+    ComplexesPlan,
+    ComplexTask,
+    describe_plan,
+    make_plan,
+)
+from hbcoop_dist.campaigns.complexes.records import cell_record
+from hbcoop_dist.campaigns.complexes.results import RelaxedResult
+from hbcoop_dist.campaigns.complexes.schema import SCHEMA
+from hbcoop_dist.campaigns.complexes.spec import ComplexCell, ComplexesSpec, load_spec
+from hbcoop_dist.campaigns.kind import CampaignKind, Labels, Lookup, RowLabels
+from hbcoop_dist.campaigns.model_tasks import FragmentResult
+from hbcoop_dist.campaigns.spec_fields import CampaignError, names_of
+from hbcoop_dist.core.results import Label, Record
+
+if TYPE_CHECKING:
+    import xarray as xr
+    from matplotlib.figure import Figure
+    from rich.console import RenderableType
+
+    from hbcoop_dist.analysis.report_content import Report, ReportOptions
+    from hbcoop_dist.execution.scheduler import MakeWork
+    from hbcoop_dist.models.sources import ModelSource
+
+
+class ComplexesKind(CampaignKind[ComplexesSpec, ComplexCell, ComplexTask, ComplexCellTasks]):
+    """Complexes with a marked pair A, B and an environment C: fragment energies and Eq. 1."""
+
+    name = "complexes"
+    protocol_version = PROTOCOL_VERSION
+    schema = SCHEMA
+    payloads: Mapping[str, type] = MappingProxyType(
+        {payload.__name__: payload for payload in (FragmentResult, RelaxedResult)}
+    )
+
+    def load(self, path: Path) -> ComplexesSpec:
+        return load_spec(path)
+
+    def spec_from_json(self, text: str) -> ComplexesSpec:
+        try:
+            return ComplexesSpec.model_validate_json(text)
+        except ValidationError as error:
+            raise CampaignError(str(error)) from None
+
+    def plan(self, spec: ComplexesSpec, *, device: str = "cpu", elsewhere: Collection[str] = ()) -> ComplexesPlan:
+        return make_plan(spec, device=device, elsewhere=elsewhere)
+
+    def work(self, plan: ComplexesPlan, kept: Path) -> MakeWork:
+        from hbcoop_dist.campaigns.complexes.worker import work_factory
+
+        return work_factory(plan.sources, plan.spec.minimize)
+
+    def records(self, plan: ComplexesPlan) -> Callable[[ComplexCell, Lookup, Container[RowLabels]], list[Record]]:
+        return lambda cell, results, written: [cell_record(plan, cell, results)]
+
+    def axis_labels(self, plan: ComplexesPlan) -> Mapping[str, Sequence[Label]]:
+        n_atoms = max(cell.structure.n_atoms for cell in plan.cells)
+        return {
+            "model": list(dict.fromkeys(cell.model for cell in plan.cells)),
+            "complex": list(dict.fromkeys(cell.complex for cell in plan.cells)),
+            "atom": list(range(n_atoms)),
+        }
+
+    def definitions(self, plan: ComplexesPlan) -> Sequence[Record]:
+        complexes = {cell.complex: cell.structure for cell in plan.cells}
+        return [
+            Record(
+                "complex",
+                {"complex": name},
+                values={
+                    "digest": complex_.digest,
+                    "geometry": "free" if complex_.free else "fixed",
+                    "atomic_number": complex_.structure.numbers,
+                    "part": np.array(["A", "B", "C"])[complex_.structure.molecules],
+                },
+            )
+            for name, complex_ in complexes.items()
+        ]
+
+    def requested(self, specs: Sequence[Mapping[str, Any]]) -> Callable[[Labels], bool]:
+        grids = []
+        for spec in specs:
+            try:
+                grids.append((names_of(spec["models"]), names_of(spec["complexes"])))
+            except (KeyError, TypeError):
+                continue
+        return lambda labels: any(labels[0] in models and labels[1] in complexes for models, complexes in grids)
+
+    def check(self, plan: ComplexesPlan) -> None:
+        from hbcoop_dist.campaigns.model_worker import try_calculators
+
+        try_calculators(cast("Iterable[ModelSource]", plan.sources.values()))
+
+    def describe(self, plan: ComplexesPlan) -> str:
+        return describe_plan(plan)
+
+    def estimate(self, plan: ComplexesPlan, store: Path) -> str:
+        from hbcoop_dist.campaigns.cost_estimate import estimate_core_time
+
+        return estimate_core_time([entry.name for entry in plan.spec.models], plan.tasks, store, self.payloads)
+
+    def analyse(self, ds: xr.Dataset, against: str | None = None) -> Sequence[RenderableType]:
+        from hbcoop_dist.analysis.tables.terminal import complex_tables
+
+        return complex_tables(ds)
+
+    def figure(self, ds: xr.Dataset) -> Figure:
+        from hbcoop_dist.analysis.plots.isolated_dimers import free_dimer_outcomes
+
+        return free_dimer_outcomes(ds)
+
+    def report(self, ds: xr.Dataset, options: ReportOptions) -> Report:
+        from hbcoop_dist.campaigns.complexes.report_pages import build_report
+
+        return build_report(ds, options)
+
+
+KIND = ComplexesKind()

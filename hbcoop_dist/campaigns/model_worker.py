@@ -1,0 +1,191 @@
+"""What workers of the kinds that run models share: loading a model, its provenance, fragment energies."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hbcoop_dist.campaigns.model_tasks import FragmentResult
+from hbcoop_dist.cooperativity.fragments import fragment_energies
+from hbcoop_dist.core.results import Provenance, TaskResult
+from hbcoop_dist.models import registry
+from hbcoop_dist.models.base import ModelCard, ModelError, Potential
+from hbcoop_dist.models.batching import BatchSize
+from hbcoop_dist.models.sources import ModelSource
+from hbcoop_dist.optimize.quasi_newton import Goal
+from hbcoop_dist.structures import Structure, monomer
+from hbcoop_dist.structures.fragments import Molecules
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """A model in this worker process.
+
+    Attributes
+    ----------
+    potential : Potential
+    checkpoint : Path or None
+    size : BatchSize
+        What this process has learnt about how many atoms fit into one call.
+    provenance : Provenance
+    """
+
+    potential: Potential
+    checkpoint: Path | None
+    size: BatchSize
+    provenance: Provenance
+
+
+_potentials: dict[tuple[str, str, str | None, str], Potential] = {}
+_sizes: dict[int, tuple[Potential, BatchSize]] = {}
+
+
+def load_model(source: ModelSource, device: str, scratch: str | None) -> LoadedModel:
+    """Load a model, or return the one that this process has loaded last.
+
+    Only the last model is kept, since a GPU rarely holds two.
+
+    Parameters
+    ----------
+    source : ModelSource
+    device : str
+        Of the worker; a model without a GPU code path runs on the CPU.
+    scratch : str or None
+        Folder for files that a potential may keep between calls.
+
+    Raises
+    ------
+    Exception
+        Whatever loading the model raises.
+    """
+    potential = load_potential(source.card, source.path, device if source.card.gpu else "cpu")
+    provenance = _provenance(potential)
+    size = _size_of(potential)
+    if scratch is not None and hasattr(potential, "with_scratch"):
+        potential = potential.with_scratch(Path(scratch))
+    return LoadedModel(potential, None if source.path is None else Path(source.path), size, provenance)
+
+
+def load_potential(card: ModelCard, path: str | None, device: str) -> Potential:
+    """Load a potential, or return the one that this process has loaded last."""
+    key = (card.family, card.name, path, device)
+    if key not in _potentials:
+        _potentials.clear()
+        _potentials[key] = registry.load(card, path, device)
+    return _potentials[key]
+
+
+def _size_of(potential: Potential) -> BatchSize:
+    if id(potential) not in _sizes:
+        _sizes.clear()
+        _sizes[id(potential)] = (potential, BatchSize.of(potential.device))
+    return _sizes[id(potential)][1]
+
+
+def _provenance(potential: Potential) -> Provenance:
+    return Provenance(
+        host=socket.gethostname(),
+        device=potential.device,
+        dtype=potential.card.dtype,
+        parameter_hash=potential.parameter_hash,
+        versions=package_versions(*potential.card.packages, "numpy", "hbcoop_dist"),
+        computed_at=now(),
+    )
+
+
+def now() -> str:
+    """Return the time as ISO 8601, UTC."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def package_versions(*names: str) -> str:
+    """Return the versions of the packages that are installed here, as JSON."""
+    versions = {}
+    for name in names:
+        with contextlib.suppress(PackageNotFoundError):
+            versions[name] = version(name)
+    return json.dumps(versions, sort_keys=True)
+
+
+def convergence_goal(potential: Potential, max_force: float, rms_force: float | None, max_calls: int) -> Goal:
+    """Return the convergence criterion that a model can reach."""
+    # float32 forces carry 3e-5 to 2e-4 eV/A of noise and energies about 1e-7 of their size (measured)
+    noise = 1e-7 if potential.card.dtype == "float64" else 2e-3
+    return Goal(max(max_force, potential.card.max_force or 0.0), rms_force, max_calls, noise)
+
+
+def fragment_results(
+    model: LoadedModel,
+    keys: Sequence[str],
+    structures: Sequence[Structure],
+    fragments: Sequence[tuple[Molecules, ...] | None],
+) -> Iterable[TaskResult[FragmentResult]]:
+    """Compute fragment energies of several structures in as few calls of the model as fit.
+
+    Parameters
+    ----------
+    model : LoadedModel
+    keys : sequence of str
+        Keys of the tasks.
+    structures : sequence of Structure
+    fragments : sequence
+        Fragments of each structure; None stands for every distinct one.
+
+    Yields
+    ------
+    TaskResult
+        In the order of `keys`, without provenance.
+    """
+    evaluated = fragment_energies(model.potential, structures, fragments, batch=model.size)
+    for key, structure, energies in zip(keys, structures, evaluated, strict=True):
+        molecules = range(len(structure.kinds))
+        members = np.array([[molecule in fragment for molecule in molecules] for fragment in energies.fragments])
+        payload = FragmentResult(
+            members, energies.energies, energies.atom_energies, energies.parts, energies.member_energies
+        )
+        if np.isfinite(energies.energies).all():
+            yield TaskResult(key, "done", payload=payload)
+        else:
+            yield TaskResult(key, "failed", "an energy is not finite", payload)
+
+
+def try_calculators(sources: Iterable[ModelSource]) -> None:
+    """Evaluate one NMA molecule with every ASE calculator of a campaign.
+
+    The class of another package may raise anything, so this is tried before any job is submitted.
+
+    Raises
+    ------
+    ModelError
+        When a calculator cannot be made, or fails.
+    """
+    for source in sources:
+        if source.card.family != "ase" or not source.here:
+            continue
+        try:
+            registry.load(source.card).evaluate([monomer()])
+        except ModelError:
+            raise
+        except Exception as error:
+            calculator = source.card.options["calculator"]
+            raise ModelError(
+                f"model {source.card.name}: expected energy and forces of one NMA molecule from calculator "
+                f"{calculator}, found {type(error).__name__}: {error}"
+            ) from error
+
+
+def failed_input(keys: Iterable[str], known: dict[str, TaskResult[Any]]) -> str:
+    """Return why a task cannot start: one of its inputs failed; empty when none did."""
+    for key in keys:
+        if known[key].status in ("failed", "quarantined"):
+            return f"a geometry it starts from failed: {known[key].reason}"
+    return ""
