@@ -283,6 +283,19 @@ class CampaignKind(ABC, Generic[SpecT, CellT, TaskT, CellTasksT]):
         """Estimate the cost of a plan from the times in a store."""
         return f"no estimate for campaigns of kind {self.name}"
 
+    def requested_part(self, ds: xr.Dataset) -> xr.Dataset:
+        """Return a store without the labels for which no campaign of its history asks."""
+        return ds
+
+    def keys_to_retry(self, tasks: CellTasksT, journal: Journal) -> Collection[str]:
+        """Return the keys of a cell's tasks whose results do not count when the cell is retried."""
+        return tasks.keys
+
+    @property
+    def protocol(self) -> str:
+        """Name and protocol version, which workers compare with their own."""
+        return f"{self.name}={self.protocol_version}"
+
     def status(self, ds: xr.Dataset) -> Sequence[RenderableType]:
         """Return tables that show how the cells of a store stand and why."""
         from hbcoop_dist.analysis.tables.cells import status_summary

@@ -1,138 +1,214 @@
-"""`hbcoop status`, `analyse` and the cost estimate of `plan`: what a store says, in a terminal."""
+"""`hbcoop analyse`, `export`, `compare` and `merge`: stores of any kind."""
 
 from __future__ import annotations
 
-import json
-import time
-from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-import numpy as np
-import xarray as xr
-from rich.console import Console
-from rich.live import Live
+import typer
 
-from hbcoop_dist import analysis
-from hbcoop_dist.campaigns.hbond.plan import Plan
-from hbcoop_dist.campaigns.hbond.spec import CampaignSpec
-from hbcoop_dist.campaigns.runner import task_results
-from hbcoop_dist.cli.terminal import progress_lines
-from hbcoop_dist.core.tasks import Task
-from hbcoop_dist.execution.run_status import read_progress
-from hbcoop_dist.store import StoreError, has_systems, open_systems, progress_path
+if TYPE_CHECKING:
+    import xarray as xr
 
-WATCH_SECONDS = 2.0
-_GOOD = ("done", "skipped")
+    from hbcoop_dist.store.schema import Schema
 
+FIGURES = (".png", ".pdf", ".svg")
+_DIFFERENT = 1
 
-def status(ds: xr.Dataset, console: Console, store: Path) -> bool:
-    """The run that goes on, counts by model and status, then reasons; True when every cell is done or skipped."""
-    for line in progress_lines(store):
-        console.print(line, highlight=False)
-    ds = analysis.as_asked(ds)
-    systems = _systems(store)
-    good = bool(np.isin(ds.status.values, _GOOD).all())
-    if systems is not None:
-        counts = Counter(systems.status.values.ravel().tolist())
-        console.print("marked systems: " + ", ".join(f"{count} {name}" for name, count in sorted(counts.items())))
-        for name, reason in _reasons(systems):
-            console.print(f"  {name}: {reason}", highlight=False, markup=False)
-        good = good and set(counts) <= set(_GOOD)
-    # of a campaign of systems alone there is nothing to say of chains
-    if systems is None or not (ds.status == "skipped").all():
-        for renderable in analysis.status_tables(ds):
-            console.print(renderable)
-    return good
+StoreArgument = Annotated[Path, typer.Argument(metavar="STORE", help="The campaign's Zarr store.")]
+WhereOption = Annotated[
+    list[str] | None,
+    typer.Option("--where", metavar="DIM=LABEL,...", help="Only these, e.g. model=so3lr,ani-2x; may be repeated."),
+]
 
 
-def _reasons(systems: xr.Dataset) -> list[tuple[str, str]]:
-    """Status and reason of the marked systems that are not done, each once."""
-    pairs = zip(systems.status.values.ravel().tolist(), systems.reason.values.ravel().tolist(), strict=True)
-    return list(
-        dict.fromkeys((str(status), str(reason)) for status, reason in pairs if status not in ("done", "pending"))
-    )
+def analyse(
+    store: StoreArgument,
+    figure: Annotated[
+        Path | None,
+        typer.Option(help="Also draw cooperative energy against length, or errors by split (.png, .pdf, .svg)."),
+    ] = None,
+    against: Annotated[
+        str | None,
+        typer.Option(metavar="MODEL", help="Instead, all models at the geometries they share with this one."),
+    ] = None,
+) -> None:
+    """Print the results of a store, and what is missing; draw the figure."""
+    from rich.console import Console
 
+    from hbcoop_dist.analysis.common_geometries import ComparisonError
+    from hbcoop_dist.campaigns.kind import find_kind
+    from hbcoop_dist.cli.output_files import check_output
+    from hbcoop_dist.store import kind_of_store, open_store
 
-def _systems(store: Path) -> xr.Dataset | None:
-    return open_systems(store) if has_systems(store) else None
-
-
-def watch(store: Path, console: Console) -> None:
-    """Show the run of a store again and again until it is over."""
-    with Live(console=console, refresh_per_second=1) as live:
-        while (progress := read_progress(progress_path(store))) is not None and progress.alive:
-            live.update("\n".join(progress_lines(store)))
-            time.sleep(WATCH_SECONDS)
-
-
-def specs_of(ds: xr.Dataset, store: Path) -> list[CampaignSpec]:
-    """The campaigns that a store was made and grown by, each once.
-
-    Raises
-    ------
-    StoreError
-        When the store does not say, or says what this version cannot read.
-    """
-    try:
-        texts = dict.fromkeys(str(event["spec"]) for event in json.loads(ds.attrs["history"]))
-        return [CampaignSpec.model_validate_json(text) for text in texts]
-    except (KeyError, ValueError) as error:
-        raise StoreError(f"{store}: expected campaigns in the attribute history, found {error}") from None
-
-
-def analyse(ds: xr.Dataset, console: Console, store: Path, figure: Path | None, against: str | None) -> None:
-    """Tables of cooperative energies, dimers, missing cells and marked systems; the figure when a path is given.
-
-    Or, against a model, those of all models at the geometries that it shares with them.
-    """
-    if against is not None:
-        for renderable in analysis.same_geometry_tables(ds, against):
-            console.print(renderable)
-        return
-    ds, systems = analysis.as_asked(ds), _systems(store)
-    if systems is None or not (ds.status == "skipped").all():
-        for renderable in analysis.tables(ds):
-            console.print(renderable)
-    if systems is not None:
-        for renderable in analysis.complex_tables(systems):
-            console.print(renderable)
+    if figure is not None and against is not None:
+        raise typer.BadParameter("expected --figure or --against, found both")
+    if figure is not None and figure.suffix.lower() not in FIGURES:
+        raise typer.BadParameter(f"--figure: expected a file ending in {', '.join(FIGURES)}, found {figure}")
     if figure is not None:
-        analysis.save_figure(analysis.cooperative_energy_against_length(ds), figure)
+        check_output(figure, store, "--figure")
+    kind, console = find_kind(kind_of_store(store)), Console()
+    ds = open_store(store)
+    try:
+        for renderable in kind.analyse(ds if against is not None else kind.requested_part(ds), against):
+            console.print(renderable)
+    except ComparisonError as error:
+        raise typer.BadParameter(f"--against: {error}") from None
+    if figure is not None:
+        from hbcoop_dist.analysis.plots.chains import save_figure
+
+        try:
+            save_figure(kind.figure(kind.requested_part(ds)), figure)
+        except ComparisonError as error:
+            raise typer.BadParameter(f"--figure: {error}") from None
         console.print(f"figure: {figure}", highlight=False, markup=False)
 
 
-def estimate(plan: Plan, store: Path) -> str:
-    """Expected core time of a plan from the times in a store's journal, by model.
+def export(
+    store: StoreArgument,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="File ending in .csv, .parquet, .json, .xyz, .extxyz, .zip.")
+    ],
+    where: WhereOption = None,
+) -> None:
+    """Write a store, or part of it, as a table (csv, parquet), leaderboard (json), geometries (xyz) or archive (zip).
 
-    Time per task is taken as a power of the number of atoms, fitted per model and kind of task on what was measured; a
-    model without measurements is left out by name.
+    Which formats there are depends on the kind of campaign; zip holds everything. A zipped store is read in place by
+    every command that reads one, and by xarray; it has no names of hosts and folders.
     """
-    measured: dict[tuple[str, str], list[tuple[float, float]]] = defaultdict(list)
-    known: dict[str, float] = {result.key: result.seconds for result in task_results(store)}
-    by_model: dict[str, list[Task]] = defaultdict(list)
-    for key, task in plan.tasks.items():
-        by_model[task.model].append(task)
-        if known.get(key, 0.0) > 0:
-            measured[task.model, task.kind].append((task.system.n_atoms, known[key]))
-    lines = [f"expected core time, from what {store} measured:"]
-    for entry in plan.spec.models:
-        tasks = by_model[entry.name]
-        left = [task for task in tasks if task.key not in known]
-        kinds = {task.kind for task in left}
-        if not tasks:
-            continue
-        if any(not measured[entry.name, kind] for kind in kinds):
-            lines.append(f"  {entry.name}: not measured yet")
-            continue
-        seconds = sum(_seconds(task, measured[entry.name, task.kind]) for task in left)
-        lines.append(f"  {entry.name}: {len(left)} of {len(tasks)} tasks left, about {seconds:.0f} s")
-    return "\n".join(lines)
+    from hbcoop_dist.campaigns.kind import find_kind
+    from hbcoop_dist.cli.output_files import check_output, size_of
+    from hbcoop_dist.store import is_archive, kind_of_store, open_store, write_archive
+
+    kind = find_kind(kind_of_store(store))
+    exporters = kind.exporters()
+    if not is_archive(output) and output.suffix.lower() not in exporters:
+        formats = ", ".join((*exporters, ".zip"))
+        raise typer.BadParameter(f"--output: expected a file ending in {formats} for kind {kind.name}, found {output}")
+    check_output(output, store)
+    ds = _selected(open_store(store), kind.schema, where)
+    if is_archive(output):
+        write_archive(ds, output)
+        written = size_of(output)
+    else:
+        try:
+            written = exporters[output.suffix.lower()].write(ds, output)
+        except ValueError as error:
+            raise typer.BadParameter(f"--output: {error}") from None
+    statuses = ds[kind.schema.cells.status]
+    # a file without numbers is no mistake, but nobody should find that out from the file
+    nothing = "" if (statuses == "done").any() else f"; 0 done of {statuses.size} cells"
+    typer.echo(f"{output}: {written}{nothing}")
 
 
-def _seconds(task: Task, points: list[tuple[float, float]]) -> float:
-    atoms, seconds = np.array(points).T
-    if len(set(atoms)) < 2:
-        # one size only: linear in the number of atoms is the least a model can cost
-        return float(seconds.mean() * task.system.n_atoms / atoms.mean())
-    power, factor = np.polyfit(np.log(atoms), np.log(seconds), 1)
-    return float(np.exp(factor) * task.system.n_atoms**power)
+def compare(
+    first: Annotated[Path, typer.Argument(metavar="A", help="A store.")],
+    second: Annotated[Path, typer.Argument(metavar="B", help="Another of the same kind.")],
+    where: WhereOption = None,
+    pair: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=NAME", help="A model of A and the one of B it is compared with.")
+    ] = None,
+    fail_above: Annotated[
+        float | None, typer.Option(min=0.0, help="Exit with 1 when the main quantity differs by more.")
+    ] = None,
+) -> None:
+    """Compare two stores: by how much B differs from A, where most, and what only one of them has."""
+    import math
+
+    from hbcoop_dist.campaigns.kind import find_kind
+    from hbcoop_dist.store import kind_of_store, open_store
+
+    kinds = kind_of_store(first), kind_of_store(second)
+    if kinds[0] != kinds[1]:
+        raise typer.BadParameter(f"expected two stores of one kind, found {kinds[0]} and {kinds[1]}")
+    kind = find_kind(kinds[0])
+    stores = open_store(first), open_store(second)
+    pairs = dict(_split(text, "--pair", "NAME=NAME") for text in pair or ())
+    for ds, names in zip(stores, (pairs, pairs.values()), strict=True):
+        if unknown := set(names) - set(map(str, ds[kind.schema.partition].values)):
+            raise typer.BadParameter(
+                f"--pair: expected a {kind.schema.partition} of the store, found {', '.join(sorted(unknown))}"
+            )
+    selected = _selected(stores[0], kind.schema, where), _matching(stores[1], kind.schema, where, pairs)
+    comparison = kind.compare(*selected, pairs)
+    for line in comparison.lines:
+        typer.echo(line)
+    worst = comparison.largest
+    if fail_above is not None and (math.isnan(worst) or worst > fail_above):
+        words = "nothing is done in both" if math.isnan(worst) else f"largest difference {worst:.3g} {comparison.unit}"
+        typer.echo(f"{words}, allowed {fail_above:g}", err=True)
+        raise typer.Exit(_DIFFERENT)
+
+
+def merge(
+    stores: Annotated[list[Path], typer.Argument(metavar="STORE...", help="Two stores or more, of one protocol.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The store to make, zipped or not; must not exist.")],
+) -> None:
+    """Make one store of several: cells and journals; what is done in two must agree.
+
+    Zipped stores have no journal: what is done in them stays done, what is asked for beyond that starts from nothing.
+    """
+    from tempfile import TemporaryDirectory
+
+    from hbcoop_dist.campaigns.kind import find_kind
+    from hbcoop_dist.cli.output_files import check_output, size_of
+    from hbcoop_dist.store import is_archive, kind_of_store, merge_stores, open_store, write_archive
+
+    if len(stores) < 2:
+        raise typer.BadParameter(f"expected two stores or more, found {len(stores)}")
+    kinds = list(dict.fromkeys(kind_of_store(store) for store in stores))
+    if len(kinds) > 1:
+        raise typer.BadParameter(f"expected stores of one kind, found {' and '.join(kinds)}")
+    schema = find_kind(kinds[0]).schema
+    if not is_archive(output):
+        typer.echo(f"{output}: {merge_stores(stores, output, schema)}")
+        return
+    check_output(output)
+    if output.exists():
+        raise typer.BadParameter(f"--output: expected nothing there, found {output}")
+    with TemporaryDirectory(dir=output.parent, prefix=f"{output.name}.") as folder:
+        merged = Path(folder) / "merged.zarr"
+        words = merge_stores(stores, merged, schema)
+        write_archive(open_store(merged), output)
+    typer.echo(f"{output}: {words}, {size_of(output)}")
+
+
+def _split(text: str, option: str, form: str) -> tuple[str, str]:
+    name, separator, value = text.partition("=")
+    if not separator or not name or not value:
+        raise typer.BadParameter(f"{option}: expected {form}, found {text!r}")
+    return name, value
+
+
+def _labels(where: Sequence[str] | None) -> dict[str, list[str]]:
+    """Parse ``--where``; labels of rotamers contain commas, so semicolons separate those."""
+    labels: dict[str, list[str]] = {}
+    for text in where or ():
+        dim, values = _split(text, "--where", "DIM=LABEL,...")
+        labels[dim] = [label.strip() for label in values.split(";" if dim == "rotamer" else ",")]
+    return labels
+
+
+def _selected(ds: xr.Dataset, schema: Schema, where: Sequence[str] | None) -> xr.Dataset:
+    from hbcoop_dist.analysis.tables.cells import select_labels
+
+    try:
+        return select_labels(ds, schema, _labels(where))
+    except ValueError as error:
+        raise typer.BadParameter(f"--where: {error}") from None
+
+
+def _matching(
+    ds: xr.Dataset, schema: Schema, where: Sequence[str] | None, pairs: Mapping[str, str]
+) -> xr.Dataset:
+    """Select from the second store what ``--where`` selects from the first; labels that it lacks are left out."""
+    from hbcoop_dist.analysis.tables.cells import select_labels
+
+    labels = _labels(where)
+    if schema.partition in labels:
+        labels[schema.partition] = [pairs.get(label, label) for label in labels[schema.partition]]
+    in_store = {dim: set(map(str, ds[dim].values)) for dim in labels}
+    return select_labels(
+        ds, schema, {dim: [label for label in wanted if label in in_store[dim]] for dim, wanted in labels.items()}
+    )

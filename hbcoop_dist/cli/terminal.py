@@ -10,9 +10,21 @@ from datetime import datetime
 from pathlib import Path
 
 from rich.console import Console
+from rich.live import Live
 
 from hbcoop_dist.execution.run_status import read_progress
 from hbcoop_dist.store import progress_path
+
+
+WATCH_SECONDS = 2.0
+
+
+def watch_progress(store: Path, console: Console) -> None:
+    """Show the progress of a run until it is over."""
+    with Live(console=console, refresh_per_second=1) as live:
+        while (progress := read_progress(progress_path(store))) is not None and progress.alive:
+            live.update("\n".join(progress_lines(store)))
+            time.sleep(WATCH_SECONDS)
 
 
 def progress_lines(store: Path) -> list[str]:

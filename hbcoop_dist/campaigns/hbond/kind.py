@@ -98,6 +98,11 @@ class HBondKind(CampaignKind[HBondSpec, Cell, ChainTask, ChainCellTasks]):
 
         return estimate_core_time([entry.name for entry in plan.spec.models], plan.tasks, store, self.payloads)
 
+    def requested_part(self, ds: xr.Dataset) -> xr.Dataset:
+        from hbcoop_dist.analysis.selection import as_asked
+
+        return as_asked(ds)
+
     def status(self, ds: xr.Dataset) -> Sequence[RenderableType]:
         from hbcoop_dist.analysis.tables.terminal import status_tables
 
