@@ -104,7 +104,7 @@ def _outdated(plan: AnyPlan, schema: Schema, writer: StoreWriter) -> set[Labels]
     @cache
     def changed(text: str, packages: tuple[str, ...]) -> bool:
         before = json.loads(text)
-        installed = {package: _installed_version(package) for package in packages}
+        installed = {package: installed_version(package) for package in packages}
         return any(before.get(package) not in (None, now) for package, now in installed.items() if now is not None)
 
     versions = writer.texts(schema.cells.versions)
@@ -118,7 +118,8 @@ def _outdated(plan: AnyPlan, schema: Schema, writer: StoreWriter) -> set[Labels]
     return outdated
 
 
-def _installed_version(package: str) -> str | None:
+def installed_version(package: str) -> str | None:
+    """Return the version of a package in this Python; None when it is not installed."""
     with contextlib.suppress(PackageNotFoundError):
         return version(package)
     return None
@@ -126,8 +127,11 @@ def _installed_version(package: str) -> str | None:
 
 def _without_values(schema: Schema, writer: StoreWriter) -> set[Labels]:
     """Return the cells that are done and have no value, because a chunk is gone; the journal may still have it."""
+    cells = writer.layout.rows(schema.cells)
     done = writer.values(schema.cells.status) == "done"
-    values = writer.values(schema.cells.required).astype(float, copy=False)
-    missing = done & np.isnan(values).reshape(*done.shape, -1).any(axis=-1)
-    cells = writer.layout.rows("cell")
+    missing = np.zeros_like(done)
+    for name in schema.cells.required:
+        variable = schema.variables[name]
+        lacks = variable.is_missing(writer.values(name)) & writer.layout.expected(schema.cells, variable)
+        missing |= done & lacks.reshape(*done.shape, -1).any(axis=-1)
     return {cells[position] for position in np.flatnonzero(missing)}
