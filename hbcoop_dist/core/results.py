@@ -32,7 +32,7 @@ LabelTuple = tuple[Label, ...]
 Value = float | int | bool | str | AnyArray | np.generic | Sequence[float] | Sequence[str]
 """Value of one variable of the store at one row: a scalar, or an array over the dims that are not label dims."""
 
-PayloadT = TypeVar("PayloadT", covariant=True, default=object)
+PayloadT_co = TypeVar("PayloadT_co", covariant=True, default=object)
 _ExpectedT = TypeVar("_ExpectedT")
 
 
@@ -65,7 +65,7 @@ class Provenance:
 
 
 @dataclass(frozen=True, slots=True)
-class TaskResult(Generic[PayloadT]):
+class TaskResult(Generic[PayloadT_co]):
     """Result of one task, as a worker sends it to the driver and the journal keeps it.
 
     Attributes
@@ -86,7 +86,7 @@ class TaskResult(Generic[PayloadT]):
     key: str
     status: Status
     reason: str = ""
-    payload: PayloadT | None = None
+    payload: PayloadT_co | None = None
     provenance: Provenance = Provenance()
     seconds: float = 0.0
 

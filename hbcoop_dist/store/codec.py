@@ -1,7 +1,7 @@
 """Encoding of task results as lines of the journal, without losing a bit.
 
-A line is JSON: ``{"crc32":"<8 hex digits>","key":"<task key>","result":{"status":...}}``. The checksum covers everything
-behind it. Key and status stand in front of the payload, so that a scan reads them without parsing the rest.
+A line is JSON: ``{"crc32":"<8 hex digits>","key":"<task key>","result":{"status":...}}``. The checksum covers
+everything behind it. Key and status stand in front of the payload, so that a scan reads them without parsing the rest.
 
 A dataclass is ``{"$type": class name, field: value, ...}``, an array is base64 of its little-endian bytes, deflated
 where that pays, and a number that JSON cannot express (nan, inf) is tagged. JSON arrays stand for tuples.
@@ -148,18 +148,20 @@ def _pack(value: object, where: str, payloads: PayloadTypes) -> object:
         return _pack_array(value, where)
     if isinstance(value, np.generic):
         return _pack(value.item(), where, payloads)
-    if isinstance(value, float) and not math.isfinite(value):
-        return {_FLOAT: repr(value)}
     if value is None or isinstance(value, bool | int | float | str):
-        return value
+        return {_FLOAT: repr(value)} if isinstance(value, float) and not math.isfinite(value) else value
     if isinstance(value, tuple):
         return [_pack(item, where, payloads) for item in value]
+    return _pack_fields(value, where, payloads)
+
+
+def _pack_fields(value: object, where: str, payloads: PayloadTypes) -> object:
     if is_dataclass(value) and not isinstance(value, type):
         name = type(value).__name__
         if payloads.get(name) is not type(value):
-            raise StoreError(f"{where}: expected one of the payloads {', '.join(payloads) or 'of none'}, found {name}")
-        content = {f.name: _pack(getattr(value, f.name), f"{where}.{f.name}", payloads) for f in fields(value) if f.init}
-        return {_TYPE: name, **content}
+            raise StoreError(f"{where}: expected one of the payloads {', '.join(payloads) or '(none)'}, found {name}")
+        names = [field.name for field in fields(value) if field.init]
+        return {_TYPE: name} | {name: _pack(getattr(value, name), f"{where}.{name}", payloads) for name in names}
     if isinstance(value, Mapping):
         if bad := [name for name in value if not isinstance(name, str) or name in _TAGS]:
             raise StoreError(f"{where}: expected text keys other than {', '.join(_TAGS)}, found {bad[0]!r}")

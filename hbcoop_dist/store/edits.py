@@ -1,4 +1,4 @@
-"""From a record to the numbers that go into one model's chunks: everything is checked before anything is written."""
+"""Conversion of records to checked changes of one chunk, so that nothing invalid reaches the disk."""
 
 from __future__ import annotations
 
@@ -6,103 +6,131 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from hbcoop_dist.core.results import CELL_DIMS, DIMER_DIMS, STATUSES, Record
+from hbcoop_dist.core.arrays import AnyArray
+from hbcoop_dist.core.results import STATUSES, Label, Record
 from hbcoop_dist.store.errors import StoreError
-from hbcoop_dist.store.layout import Label, Layout
-from hbcoop_dist.store.schema import LABEL_DIMS, STATUS_NAMES, Kind, Variable, variables_of
-
-_BY_NAME: dict[Kind, dict[str, Variable]] = {
-    "cell": {v.name: v for v in variables_of("cell")},
-    "dimer": {v.name: v for v in variables_of("dimer")},
-}
+from hbcoop_dist.store.layout import Layout
+from hbcoop_dist.store.schema import Table, Variable
 
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """A change of one cell or isolated dimer, checked and ready to be laid into its model's chunks.
+    """Change of one row of a table, checked against the schema.
 
     Attributes
     ----------
-    kind : {"cell", "dimer"}
+    table : Table
     index : tuple of int
-        Its place along the label dims, the model first.
+        Index of the row along the label dims, the partition first.
     values : mapping of str to array
         Status and reason included.
-    whole : bool
-        Whether every variable that `values` lacks becomes missing; otherwise it stays as it is.
+    along : mapping of str to tuple of str or int
+        Labels at which arrays lie along a dim; without an entry they start at the first label.
+    is_whole : bool
+        Whether variables that `values` lacks become missing; otherwise they keep their values.
     """
 
-    kind: Kind
+    table: Table
     index: tuple[int, ...]
-    values: Mapping[str, NDArray[np.generic]]
-    whole: bool
+    values: Mapping[str, AnyArray]
+    along: Mapping[str, tuple[Label, ...]]
+    is_whole: bool
+
+    def apply(self, variable: Variable, block: AnyArray, layout: Layout) -> None:
+        """Put the value of one variable into a chunk.
+
+        Parameters
+        ----------
+        variable : Variable
+        block : array
+            Values of the chunk, on the dims of the variable without the partition; changed in place.
+        layout : Layout
+            Layout of the chunk; has the labels of `along`.
+        """
+        row = self.index[1:]
+        if self.is_whole:
+            block[row] = variable.fill
+        if variable.name not in self.values:
+            return
+        value = self.values[variable.name]
+        dims = self.table.value_dims(variable)
+        if not any(dim in self.along for dim in dims):
+            block[row + tuple(slice(size) for size in value.shape)] = value
+            return
+        places = (
+            [layout.place(dim, label) for label in self.along[dim]] if dim in self.along else range(size)
+            for dim, size in zip(dims, value.shape, strict=True)
+        )
+        block[row][np.ix_(*places)] = value
 
 
-def kind_of(labels: Mapping[str, Label]) -> Kind:
-    """Whether labels name a cell or an isolated dimer."""
-    for kind, dims in LABEL_DIMS.items():
-        if set(labels) == set(dims):
-            return kind
-    raise StoreError(
-        f"labels {dict(labels)}: expected the dims {', '.join(CELL_DIMS)} (a cell) or "
-        f"{', '.join(DIMER_DIMS)} (an isolated dimer)"
-    )
+def edit_of(record: Record, layout: Layout, *, is_whole: bool) -> Edit:
+    """Check a record against the schema and the axes.
 
-
-def edit_of(record: Record, layout: Layout, *, whole: bool) -> Edit:
-    """Check `record` against the schema and the axes.
+    Parameters
+    ----------
+    record : Record
+    layout : Layout
+        Its axes may lack the labels of ``record.along``.
+    is_whole : bool
+        Whether the record replaces its row as a whole.
 
     Raises
     ------
     StoreError
-        For an unknown variable, a wrong type or shape, or a label that is not on its axis; names the cell, the
+        For an unknown table or variable, a wrong type or shape, or a label that its axis lacks; names the row, the
         variable, what was expected and what was found.
     """
-    kind = kind_of(record.labels)
-    cell = f"{kind} ({', '.join(f'{dim}={record.labels[dim]}' for dim in LABEL_DIMS[kind])})"
+    schema = layout.schema
     try:
-        index = layout.index(kind, record.labels)
+        table = schema.table(record.table)
+    except KeyError as error:
+        raise StoreError(str(error.args[0])) from None
+    row = f"{table.name} ({', '.join(f'{dim}={label}' for dim, label in record.labels.items())})"
+    try:
+        index = layout.index(table, record.labels)
     except StoreError as error:
-        raise StoreError(f"{cell}, {error}") from None
+        raise StoreError(f"{row}, {error}") from None
     if record.status not in STATUSES:
-        raise StoreError(f"{cell}, status: expected one of {', '.join(STATUSES)}, found {record.status!r}")
-    status, reason = STATUS_NAMES[kind]
-    known = _BY_NAME[kind]
-    values: dict[str, NDArray[np.generic]] = {}
+        raise StoreError(f"{row}, status: expected one of {', '.join(STATUSES)}, found {record.status!r}")
+    along = {dim: tuple(labels) for dim, labels in record.along.items()}
+    for dim in along:
+        if dim not in schema.axis or dim in schema.label_dims or not schema.axis[dim].is_free:
+            raise StoreError(f"{row}, along: expected dims that records may extend, found {dim!r}")
+    reserved = {table.status, table.reason} - {""}
+    known = {variable.name: variable for variable in table.variables if variable.name not in reserved}
+    values: dict[str, AnyArray] = {}
     for name, value in record.values.items():
-        if name not in known or name in (status, reason):
-            raise StoreError(f"{cell}, {name}: expected a variable of a {kind} other than {status} and {reason}")
-        if value is not None:
-            dims = known[name].dims[len(LABEL_DIMS[kind]) :]
-            room = tuple(layout.extent(dim, record.labels) for dim in dims)
-            values[name] = _checked(value, known[name], dims, room, f"{cell}, {name}")
-    values[status] = np.asarray(record.status, dtype=np.dtypes.StringDType())
-    values[reason] = np.asarray(record.reason, dtype=np.dtypes.StringDType())
-    return Edit(kind, index, values, whole)
-
-
-_KINDS = {"float64": "fiu", "int64": "iu", "flag": "b", "str": "UT"}
+        if name not in known:
+            but = f" other than {' and '.join(sorted(reserved, reverse=True))}" if reserved else ""
+            raise StoreError(f"{row}, {name}: expected a variable of the table {table.name}{but}")
+        dims = table.value_dims(known[name])
+        limits = tuple(len(along[dim]) if dim in along else layout.extent(dim, record.labels) for dim in dims)
+        values[name] = _checked(value, known[name], dims, limits, along, f"{row}, {name}")
+    if table.status:
+        values[table.status] = np.asarray(record.status, dtype=np.dtypes.StringDType())
+        values[table.reason] = np.asarray(record.reason, dtype=np.dtypes.StringDType())
+    return Edit(table, index, values, along, is_whole)
 
 
 def _checked(
-    value: object, variable: Variable, dims: tuple[str, ...], room: tuple[int, ...], where: str
-) -> NDArray[np.generic]:
+    value: object,
+    variable: Variable,
+    dims: tuple[str, ...],
+    limits: tuple[int, ...],
+    along: Mapping[str, tuple[Label, ...]],
+    where: str,
+) -> AnyArray:
     array = np.asarray(value)
-    if array.dtype.kind not in _KINDS[variable.dtype]:
+    if array.dtype.kind not in variable.value_kinds and array.size:
         expected = "bool" if variable.dtype == "flag" else variable.dtype
         raise StoreError(f"{where}: expected {expected}, found {array.dtype}")
-    if array.ndim != len(room) or any(size > limit for size, limit in zip(array.shape, room, strict=True)):
-        raise StoreError(f"{where}: expected shape ({', '.join(dims)}) of at most {room}, found {array.shape}")
+    if array.ndim != len(limits) or any(size > limit for size, limit in zip(array.shape, limits, strict=True)):
+        raise StoreError(f"{where}: expected shape ({', '.join(dims)}) of at most {limits}, found {array.shape}")
+    if short := [dim for dim, size in zip(dims, array.shape, strict=True) if dim in along and size != len(along[dim])]:
+        raise StoreError(
+            f"{where}: expected a value for each of the {len(along[short[0]])} labels along {short[0]}, found "
+            f"{array.shape[dims.index(short[0])]}"
+        )
     return array.astype(variable.numpy_dtype)
-
-
-def lay(edit: Edit, variable: Variable, block: NDArray[np.generic]) -> None:
-    """Lay one variable of `edit` into `block`, the chunk of its model, shape (label dims but model, value dims)."""
-    place = edit.index[1:]
-    if edit.whole:
-        block[place] = variable.fill
-    if variable.name in edit.values:
-        value = edit.values[variable.name]
-        block[place + tuple(slice(size) for size in value.shape)] = value

@@ -6,7 +6,7 @@ import contextlib
 import logging
 import os
 from collections.abc import Iterable, Iterator, KeysView, Mapping
-from itertools import batched
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 
@@ -171,8 +171,9 @@ class Journal:
         StoreWriteError
             When the disk refuses.
         """
-        for lines in batched(other._lines(), _COPIED_AT_ONCE):
-            self._append([(key, status, line) for key, status, line in lines if self._prefers(key, status)])
+        lines = (line for line in other._lines() if self._prefers(line[0], line[1]))
+        while batch := list(islice(lines, _COPIED_AT_ONCE)):
+            self._append(batch)
 
     def _prefers(self, key: str, status: Status) -> bool:
         present = self.status(key)

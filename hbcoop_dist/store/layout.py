@@ -7,7 +7,7 @@ from itertools import product
 
 import numpy as np
 
-from hbcoop_dist.core.arrays import AnyArray, BoolArray
+from hbcoop_dist.core.arrays import AnyArray, BoolArray, IntArray
 from hbcoop_dist.core.results import Label, LabelTuple
 from hbcoop_dist.store.errors import StoreError
 from hbcoop_dist.store.schema import Axis, Schema, Table, Variable
@@ -176,6 +176,23 @@ class Layout:
             labels |= {dim: self._labels[dim][i] for dim, i in zip(table.dims[1:], place, strict=True)}
             expected[(*place, *(slice(self.extent(dim, labels)) for dim in dims))] = True
         return expected
+
+    def indexer(self, source: Layout, dims: Sequence[str]) -> tuple[IntArray, ...]:
+        """Return the places that the labels of another layout have in this one, to index an array with.
+
+        Parameters
+        ----------
+        source : Layout
+            Layout whose labels this one has, in any order.
+        dims : sequence of str
+
+        Returns
+        -------
+        tuple of array of int
+            Open mesh (`numpy.ix_`) over the dims.
+        """
+        places = [[self._places[dim][label] for label in source.labels(dim)] for dim in dims]
+        return np.ix_(*(np.array(along, dtype=np.int64) for along in places))
 
     def union(self, labels: Mapping[str, Iterable[Label]]) -> Layout:
         """Return this layout with further labels on its free axes.

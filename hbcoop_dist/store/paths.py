@@ -75,3 +75,63 @@ class StorePaths:
             logs=beside(".logs"),
             progress=beside(".progress.json"),
         )
+
+
+def journal_path(path: str | Path) -> Path:
+    """Return the journal of a store.
+
+    Parameters
+    ----------
+    path : str or Path
+    """
+    return StorePaths.of(path).journal
+
+
+def scratch_path(path: str | Path) -> Path:
+    """Return the folder of restart files of a store.
+
+    Parameters
+    ----------
+    path : str or Path
+    """
+    return StorePaths.of(path).scratch
+
+
+def arrays_path(path: str | Path) -> Path:
+    """Return the folder of the results of a store that are too large for its journal.
+
+    Parameters
+    ----------
+    path : str or Path
+    """
+    return StorePaths.of(path).arrays
+
+
+def models_path(path: str | Path) -> Path:
+    """Return the folder of the model files that the cells of a store produced.
+
+    Parameters
+    ----------
+    path : str or Path
+    """
+    return StorePaths.of(path).models
+
+
+def logs_path(path: str | Path) -> Path:
+    """Return the folder of worker logs of a store.
+
+    Parameters
+    ----------
+    path : str or Path
+    """
+    return StorePaths.of(path).logs
+
+
+def progress_path(path: str | Path) -> Path:
+    """Return the file with the state of the run in progress of a store.
+
+    Parameters
+    ----------
+    path : str or Path
+    """
+    return StorePaths.of(path).progress

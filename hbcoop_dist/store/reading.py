@@ -1,4 +1,4 @@
-"""Reading a store: anyone may, at any time, also while a driver writes to it."""
+"""Reading and verification of stores, at any time, also while a driver writes to them."""
 
 from __future__ import annotations
 
@@ -11,111 +11,153 @@ import xarray as xr
 
 from hbcoop_dist.core.results import STATUSES
 from hbcoop_dist.store.archive import is_archive, open_archive
-from hbcoop_dist.store.create import recover, was_interrupted
-from hbcoop_dist.store.errors import StoreError
-from hbcoop_dist.store.group import HBOND, check_kind, check_schema
+from hbcoop_dist.store.creation import recover, was_interrupted
+from hbcoop_dist.store.errors import StoreError, reading
+from hbcoop_dist.store.group import check_attributes, check_store
 from hbcoop_dist.store.journal import Journal
+from hbcoop_dist.store.layout import Layout
 from hbcoop_dist.store.paths import StorePaths
-from hbcoop_dist.store.schema import LATER, STATUS_NAMES, VARIABLES, Kind
+from hbcoop_dist.store.schema import Schema, Table
 
 
-def open_store(path: str | Path, *, kind: str = HBOND) -> xr.Dataset:
+def open_store(path: str | Path, kind: str | None = None) -> xr.Dataset:
     """Open a store as a labelled dataset; numbers are read when they are used, text at once.
 
-    The same as ``xarray.open_zarr(path, chunks=None)``, except that text comes as objects, which `Dataset.where` can
-    mask (numpy's variable-length strings cannot be), and that errors say what is wrong. A growth that was killed
-    between its renames is finished first. A zipped store (`write_archive`) is read in place.
+    The dataset is that of ``xarray.open_zarr(path, chunks=None)``, except that text comes as objects, which
+    `xarray.Dataset.where` can mask (it cannot mask numpy's variable-length strings). A growth that was killed between
+    its renames is finished first. An archive (`write_archive`) is read in place.
 
     Parameters
     ----------
     path : str or Path
-    kind : str
-        Kind of campaign it is to be of: ``hbond`` or ``generalization``.
+        Folder or archive.
+    kind : str, optional
+        Campaign kind that the store is to be of; any by default.
+
+    Returns
+    -------
+    xarray.Dataset
 
     Raises
     ------
     StoreSchemaError
-        When nothing is at `path`, it is not a store of ours, its schema version is another, or its kind is.
+        When there is no store, or it has another schema version or kind.
+    StoreError
+        When it cannot be read.
     """
-    found = _open(path)
-    check_kind(Path(path), found.attrs, kind)
-    return as_objects(found)
+    ds = _open(path)
+    check_attributes(Path(path), ds.attrs, kind)
+    return text_as_objects(ds)
 
 
 def kind_of_store(path: str | Path) -> str:
-    """Kind of campaign a store is of; what is no store counts as one of hydrogen bonds, and is refused when opened."""
-    try:
-        return str(_open(path).attrs.get("kind", HBOND))
-    except StoreError:
-        return HBOND
+    """Return the campaign kind of a store.
+
+    Parameters
+    ----------
+    path : str or Path
+        Folder or archive.
+
+    Raises
+    ------
+    StoreError
+        When there is no store.
+    """
+    store = StorePaths.of(path).store
+    return str((open_archive(store).attrs if is_archive(store) else _folder_attributes(store))["kind"])
 
 
 def history_of(path: str | Path) -> str:
-    """The campaigns that a store was made and grown by, as its attribute ``history`` has them (JSON).
+    """Return the campaigns that a store was made and grown by, as its attribute ``history`` has them (JSON).
+
+    Parameters
+    ----------
+    path : str or Path
+        Folder.
 
     Raises
     ------
     StoreSchemaError
-        When nothing is at `path`, or it is not a store of ours.
+        When there is no store.
     """
-    return str(check_schema(StorePaths.of(path).store)["history"])
+    return str(_folder_attributes(StorePaths.of(path).store)["history"])
 
 
-def as_objects(found: xr.Dataset) -> xr.Dataset:
-    """A dataset whose text is objects."""
-    texts = {name: _text(str(name), array) for name, array in found.variables.items() if array.dtype.kind == "T"}
-    return found.assign({name: texts[name] for name in found.data_vars if name in texts}).assign_coords(
-        {name: texts[name] for name in found.coords if name in texts}
+def _folder_attributes(store: Path) -> dict[str, object]:
+    if was_interrupted(StorePaths.of(store)):
+        recover(store)
+    return check_store(store)
+
+
+def text_as_objects(ds: xr.Dataset) -> xr.Dataset:
+    """Return a dataset whose text variables are read and have dtype object.
+
+    Parameters
+    ----------
+    ds : xarray.Dataset
+
+    Raises
+    ------
+    StoreError
+        When a chunk cannot be read.
+    """
+    texts = {str(name): _read_text(str(name), array) for name, array in ds.variables.items() if array.dtype.kind == "T"}
+    return ds.assign({name: texts[name] for name in map(str, ds.data_vars) if name in texts}).assign_coords(
+        {name: texts[name] for name in map(str, ds.coords) if name in texts}
     )
 
 
+def _read_text(name: str, variable: xr.Variable) -> xr.Variable:
+    with reading(name):
+        return xr.Variable(variable.dims, variable.values.astype(object), variable.attrs)
+
+
 def _open(path: str | Path) -> xr.Dataset:
-    paths = StorePaths.of(path)
-    if is_archive(paths.store):
-        return open_archive(paths.store)
-    if was_interrupted(paths):
-        recover(paths.store)
-    check_schema(paths.store)
+    store = StorePaths.of(path).store
+    if is_archive(store):
+        return open_archive(store)
+    _folder_attributes(store)
     try:
-        return cast(xr.Dataset, xr.open_zarr(paths.store, chunks=None, consolidated=True))
+        return cast(xr.Dataset, xr.open_zarr(store, chunks=None, consolidated=True))
     except (KeyError, ValueError, OSError) as error:
-        raise StoreError(f"{paths.store}: expected a readable store, {type(error).__name__}: {error}") from error
+        raise StoreError(f"{store}: expected a readable store, {type(error).__name__}: {error}") from error
 
 
-def _text(name: str, variable: xr.Variable) -> xr.Variable:
-    try:
-        values = variable.values.astype(object)
-    except (RuntimeError, ValueError, OSError) as error:
-        raise StoreError(f"{name}: expected readable chunks, {type(error).__name__}: {error}") from error
-    return xr.Variable(variable.dims, values, variable.attrs)
+def verify(path: str | Path, schema: Schema) -> list[str]:
+    """Check a store against its schema, rows that are done for missing values, and the journal for damage.
 
-
-def verify(path: str | Path) -> list[str]:
-    """Check a store against its schema, and its done cells for missing values.
+    Parameters
+    ----------
+    path : str or Path
+        Folder or archive.
+    schema : Schema
 
     Returns
     -------
     list of str
-        One line per problem; empty when all is well.
+        One line per problem; empty when there is none.
     """
     try:
-        found = _open(path)
+        ds = _open(path)
+        check_attributes(Path(path), ds.attrs, schema.kind)
     except StoreError as error:
         return [str(error)]
-    problems = list(_schema_problems(found))
+    problems = list(_schema_problems(ds, schema))
     if not problems:
-        problems += _cell_problems(found)
+        for table in schema.tables:
+            problems += _table_problems(ds, schema, table)
     return problems + list(_journal_problems(StorePaths.of(path).journal))
 
 
-def _schema_problems(found: xr.Dataset) -> Iterator[str]:
-    for variable in VARIABLES.values():
-        if variable.name not in found and variable.name in LATER:
-            continue
-        if variable.name not in found:
+def _schema_problems(ds: xr.Dataset, schema: Schema) -> Iterator[str]:
+    for axis in schema.axes:
+        if axis.name not in ds.coords:
+            yield f"{axis.name}: expected a coordinate, found none"
+    for variable in schema.variables.values():
+        if variable.name not in ds:
             yield f"{variable.name}: expected a variable, found none"
             continue
-        array = found[variable.name]
+        array = ds[variable.name]
         if array.dims != variable.dims:
             yield f"{variable.name}, dims: expected {variable.dims}, found {array.dims}"
         if array.attrs.get("units", "") != variable.units:
@@ -124,37 +166,39 @@ def _schema_problems(found: xr.Dataset) -> Iterator[str]:
             yield f"{variable.name}, dtype: expected {variable.numpy_dtype}, found {array.dtype}"
 
 
-def _cell_problems(found: xr.Dataset) -> Iterator[str]:
+def _table_problems(ds: xr.Dataset, schema: Schema, table: Table) -> Iterator[str]:
+    """Yield unreadable chunks, unknown statuses, and done rows that lack a required value."""
     loaded: dict[str, xr.DataArray] = {}
-    for name in ("status", "dimer_status", "cooperative_energy", "hbond_cooperative_energy"):
+    for name in filter(None, (table.status, *table.required)):
         try:
-            loaded[name] = found[name].load()
-        except (RuntimeError, ValueError, OSError) as error:
-            yield f"{name}: expected readable chunks, {type(error).__name__}: {error}"
-    for kind in STATUS_NAMES:
-        yield from _status_problems(kind, loaded)
-    if len(loaded) < 4:
+            with reading(name):
+                loaded[name] = ds[name].load()
+        except StoreError as error:
+            yield str(error)
+    if table.status not in loaded:
         return
-    done = loaded["status"] == "done"
-    in_chain = found["hbond"] < found["length"]
-    for name, dim, wanted in (
-        ("cooperative_energy", "position", True),
-        ("hbond_cooperative_energy", "hbond", in_chain),
-    ):
-        lacks = (done & wanted & ~np.isfinite(loaded[name])).any(dim)
-        for cell in _where(lacks):
-            yield f"cell ({cell}), {name}: expected finite values in a done cell, found missing ones"
+    status = loaded.pop(table.status).astype(object)
+    for row in _labels_where(~status.isin(STATUSES)):
+        yield f"{table.name} ({row}), {table.status}: expected one of {', '.join(STATUSES)}"
+    layout = Layout(schema, {axis.name: ds[axis.name].values.tolist() for axis in schema.axes if axis.is_free})
+    for name, array in loaded.items():
+        variable = schema.variables[name]
+        missing = array.copy(data=variable.is_missing(array.values)) & _expected(layout, table, array)
+        for row in _labels_where((status == "done") & missing.any(table.value_dims(variable))):
+            yield f"{table.name} ({row}), {name}: expected values in a row that is done, found missing ones"
 
 
-def _status_problems(kind: Kind, loaded: dict[str, xr.DataArray]) -> Iterator[str]:
-    name = STATUS_NAMES[kind][0]
-    if name in loaded:
-        unknown = loaded[name].astype(object).isin(STATUSES)
-        for cell in _where(~unknown):
-            yield f"{kind} ({cell}), {name}: expected one of {', '.join(STATUSES)}"
+def _expected(layout: Layout, table: Table, array: xr.DataArray) -> xr.DataArray:
+    """Return where the values of done rows are expected, in the order of a dataset's own labels."""
+    dims = array.dims[1:]
+    variable = layout.schema.variables[str(array.name)]
+    expected = xr.DataArray(
+        layout.expected(table, variable), {dim: list(layout.labels(str(dim))) for dim in dims}, dims
+    )
+    return expected.reindex({dim: array[dim].values for dim in dims}, fill_value=False)
 
 
-def _where(mask: xr.DataArray) -> Iterator[str]:
+def _labels_where(mask: xr.DataArray) -> Iterator[str]:
     for index in np.argwhere(mask.values):
         labels = (f"{dim}={mask[dim].values[i]}" for dim, i in zip(mask.dims, index, strict=True))
         yield ", ".join(labels)
@@ -162,11 +206,11 @@ def _where(mask: xr.DataArray) -> Iterator[str]:
 
 def _journal_problems(path: Path) -> Iterator[str]:
     try:
-        journal = Journal(path)
+        journal = Journal(path, {})
     except StoreError as error:
         yield str(error)
         return
     for line in journal.corrupt_lines:
         yield f"{path}, line {line}: expected a matching checksum, found a corrupt line"
     if journal.torn_bytes:
-        yield f"{path}: expected whole lines, found {journal.torn_bytes} bytes of an unfinished last one"
+        yield f"{path}: expected complete lines, found {journal.torn_bytes} bytes of an unfinished last one"

@@ -86,11 +86,11 @@ class Variable:
         values : array
         """
         if self.dtype == "float64":
-            return np.isnan(values.astype(float, copy=False))
+            return np.asarray(np.isnan(np.asarray(values, dtype=float)))
         return np.asarray(values == self.fill, dtype=bool)
 
     def attributes(self) -> dict[str, object]:
-        """Return the attributes of the variable in the store: long_name, units, how to read a flag or a missing value."""
+        """Return the attributes of the variable in the store, such as long_name and units."""
         attributes: dict[str, object] = {"long_name": self.long_name}
         if self.units:
             attributes["units"] = self.units
@@ -280,6 +280,20 @@ class Schema:
     extent: Callable[[str, Mapping[str, Label]], int | None] = _extend_over_axis
     static_values: Callable[[LabelledAxes], Mapping[str, AnyArray]] = _no_static_values
     definitions: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        tables = [variable for table in self.tables for variable in table.variables]
+        names = [variable.name for variable in (*tables, *self.static)]
+        if repeated := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"schema {self.kind}: expected every variable once, found {', '.join(repeated)} again")
+        for table in self.tables:
+            if table.dims[0] != self.partition or any(v.dims[: len(table.dims)] != table.dims for v in table.variables):
+                raise ValueError(
+                    f"schema {self.kind}, table {table.name}: expected dims that begin with the partition "
+                    f"{self.partition}, and variables whose dims begin with those of the table"
+                )
+        if unknown := {dim for v in (*tables, *self.static) for dim in v.dims} - set(self.axis):
+            raise ValueError(f"schema {self.kind}: expected an axis for every dim, found none for {sorted(unknown)}")
 
     @property
     def cells(self) -> Table:

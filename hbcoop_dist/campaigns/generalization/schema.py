@@ -36,7 +36,12 @@ _CELLS = Table(
                 "1",
                 "correlation of partial charges with the reference's, with its sign",
             ),
-            ("dipole_rmse", "float64", f"{_E} angstrom", "RMSE of dipole components from the charges, up to their sign"),
+            (
+                "dipole_rmse",
+                "float64",
+                f"{_E} angstrom",
+                "RMSE of dipole components of the charges, up to sign",
+            ),
             ("interaction_near_rmse", "float64", _KCAL, "RMSE of interaction energies, molecules within the cutoff"),
             (
                 "interaction_beyond_rmse",

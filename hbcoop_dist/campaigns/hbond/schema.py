@@ -1,4 +1,4 @@
-"""Schema of the stores of hydrogen-bonded chains: cells, isolated dimers, and what follows from the labels of a chain."""
+"""Schema of the stores of hydrogen-bonded chains: cells, isolated dimers, and static variables of a chain."""
 
 from __future__ import annotations
 
