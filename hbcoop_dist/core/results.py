@@ -1,10 +1,15 @@
-"""What comes out of the work: the result of one task, and the record of one cell as the store keeps it."""
+"""Results of tasks, as workers return them, and records, as the store takes them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import Generic, Literal, get_args
+
+import numpy as np
+from typing_extensions import TypeVar
+
+from hbcoop_dist.core.arrays import AnyArray
 
 Status = Literal["pending", "done", "unconverged", "broken-geometry", "skipped", "quarantined", "failed", "stale"]
 STATUSES: tuple[str, ...] = get_args(Status)
@@ -18,51 +23,118 @@ POSITIONS = ("head", "middle", "tail")
 CELL_DIMS = ("model", "pattern", "length", "capping", "geometry", "rotamer")
 DIMER_DIMS = ("model", "geometry", "rotamer", "conformer")
 
+Label = str | int
+"""Label of one place along an axis of the store."""
+
+LabelTuple = tuple[Label, ...]
+"""Labels of one row of a table of the store, in the order of the table's dims."""
+
+Value = float | int | bool | str | AnyArray | np.generic | Sequence[float] | Sequence[str]
+"""Value of one variable of the store at one row: a scalar, or an array over the dims that are not label dims."""
+
+PayloadT_co = TypeVar("PayloadT_co", covariant=True, default=object)
+_ExpectedT = TypeVar("_ExpectedT")
+
 
 @dataclass(frozen=True, slots=True)
-class TaskResult:
-    """The result of one task, as it goes over the wire and into the journal.
+class Provenance:
+    """Where and how a task was computed.
+
+    Attributes
+    ----------
+    host : str
+        Name of the machine.
+    device : str
+        Device that ran the model, e.g. ``cpu`` or ``cuda:0``.
+    dtype : str
+        Floating-point type that the model ran in.
+    parameter_hash : str
+        Hash of the parameters as the worker loaded them.
+    versions : str
+        Versions of the packages that decide the result (JSON object, name to version).
+    computed_at : str
+        Time at which the task ended (ISO 8601).
+    """
+
+    host: str = ""
+    device: str = ""
+    dtype: str = ""
+    parameter_hash: str = ""
+    versions: str = ""
+    computed_at: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskResult(Generic[PayloadT_co]):
+    """Result of one task, as a worker sends it to the driver and the journal keeps it.
 
     Attributes
     ----------
     key : str
-        The task's content-hash key.
+        Content-hash key of the task.
     status : Status
         ``done``, ``unconverged``, ``broken-geometry``, ``failed`` or ``quarantined``.
     reason : str
-        Why it is not ``done``; empty otherwise.
-    data : mapping of str to array, number, string or bool
-        What was computed; numpy arrays of float64, int64 or bool.
-    provenance : mapping of str to str
-        host, device, dtype, parameter_hash, versions (JSON), computed_at.
+        Why the status is not ``done``; empty otherwise.
+    payload : object or None
+        Frozen dataclass of the campaign kind that holds the computed values; None when the task failed.
+    provenance : Provenance
     seconds : float
-        Wall-clock seconds spent on it.
+        Wall-clock time of the task, s.
     """
 
     key: str
     status: Status
     reason: str = ""
-    data: Mapping[str, object] = field(default_factory=dict)
-    provenance: Mapping[str, str] = field(default_factory=dict)
+    payload: PayloadT_co | None = None
+    provenance: Provenance = Provenance()
     seconds: float = 0.0
+
+    def payload_as(self, expected: type[_ExpectedT]) -> _ExpectedT:
+        """Return the payload, checked for its type.
+
+        Parameters
+        ----------
+        expected : type
+            Class of the payload that this kind of task returns.
+
+        Raises
+        ------
+        TypeError
+            When the task has no payload, or one of another class.
+        """
+        if not isinstance(self.payload, expected):
+            raise TypeError(
+                f"result {self.key}: expected a payload of type {expected.__name__}, found "
+                f"{type(self.payload).__name__} (status {self.status})"
+            )
+        return self.payload
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """Values of one cell (or one isolated dimer) at its labels, ready to be written.
+    """Values of one row of a table of the store.
 
     Attributes
     ----------
-    labels : mapping
-        One label per dim of `CELL_DIMS`, or of `DIMER_DIMS` for an isolated dimer.
-    status, reason : str
-        As in `TaskResult`, plus ``skipped``.
-    values : mapping
-        Store variable name -> value without the label dims, e.g. an (n_hbond,) array; arrays may be shorter than the
-        store's axis (a short chain has fewer H-bonds), the rest stays missing.
+    table : str
+        Name of a table of the store's schema, e.g. ``cell``.
+    labels : mapping of str to str or int
+        One label per label dim of the table.
+    status : Status
+    reason : str
+        Why the status is not ``done``; empty otherwise.
+    values : mapping of str to Value
+        Values by variable name, without the label dims. An array may be shorter than its axes; the rest of the row
+        becomes missing, and so do variables that the mapping lacks.
+    along : mapping of str to sequence of str or int
+        Labels at which arrays lie along a dim that is not a label dim. Without an entry an array starts at the first
+        label of the axis. Labels that the axis lacks are added to it.
     """
 
-    labels: Mapping[str, str | int]
-    status: Status
+    table: str
+    labels: Mapping[str, Label]
+    status: Status = "done"
     reason: str = ""
-    values: Mapping[str, object] = field(default_factory=dict)
+    values: Mapping[str, Value] = field(default_factory=dict)
+    along: Mapping[str, Sequence[Label]] = field(default_factory=dict)

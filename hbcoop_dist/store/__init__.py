@@ -1,11 +1,8 @@
-"""The labelled Zarr store of a campaign, its journal and its lock.
-
-Making one: `prepare_store`, `Layout`. Joining several: `merge_stores`. Writing: `StoreWriter`, `Journal`, `StoreLock`.
-Reading: `open_store`, `verify`. Giving away: `write_archive`. The schema, as data and as text: `VARIABLES`, `describe`.
-"""
+"""Labelled Zarr store of a campaign, driven by the schema of its kind, with its journal, lock and archives."""
 
 from hbcoop_dist.store.archive import is_archive, write_archive
-from hbcoop_dist.store.create import prepare_store, recover
+from hbcoop_dist.store.codec import PayloadTypes, payload_types
+from hbcoop_dist.store.creation import Definitions, prepare_store, recover
 from hbcoop_dist.store.errors import (
     ProtocolMismatchError,
     StoreError,
@@ -14,57 +11,54 @@ from hbcoop_dist.store.errors import (
     StoreWriteError,
 )
 from hbcoop_dist.store.journal import Journal
-from hbcoop_dist.store.layout import Labels, Layout, static_variables
+from hbcoop_dist.store.layout import Layout
 from hbcoop_dist.store.lock import StoreLock
 from hbcoop_dist.store.merge import merge_stores
-from hbcoop_dist.store.paths import journal_path, kept_path, logs_path, progress_path, scratch_path
-from hbcoop_dist.store.read import history_of, kind_of_store, open_store, verify
-from hbcoop_dist.store.schema import (
-    CELL_VARIABLES,
-    DIMER_VARIABLES,
-    SCHEMA_VERSION,
-    STATIC_VARIABLES,
-    VARIABLES,
-    Variable,
-    describe,
+from hbcoop_dist.store.paths import (
+    arrays_path,
+    journal_path,
+    logs_path,
+    models_path,
+    progress_path,
+    scratch_path,
 )
-from hbcoop_dist.store.systems import SystemsWriter, has_systems, open_systems
+from hbcoop_dist.store.reading import history_of, kind_of_store, open_store, verify
+from hbcoop_dist.store.schema import Axis, Schema, Table, Variable, describe, status_variables, variables
 from hbcoop_dist.store.writer import StoreWriter
 
 __all__ = [
-    "CELL_VARIABLES",
-    "DIMER_VARIABLES",
-    "SCHEMA_VERSION",
-    "STATIC_VARIABLES",
-    "VARIABLES",
+    "Axis",
+    "Definitions",
     "Journal",
-    "Labels",
     "Layout",
+    "PayloadTypes",
     "ProtocolMismatchError",
+    "Schema",
     "StoreError",
     "StoreLock",
     "StoreLockedError",
     "StoreSchemaError",
     "StoreWriteError",
     "StoreWriter",
-    "SystemsWriter",
+    "Table",
     "Variable",
+    "arrays_path",
     "describe",
-    "has_systems",
     "history_of",
     "is_archive",
     "journal_path",
-    "kept_path",
     "kind_of_store",
     "logs_path",
     "merge_stores",
+    "models_path",
     "open_store",
-    "open_systems",
+    "payload_types",
     "prepare_store",
     "progress_path",
     "recover",
     "scratch_path",
-    "static_variables",
+    "status_variables",
+    "variables",
     "verify",
     "write_archive",
 ]

@@ -1,50 +1,68 @@
-"""Results survive anything: each is on disk, fsynced, before anyone is told that it is kept.
-
-The journal is a file of lines beside the store. It is only ever appended to; the last line of a key wins.
-"""
+"""Append-only journal of task results, which makes every result durable before it is acknowledged."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
 import os
-from collections.abc import Iterable, Iterator, KeysView
+from collections.abc import Iterable, Iterator, KeysView, Mapping
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 
-from hbcoop_dist.core.results import TaskResult
-from hbcoop_dist.store.codec import decode, encode, key_of, status_of
+from hbcoop_dist.core.files import sync_path
+from hbcoop_dist.core.results import Status, TaskResult
+from hbcoop_dist.store.codec import PayloadTypes, decode, encode, key_of, status_of
 from hbcoop_dist.store.errors import StoreError, StoreWriteError
 
 _log = logging.getLogger(__name__)
 
+PREFERENCE: Mapping[str, int] = {
+    status: rank
+    for rank, status in enumerate(
+        ("done", "unconverged", "broken-geometry", "failed", "quarantined", "stale", "skipped", "pending")
+    )
+}
+"""Rank of every status where several stores have a result: the lowest is kept."""
+
+_COPIED_AT_ONCE = 1000
+
 
 class Journal:
-    """Task results by key, in an append-only file.
+    """Task results by key, in an append-only file of lines; the last line of a key counts.
 
-    Memory holds one offset per key (and the status of what is not done), never the results. Opening only reads; the
-    file is created, and what a killed writer left of its last line removed, when something is appended. One writer at a
-    time: hold the store's lock.
+    The index in memory holds one offset per key and the status of what is not done, never the results. Opening only
+    reads. The first append creates the file, or removes an unfinished last line that a killed writer left. There may be
+    one writer at a time: hold the store's lock.
 
     Parameters
     ----------
     path : str or Path
-        The journal file; a missing one is an empty journal.
+        Journal file; a missing one is an empty journal.
+    payloads : mapping of str to type
+        Dataclasses that may occur in payloads, by class name (`payload_types`). Keys and statuses are read without
+        them.
 
     Attributes
     ----------
     corrupt_lines : list of int
-        Numbers (from 1) of whole lines whose checksum is wrong. They are skipped and logged; all others count.
+        Numbers (from 1) of complete lines with a wrong checksum. They are skipped and logged; all others count.
     torn_bytes : int
         Size of an unfinished last line.
+
+    Raises
+    ------
+    StoreError
+        When the file exists and cannot be read.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, payloads: PayloadTypes) -> None:
         self.path = Path(path)
         self.corrupt_lines: list[int] = []
         self.torn_bytes = 0
+        self._payloads = payloads
         self._offsets: dict[str, int] = {}
-        self._not_done: dict[str, str] = {}
+        self._not_done: dict[str, Status] = {}
         self._end = 0
         self._writer: int | None = None
         self._scan()
@@ -60,17 +78,17 @@ class Journal:
             for number, line in enumerate(file, start=1):
                 if not line.endswith(b"\n"):
                     self.torn_bytes = len(line)
-                    _log.warning("%s: line %d was cut off while it was written; skipped", self.path, number)
+                    _log.warning("%s: line %d is unfinished; skipped", self.path, number)
                     return
                 if (key := key_of(line)) is None:
                     self.corrupt_lines.append(number)
                     _log.warning("%s: line %d does not match its checksum; skipped", self.path, number)
                 else:
-                    self._remember(key, self._end, status_of(line))
+                    self._add_to_index(key, self._end, status_of(line))
                 self._end += len(line)
 
-    def _remember(self, key: str, offset: int, status: str) -> None:
-        # Taken out first, so that the index stays in the order of the lines that count.
+    def _add_to_index(self, key: str, offset: int, status: Status) -> None:
+        # removed first, so that the index stays in the order of the lines that count
         self._offsets.pop(key, None)
         self._not_done.pop(key, None)
         self._offsets[key] = offset
@@ -78,71 +96,133 @@ class Journal:
             self._not_done[key] = status
 
     def append(self, result: TaskResult) -> None:
-        """Keep one result; on return it is on disk."""
-        self.append_many((result,))
+        """Append one result; on return it is on disk.
 
-    def append_many(self, results: Iterable[TaskResult]) -> None:
-        """Keep several results with one fsync; on return all are on disk.
+        Parameters
+        ----------
+        result : TaskResult
 
         Raises
         ------
         StoreError
-            When a value cannot be kept exactly (nothing is written then), or the disk refuses.
+            As `append_many`.
         """
-        lines = [(result.key, result.status, encode(result)) for result in results]
+        self.append_many((result,))
+
+    def append_many(self, results: Iterable[TaskResult]) -> None:
+        """Append several results with one fsync; on return all are on disk.
+
+        Parameters
+        ----------
+        results : iterable of TaskResult
+
+        Raises
+        ------
+        StoreError
+            When a value cannot be encoded exactly; nothing is written then.
+        StoreWriteError
+            When the disk refuses.
+        """
+        self._append([(result.key, result.status, encode(result, self._payloads)) for result in results])
+
+    def _append(self, lines: list[tuple[str, Status, bytes]]) -> None:
         if not lines:
             return
-        file = self._writable()
+        file = self._opened()
         try:
             _write(file, b"".join(line for _, _, line in lines))
             os.fsync(file)
         except OSError as error:
             with contextlib.suppress(OSError):
                 os.ftruncate(file, self._end)
-            raise StoreWriteError(f"{self.path}: expected room for {len(lines)} results, {error}") from error
+            raise StoreWriteError(f"{self.path}: expected space for {len(lines)} results, {error}") from error
         for key, status, line in lines:
-            self._remember(key, self._end, status)
+            self._add_to_index(key, self._end, status)
             self._end += len(line)
 
-    def _writable(self) -> int:
+    def _opened(self) -> int:
+        """Return the file, opened for appending; an unfinished last line is removed."""
         if self._writer is None:
-            created = not self.path.exists()
+            is_new = not self.path.exists()
             try:
                 self._writer = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
                 os.ftruncate(self._writer, self._end)
-                if created:
-                    _sync_folder(self.path.parent)
+                if is_new:
+                    # the entry of a new file is on disk once its folder is
+                    sync_path(self.path.parent)
             except OSError as error:
                 self.close()
                 raise StoreWriteError(f"{self.path}: expected a writable journal, {error}") from error
             self.torn_bytes = 0
         return self._writer
 
+    def copy_from(self, other: Journal) -> None:
+        """Append the lines of another journal without decoding them.
+
+        A line whose key has a result here already is copied only where its status is preferred (`PREFERENCE`), so that
+        a result that is done in either of them stays.
+
+        Parameters
+        ----------
+        other : Journal
+
+        Raises
+        ------
+        StoreWriteError
+            When the disk refuses.
+        """
+        lines = (line for line in other._lines() if self._prefers(line[0], line[1]))
+        while batch := list(islice(lines, _COPIED_AT_ONCE)):
+            self._append(batch)
+
+    def _prefers(self, key: str, status: Status) -> bool:
+        present = self.status(key)
+        return present is None or PREFERENCE[status] < PREFERENCE[present]
+
     def get(self, key: str) -> TaskResult | None:
-        """The last result kept under `key`, or None."""
+        """Return the last result of a task, or None.
+
+        Parameters
+        ----------
+        key : str
+
+        Raises
+        ------
+        StoreError
+            When the payload holds a dataclass that the journal was not opened with.
+        """
         offset = self._offsets.get(key)
         if offset is None:
             return None
         with self.path.open("rb") as file:
             file.seek(offset)
-            return decode(file.readline())
+            return decode(file.readline(), self._payloads)
 
-    def status(self, key: str) -> str | None:
-        """The status of the last result kept under `key`, or None; nothing is read for it."""
+    def status(self, key: str) -> Status | None:
+        """Return the status of the last result of a task, or None, without reading the file.
+
+        Parameters
+        ----------
+        key : str
+        """
         return self._not_done.get(key, "done") if key in self._offsets else None
 
     def keys(self) -> KeysView[str]:
-        """Keys that have a result."""
+        """Return the keys that have a result."""
         return self._offsets.keys()
 
-    def replay(self) -> Iterator[TaskResult]:
-        """The last result of every key, one after the other, in the order in which they were kept."""
+    def results(self) -> Iterator[TaskResult]:
+        """Yield the last result of every key, in the order in which they were appended."""
+        for _, _, line in self._lines():
+            yield decode(line, self._payloads)
+
+    def _lines(self) -> Iterator[tuple[str, Status, bytes]]:
         if not self._offsets:
             return
         with self.path.open("rb") as file:
-            for offset in list(self._offsets.values()):
+            for key, offset in list(self._offsets.items()):
                 file.seek(offset)
-                yield decode(file.readline())
+                yield key, self._not_done.get(key, "done"), file.readline()
 
     def __contains__(self, key: object) -> bool:
         return key in self._offsets
@@ -151,7 +231,7 @@ class Journal:
         return len(self._offsets)
 
     def close(self) -> None:
-        """Close the file; appending opens it again."""
+        """Close the file; a later append opens it again."""
         if self._writer is not None:
             os.close(self._writer)
             self._writer = None
@@ -166,14 +246,6 @@ class Journal:
 
 
 def _write(file: int, data: bytes) -> None:
-    left = memoryview(data)
-    while left:
-        left = left[os.write(file, left) :]
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    remaining = memoryview(data)
+    while remaining:
+        remaining = remaining[os.write(file, remaining) :]

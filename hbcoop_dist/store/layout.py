@@ -1,178 +1,233 @@
-"""The axes of a store as data: what is asked for decides every shape, and two layouts can be joined.
-
-Nothing here touches a disk.
-"""
+"""Labels along the axes of a store, without any disk access: they decide every shape, and two layouts can be joined."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import product
-from typing import Protocol, cast
 
 import numpy as np
-from numpy.typing import NDArray
 
-from hbcoop_dist.core.results import FRAGMENTS, POSITIONS
+from hbcoop_dist.core.arrays import AnyArray, BoolArray, IntArray
+from hbcoop_dist.core.results import Label, LabelTuple
 from hbcoop_dist.store.errors import StoreError
-from hbcoop_dist.store.schema import DIMS, LABEL_DIMS, STATIC_VARIABLES, Kind, Variable
-from hbcoop_dist.structures import CAPPINGS, CONFORMERS, PATTERNS, conformers_of, position_of
-from hbcoop_dist.structures.chains import CAP_WATERS, Capping, Pattern
-from hbcoop_dist.structures.structure import MOLECULE_NUMBERS
-
-Label = str | int
-Labels = tuple[Label, ...]
-
-_NMA = MOLECULE_NUMBERS["nma"]
-_WATER = MOLECULE_NUMBERS["water"]
-_ASKED = {"model": "models", "pattern": "patterns", "length": "lengths", "capping": "cappings"}
-_ASKED |= {"geometry": "geometries", "rotamer": "rotamers"}
+from hbcoop_dist.store.schema import Axis, Schema, Table, Variable
 
 
-def n_atoms(length: int, capping: str) -> int:
-    """Atoms of a chain of `length` units, with its cap waters if it has them."""
-    return len(_NMA) * length + (CAP_WATERS * len(_WATER) if capping == "water" else 0)
-
-
-@dataclass(frozen=True, slots=True)
 class Layout:
-    """Labels along every axis of a store that a campaign decides; the others follow from these.
+    """Labels along every axis of a store.
 
-    Attributes
+    Parameters
     ----------
-    models, patterns, cappings, geometries, rotamers : tuple of str
-        In the order of the axis, without repeats.
-    lengths : tuple of int
-        At least 2; kept in ascending order.
+    schema : Schema
+    labels : mapping of str to iterable of str or int
+        Labels of the free axes, without repeats. Label dims need one label at least; other free axes may be left out.
+
+    Raises
+    ------
+    StoreError
+        When a label dim has no label, a label appears twice, or an axis does not allow it.
     """
 
-    models: tuple[str, ...]
-    patterns: tuple[str, ...]
-    lengths: tuple[int, ...]
-    cappings: tuple[str, ...]
-    geometries: tuple[str, ...] = ("own",)
-    rotamers: tuple[str, ...] = ("default",)
-    # with thousands of models, a scan of the axis for every record would grow with their square
-    _places: Mapping[str, Mapping[Label, int]] = field(init=False, repr=False, compare=False)
+    __slots__ = ("_labels", "_places", "schema")
 
-    def __post_init__(self) -> None:
-        for name in _ASKED.values():
-            labels = tuple(getattr(self, name))
-            if not labels or len(set(labels)) != len(labels) or "" in labels:
-                raise StoreError(f"{name}: expected one or more different labels, found {labels}")
-            object.__setattr__(self, name, labels)
-        object.__setattr__(self, "lengths", tuple(sorted(int(length) for length in self.lengths)))
-        if self.lengths[0] < 2:
-            raise StoreError(f"lengths: expected at least 2 units, found {self.lengths[0]}")
-        for name, known in (("patterns", PATTERNS), ("cappings", CAPPINGS)):
-            if unknown := [label for label in getattr(self, name) if label not in known]:
-                raise StoreError(f"{name}: expected {', '.join(known)}, found {', '.join(map(str, unknown))}")
-        dims = (*_ASKED, "conformer")
-        places = {dim: {label: place for place, label in enumerate(self.labels(dim))} for dim in dims}
-        object.__setattr__(self, "_places", places)
+    def __init__(self, schema: Schema, labels: Mapping[str, Iterable[Label]]) -> None:
+        self.schema = schema
+        free = {axis.name: _checked(axis, labels.get(axis.name, ()), schema) for axis in schema.axes if axis.is_free}
+        if unknown := set(labels) - set(free):
+            raise StoreError(f"labels: expected the axes {', '.join(free)}, found {', '.join(sorted(unknown))}")
+        derived = schema.derive(free)
+        self._labels = {
+            axis.name: axis.labels if axis.labels is not None else (derived if axis.derived else free)[axis.name]
+            for axis in schema.axes
+        }
+        # with thousands of labels, a scan of the axis for every record would grow with their square
+        self._places = {
+            dim: {label: place for place, label in enumerate(labels)} for dim, labels in self._labels.items()
+        }
 
     def labels(self, dim: str) -> tuple[Label, ...]:
-        """Labels along `dim`, in order."""
-        if dim in _ASKED:
-            return cast(tuple[Label, ...], getattr(self, _ASKED[dim]))
-        longest = self.lengths[-1]
-        if dim == "hbond":
-            return tuple(range(1, longest))
-        if dim == "atom":
-            return tuple(range(max(n_atoms(longest, capping) for capping in self.cappings)))
-        fixed = {"position": POSITIONS, "fragment": FRAGMENTS, "xyz": ("x", "y", "z"), "conformer": CONFORMERS}
-        return fixed[dim]
+        """Return the labels along an axis, in order.
+
+        Parameters
+        ----------
+        dim : str
+        """
+        return self._labels[dim]
+
+    def coordinate(self, dim: str) -> AnyArray:
+        """Return the labels along an axis as an array of the dtype that the store has.
+
+        Parameters
+        ----------
+        dim : str
+        """
+        is_text = self.schema.axis[dim].dtype == "str"
+        return np.array(self._labels[dim], dtype=np.dtypes.StringDType() if is_text else np.dtype("int64"))
 
     def shape(self, dims: Sequence[str]) -> tuple[int, ...]:
-        """Sizes of the axes named by `dims`."""
-        return tuple(len(self.labels(dim)) for dim in dims)
+        """Return the lengths of axes.
 
-    def extent(self, dim: str, labels: Mapping[str, Label]) -> int:
-        """How far along `dim` the value of one cell (or isolated dimer) may reach."""
-        length = cast(int, labels.get("length", 2))
-        if dim == "hbond":
-            return length - 1
-        if dim == "atom":
-            return n_atoms(length, str(labels.get("capping", "none")))
-        return len(self.labels(dim))
+        Parameters
+        ----------
+        dims : sequence of str
+        """
+        return tuple(len(self._labels[dim]) for dim in dims)
 
-    def index(self, kind: Kind, labels: Mapping[str, Label]) -> tuple[int, ...]:
-        """Where a cell or isolated dimer stands along its label dims.
+    def chunks(self, variable: Variable) -> tuple[int, ...]:
+        """Return the chunk shape of a variable: one label of the partition, the whole of every other axis.
+
+        A chunk then has one writer, and a flush rewrites one file per variable.
+
+        Parameters
+        ----------
+        variable : Variable
+        """
+        return tuple(
+            1 if dim == self.schema.partition else max(size, 1)
+            for dim, size in zip(variable.dims, self.shape(variable.dims), strict=True)
+        )
+
+    def place(self, dim: str, label: Label) -> int:
+        """Return the index of a label along an axis.
+
+        Parameters
+        ----------
+        dim : str
+        label : str or int
 
         Raises
         ------
         StoreError
-            When the dims are not those of `kind`, or a label is not on its axis.
+            When the axis lacks the label.
         """
-        dims = LABEL_DIMS[kind]
-        if set(labels) != set(dims):
-            raise StoreError(f"labels: expected {', '.join(dims)}, found {', '.join(labels) or 'none'}")
-        return tuple(self.place(dim, labels[dim]) for dim in dims)
-
-    def place(self, dim: str, label: Label) -> int:
-        """Where a label stands on the axis of a label dim; `StoreError` when it does not."""
         place = self._places[dim].get(label)
         if place is None:
-            raise StoreError(f"{dim}: expected one of {', '.join(map(str, self.labels(dim)))}, found {label!r}")
+            raise StoreError(f"{dim}: expected one of {', '.join(map(str, self._labels[dim]))}, found {label!r}")
         return place
 
-    def cells(self, kind: Kind = "cell") -> list[Labels]:
-        """Labels of every cell or isolated dimer, in the order of `CELL_DIMS` or `DIMER_DIMS`, last dim fastest."""
-        return list(product(*(self.labels(dim) for dim in LABEL_DIMS[kind])))
+    def has(self, dim: str, label: Label) -> bool:
+        """Return whether an axis has a label.
 
-    def union(self, other: Layout) -> Layout:
-        """This layout and what `other` has beyond it: lengths sorted, everything else appended."""
-        joined = {name: tuple(dict.fromkeys((*getattr(self, name), *getattr(other, name)))) for name in _ASKED.values()}
-        return Layout(**joined)
+        Parameters
+        ----------
+        dim : str
+        label : str or int
+        """
+        return label in self._places[dim]
 
-    @classmethod
-    def from_labels(cls, labels: Mapping[str, Sequence[Label]]) -> Layout:
-        """The layout whose axes carry `labels`, dim by dim, as read from a store."""
-        return cls(**{name: tuple(labels[dim]) for dim, name in _ASKED.items()})  # type: ignore[arg-type]
+    def index(self, table: Table, labels: Mapping[str, Label]) -> tuple[int, ...]:
+        """Return the index of a row along the label dims of its table.
+
+        Parameters
+        ----------
+        table : Table
+        labels : mapping of str to str or int
+            One label per label dim.
+
+        Raises
+        ------
+        StoreError
+            When the dims are not those of the table, or an axis lacks a label.
+        """
+        if set(labels) != set(table.dims):
+            raise StoreError(f"labels: expected {', '.join(table.dims)}, found {', '.join(labels) or 'none'}")
+        return tuple(self.place(dim, labels[dim]) for dim in table.dims)
+
+    def rows(self, table: Table) -> list[LabelTuple]:
+        """Return the labels of every row of a table, in the order of its dims, the last dim fastest.
+
+        Parameters
+        ----------
+        table : Table
+        """
+        return list(product(*(self._labels[dim] for dim in table.dims)))
+
+    def extent(self, dim: str, labels: Mapping[str, Label]) -> int:
+        """Return how far the value of one row may reach along an axis.
+
+        Parameters
+        ----------
+        dim : str
+        labels : mapping of str to str or int
+            Labels of the row.
+        """
+        limit = self.schema.extent(dim, labels)
+        return len(self._labels[dim]) if limit is None else limit
+
+    def expected(self, table: Table, variable: Variable) -> BoolArray:
+        """Return where the rows of a table have values of a variable when they are done.
+
+        Parameters
+        ----------
+        table : Table
+        variable : Variable
+            A variable of the table.
+
+        Returns
+        -------
+        array of bool
+            On the dims of the variable without the partition.
+        """
+        dims = table.value_dims(variable)
+        expected = np.zeros(self.shape(variable.dims[1:]), dtype=bool)
+        first = self._labels[table.dims[0]][:1]
+        for place in np.ndindex(self.shape(table.dims[1:])):
+            labels = dict(zip(table.dims[:1], first, strict=True))
+            labels |= {dim: self._labels[dim][i] for dim, i in zip(table.dims[1:], place, strict=True)}
+            expected[(*place, *(slice(self.extent(dim, labels)) for dim in dims))] = True
+        return expected
+
+    def indexer(self, source: Layout, dims: Sequence[str]) -> tuple[IntArray, ...]:
+        """Return the places that the labels of another layout have in this one, to index an array with.
+
+        Parameters
+        ----------
+        source : Layout
+            Layout whose labels this one has, in any order.
+        dims : sequence of str
+
+        Returns
+        -------
+        tuple of array of int
+            Open mesh (`numpy.ix_`) over the dims.
+        """
+        places = [[self._places[dim][label] for label in source.labels(dim)] for dim in dims]
+        return np.ix_(*(np.array(along, dtype=np.int64) for along in places))
+
+    def union(self, labels: Mapping[str, Iterable[Label]]) -> Layout:
+        """Return this layout with further labels on its free axes.
+
+        Parameters
+        ----------
+        labels : mapping of str to iterable of str or int
+            Labels by axis; those that the layout has already are ignored.
+        """
+        joined = {dim: tuple(dict.fromkeys((*own, *labels.get(dim, ())))) for dim, own in self.free.items()}
+        return Layout(self.schema, joined | {dim: tuple(new) for dim, new in labels.items() if dim not in joined})
+
+    @property
+    def free(self) -> dict[str, tuple[Label, ...]]:
+        """Labels of the free axes."""
+        return {axis.name: self._labels[axis.name] for axis in self.schema.axes if axis.is_free}
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Layout) and self.schema.kind == other.schema.kind and self._labels == other._labels
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"Layout({self.schema.kind}, {self.free})"
 
 
-def coordinate(layout: Layout, dim: str) -> NDArray[np.generic]:
-    """Labels along `dim` as an array of the store's dtype."""
-    dtype = np.dtypes.StringDType() if DIMS[dim].dtype == "str" else np.dtype("int64")
-    return np.array(layout.labels(dim), dtype=dtype)
-
-
-def _numbers(length: int, capping: str) -> tuple[list[int], list[int]]:
-    molecules = [_NMA] * length + [_WATER] * (CAP_WATERS if capping == "water" else 0)
-    numbers = [z for molecule in molecules for z in molecule]
-    return numbers, [index for index, molecule in enumerate(molecules) for _ in molecule]
-
-
-def static_variables(layout: Layout) -> dict[str, NDArray[np.generic]]:
-    """Values of every variable of `STATIC_VARIABLES`: they follow from the axes alone.
-
-    Returns
-    -------
-    dict of str to array
-        Shapes are those of the variables' dims in `layout`; what a short chain lacks is missing.
-    """
-    values = {v.name: v.missing(layout.shape(v.dims)) for v in STATIC_VARIABLES}
-    for p, pattern in enumerate(layout.patterns):
-        values["hbond_conformer"][p] = conformers_of(cast(Pattern, pattern), layout.lengths[-1])
-    for i, length in enumerate(layout.lengths):
-        bonds = [position_of(position, length) for position in POSITIONS]
-        values["position_hbond"][i] = bonds
-        values["units_before"][i] = [bond - 1 for bond in bonds]
-        values["units_after"][i] = [length - bond - 1 for bond in bonds]
-        for p, pattern in enumerate(layout.patterns):
-            conformers = conformers_of(cast(Pattern, pattern), length)
-            values["position_conformer"][p, i] = [conformers[bond - 1] for bond in bonds]
-        for c, capping in enumerate(layout.cappings):
-            numbers, molecules = _numbers(length, cast(Capping, capping))
-            values["atomic_number"][i, c, : len(numbers)] = numbers
-            values["molecule"][i, c, : len(molecules)] = molecules
-    return values
-
-
-class _Axes(Protocol):
-    def labels(self, dim: str) -> tuple[Label, ...]: ...
-
-
-def chunks_of(variable: Variable, layout: _Axes) -> tuple[int, ...]:
-    """One chunk per model: a chunk then has one writer, and a flush rewrites one file per variable."""
-    return tuple(1 if dim == "model" else len(layout.labels(dim)) for dim in variable.dims)
+def _checked(axis: Axis, labels: Iterable[Label], schema: Schema) -> tuple[Label, ...]:
+    checked = tuple(labels)
+    expected = str if axis.dtype == "str" else int
+    if wrong := [label for label in checked if not isinstance(label, expected)]:
+        raise StoreError(f"{axis.name}: expected labels of type {axis.dtype}, found {wrong[0]!r}")
+    if len(set(checked)) != len(checked) or "" in checked or (axis.name in schema.label_dims and not checked):
+        raise StoreError(f"{axis.name}: expected one or more different labels, found {checked}")
+    if axis.choices is not None and (unknown := [label for label in checked if label not in axis.choices]):
+        raise StoreError(
+            f"{axis.name}: expected {', '.join(map(str, axis.choices))}, found {', '.join(map(str, unknown))}"
+        )
+    return tuple(sorted(checked)) if axis.order == "sorted" else checked

@@ -1,6 +1,6 @@
-"""One driver per store: two writers of one chunk lose each other's values, so the second is refused at once.
+"""Lock that admits one driver per store: two writers of one chunk would lose each other's values.
 
-The lock is the operating system's: it is free again the moment its holder dies, however it dies.
+The operating system holds the lock, so that it is free again when its holder dies, in whatever way.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from hbcoop_dist.store.paths import StorePaths
 
 
 class StoreLock:
-    """The right to write to one store, held from construction to `release`.
+    """Exclusive lock on one store, held from construction to `release`.
 
     Parameters
     ----------
     path : str or Path
-        The store; it need not exist yet.
+        The store; it need not exist.
 
     Raises
     ------
@@ -51,7 +51,7 @@ class StoreLock:
         self.paths.holder.write_text(f"pid {os.getpid()} on {platform.node()} since {now}\n", encoding="utf-8")
 
     def release(self) -> None:
-        """Let go; calling it again does nothing."""
+        """Release the lock; a second call has no effect."""
         if self._lock.is_locked:
             self.paths.holder.unlink(missing_ok=True)
             self._lock.release()

@@ -1,40 +1,39 @@
-"""A store is a directory and a handful of files beside it: their names are decided here and nowhere else."""
+"""Paths of a store and of the files beside it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
 
-SYSTEMS = "systems"
-"""Group of the marked systems inside a store."""
-
 
 @dataclass(frozen=True, slots=True)
 class StorePaths:
-    """Where a store and its companions live; all stand in the same directory, so that renames are atomic.
+    """Paths of a store and its companions, all in one folder so that renames between them are atomic.
 
     Attributes
     ----------
     store : Path
-        The Zarr group.
+        Zarr group.
     journal : Path
         Append-only journal of task results.
     lock : Path
-        File whose lock the driver holds.
+        File that the driver holds a lock on.
     holder : Path
-        Text that says who holds the lock.
+        Text that names the holder of the lock.
     growing : Path
-        A store under construction; never read by anyone.
-    scratch : Path
-        Folder of restart files of the minimisations that are going on.
-    kept : Path
-        Folder of results that are too large for the journal, which names them.
-    logs : Path
-        Folder of what workers and jobs write.
-    progress : Path
-        How the run that is going on stands, for `hbcoop status`.
+        Store under construction, which no reader opens.
     replaced : Path
-        The former store between the two renames of a growth.
+        Former store between the two renames of a growth.
+    scratch : Path
+        Folder of restart files of unfinished minimisations and trainings.
+    arrays : Path
+        Folder of results too large for the journal; the journal holds their hashes.
+    models : Path
+        Folder of model files that cells produce.
+    logs : Path
+        Folder of the logs of workers and jobs.
+    progress : Path
+        State of the run in progress, for ``hbcoop status``.
     """
 
     store: Path
@@ -44,13 +43,20 @@ class StorePaths:
     growing: Path
     replaced: Path
     scratch: Path
-    kept: Path
+    arrays: Path
+    models: Path
     logs: Path
     progress: Path
 
     @classmethod
     def of(cls, path: str | Path) -> StorePaths:
-        """Companions of the store at `path`; links are followed, so that every route leads to the same lock."""
+        """Return the paths that belong to a store.
+
+        Parameters
+        ----------
+        path : str or Path
+            The store. Links are followed, so that every path to a store leads to the same lock.
+        """
         store = Path(path).expanduser().resolve()
 
         def beside(suffix: str) -> Path:
@@ -64,32 +70,68 @@ class StorePaths:
             growing=beside(".growing"),
             replaced=beside(".replaced"),
             scratch=beside(".scratch"),
-            kept=beside(".kept"),
+            arrays=beside(".arrays"),
+            models=beside(".models"),
             logs=beside(".logs"),
             progress=beside(".progress.json"),
         )
 
 
+def journal_path(path: str | Path) -> Path:
+    """Return the journal of a store.
+
+    Parameters
+    ----------
+    path : str or Path
+    """
+    return StorePaths.of(path).journal
+
+
 def scratch_path(path: str | Path) -> Path:
-    """Folder of restart files that belongs to the store at `path`."""
+    """Return the folder of restart files of a store.
+
+    Parameters
+    ----------
+    path : str or Path
+    """
     return StorePaths.of(path).scratch
 
 
-def kept_path(path: str | Path) -> Path:
-    """Folder of large results that belongs to the store at `path`."""
-    return StorePaths.of(path).kept
+def arrays_path(path: str | Path) -> Path:
+    """Return the folder of the results of a store that are too large for its journal.
+
+    Parameters
+    ----------
+    path : str or Path
+    """
+    return StorePaths.of(path).arrays
+
+
+def models_path(path: str | Path) -> Path:
+    """Return the folder of the model files that the cells of a store produced.
+
+    Parameters
+    ----------
+    path : str or Path
+    """
+    return StorePaths.of(path).models
 
 
 def logs_path(path: str | Path) -> Path:
-    """Folder of worker logs that belongs to the store at `path`."""
+    """Return the folder of worker logs of a store.
+
+    Parameters
+    ----------
+    path : str or Path
+    """
     return StorePaths.of(path).logs
 
 
 def progress_path(path: str | Path) -> Path:
-    """File that says how the run of the store at `path` stands."""
+    """Return the file with the state of the run in progress of a store.
+
+    Parameters
+    ----------
+    path : str or Path
+    """
     return StorePaths.of(path).progress
-
-
-def journal_path(path: str | Path) -> Path:
-    """Path of the journal that belongs to the store at `path`."""
-    return StorePaths.of(path).journal
