@@ -14,8 +14,8 @@ import numpy as np
 
 from hbcoop_dist.campaigns.hbond.plan import Plan
 from hbcoop_dist.campaigns.hbond.spec import Cell
-from hbcoop_dist.core.results import CELL_DIMS
 from hbcoop_dist.store import Labels, StoreWriter
+from hbcoop_dist.structures.chains import CELL_DIMS
 
 FINAL = ("done", "unconverged", "broken-geometry", "quarantined", "failed")
 """Statuses that a run leaves alone unless it is asked to retry them."""

@@ -21,12 +21,13 @@ from hbcoop_dist.campaigns.hbond.worker import working
 from hbcoop_dist.campaigns.pending_cells import FINAL, Survey, labels_of, survey
 from hbcoop_dist.campaigns.requested_cells import UNASKED, asked_for
 from hbcoop_dist.clusters import ClusterProfile
-from hbcoop_dist.core.results import CELL_DIMS, TaskResult
+from hbcoop_dist.core.results import TaskResult
 from hbcoop_dist.execution.backends import Workforce
 from hbcoop_dist.execution.driver import Driver, with_inputs
 from hbcoop_dist.execution.progress import Count, Display
 from hbcoop_dist.store import Journal, Labels, Layout, StoreLock, StoreWriter, history_of, prepare_store
 from hbcoop_dist.store.errors import writing
+from hbcoop_dist.structures.chains import CELL_DIMS
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,6 @@ from hbcoop_dist import analysis
 from hbcoop_dist.campaigns.generalization.schema import KIND
 from hbcoop_dist.cli import generalization_commands as generalization_command
 from hbcoop_dist.cli.output_files import check_output, size_of
-from hbcoop_dist.core.results import CELL_DIMS
 from hbcoop_dist.store import (
     has_systems,
     is_archive,
@@ -29,6 +28,7 @@ from hbcoop_dist.store import (
     open_systems,
     write_archive,
 )
+from hbcoop_dist.structures.chains import CELL_DIMS
 
 StoreArgument = Annotated[Path, typer.Argument(metavar="STORE", help="The campaign's Zarr store.")]
 WhereOption = Annotated[

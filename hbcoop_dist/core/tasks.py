@@ -17,8 +17,7 @@ from typing_extensions import TypeVar
 from hbcoop_dist.campaigns.hbond.spec import Minimize
 from hbcoop_dist.models.base import ModelCard
 from hbcoop_dist.structures import Chain, Structure
-from hbcoop_dist.structures.complexes import Complex
-from hbcoop_dist.structures.fragments import Molecules
+from hbcoop_dist.structures.complexes import Complex, Molecules
 
 PROTOCOL_VERSION = 3
 """Raised whenever the engine would give another number for the same key."""

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hbcoop_dist.core.results import CELL_DIMS, DIMER_DIMS, STATUSES, Record
+from hbcoop_dist.core.results import STATUSES, Record
 from hbcoop_dist.store.errors import StoreError
 from hbcoop_dist.store.layout import Label, Layout
 from hbcoop_dist.store.schema import LABEL_DIMS, STATUS_NAMES, Kind, Variable, variables_of
+from hbcoop_dist.structures.chains import CELL_DIMS, DIMER_DIMS
 
 _BY_NAME: dict[Kind, dict[str, Variable]] = {
     "cell": {v.name: v for v in variables_of("cell")},

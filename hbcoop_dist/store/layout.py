@@ -13,11 +13,11 @@ from typing import Protocol, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from hbcoop_dist.core.results import FRAGMENTS, POSITIONS
+from hbcoop_dist.cooperativity.equation import FRAGMENTS
 from hbcoop_dist.store.errors import StoreError
 from hbcoop_dist.store.schema import DIMS, LABEL_DIMS, STATIC_VARIABLES, Kind, Variable
 from hbcoop_dist.structures import CAPPINGS, CONFORMERS, PATTERNS, conformers_of, position_of
-from hbcoop_dist.structures.chains import CAP_WATERS, Capping, Pattern
+from hbcoop_dist.structures.chains import CAP_WATERS, POSITIONS, Capping, Pattern
 from hbcoop_dist.structures.structure import MOLECULE_NUMBERS
 
 Label = str | int

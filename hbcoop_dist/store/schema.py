@@ -12,7 +12,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from hbcoop_dist.core.results import CELL_DIMS, DIMER_DIMS, STATUSES
+from hbcoop_dist.core.results import STATUSES
+from hbcoop_dist.structures.chains import CELL_DIMS, DIMER_DIMS
 
 SCHEMA = "hbcoop_dist"
 SCHEMA_VERSION = 1

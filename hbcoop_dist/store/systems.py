@@ -19,7 +19,8 @@ import zarr
 from numpy.typing import NDArray
 from zarr.storage import ZipStore
 
-from hbcoop_dist.core.results import FRAGMENTS, Status
+from hbcoop_dist.cooperativity.equation import FRAGMENTS
+from hbcoop_dist.core.results import Status
 from hbcoop_dist.store.archive import has_group, is_archive, open_archive
 from hbcoop_dist.store.errors import StoreError, writing
 from hbcoop_dist.store.group import ZarrArray, add_missing, check_schema, consolidate, create_array

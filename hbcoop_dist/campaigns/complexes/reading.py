@@ -9,11 +9,8 @@ import numpy as np
 
 from hbcoop_dist.campaigns.spec_fields import ComplexEntry
 from hbcoop_dist.structures import Structure
-from hbcoop_dist.structures.bonds import kind_in_order
+from hbcoop_dist.structures.bonds import bond_graph, kind_in_order
 from hbcoop_dist.structures.complexes import Complex
-
-BOND = 1.25
-"""Atoms nearer than this many times the sum of their covalent radii are bonded; a short O..H bridge is at 1.5."""
 
 
 class ComplexError(ValueError):
@@ -63,18 +60,15 @@ def _read(entry: ComplexEntry) -> Complex:
 
 def _require_molecules(entry: ComplexEntry, structure: Structure) -> None:
     """A mark that cuts a bond is most often an index that is off by one."""
-    from ase.data import covalent_radii
-
-    reach = covalent_radii[structure.numbers]
-    distances = np.linalg.norm(structure.positions[:, None] - structure.positions[None], axis=-1)
-    bonded = distances < BOND * (reach[:, None] + reach[None])
-    cut = bonded & (structure.molecules[:, None] < structure.molecules[None])
-    if cut.any():
-        one, other = (int(atom) for atom in np.argwhere(cut)[0])
+    graph, molecules = bond_graph(structure.numbers, structure.positions), structure.molecules
+    for one, other in graph.edges:
+        if molecules[one] == molecules[other]:
+            continue
+        distance = np.linalg.norm(structure.positions[one] - structure.positions[other])
         parts = " and ".join("ABC"[structure.molecules[atom]] for atom in (one, other))
         raise ComplexError(
             f"system {entry.name}: expected no bond between {parts}, found atoms {one} and {other}, "
-            f"{distances[one, other]:.2f} A apart"
+            f"{distance:.2f} A apart"
         )
 
 

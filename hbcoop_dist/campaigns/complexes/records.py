@@ -8,8 +8,7 @@ import numpy as np
 
 from hbcoop_dist.campaigns.complexes.tasks import ComplexTasks
 from hbcoop_dist.campaigns.hbond.records import PROVENANCE, SPREADS, gravest, weighted
-from hbcoop_dist.cooperativity.equation import pair_cooperativity
-from hbcoop_dist.cooperativity.fragments import FragmentEnergies
+from hbcoop_dist.cooperativity.equation import FragmentEnergies, pair_cooperativity
 from hbcoop_dist.core.results import Status, TaskResult
 from hbcoop_dist.core.tasks import ModelSource, Task
 from hbcoop_dist.structures import Structure

@@ -11,8 +11,7 @@ from ase.data import chemical_symbols
 from hbcoop_dist.campaigns.hbond.spec import Minimize
 from hbcoop_dist.core.tasks import PROTOCOL_VERSION, Batch, ModelSource, Task, key_of, model_text
 from hbcoop_dist.models.base import ModelCard
-from hbcoop_dist.structures.complexes import Complex
-from hbcoop_dist.structures.fragments import Molecules
+from hbcoop_dist.structures.complexes import Complex, Molecules
 
 NO_TOPOLOGY = (
     "this model reads atoms by their place in NMA and water, which a marked system only says where A, B and C are one "

@@ -6,8 +6,8 @@ from collections import Counter
 from functools import cache
 from typing import TYPE_CHECKING
 
+from hbcoop_dist.structures.complexes import distinct_fragments
 from hbcoop_dist.structures.construction import build
-from hbcoop_dist.structures.fragments import distinct_fragments
 
 if TYPE_CHECKING:
     from hbcoop_dist.campaigns.hbond.plan import Plan

@@ -11,16 +11,16 @@ from numpy.typing import NDArray
 
 from hbcoop_dist.campaigns.hbond.plan import CellTasks, Parts, Plan
 from hbcoop_dist.campaigns.hbond.spec import Cell
-from hbcoop_dist.cooperativity.equation import EV_TO_KCAL, Cooperativity, cooperativity
-from hbcoop_dist.cooperativity.fragments import FragmentEnergies
-from hbcoop_dist.core.results import DIMER_DIMS, POSITIONS, Record, Status, TaskResult
+from hbcoop_dist.cooperativity.equation import EV_TO_KCAL, Cooperativity, FragmentEnergies, hbond_cooperativity
+from hbcoop_dist.core.results import Record, Status, TaskResult
 from hbcoop_dist.structures import Structure, position_of
+from hbcoop_dist.structures.chains import DIMER_DIMS, POSITIONS
+from hbcoop_dist.structures.complexes import Molecules
 from hbcoop_dist.structures.construction import build
-from hbcoop_dist.structures.fragments import Molecules
 from hbcoop_dist.structures.geometry import (
     NEAR_RING_LIMIT,
     HBondGeometry,
-    broken,
+    broken_geometry,
     hbond_geometry,
     head_tail_contact,
     planarity,
@@ -78,7 +78,11 @@ def cell_record(plan: Plan, cell: Cell, results: Lookup, isolated: Isolated | No
         whole = complex_of(plan, tasks.complex, results)
         find = isolated or partial(complex_of, plan, results=results)
         dimers = [find(parts) for parts in tasks.dimers]
-        if cell.geometry != "own" and status == "done" and (why := broken(whole.structure, cell.system.conformers)):
+        if (
+            cell.geometry != "own"
+            and status == "done"
+            and (why := broken_geometry(whole.structure, cell.system.conformers))
+        ):
             status, reason = "broken-geometry", why
         values |= _whole_values(whole, cell)
         values |= _hbond_values(whole, dimers, cell.length)
@@ -219,7 +223,7 @@ def _whole_values(whole: ComplexResult, cell: Cell) -> dict[str, object]:
 
 def _hbond_values(whole: ComplexResult, dimers: list[ComplexResult], length: int) -> dict[str, object]:
     found = [
-        cooperativity(whole.structure, whole.energies, bond, dimer.structure, dimer.energies)
+        hbond_cooperativity(whole.structure, whole.energies, bond, dimer.structure, dimer.energies)
         for bond, dimer in enumerate(dimers, 1)
     ]
     per_bond = _energy_arrays(found) | _geometry_arrays(hbond_geometry(whole.structure))

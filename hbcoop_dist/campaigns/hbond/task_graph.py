@@ -24,8 +24,8 @@ from hbcoop_dist.core.tasks import (
 )
 from hbcoop_dist.references import ReferenceSet, bundled_geometries
 from hbcoop_dist.structures import Chain, Structure
+from hbcoop_dist.structures.complexes import Molecules, distinct_fragments
 from hbcoop_dist.structures.construction import build
-from hbcoop_dist.structures.fragments import Molecules, distinct_fragments
 
 Group = tuple[str, tuple[int, ...]]
 """Name of a batch, and the places of its tasks."""

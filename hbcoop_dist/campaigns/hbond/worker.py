@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hbcoop_dist.campaigns.hbond.spec import Minimize
-from hbcoop_dist.cooperativity.fragments import fragment_energies
+from hbcoop_dist.cooperativity.fragment_energies import evaluate_fragments
 from hbcoop_dist.core.results import Status, TaskResult
 from hbcoop_dist.core.tasks import LADDER, WHOLE_HESSIAN, Batch, ModelSource, Task
 from hbcoop_dist.execution.restart_files import RestartFolder
@@ -40,7 +40,7 @@ from hbcoop_dist.structures import Chain, Structure
 from hbcoop_dist.structures import monomers as templates
 from hbcoop_dist.structures.complexes import Complex
 from hbcoop_dist.structures.construction import structure_of, tree_of
-from hbcoop_dist.structures.geometry import broken, planarity
+from hbcoop_dist.structures.geometry import broken_geometry, planarity
 from hbcoop_dist.structures.monomers import acceptor_body, donor_body, nma_body
 
 FloatArray = NDArray[np.float64]
@@ -229,7 +229,7 @@ def _monomers(bench: _Bench, tasks: Sequence[Task]) -> Iterable[TaskResult]:
     """Minimise isolated units; add the Hessians every chain starts with."""
     potential, minimize = bench.potential, bench.minimize
     crude = [monomer_start(potential, task.chain, minimize.constraint) for task in tasks]
-    starts = [replace(start, q=leave_plane(start.system, start.q, minimize.constraint)) for start in crude]
+    starts = [replace(start, q=leave_plane(start.chain, start.q, minimize.constraint)) for start in crude]
     found = _minimised(bench, tasks, starts)
     for task, one in zip(tasks, found, strict=True):
         status, reason = _verdict(one)
@@ -274,7 +274,7 @@ def _minimisations(bench: _Bench, tasks: Sequence[Task]) -> Iterable[TaskResult]
             "steps": one.path.steps,
             "force_calls": one.path.force_calls,
         }
-        if one.system.length <= LADDER or status == "unconverged":
+        if one.chain.length <= LADDER or status == "unconverged":
             data["hessian"] = _reduced_hessian(one, minimize.constraint)
         rows.append((task, status, reason, data))
     judged = [
@@ -339,7 +339,7 @@ def _verdict(one: Minimised) -> tuple[Status, str]:
         return "failed", one.path.reason
     if one.path.turned_over:
         return "broken-geometry", one.path.reason
-    if reason := broken(one.structure, one.system.conformers):
+    if reason := broken_geometry(one.structure, one.chain.conformers):
         return "broken-geometry", reason
     return ("done", "") if one.path.converged else ("unconverged", one.path.reason)
 
@@ -371,14 +371,14 @@ def _spread(basis: FloatArray, reduced: object) -> FloatArray:
 
 def _reduced_hessian(one: Minimised, constraint: Constraint) -> FloatArray:
     # Single precision halves the journal; what is sent is what is kept, so a resumed run starts from the same numbers.
-    basis = free_basis(tree_of(one.system), constraint)
+    basis = free_basis(tree_of(one.chain), constraint)
     return (basis.T @ one.path.hessian @ basis).astype(np.float32)
 
 
 def _energies(bench: _Bench, tasks: Sequence[Task]) -> Iterable[TaskResult]:
     structures = [_geometry(task, bench.known) for task in tasks]
     wanted = [task.fragments for task in tasks]
-    found = fragment_energies(bench.potential, structures, wanted, batch=bench.size)
+    found = evaluate_fragments(bench.potential, structures, wanted, batch=bench.size)
     for task, structure, one in zip(tasks, structures, found, strict=True):
         members = np.array([[m in molecules for m in range(len(structure.kinds))] for molecules in one.fragments])
         data: dict[str, object] = {"members": members, "energies": one.energies}
