@@ -23,8 +23,8 @@ from hbcoop_dist.campaigns.hbond.spec import Cell
 from hbcoop_dist.campaigns.runner import task_results
 from hbcoop_dist.cli.scripts import run_script
 from hbcoop_dist.cli.store_commands import specs_of
-from hbcoop_dist.cooperativity.equation import cooperativity
-from hbcoop_dist.core.results import FRAGMENTS, TaskResult
+from hbcoop_dist.cooperativity.equation import FRAGMENTS, hbond_cooperativity
+from hbcoop_dist.core.results import TaskResult
 from hbcoop_dist.references.bundled import PARTS
 
 FOLDER = Path(__file__).resolve().parents[1] / "hbcoop_dist" / "references"
@@ -92,7 +92,7 @@ def _points(plan: Plan, cell: Cell, weights: np.ndarray, results: dict[str, Task
     tasks = plan.cell_tasks[cell]
     whole = find(tasks.complex)
     return [
-        cooperativity(whole.structure, whole.energies, bond, dimer.structure, dimer.energies).points
+        hbond_cooperativity(whole.structure, whole.energies, bond, dimer.structure, dimer.energies).points
         for bond, dimer in enumerate(map(find, tasks.dimers), 1)
     ]
 

@@ -9,8 +9,8 @@ import pandas as pd
 import hbcoop_dist as hb
 from hbcoop_dist import analysis, models
 from hbcoop_dist.cli.model_commands import card_of
-from hbcoop_dist.cooperativity.many_body_expansion import many_body
-from hbcoop_dist.core.results import CELL_DIMS
+from hbcoop_dist.cooperativity.many_body_expansion import expand_energy
+from hbcoop_dist.structures.chains import CELL_DIMS
 
 
 def main() -> None:
@@ -27,7 +27,7 @@ def main() -> None:
         for model, same in groupby(chains, lambda atoms: atoms.info["model"]):
             potential = models.load(*card_of(model, asked.spec))
             for atoms in same:
-                found = many_body(potential, analysis.structure_of(atoms), asked.order)
+                found = expand_energy(potential, analysis.structure_of(atoms), asked.order)
                 totals = {f"{k}-body": total for k, total in enumerate(found.totals, start=1)}
                 rows.append({dim: atoms.info[dim] for dim in CELL_DIMS} | totals | {"remainder": found.remainder})
     except (ValueError, models.ModelError) as error:

@@ -14,7 +14,7 @@ import pandas as pd
 
 from hbcoop_dist import models
 from hbcoop_dist.cli.model_commands import card_of
-from hbcoop_dist.cooperativity import sensitivity as noise
+from hbcoop_dist.cooperativity import sensitivity
 from hbcoop_dist.references import bundled_geometry, read_reference_set
 from hbcoop_dist.structures import make_chain
 
@@ -41,21 +41,24 @@ def main() -> None:
     print(table.to_string(index=False, float_format="{:.4g}".format, na_rep="-"))
 
 
-def _bond(geometry: str, length: int) -> noise.Bond:
+def _bond(geometry: str, length: int) -> sensitivity.ChainHBond:
     known, chain = read_reference_set(bundled_geometry(geometry) or geometry), make_chain("arc", length)
     if lacking := known.missing(chain):
         raise ValueError(f"geometry {geometry}: expected arc chain of {length}, found no {lacking}")
-    return noise.Bond(known.structure(chain), length // 2, known.structure(chain.dimer(length // 2)))
+    return sensitivity.ChainHBond(known.structure(chain), length // 2, known.structure(chain.dimer(length // 2)))
 
 
-def _rows(name: str, spec: str | None, bonds: list[noise.Bond]) -> list[dict[str, object]]:
+def _rows(name: str, spec: str | None, bonds: list[sensitivity.ChainHBond]) -> list[dict[str, object]]:
     card, checkpoint = card_of(name, spec)
     potential = models.load(card, checkpoint)
     try:
         single = models.load(replace(card, dtype="float32"), checkpoint) if card.dtype == "float64" else None
     except models.ModelError:  # how a family says that it has one float type only
         single = None
-    return [{"model": name, "n": len(bond.structure.units)} | noise.floor(potential, bond, single) for bond in bonds]
+    return [
+        {"model": name, "n": len(bond.structure.units)} | sensitivity.sensitivities(potential, bond, single)
+        for bond in bonds
+    ]
 
 
 if __name__ == "__main__":

@@ -47,11 +47,11 @@ from hbcoop_dist.models.batching import BatchSize
 from hbcoop_dist.optimize.external.availability import Optimiser
 from hbcoop_dist.optimize.external.minimization import minimise_with
 from hbcoop_dist.optimize.minimization import Start
-from hbcoop_dist.optimize.out_of_plane_modes import Verdict
+from hbcoop_dist.optimize.out_of_plane_modes import OutOfPlaneMode
 from hbcoop_dist.optimize.quasi_newton import Goal
 from hbcoop_dist.structures import Chain, Structure, make_chain
+from hbcoop_dist.structures.complexes import distinct_fragments
 from hbcoop_dist.structures.construction import build, crude_start, planar_torsions
-from hbcoop_dist.structures.fragments import distinct_fragments
 from hbcoop_dist.structures.geometry import head_tail_contact
 
 RESULTS = Path(__file__).with_suffix(".jsonl")
@@ -108,7 +108,7 @@ def campaign(
     work.load_once = lambda card, path, device: timed  # type: ignore[assignment]
     BatchSize.of("cpu")  # imports what a worker has imported long before
 
-    def timed_modes(*arguments: Any) -> list[Verdict]:
+    def timed_modes(*arguments: Any) -> list[OutOfPlaneMode]:
         started = time.perf_counter()
         verdicts = MODES(*arguments)
         timed.modes_seconds += time.perf_counter() - started

@@ -9,7 +9,7 @@ import pytest
 
 import hbcoop_dist as hb
 from hbcoop_dist.campaigns.hbond.spec import CampaignSpec
-from hbcoop_dist.cooperativity.fragments import fragment_energies
+from hbcoop_dist.cooperativity.fragment_energies import evaluate_fragments
 from hbcoop_dist.models import load
 from hbcoop_dist.structures import make_chain
 from hbcoop_dist.structures.construction import build
@@ -32,7 +32,7 @@ def test_one_model_s_energies_at_another_s_minima(tmp_path: Path) -> None:
     np.testing.assert_array_equal(lent.cooperative_energy.sel(model="toy"), own.cooperative_energy.sel(model="toy"))
     assert not np.allclose(lent.cooperative_energy.sel(model="so3lr"), own.cooperative_energy.sel(model="so3lr"))
     structure = build(make_chain("arc", 3)).with_positions(own.positions.sel(model="toy").values[:36])
-    energy = fragment_energies(load("so3lr"), [structure])[0].energy((0, 1, 2))
+    energy = evaluate_fragments(load("so3lr"), [structure])[0].energy((0, 1, 2))
     assert float(lent.energy.sel(model="so3lr")) == pytest.approx(energy, abs=1e-8)
 
 

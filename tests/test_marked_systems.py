@@ -13,8 +13,8 @@ from ase.io import write
 import hbcoop_dist as hb
 from hbcoop_dist.campaigns.complexes.reading import ComplexError
 from hbcoop_dist.campaigns.hbond.spec import CampaignSpec
-from hbcoop_dist.cooperativity.equation import EV_TO_KCAL, cooperativity
-from hbcoop_dist.cooperativity.fragments import fragment_energies
+from hbcoop_dist.cooperativity.equation import EV_TO_KCAL, hbond_cooperativity
+from hbcoop_dist.cooperativity.fragment_energies import evaluate_fragments
 from hbcoop_dist.models import load
 from hbcoop_dist.store import StoreError, SystemsWriter, open_systems, verify
 from hbcoop_dist.structures import Structure, make_chain, monomer
@@ -62,9 +62,9 @@ def test_a_pair_of_a_chain_has_the_chain_s_electronic_part_and_an_additive_model
     # xyz files carry eight decimals
     written = structure.with_positions(one.positions.sel(model="so3lr").values)
     np.testing.assert_allclose(written.positions, structure.positions, atol=1e-7)
-    energies = fragment_energies(so3lr, [written])[0]
+    energies = evaluate_fragments(so3lr, [written])[0]
     pair = build(make_chain("arc", 2))
-    chain = cooperativity(written, energies, 1, pair, fragment_energies(so3lr, [pair])[0])
+    chain = hbond_cooperativity(written, energies, 1, pair, evaluate_fragments(so3lr, [pair])[0])
     assert abs(chain.electronic) > 0.01
     assert float(one.cooperative_energy.sel(model="so3lr")) == pytest.approx(chain.electronic, abs=1e-9)
     assert float(one.interaction_energy.sel(model="so3lr")) == pytest.approx(chain.interaction, abs=1e-9)
@@ -202,7 +202,7 @@ def test_a_force_field_does_a_pair_whose_atoms_stand_in_our_order(
     _, ds = ran(spec({"file": file, "A": "0-11", "B": "12-23"}, models=["amber14"]), tmp_path / "test.zarr")
     one = ds.isel(model=0, system=0)
     assert str(one.status.values) == "done"
-    energies = fragment_energies(load("amber14"), [structure.with_positions(one.positions.values)])[0]
+    energies = evaluate_fragments(load("amber14"), [structure.with_positions(one.positions.values)])[0]
     pair = energies.energy((0, 1)) - energies.energy((0,)) - energies.energy((1,))
     assert float(one.interaction_energy_dimer) == pytest.approx(pair * EV_TO_KCAL, abs=1e-9)
     assert float(one.cooperative_energy) == pytest.approx(0.0, abs=1e-9)

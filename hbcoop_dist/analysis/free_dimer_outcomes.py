@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from hbcoop_dist.analysis.selection import readable
 from hbcoop_dist.structures import CONFORMERS, NMA_ATOMS, Structure
-from hbcoop_dist.structures.geometry import HBOND_ANGLE_LIMIT, HBOND_DISTANCE_LIMIT, hbond_geometry, reacted
+from hbcoop_dist.structures.bonds import broken_bond
+from hbcoop_dist.structures.geometry import HBOND_ANGLE_LIMIT, HBOND_DISTANCE_LIMIT, hbond_geometry
 from hbcoop_dist.structures.structure import MOLECULE_NUMBERS
 
 FloatArray = NDArray[np.float64]
@@ -135,7 +136,7 @@ def _outcome(one: xr.Dataset, status: str, start: str) -> dict[str, object]:
         return {"outcome": outcome, "conformer": "", "donor": "", **_MISSING, "reason": str(one["reason"].item())}
     structure = _structure(one)
     measured = _measured(structure)
-    why = reacted(structure)
+    why = broken_bond(structure)
     if why:
         outcome = "reacted"
     elif measured["conformer"]:

@@ -18,7 +18,8 @@ import numpy as np
 import xarray as xr
 
 from hbcoop_dist.campaigns.requested_cells import UNASKED, asked_for
-from hbcoop_dist.core.results import CELL_DIMS, DIMER_DIMS, STATUSES
+from hbcoop_dist.core.results import STATUSES
+from hbcoop_dist.structures.chains import CELL_DIMS, DIMER_DIMS
 
 DONE: tuple[str, ...] = ("done",)
 _STATUS_DIMS = {"status": CELL_DIMS, "dimer_status": DIMER_DIMS}

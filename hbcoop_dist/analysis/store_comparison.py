@@ -8,7 +8,7 @@ import pandas as pd
 import xarray as xr
 
 from hbcoop_dist.analysis.tables.hbonds import QUANTITIES, tidy
-from hbcoop_dist.core.results import CELL_DIMS
+from hbcoop_dist.structures.chains import CELL_DIMS
 
 _KEYS = [*CELL_DIMS, "hbond"]
 

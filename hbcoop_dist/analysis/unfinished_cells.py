@@ -11,7 +11,8 @@ import numpy as np
 import xarray as xr
 
 from hbcoop_dist.analysis.selection import readable
-from hbcoop_dist.core.results import CELL_DIMS, DIMER_DIMS, STATUSES
+from hbcoop_dist.core.results import STATUSES
+from hbcoop_dist.structures.chains import CELL_DIMS, DIMER_DIMS
 
 _NUMBER = re.compile(r"(?<![\w.-])-?\d[\d.]*(?:e[+-]?\d+)?(?![\w-])", re.IGNORECASE)
 """A number that stands alone; those inside a name (ani-2x) are no numbers."""

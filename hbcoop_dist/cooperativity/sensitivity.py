@@ -1,8 +1,7 @@
-"""How far a cooperative energy moves when nothing physical changes: what no difference between models may be read into.
+"""Sensitivity of a cooperative energy to changes without physical meaning: orientation, batching and float type.
 
-Turning a chain, sending its fragments in other batches or in float32 changes no physics: what moves then is errors of
-arithmetic, and what a model does not promise.  (How little the training data decide is `Cooperativity.spread`, over the
-networks of an ensemble, trained alike and as good as one another.)
+Differences between models that are smaller than these values are not significant. The spread over the networks of an
+ensemble, which measures the effect of training, is `Cooperativity.spread`.
 """
 
 from __future__ import annotations
@@ -11,58 +10,56 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from hbcoop_dist.cooperativity.equation import Cooperativity, cooperativity
-from hbcoop_dist.cooperativity.fragments import FragmentEnergies, fragment_energies
+from hbcoop_dist.cooperativity.equation import Cooperativity, FragmentEnergies, hbond_cooperativity
+from hbcoop_dist.cooperativity.fragment_energies import evaluate_fragments
+from hbcoop_dist.core.arrays import FloatArray
 from hbcoop_dist.models.base import Potential
 from hbcoop_dist.models.batching import BatchSize
 from hbcoop_dist.structures import Structure
-from hbcoop_dist.structures.fragments import Molecules, fragments_of
-
-FloatArray = NDArray[np.float64]
+from hbcoop_dist.structures.complexes import Molecules, fragments_of
 
 
 @dataclass(frozen=True, slots=True)
-class Bond:
-    """One H-bond of a chain with all that Eq. 1 needs.
+class ChainHBond:
+    """One H-bond of a chain with the geometries that Eq. 1 needs.
 
     Attributes
     ----------
     structure : Structure
-        The complex.
+        The chain.
     hbond : int
-        From 1.
+        H-bond of the chain, from 1.
     dimer : Structure
-        The isolated dimer, in the same conformer and rotamers.
+        The isolated dimer in the same conformer and rotamers.
     """
 
     structure: Structure
     hbond: int
     dimer: Structure
 
-    def pieces(self) -> tuple[tuple[Molecules, ...], tuple[Molecules, ...]]:
-        """Fragments that Eq. 1 takes from the complex, and from the dimer."""
-        wanted = (fragments_of(self.structure, self.hbond), fragments_of(self.dimer, 1))
-        here, alone = (tuple(dict.fromkeys(found for found in one.values() if found)) for one in wanted)
-        return here, alone
+    def fragments(self) -> tuple[tuple[Molecules, ...], tuple[Molecules, ...]]:
+        """Return the distinct fragments that Eq. 1 takes from the chain and from the dimer."""
+        by_name = (fragments_of(self.structure, self.hbond), fragments_of(self.dimer, 1))
+        chain, dimer = (tuple(dict.fromkeys(filter(None, fragments.values()))) for fragments in by_name)
+        return chain, dimer
 
-    def turned(self, rotation: FloatArray) -> Bond:
-        """The same in another orientation; `rotation` is (3, 3)."""
-        both = (one.with_positions(one.positions @ rotation.T) for one in (self.structure, self.dimer))
-        return Bond(next(both), self.hbond, next(both))
+    def rotated(self, rotation: FloatArray) -> ChainHBond:
+        """Return a copy with chain and dimer rotated by `rotation`, (3, 3)."""
+        chain, dimer = (x.with_positions(x.positions @ rotation.T) for x in (self.structure, self.dimer))
+        return ChainHBond(chain, self.hbond, dimer)
 
 
 @dataclass(frozen=True, slots=True)
-class Spread:
-    """Several values of one cooperative energy, kcal/mol.
+class Variation:
+    """Values of one cooperative energy under changes without physical meaning, kcal/mol.
 
     Attributes
     ----------
     value : float
-        As a campaign has it.
+        Value without change, as in a campaign.
     others : (k,) array
-        What it becomes when nothing physical changes.
+        Values after k changes.
     """
 
     value: float
@@ -70,125 +67,155 @@ class Spread:
 
     @property
     def largest(self) -> float:
-        """Largest distance of another value from the value."""
+        """Largest absolute difference from `value`."""
         return float(np.abs(self.others - self.value).max())
 
 
 def cooperativities(
-    potential: Potential, bonds: Sequence[Bond], *, batch: BatchSize | None = None
+    potential: Potential, hbonds: Sequence[ChainHBond], *, batch: BatchSize | None = None
 ) -> list[Cooperativity]:
-    """Eq. 1 of every bond, in as few calls as fit."""
-    structures = [structure for bond in bonds for structure in (bond.structure, bond.dimer)]
-    wanted = [pieces for bond in bonds for pieces in bond.pieces()]
-    found = iter(fragment_energies(potential, structures, wanted, batch=batch))
-    return [_equation(bond, next(found), next(found)) for bond in bonds]
-
-
-def _equation(bond: Bond, energies: FragmentEnergies, dimer_energies: FragmentEnergies) -> Cooperativity:
-    return cooperativity(bond.structure, energies, bond.hbond, bond.dimer, dimer_energies)
-
-
-def _totals(potential: Potential, bonds: Sequence[Bond], batch: BatchSize | None = None) -> FloatArray:
-    return np.array([one.total for one in cooperativities(potential, bonds, batch=batch)])
-
-
-def under_rotation(potential: Potential, bond: Bond, *, turns: int = 8, seed: int = 0) -> Spread:
-    """dV of a bond in random orientations.
+    """Evaluate Eq. 1 for many H-bonds in as few calls as fit into memory.
 
     Parameters
     ----------
     potential : Potential
-    bond : Bond
-    turns : int
-        Orientations beside the one given, uniform over all.
-    seed : int
+    hbonds : sequence of ChainHBond
+    batch : BatchSize, optional
+        Atoms per call of the potential; by default a new one for its device.
+
+    Returns
+    -------
+    list of Cooperativity
+        One per H-bond.
     """
-    values = _totals(potential, [bond, *_turned(bond, turns, seed)])
-    return Spread(float(values[0]), values[1:])
+    structures = [structure for hbond in hbonds for structure in (hbond.structure, hbond.dimer)]
+    fragments = [of_structure for hbond in hbonds for of_structure in hbond.fragments()]
+    energies = iter(evaluate_fragments(potential, structures, fragments, batch=batch))
+    return [_equation(hbond, next(energies), next(energies)) for hbond in hbonds]
 
 
-def _turned(bond: Bond, turns: int, seed: int) -> Iterator[Bond]:
+def _equation(hbond: ChainHBond, energies: FragmentEnergies, dimer_energies: FragmentEnergies) -> Cooperativity:
+    return hbond_cooperativity(hbond.structure, energies, hbond.hbond, hbond.dimer, dimer_energies)
+
+
+def _totals(potential: Potential, hbonds: Sequence[ChainHBond], batch: BatchSize | None = None) -> FloatArray:
+    return np.array([result.total for result in cooperativities(potential, hbonds, batch=batch)])
+
+
+def under_rotation(potential: Potential, hbond: ChainHBond, *, turns: int = 8, seed: int = 0) -> Variation:
+    """Evaluate dV in random orientations.
+
+    Parameters
+    ----------
+    potential : Potential
+    hbond : ChainHBond
+    turns : int
+        Number of orientations, uniformly distributed, besides the given one.
+    seed : int
+        Of the random numbers.
+
+    Returns
+    -------
+    Variation
+    """
+    values = _totals(potential, [hbond, *_rotated(hbond, turns, seed)])
+    return Variation(float(values[0]), values[1:])
+
+
+def _rotated(hbond: ChainHBond, turns: int, seed: int) -> Iterator[ChainHBond]:
     from scipy.spatial.transform import Rotation
 
-    # quaternions of normal deviates point everywhere alike
+    # normally distributed quaternions give uniformly distributed rotations
     for rotation in Rotation.from_quat(np.random.default_rng(seed).standard_normal((turns, 4))):
-        yield bond.turned(rotation.as_matrix())
+        yield hbond.rotated(rotation.as_matrix())
 
 
-def under_batching(potential: Potential, bond: Bond, *, shuffles: int = 4, seed: int = 0) -> Spread:
-    """dV of a bond with its fragments in other company: one a call, and in random order in calls of random size.
+def under_batching(potential: Potential, hbond: ChainHBond, *, shuffles: int = 4, seed: int = 0) -> Variation:
+    """Evaluate dV with other batches: one fragment per call, and fragments in random order in calls of random size.
 
     Parameters
     ----------
     potential : Potential
-    bond : Bond
+    hbond : ChainHBond
     shuffles : int
-        Random orders.
+        Number of random orders.
     seed : int
+        Of the random numbers.
+
+    Returns
+    -------
+    Variation
     """
     random = np.random.default_rng(seed)
-    (value,), (alone,) = (_totals(potential, [bond], batch) for batch in (None, BatchSize(1)))
-    atoms = sum(len(bond.structure) for _ in bond.pieces()[0])
-    mixed = [_shuffled(potential, bond, random, BatchSize(int(random.integers(1, atoms)))) for _ in range(shuffles)]
-    return Spread(float(value), np.array([alone, *mixed]))
+    (value,), (single,) = (_totals(potential, [hbond], batch) for batch in (None, BatchSize(1)))
+    atoms = sum(len(hbond.structure) for _ in hbond.fragments()[0])
+    mixed = [_shuffled(potential, hbond, random, BatchSize(int(random.integers(1, atoms)))) for _ in range(shuffles)]
+    return Variation(float(value), np.array([single, *mixed]))
 
 
-def _shuffled(potential: Potential, bond: Bond, random: np.random.Generator, batch: BatchSize) -> float:
-    """Eq. 1 with the fragments of complex and dimer sent in one random order."""
-    pieces = bond.pieces()
-    points = [(place, molecules) for place, of in enumerate(pieces) for molecules in of]
+def _shuffled(potential: Potential, hbond: ChainHBond, random: np.random.Generator, batch: BatchSize) -> float:
+    """Evaluate dV with the fragments of chain and dimer in one random order."""
+    fragments = hbond.fragments()
+    points = [(source, molecules) for source, of_source in enumerate(fragments) for molecules in of_source]
     order = random.permutation(len(points))
-    structures = [(bond.structure, bond.dimer)[points[k][0]] for k in order]
-    found = fragment_energies(potential, structures, [(points[k][1],) for k in order], batch=batch)
-    energies = {points[k]: one.energies[0] for k, one in zip(order, found, strict=True)}
-    here, alone = (
-        FragmentEnergies(of, np.array([energies[place, molecules] for molecules in of]))
-        for place, of in enumerate(pieces)
+    structures = [(hbond.structure, hbond.dimer)[points[k][0]] for k in order]
+    evaluated = evaluate_fragments(potential, structures, [(points[k][1],) for k in order], batch=batch)
+    energies = {points[k]: result.energies[0] for k, result in zip(order, evaluated, strict=True)}
+    chain, dimer = (
+        FragmentEnergies(of_source, np.array([energies[source, molecules] for molecules in of_source]))
+        for source, of_source in enumerate(fragments)
     )
-    return _equation(bond, here, alone).total
+    return _equation(hbond, chain, dimer).total
 
 
-def in_float_type(potential: Potential, other: Potential, bond: Bond, *, turns: int = 8, seed: int = 0) -> Spread:
-    """dV of a bond with the same model in another float type, in random orientations.
+def in_float_type(
+    potential: Potential, other: Potential, hbond: ChainHBond, *, turns: int = 8, seed: int = 0
+) -> Variation:
+    """Evaluate dV with the same model in another float type, in random orientations.
 
-    Round-off of one orientation is one draw from its distribution: it takes several to see how large it gets.
+    Round-off differs between orientations, so that several are needed to estimate its size.
 
     Parameters
     ----------
     potential, other : Potential
-        The model, and the same in another float type.
-    bond : Bond
+        The model, and the same model in another float type.
+    hbond : ChainHBond
     turns : int
-        Orientations of the other, beside the one given.
+        Number of orientations for `other` besides the given one.
     seed : int
+        Of the random numbers.
+
+    Returns
+    -------
+    Variation
     """
-    (value,) = _totals(potential, [bond])
-    return Spread(float(value), _totals(other, [bond, *_turned(bond, turns, seed)]))
+    (value,) = _totals(potential, [hbond])
+    return Variation(float(value), _totals(other, [hbond, *_rotated(hbond, turns, seed)]))
 
 
-def floor(potential: Potential, bond: Bond, single: Potential | None = None) -> dict[str, float]:
-    """How certain one cooperative energy is, kcal/mol.
+def sensitivities(potential: Potential, hbond: ChainHBond, single: Potential | None = None) -> dict[str, float]:
+    """Summarise the sensitivity of one cooperative energy.
 
     Parameters
     ----------
     potential : Potential
-    bond : Bond
+    hbond : ChainHBond
     single : Potential, optional
         The same model in float32.
 
     Returns
     -------
     dict of str to float
-        ``dV``; ``rotation``, ``batch`` and ``float32``, the largest change under each; ``ensemble`` and
-        ``electronic``, the standard deviation of dV and of its electronic part over the networks of an ensemble. NaN
-        where there is no such thing.
+        kcal/mol: ``dV``; the largest changes of dV under ``rotation``, ``batch`` and ``float32``; and the standard
+        deviations of dV, ``ensemble``, and of its electronic part, ``electronic``, over the networks of an ensemble.
+        NaN where `single` is missing or the model is no ensemble.
     """
-    (found,) = cooperativities(potential, [bond])
+    (result,) = cooperativities(potential, [hbond])
     return {
-        "dV": found.total,
-        "rotation": under_rotation(potential, bond).largest,
-        "batch": under_batching(potential, bond).largest,
-        "float32": in_float_type(potential, single, bond).largest if single else float("nan"),
-        "ensemble": found.spread.get("total", float("nan")),
-        "electronic": found.spread.get("electronic", float("nan")),
+        "dV": result.total,
+        "rotation": under_rotation(potential, hbond).largest,
+        "batch": under_batching(potential, hbond).largest,
+        "float32": in_float_type(potential, single, hbond).largest if single else float("nan"),
+        "ensemble": result.spread.get("total", float("nan")),
+        "electronic": result.spread.get("electronic", float("nan")),
     }

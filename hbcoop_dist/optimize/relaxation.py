@@ -1,28 +1,26 @@
-"""Minimise any cluster of molecules freely, in Cartesian coordinates, with ASE's BFGS."""
+"""Free minimisation of a complex in Cartesian coordinates with ASE's BFGS."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import numpy as np
 from ase.calculators.calculator import Calculator, all_changes
-from numpy.typing import NDArray
 
+from hbcoop_dist.core.arrays import FloatArray
 from hbcoop_dist.models.base import Potential
-from hbcoop_dist.optimize.quasi_newton import Goal
+from hbcoop_dist.optimize.quasi_newton import Goal, force_norms
 from hbcoop_dist.structures import Structure
 
-FloatArray = NDArray[np.float64]
 MAX_STEP = 0.1
-"""Longest move of an atom in one step, A."""
-_NEVER = 0.0
-"""A force the optimiser never gets to: our own criterion ends it."""
+"""Longest displacement of an atom in one step, A."""
+UNREACHABLE_FORCE = 0.0
+"""Force criterion, eV/A, for optimisers whose own criterion must never apply, because ours ends them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Relaxed:
-    """Where a free minimisation ended.
+    """Result of a free minimisation.
 
     Attributes
     ----------
@@ -33,6 +31,7 @@ class Relaxed:
     max_force, rms_force : float
         Largest atomic force and RMS over components, eV/A.
     force_calls : int
+        Number of evaluations.
     converged : bool
     """
 
@@ -45,7 +44,7 @@ class Relaxed:
 
 
 class _PotentialCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
-    """A potential as ASE asks for it; counts its calls."""
+    """ASE calculator of a potential that counts its evaluations."""
 
     implemented_properties: ClassVar[list[str]] = ["energy", "forces"]
 
@@ -55,9 +54,9 @@ class _PotentialCalculator(Calculator):  # type: ignore[misc]  # ASE has no type
 
     def calculate(self, atoms: Any = None, properties: Any = None, system_changes: Any = all_changes) -> None:
         super().calculate(atoms, properties, system_changes)
-        found = self.potential.evaluate([self.structure.with_positions(self.atoms.positions)])[0]
+        evaluation = self.potential.evaluate([self.structure.with_positions(self.atoms.positions)])[0]
         self.calls += 1
-        self.results = {"energy": found.energy, "forces": found.forces}
+        self.results = {"energy": evaluation.energy, "forces": evaluation.forces}
 
 
 def relax(potential: Potential, structure: Structure, goal: Goal) -> Relaxed:
@@ -67,35 +66,29 @@ def relax(potential: Potential, structure: Structure, goal: Goal) -> Relaxed:
     ----------
     potential : Potential
     structure : Structure
-        Where to start.
+        Start geometry.
     goal : Goal
-        Force left, and calls granted.
+        Convergence criteria and largest number of steps.
 
     Returns
     -------
     Relaxed
     """
-    # it imports scipy, which nobody who only plans should wait for
+    # imports scipy, which is slow
     from ase.optimize import BFGS
 
     atoms = structure.to_ase()
     atoms.calc = _PotentialCalculator(potential, structure)
     with BFGS(atoms, logfile=None, maxstep=MAX_STEP) as optimiser:
-        for _ in optimiser.irun(fmax=_NEVER, steps=goal.max_calls):
-            if _small(atoms.get_forces(), goal):
+        for _ in optimiser.irun(fmax=UNREACHABLE_FORCE, steps=goal.max_calls):
+            if goal.is_met(*force_norms(atoms.get_forces())):
                 break
-    forces = atoms.get_forces()
+    max_force, rms_force = force_norms(atoms.get_forces())
     return Relaxed(
         atoms.positions.copy(),
         float(atoms.get_potential_energy()),
-        float(np.linalg.norm(forces, axis=1).max()),
-        float(np.sqrt((forces**2).mean())),
+        max_force,
+        rms_force,
         atoms.calc.calls,
-        _small(forces, goal),
+        goal.is_met(max_force, rms_force),
     )
-
-
-def _small(forces: FloatArray, goal: Goal) -> bool:
-    largest = float(np.linalg.norm(forces, axis=1).max())
-    enough = goal.rms_force is None or float(np.sqrt((forces**2).mean())) <= goal.rms_force
-    return largest <= goal.max_force and enough

@@ -13,10 +13,10 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from hbcoop_dist.cooperativity.equation import from_points
-from hbcoop_dist.core.results import FRAGMENTS, POSITIONS
+from hbcoop_dist.cooperativity.equation import FRAGMENTS, cooperativity_from_points
 from hbcoop_dist.models.families.pyscf_methods import COUNTERPOISE, FROZEN_CORE, SPIN_SCALED
 from hbcoop_dist.structures import position_of
+from hbcoop_dist.structures.chains import POSITIONS
 
 _HERE = Path(__file__).resolve().parent
 REFERENCE_DIMS = ("model", "pattern", "length", "capping", "geometry", "rotamer", "position")
@@ -91,7 +91,7 @@ def _rows(chain: pd.DataFrame) -> list[dict[str, object]]:
     positions = [name for name in POSITIONS if position_of(name, length) == hbond]
     rows: list[dict[str, object]] = []
     for method, (same_spin, opposite_spin) in _METHODS.items():
-        one = from_points(energies @ np.array([1.0, same_spin, opposite_spin]))
+        one = cooperativity_from_points(energies @ np.array([1.0, same_spin, opposite_spin]))
         values = (one.total, one.electronic, one.geometric, one.interaction, one.interaction_dimer)
         named = where | {"model": _name(method, first)} | dict(zip(_VALUES, values, strict=True))
         rows += [named | {"position": position} for position in positions]

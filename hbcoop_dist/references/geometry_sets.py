@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from hbcoop_dist.structures import Chain, Structure
-from hbcoop_dist.structures.bonds import PerceptionError, perceive
+from hbcoop_dist.structures.perception import PerceptionError, perceive
 
 
 class ReferenceSetError(ValueError):

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from hbcoop_dist.core.results import POSITIONS
 from hbcoop_dist.references.bundled import REFERENCE_DIMS, reference_energies
+from hbcoop_dist.structures.chains import POSITIONS
 
 _LABELS = {
     "model": None,

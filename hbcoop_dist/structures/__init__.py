@@ -1,4 +1,4 @@
-"""Structures: NMA monomers, dimers, chains and caps; tree coordinates; torsions and fragments. Pure, torch-free."""
+"""Structures: NMA monomers, chains and caps, complexes, tree coordinates, covalent bonds and H-bond geometry."""
 
 from hbcoop_dist.structures.chains import (
     CAPPINGS,

@@ -1,4 +1,4 @@
-"""What is asked for, before any coordinates: how many units, which conformers, rotamers and caps."""
+"""Chains of NMA units without coordinates: length, conformers, rotamers and caps, and the labels of their results."""
 
 from __future__ import annotations
 
@@ -17,15 +17,26 @@ CAPPINGS: tuple[str, ...] = get_args(Capping)
 CONFORMERS: tuple[str, ...] = get_args(Conformer)
 UNIT_TYPES = ("all", "odd", "even", "first", "last")
 CAP_WATERS = 4
-"""Waters of a capped chain: one accepts at the free N-H, three sit at the free C=O."""
+"""Number of waters of a capped chain: one accepts at the free N-H, three are at the free C=O."""
+
+POSITIONS = ("head", "middle", "tail")
+"""Positions of an H-bond in a chain (`position_of`)."""
+CELL_DIMS = ("model", "pattern", "length", "capping", "geometry", "rotamer")
+"""Label dims of the result of one chain."""
+DIMER_DIMS = ("model", "geometry", "rotamer", "conformer")
+"""Label dims of the result of one isolated dimer."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Rotamer:
     """Methyl orientations of one unit.
 
-    The in-plane H of the acetyl CH3 eclipses C-N (``cis-N``) or C=O (``cis-O``); that of the N-CH3 eclipses
-    N-C(=O) (``cis-C``) or points the other way (``trans-C``).
+    Attributes
+    ----------
+    acetyl : {"cis-N", "cis-O"}
+        Bond that the in-plane H of the acetyl CH3 eclipses: C-N or C=O.
+    amine : {"cis-C", "trans-C"}
+        Whether the in-plane H of the N-CH3 eclipses N-C(=O) or points away from it.
     """
 
     acetyl: Acetyl = "cis-N"
@@ -36,7 +47,16 @@ class Rotamer:
 
     @classmethod
     def parse(cls, text: str) -> Rotamer:
-        """Read ``"cis-N, trans-C"``.
+        """Parse a rotamer, e.g. ``"cis-N, trans-C"``.
+
+        Parameters
+        ----------
+        text : str
+            Acetyl and amine orientation, separated by a comma.
+
+        Returns
+        -------
+        Rotamer
 
         Raises
         ------
@@ -55,9 +75,20 @@ DEFAULT_ROTAMER = Rotamer()
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """A chain of NMA units: one conformer per H-bond, one rotamer per unit, capped or not.
+    """A chain of NMA units; a single unit is the monomer.
 
-    A single unit (no conformers) is the monomer.
+    Attributes
+    ----------
+    conformers : tuple of {"syn", "anti"}
+        Conformer of every H-bond.
+    rotamers : tuple of Rotamer
+        Rotamer of every unit.
+    capping : {"none", "water"}
+
+    Raises
+    ------
+    ValueError
+        When there is not exactly one rotamer per unit.
     """
 
     conformers: tuple[Conformer, ...]
@@ -67,7 +98,7 @@ class Chain:
     def __post_init__(self) -> None:
         if len(self.rotamers) != len(self.conformers) + 1:
             raise ValueError(
-                f"system: expected one rotamer per unit ({len(self.conformers) + 1}), found {len(self.rotamers)}"
+                f"chain: expected one rotamer per unit ({len(self.conformers) + 1}), found {len(self.rotamers)}"
             )
 
     @property
@@ -81,19 +112,40 @@ class Chain:
         return 12 * self.length + (3 * CAP_WATERS if self.capping == "water" else 0)
 
     def dimer(self, hbond: int) -> Chain:
-        """The isolated dimer of H-bond `hbond` (1-based): same conformer, same rotamers, no caps."""
+        """Return the isolated dimer of one H-bond, in the same conformer and rotamers and without caps.
+
+        Parameters
+        ----------
+        hbond : int
+            H-bond of the chain, from 1.
+
+        Returns
+        -------
+        Chain
+
+        Raises
+        ------
+        ValueError
+            When the chain has no such H-bond.
+        """
         if not 1 <= hbond < self.length:
             raise ValueError(f"H-bond: expected 1..{self.length - 1}, found {hbond}")
         return Chain((self.conformers[hbond - 1],), self.rotamers[hbond - 1 : hbond + 1])
 
     def prefix(self, length: int) -> Chain:
-        """The first `length` units, with the same caps."""
+        """Return the chain of the first `length` units, with the same capping.
+
+        Raises
+        ------
+        ValueError
+            When the chain is shorter.
+        """
         if not 1 <= length <= self.length:
             raise ValueError(f"prefix: expected 1..{self.length} units, found {length}")
         return Chain(self.conformers[: length - 1], self.rotamers[:length], self.capping)
 
     def as_data(self) -> dict[str, object]:
-        """Plain data, for hashing and printing."""
+        """Convert to JSON types; the content-hash keys of tasks depend on the result."""
         return {
             "conformers": list(self.conformers),
             "rotamers": [str(rotamer) for rotamer in self.rotamers],
@@ -108,7 +160,24 @@ class Chain:
 
 
 def conformers_of(pattern: Pattern, length: int) -> tuple[Conformer, ...]:
-    """Conformer of every H-bond: arc is all syn, linear is syn, anti, syn, ... beginning with syn."""
+    """List the conformers of a pattern: all syn for ``arc``, alternating from syn for ``linear``.
+
+    Parameters
+    ----------
+    pattern : {"arc", "linear"}
+    length : int
+        Number of units, at least 2.
+
+    Returns
+    -------
+    tuple of {"syn", "anti"}
+        One conformer per H-bond.
+
+    Raises
+    ------
+    ValueError
+        When the pattern is unknown or the length below 2.
+    """
     if pattern not in PATTERNS:
         raise ValueError(f"pattern: expected one of {', '.join(PATTERNS)}, found {pattern!r}")
     if length < 2:
@@ -117,22 +186,37 @@ def conformers_of(pattern: Pattern, length: int) -> tuple[Conformer, ...]:
 
 
 def rotamers_of(rule: Mapping[str, Rotamer], length: int) -> tuple[Rotamer, ...]:
-    """Rotamer of every unit from a rule by unit type.
+    """List the rotamers of a chain from a rule by unit type.
 
-    Keys are ``all``, ``odd``, ``even`` (units count from 1), ``first`` and ``last``; the more special wins:
-    first and last over odd and even over all.
+    Parameters
+    ----------
+    rule : mapping of str to Rotamer
+        Keys are ``all``, ``odd``, ``even`` (units are numbered from 1), ``first`` and ``last``. ``first`` and ``last``
+        take precedence over ``odd`` and ``even``, and these over ``all``; `DEFAULT_ROTAMER` fills gaps.
+    length : int
+        Number of units.
+
+    Returns
+    -------
+    tuple of Rotamer
+        One rotamer per unit.
+
+    Raises
+    ------
+    ValueError
+        When the rule has an unknown unit type.
     """
     if unknown := sorted(set(rule) - set(UNIT_TYPES)):
         raise ValueError(f"rotamer: expected unit types {', '.join(UNIT_TYPES)}, found {', '.join(unknown)}")
-    chosen: list[Rotamer] = []
+    rotamers: list[Rotamer] = []
     for unit in range(1, length + 1):
-        kinds = ["odd" if unit % 2 else "even", "all"]
+        unit_types = ["odd" if unit % 2 else "even", "all"]
         if unit == length:
-            kinds.insert(0, "last")
+            unit_types.insert(0, "last")
         if unit == 1:
-            kinds.insert(0, "first")
-        chosen.append(next((rule[kind] for kind in kinds if kind in rule), DEFAULT_ROTAMER))
-    return tuple(chosen)
+            unit_types.insert(0, "first")
+        rotamers.append(next((rule[unit_type] for unit_type in unit_types if unit_type in rule), DEFAULT_ROTAMER))
+    return tuple(rotamers)
 
 
 def make_chain(
@@ -141,7 +225,26 @@ def make_chain(
     capping: Capping = "none",
     rotamers: Sequence[Rotamer] | Rotamer = DEFAULT_ROTAMER,
 ) -> Chain:
-    """The system of one cell: `length` units in the given pattern, with or without water caps."""
+    """Make the chain of one cell.
+
+    Parameters
+    ----------
+    pattern : {"arc", "linear"}
+    length : int
+        Number of units, at least 2.
+    capping : {"none", "water"}
+    rotamers : Rotamer or sequence of Rotamer
+        One for all units, or one per unit.
+
+    Returns
+    -------
+    Chain
+
+    Raises
+    ------
+    ValueError
+        When an argument is outside the values above.
+    """
     if capping not in CAPPINGS:
         raise ValueError(f"capping: expected one of {', '.join(CAPPINGS)}, found {capping!r}")
     per_unit = (rotamers,) * length if isinstance(rotamers, Rotamer) else tuple(rotamers)
@@ -149,7 +252,23 @@ def make_chain(
 
 
 def position_of(position: str, length: int) -> int:
-    """H-bond (1-based) of a position: head = 1, tail = length - 1, middle = length // 2."""
+    """Return the H-bond, from 1, at a position: 1 for head, length - 1 for tail, length // 2 for middle.
+
+    Parameters
+    ----------
+    position : {"head", "middle", "tail"}
+    length : int
+        Number of units.
+
+    Returns
+    -------
+    int
+
+    Raises
+    ------
+    ValueError
+        When the position is unknown.
+    """
     positions = {"head": 1, "tail": length - 1, "middle": length // 2}
     if position not in positions:
         raise ValueError(f"position: expected head, middle or tail, found {position!r}")

@@ -1,34 +1,37 @@
-"""Any cluster of molecules in which a pair is marked: A, B, and C, which is everything else."""
+"""Complexes with a marked pair A, B and environment C, and the fragments that Eq. 1 takes from them and from chains."""
 
 from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 
-from hbcoop_dist.structures.fragments import Molecules
 from hbcoop_dist.structures.structure import Structure
 
+Molecules = tuple[int, ...]
+"""Molecule indices of one fragment, ascending; the empty tuple is the fragment without molecules, of zero energy."""
+
 A, B, C = 0, 1, 2
-"""Molecule indices in the structure of a marked system."""
+"""Molecule indices of A, B and C in the structure of a `Complex`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Complex:
-    """A structure whose molecules are A, B and, where there is more, C.
+    """A structure that consists of the marked pair A, B and its environment C.
 
     Attributes
     ----------
     name : str
     structure : Structure
-        Atoms in the order of the file. The kind of A, B or C is ``nma`` or ``water`` where it is one such molecule with
-        its atoms in our order, ``other`` elsewhere.
+        Molecules A, B and, unless the pair is alone, C, with the atoms in the order of the file. The kind of A, B and C
+        is ``nma`` or ``water`` where it is one such molecule with its atoms in the package's order, else ``other``.
     free : bool
-        Whether the complex and the pair alone are minimised freely before energies are taken; otherwise every fragment
-        is taken as it lies.
+        Whether the complex and the pair alone are minimised without constraints before fragment energies are computed;
+        otherwise all fragments are computed at the given geometry.
     digest : str
-        Hash of `structure` and `free`, by which systems are compared.
+        Hash of `structure` and `free`; complexes with equal digests are equal.
     """
 
     name: str
@@ -37,11 +40,11 @@ class Complex:
     digest: str = field(init=False)
 
     def __post_init__(self) -> None:
-        total = hashlib.sha256(f"{self.free}\0".encode())
+        content = hashlib.sha256(f"{self.free}\0".encode())
         for array in (self.structure.numbers, self.structure.molecules):
-            total.update(np.asarray(array, dtype=np.int64).tobytes())
-        total.update(np.asarray(self.structure.positions, dtype=np.float64).tobytes())
-        object.__setattr__(self, "digest", total.hexdigest()[:32])
+            content.update(np.asarray(array, dtype=np.int64).tobytes())
+        content.update(np.asarray(self.structure.positions, dtype=np.float64).tobytes())
+        object.__setattr__(self, "digest", content.hexdigest()[:32])
 
     @property
     def n_atoms(self) -> int:
@@ -50,21 +53,84 @@ class Complex:
 
     @property
     def fragments(self) -> dict[str, Molecules]:
-        """Molecules of the points of Eq. 1 in the complex; C and what it is in are missing where there is no C."""
-        rest: Molecules = (C,) if C in self.structure.molecules else ()
-        return {
-            "ABC": (A, B, *rest),
-            "BC": (B, *rest),
-            "AC": (A, *rest),
-            "C": rest,
-            "AB": (A, B),
-            "A": (A,),
-            "B": (B,),
-        }
+        """Molecules of ABC, BC, AC, C, AB, A and B; without an environment, C is empty and ABC equals AB."""
+        return _pair_fragments(A, B, (C,) if C in self.structure.molecules else ())
 
     def pair(self) -> Complex:
-        """A and B alone, as they lie in the complex."""
+        """Return A and B without C, at their geometry in the complex."""
         return Complex(f"{self.name}, A and B alone", self.structure.subset((A, B)), self.free)
 
     def __str__(self) -> str:
         return self.name
+
+
+def fragments_of(structure: Structure, hbond: int) -> dict[str, Molecules]:
+    """Find the fragments of one H-bond of a chain (Feng, Xu, Huang 2025, Eq. 1).
+
+    A is unit `hbond`, B the next unit, and C all other molecules, waters included.
+
+    Parameters
+    ----------
+    structure : Structure
+        A chain.
+    hbond : int
+        H-bond of the chain, from 1.
+
+    Returns
+    -------
+    dict of str to tuple of int
+        Molecule indices of ABC, BC, AC, C, AB, A and B.
+
+    Raises
+    ------
+    ValueError
+        When the chain has no such H-bond.
+    """
+    return dict(_fragments_of(structure.kinds, hbond))
+
+
+@lru_cache(maxsize=1024)
+def _fragments_of(kinds: tuple[str, ...], hbond: int) -> dict[str, Molecules]:
+    units = [m for m, kind in enumerate(kinds) if kind == "nma"]
+    if not 1 <= hbond < len(units):
+        raise ValueError(f"H-bond: expected 1..{len(units) - 1}, found {hbond}")
+    a, b = units[hbond - 1], units[hbond]
+    return _pair_fragments(a, b, tuple(m for m in range(len(kinds)) if m not in (a, b)))
+
+
+def _pair_fragments(a: int, b: int, environment: Molecules) -> dict[str, Molecules]:
+    return {
+        "ABC": tuple(sorted((a, b, *environment))),
+        "BC": tuple(sorted((b, *environment))),
+        "AC": tuple(sorted((a, *environment))),
+        "C": environment,
+        "AB": (a, b),
+        "A": (a,),
+        "B": (b,),
+    }
+
+
+def distinct_fragments(structure: Structure, electronic: bool = True) -> tuple[Molecules, ...]:
+    """List every distinct non-empty fragment of all H-bonds of a chain.
+
+    A chain of n units has 2 n fragments (the bare dimer 3), or 4 n - 1 with the electronic part; fragments coincide in
+    short bare chains (n = 2, 3, 4: 3, 7, 13).
+
+    Parameters
+    ----------
+    structure : Structure
+        A chain.
+    electronic : bool
+        Whether AB, A and B at the geometry of the complex are included.
+
+    Returns
+    -------
+    tuple of tuple of int
+        Molecule indices, largest fragments first.
+    """
+    names = ("ABC", "BC", "AC", "C", "AB", "A", "B") if electronic else ("ABC", "BC", "AC", "C")
+    fragments: set[Molecules] = set()
+    for hbond in range(1, len(structure.units)):
+        of_hbond = fragments_of(structure, hbond)
+        fragments.update(of_hbond[name] for name in names if of_hbond[name])
+    return tuple(sorted(fragments, key=lambda molecules: (-len(molecules), molecules)))

@@ -1,50 +1,44 @@
-"""What is read off a structure: torsions, H-bond geometry, planarity, contacts, and whether it is still intact."""
+"""Geometric properties of a structure: torsions, H-bond geometry, planarity, contacts, and checks for broken chains."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from hbcoop_dist.core.arrays import FloatArray, IntArray
+from hbcoop_dist.structures.bonds import broken_bond
 from hbcoop_dist.structures.chains import CAP_WATERS
 from hbcoop_dist.structures.structure import NMA_ATOMS, WATER_ATOMS, Structure
 
-FloatArray = NDArray[np.float64]
-
 _MIRRORED = {"HA2", "HA3", "HN2", "HN3"}
-BONDS = {
-    "nma": (
-        ("CA", "C"),
-        ("C", "O"),
-        ("C", "N"),
-        ("N", "H"),
-        ("N", "CN"),
-        ("CA", "HA1"),
-        ("CA", "HA2"),
-        ("CA", "HA3"),
-        ("CN", "HN1"),
-        ("CN", "HN2"),
-        ("CN", "HN3"),
-    ),
-    "water": (("O", "H1"), ("O", "H2")),
-}
-# A bond may stretch by a third before the molecule counts as reacted, and an H-bond may grow to the usual
-# geometric limits (H..O 2.5 A, N-H..O 120 degrees; Arunan et al., Pure Appl. Chem. 2011, 83, 1637).
-_BOND_LIMITS = {frozenset("CH"): 1.45, frozenset("NH"): 1.35, frozenset("OH"): 1.30}
-_HEAVY_BOND_LIMIT = 1.95
 HBOND_DISTANCE_LIMIT = 2.5
+"""Longest H..O distance of an H-bond, A (Arunan et al., Pure Appl. Chem. 2011, 83, 1637)."""
 HBOND_ANGLE_LIMIT = 120.0
-# Amide planes that stack come closer than two van der Waals radii of carbon, one above the other.
+"""Smallest N-H..O angle of an H-bond, degrees (same source)."""
 STACKING_LIMIT = 3.4
+"""Distance, A, of heavy atoms below which two units may be stacked: two van der Waals radii of carbon."""
 STACKING_HEIGHT = 2.0
+"""Height, A, above an amide plane from which on a close unit counts as stacked."""
 NEAR_RING_LIMIT = 3.0
+"""Distance, A, between the two ends of a chain below which the chain counts as nearly closed."""
 
 
 @dataclass(frozen=True, slots=True)
 class HBondGeometry:
-    """Geometry of the H-bonds of a chain, one element per H-bond: distances A, angles and torsions degrees."""
+    """Geometry of the H-bonds between successive units, one element per H-bond.
+
+    Attributes
+    ----------
+    distance_on, distance_oh : (n - 1,) array
+        O..N and O..H distances, A.
+    angle : (n - 1,) array
+        N-H..O angle, degrees.
+    phi1, phi2 : (n - 1,) array
+        Torsions N-C-O..N and C-O..N-C, degrees in (-180, 180].
+    """
 
     distance_on: FloatArray
     distance_oh: FloatArray
@@ -52,23 +46,44 @@ class HBondGeometry:
     phi1: FloatArray
     phi2: FloatArray
 
+    def intact(self, conformers: tuple[str, ...]) -> list[bool]:
+        """Test every H-bond for distance, angle and conformer.
 
-def dihedral(a: FloatArray, b: FloatArray, c: FloatArray, d: FloatArray) -> float:
-    """Torsion a-b-c-d, rad, in (-pi, pi]; 0 is cis (IUPAC sign)."""
-    return float(_dihedrals(a, b, c, d))
+        Parameters
+        ----------
+        conformers : tuple of str
+            Expected conformer, ``syn`` or ``anti``, of every H-bond.
+
+        Returns
+        -------
+        list of bool
+        """
+        bound = (self.distance_oh < HBOND_DISTANCE_LIMIT) & (self.angle > HBOND_ANGLE_LIMIT)
+        return list((bound & ((np.abs(self.phi1) < 90.0) == (np.array(conformers) == "syn"))).tolist())
 
 
-def _dihedrals(a: FloatArray, b: FloatArray, c: FloatArray, d: FloatArray) -> FloatArray:
-    """`dihedral` of many at once, (..., 3) to (...)."""
+def dihedral(a: FloatArray, b: FloatArray, c: FloatArray, d: FloatArray) -> FloatArray:
+    """Torsion angles a-b-c-d in the IUPAC sign convention.
+
+    Parameters
+    ----------
+    a, b, c, d : (..., 3) arrays
+        Positions.
+
+    Returns
+    -------
+    (...) array
+        rad, in (-pi, pi]; 0 is cis.
+    """
     b1, b2, b3 = b - a, c - b, d - c
     n2 = np.cross(b2, b3)
-    # n1 x n2 = b2 (b1 . n2)
+    # |n1 x n2| = |b2| (b1 . n2), with n1 = b1 x b2
     sine = _dot(b1, n2) * np.linalg.norm(b2, axis=-1)
     return np.asarray(np.arctan2(sine, _dot(np.cross(b1, b2), n2)))
 
 
 def _angles(a: FloatArray, b: FloatArray, c: FloatArray) -> FloatArray:
-    """Angles a-b-c, rad, (..., 3) to (...)."""
+    """Angles a-b-c, rad, from (..., 3) to (...)."""
     u, v = a - b, c - b
     return np.asarray(np.arctan2(np.linalg.norm(np.cross(u, v), axis=-1), _dot(u, v)))
 
@@ -77,39 +92,54 @@ def _dot(u: FloatArray, v: FloatArray) -> FloatArray:
     return np.asarray(np.einsum("...i,...i", u, v))
 
 
-def _unit_atoms(structure: Structure) -> list[dict[str, FloatArray]]:
-    return [
-        dict(zip(NMA_ATOMS, structure.positions[structure.atoms_of(unit)], strict=True)) for unit in structure.units
-    ]
-
-
 def hbond_geometry(structure: Structure) -> HBondGeometry:
-    """Distances, angles and torsions (phi1, phi2) of every H-bond between successive units."""
-    owners = [structure.atoms_of(unit) for unit in structure.units]
-    at = {name: structure.positions[[atoms[i] for atoms in owners]] for i, name in enumerate(NMA_ATOMS)}
+    """Measure the H-bonds between successive units of a chain.
+
+    Parameters
+    ----------
+    structure : Structure
+        n NMA units, with or without waters.
+
+    Returns
+    -------
+    HBondGeometry
+        n - 1 H-bonds.
+    """
+    unit_atoms = [structure.atoms_of(unit) for unit in structure.units]
+    at = {name: structure.positions[[atoms[i] for atoms in unit_atoms]] for i, name in enumerate(NMA_ATOMS)}
     a = {name: x[:-1] for name, x in at.items()}
     b = {name: x[1:] for name, x in at.items()}
     return HBondGeometry(
         np.linalg.norm(a["O"] - b["N"], axis=-1),
         np.linalg.norm(a["O"] - b["H"], axis=-1),
         np.degrees(_angles(b["N"], b["H"], a["O"])),
-        np.degrees(_dihedrals(a["N"], a["C"], a["O"], b["N"])),
-        np.degrees(_dihedrals(a["C"], a["O"], b["N"], b["C"])),
+        np.degrees(dihedral(a["N"], a["C"], a["O"], b["N"])),
+        np.degrees(dihedral(a["C"], a["O"], b["N"], b["C"])),
     )
 
 
-def in_plane_atoms(structure: Structure) -> NDArray[np.int64]:
-    """Atoms that lie in the mirror plane of a planar structure; the H of an accepting water do not."""
-    named = {"nma": [name not in _MIRRORED for name in NMA_ATOMS], "water": [name == "O" for name in WATER_ATOMS]}
-    keep = np.zeros(len(structure), dtype=bool)
+def in_plane_atoms(structure: Structure) -> IntArray:
+    """Select the atoms that lie in the mirror plane of a planar chain.
+
+    Parameters
+    ----------
+    structure : Structure
+
+    Returns
+    -------
+    (m,) int array
+        All NMA atoms but the mirrored methyl H, and the O of every water.
+    """
+    in_plane = {"nma": [name not in _MIRRORED for name in NMA_ATOMS], "water": [name == "O" for name in WATER_ATOMS]}
+    selected = np.zeros(len(structure), dtype=bool)
     for molecule, kind in enumerate(structure.kinds):
-        if kind in named:
-            keep[structure.molecules == molecule] = named[kind]
-    return np.flatnonzero(keep)
+        if kind in in_plane:
+            selected[structure.molecules == molecule] = in_plane[kind]
+    return np.flatnonzero(selected)
 
 
 def planarity(structure: Structure) -> float:
-    """Largest distance, A, of an in-plane atom from the best plane through all of them."""
+    """Largest distance, A, of an in-plane atom (`in_plane_atoms`) from their least-squares plane."""
     x = structure.positions[in_plane_atoms(structure)]
     x = x - x.mean(axis=0)
     normal = np.linalg.svd(x, full_matrices=False)[2][2]
@@ -117,7 +147,7 @@ def planarity(structure: Structure) -> float:
 
 
 def head_tail_contact(structure: Structure) -> float:
-    """Shortest distance, A, between the two ends of a chain, their waters included; infinite below three units."""
+    """Shortest distance, A, between the two ends of a chain, cap waters included; infinite below three units."""
     units = structure.units
     if len(units) < 3:
         return float("inf")
@@ -128,128 +158,132 @@ def head_tail_contact(structure: Structure) -> float:
     return float(np.linalg.norm(first[:, None] - last[None, :], axis=-1).min())
 
 
-def _bond_limit(one: str, other: str) -> float:
-    return _BOND_LIMITS.get(frozenset((one[0], other[0])), _HEAVY_BOND_LIMIT)
+def stacking(structure: Structure) -> str:
+    """Find two units that lie on top of one another.
 
+    Two units are stacked when heavy atoms come closer than `STACKING_LIMIT` and one of these atoms lies more than
+    `STACKING_HEIGHT` above the amide plane of the other unit. The ends of a chain that closes into a ring meet in the
+    plane and are not stacked.
 
-def reacted(structure: Structure) -> str:
-    """Which covalent bond is broken; empty when all molecules are whole."""
-    for molecule, kind in enumerate(structure.kinds):
-        if kind not in BONDS:
-            continue
-        names = NMA_ATOMS if kind == "nma" else WATER_ATOMS
-        at = dict(zip(names, structure.positions[structure.atoms_of(molecule)], strict=True))
-        for one, other in BONDS[kind]:
-            length, limit = float(np.linalg.norm(at[one] - at[other])), _bond_limit(one, other)
-            if not length < limit:
-                return (
-                    f"molecule {molecule + 1} ({kind}) has reacted: {one}-{other} is {length:.2f} A, limit {limit:.2f}"
-                )
-    return ""
+    Parameters
+    ----------
+    structure : Structure
 
-
-def stacked(structure: Structure) -> str:
-    """Which units lie on top of one another; empty when none do.
-
-    Two units are stacked when heavy atoms come closer than `STACKING_LIMIT` and one lies `STACKING_HEIGHT` above the
-    other's amide plane; the ends of a chain that closes into a ring meet in the plane.
+    Returns
+    -------
+    str
+        The units and their distance; empty when no units are stacked.
     """
-    units = _unit_atoms(structure)
+    units = [
+        dict(zip(NMA_ATOMS, structure.positions[structure.atoms_of(unit)], strict=True)) for unit in structure.units
+    ]
     heavy = [np.array([unit[name] for name in ("CA", "C", "O", "N", "CN")]) for unit in units]
     for i, j in combinations(range(len(units)), 2):
-        apart = heavy[j][None, :] - heavy[i][:, None]
-        distance = np.linalg.norm(apart, axis=-1)
+        vectors = heavy[j][None, :] - heavy[i][:, None]
+        distances = np.linalg.norm(vectors, axis=-1)
         normal = np.cross(units[i]["C"] - units[i]["N"], units[i]["O"] - units[i]["C"])
-        height = np.abs(apart @ (normal / np.linalg.norm(normal)))
-        if (over := (distance < STACKING_LIMIT) & (height > STACKING_HEIGHT)).any():
-            return f"units {i + 1} and {j + 1} are stacked: {distance[over].min():.2f} A apart, limit {STACKING_LIMIT}"
+        heights = np.abs(vectors @ (normal / np.linalg.norm(normal)))
+        if (close := (distances < STACKING_LIMIT) & (heights > STACKING_HEIGHT)).any():
+            return (
+                f"units {i + 1} and {j + 1} are stacked: {distances[close].min():.2f} A apart, limit {STACKING_LIMIT}"
+            )
     return ""
 
 
-def broken(structure: Structure, conformers: tuple[str, ...]) -> str:
-    """Why a structure is not the chain that was asked for; empty when it is intact.
+def broken_geometry(structure: Structure, conformers: tuple[str, ...]) -> str:
+    """Check that a structure is still the chain it was built as.
 
-    Checked: every covalent bond, every H-bond (distance, angle, conformer by phi1), the H-bonds of the caps, stacked
-    units.
+    The checks are: covalent bonds, H-bonds between units (distance, angle, conformer from phi1), H-bonds of the caps,
+    and stacked units.
+
+    Parameters
+    ----------
+    structure : Structure
+    conformers : tuple of str
+        Expected conformer, ``syn`` or ``anti``, of every H-bond between units.
+
+    Returns
+    -------
+    str
+        The first check that fails, with values and limits; empty when the chain is intact.
     """
-    if reason := reacted(structure):
+    if reason := broken_bond(structure):
         return reason
     geometry = hbond_geometry(structure)
-    for bond, conformer in enumerate(conformers):
+    for bond, expected in enumerate(conformers):
         oh, angle, phi1 = geometry.distance_oh[bond], geometry.angle[bond], geometry.phi1[bond]
         if not oh < HBOND_DISTANCE_LIMIT or not angle > HBOND_ANGLE_LIMIT:
             return (
                 f"H-bond {bond + 1} is lost: H..O {oh:.2f} A (limit {HBOND_DISTANCE_LIMIT}), "
                 f"N-H..O {angle:.0f} degrees (limit {HBOND_ANGLE_LIMIT:.0f})"
             )
-        found = "syn" if abs(phi1) < 90.0 else "anti"
-        if found != conformer:
-            return f"H-bond {bond + 1} turned over: expected {conformer}, found {found} (phi1 {phi1:.0f} degrees)"
-    return _cap_lost(structure) or stacked(structure)
-
-
-def _cap_lost(structure: Structure) -> str:
-    """Which H-bond of the caps is lost: the head water accepts, two donate to the last O, the fourth to those two."""
-    for name, h, o in _cap_bridges(structure):
-        distance = float(np.linalg.norm(structure.positions[h] - structure.positions[o]))
+        conformer = "syn" if abs(phi1) < 90.0 else "anti"
+        if conformer != expected:
+            return f"H-bond {bond + 1} turned over: expected {expected}, found {conformer} (phi1 {phi1:.0f} degrees)"
+    for name, _, _, distance in _cap_hbonds(structure):
         if not distance < HBOND_DISTANCE_LIMIT:
             return f"cap is lost: {name}, H..O {distance:.2f} A (limit {HBOND_DISTANCE_LIMIT})"
-    return ""
+    return stacking(structure)
 
 
-def _cap_bridges(structure: Structure) -> list[tuple[str, int, int]]:
-    """What the H-bonds of the caps are called, and the atoms H and O of each; of two H the nearer one donates."""
+def _cap_hbonds(structure: Structure) -> Iterator[tuple[str, int, int, float]]:
+    """Yield name, H atom, O atom and H..O distance, A, of every H-bond of the caps; the nearer H of a water donates.
+
+    The first water accepts from the free N-H, two donate to the free O, and the fourth donates to those two.
+    """
     waters = [structure.atoms_of(m) for m, kind in enumerate(structure.kinds) if kind == "water"]
     if len(waters) != CAP_WATERS:
-        return []
-    head, one, other, bridge = waters
-    ends = [structure.atoms_of(structure.units[end]) for end in (0, -1)]
-    donors, acceptor = ends[0][[NMA_ATOMS.index("H")]], ends[1][NMA_ATOMS.index("O")]
-    return [
-        (name, _nearest(structure, hydrogens, oxygen), int(oxygen))
-        for name, hydrogens, oxygen in (
-            ("water 1 at the free N-H", donors, head[0]),
-            ("water 2 at the free C=O", one[1:], acceptor),
-            ("water 3 at the free C=O", other[1:], acceptor),
-            ("water 4 to water 2", bridge[1:], one[0]),
-            ("water 4 to water 3", bridge[1:], other[0]),
-        )
-    ]
-
-
-def _nearest(structure: Structure, atoms: NDArray[np.int64], to: int) -> int:
-    apart = np.linalg.norm(structure.positions[atoms] - structure.positions[to], axis=-1)
-    return int(atoms[np.argmin(apart)])
+        return
+    water1, water2, water3, water4 = waters
+    first_unit, last_unit = (structure.atoms_of(structure.units[end]) for end in (0, -1))
+    for name, hydrogens, oxygen in (
+        ("water 1 at the free N-H", first_unit[[NMA_ATOMS.index("H")]], water1[0]),
+        ("water 2 at the free C=O", water2[1:], last_unit[NMA_ATOMS.index("O")]),
+        ("water 3 at the free C=O", water3[1:], last_unit[NMA_ATOMS.index("O")]),
+        ("water 4 to water 2", water4[1:], water2[0]),
+        ("water 4 to water 3", water4[1:], water3[0]),
+    ):
+        distances = np.linalg.norm(structure.positions[hydrogens] - structure.positions[oxygen], axis=-1)
+        nearest = int(np.argmin(distances))
+        yield name, int(hydrogens[nearest]), int(oxygen), float(distances[nearest])
 
 
 @dataclass(frozen=True, slots=True)
-class Bridge:
-    """An H-bond that a structure is meant to have: the atoms H and O, and whether it is within the limits."""
+class HBond:
+    """An H-bond that a chain is built with.
+
+    Attributes
+    ----------
+    h, o : int
+        Indices of the atoms H and O.
+    intact : bool
+        Whether distance, angle and conformer are within the limits.
+    """
 
     h: int
     o: int
-    whole: bool
+    intact: bool
 
 
-def bridges(structure: Structure, conformers: tuple[str, ...]) -> tuple[Bridge, ...]:
-    """Every H-bond a chain is meant to have, those of its units first; a bond that turned over is not whole.
+def hbonds(structure: Structure, conformers: tuple[str, ...]) -> tuple[HBond, ...]:
+    """List the H-bonds that a chain is built with, those between units before those of the caps.
 
     Parameters
     ----------
     structure : Structure
     conformers : tuple of str
-        Of the H-bonds between the units.
+        Expected conformer of every H-bond between units; an H-bond in the other conformer is not intact.
+
+    Returns
+    -------
+    tuple of HBond
     """
-    geometry = hbond_geometry(structure)
-    good = (geometry.distance_oh < HBOND_DISTANCE_LIMIT) & (geometry.angle > HBOND_ANGLE_LIMIT)
-    good &= (np.abs(geometry.phi1) < 90.0) == (np.array(conformers) == "syn")
+    intact = hbond_geometry(structure).intact(conformers)
     atoms = [structure.atoms_of(unit) for unit in structure.units]
     h, o = NMA_ATOMS.index("H"), NMA_ATOMS.index("O")
-    found = [
-        Bridge(int(donor[h]), int(acceptor[o]), bool(whole))
-        for acceptor, donor, whole in zip(atoms[:-1], atoms[1:], good, strict=True)
+    between_units = [
+        HBond(int(donor[h]), int(acceptor[o]), whole)
+        for acceptor, donor, whole in zip(atoms[:-1], atoms[1:], intact, strict=True)
     ]
-    for _, hydrogen, oxygen in _cap_bridges(structure):
-        distance = np.linalg.norm(structure.positions[hydrogen] - structure.positions[oxygen])
-        found.append(Bridge(hydrogen, oxygen, bool(distance < HBOND_DISTANCE_LIMIT)))
-    return tuple(found)
+    of_caps = [HBond(h, o, distance < HBOND_DISTANCE_LIMIT) for _, h, o, distance in _cap_hbonds(structure)]
+    return (*between_units, *of_caps)

@@ -1,9 +1,6 @@
-"""Crude monomers in their body frames, from textbook bond lengths and angles.
+"""Textbook geometries of NMA and water, which every model minimises first, and the bodies that chains are built from.
 
 Body frame of NMA: N at the origin, C on +x, O in the xy plane with y > 0; the amide plane is z = 0.
-They are only starting points: every model minimises its own monomer.
-
-The three kinds of body a chain is made of: NMA, a water that donates, a water that accepts.
 """
 
 from __future__ import annotations
@@ -12,21 +9,23 @@ from collections.abc import Callable
 from functools import cache
 
 import numpy as np
-from numpy.typing import NDArray
 
+from hbcoop_dist.core.arrays import FloatArray
 from hbcoop_dist.structures.chains import Rotamer
+from hbcoop_dist.structures.geometry import dihedral
 from hbcoop_dist.structures.structure import NMA_ATOMS, Structure
 from hbcoop_dist.structures.tree_coordinates import Body, frame_from
 
-FloatArray = NDArray[np.float64]
+_X, _Y, _Z = range(3)
 
 
 def _direction(degrees: float) -> FloatArray:
+    """Unit vector (3,) in the xy plane at an angle from +x."""
     return np.array([np.cos(np.radians(degrees)), np.sin(np.radians(degrees)), 0.0])
 
 
 def _methyl(carbon: FloatArray, bonded: FloatArray, beside: FloatArray, eclipsed: bool) -> FloatArray:
-    """Three H on `carbon`; the first lies in the plane, eclipsing `bonded`-`beside` or opposite to it."""
+    """Positions (3, 3) of the H of a methyl; the first, in the plane, eclipses `bonded`-`beside` or opposes it."""
     axis = (bonded - carbon) / np.linalg.norm(bonded - carbon)
     side = (beside - bonded) - axis * np.dot(beside - bonded, axis)
     side *= (1.0 if eclipsed else -1.0) / np.linalg.norm(side)
@@ -37,7 +36,17 @@ def _methyl(carbon: FloatArray, bonded: FloatArray, beside: FloatArray, eclipsed
 
 
 def nma(rotamer: Rotamer) -> FloatArray:
-    """Crude trans-NMA, (12, 3) A, exactly planar (Cs), atoms in the order of `NMA_ATOMS`."""
+    """Textbook geometry of trans-NMA.
+
+    Parameters
+    ----------
+    rotamer : Rotamer
+
+    Returns
+    -------
+    (12, 3) array
+        A, in the body frame, exactly planar (Cs), atoms in the order of `NMA_ATOMS`.
+    """
     n = np.zeros(3)
     c = np.array([1.36, 0.0, 0.0])
     o = c + 1.23 * _direction(180.0 - 122.5)
@@ -50,29 +59,35 @@ def nma(rotamer: Rotamer) -> FloatArray:
 
 
 def donor_water() -> FloatArray:
-    """Water that donates its first H in the plane: O at the origin, the second H on +x, the first at y > 0."""
+    """Textbook geometry (3, 3), A, of a donor water: O at the origin, its free H2 on +x, its donated H1 at y > 0."""
     return np.array([np.zeros(3), 0.97 * _direction(104.5), [0.97, 0.0, 0.0]])
 
 
 def acceptor_water() -> FloatArray:
-    """Water whose H are mirrored by the plane: O at the origin, bisector along +y, H-H along z."""
+    """Textbook geometry (3, 3), A, of an acceptor water: O at the origin, bisector along +y, H-H along z."""
     half = np.radians(104.5 / 2)
     y, z = 0.97 * np.cos(half), 0.97 * np.sin(half)
     return np.array([[0.0, 0.0, 0.0], [0.0, y, z], [0.0, y, -z]])
 
 
 def monomer(rotamer: Rotamer | None = None) -> Structure:
-    """One crude NMA molecule as a `Structure`."""
+    """Build one NMA molecule from textbook values, in `Rotamer` defaults unless given."""
     return Structure.from_molecules([("nma", nma(rotamer or Rotamer()))])
 
 
 def rotamer_of(positions: FloatArray) -> Rotamer | None:
-    """Read the rotamer of one NMA unit, (12, 3) A; None when a methyl lies more than 30 degrees off both.
+    """Determine the rotamer of one NMA unit, whichever H of each methyl lies in the plane.
 
-    Which of the three H is called the in-plane one does not matter.
+    Parameters
+    ----------
+    positions : (12, 3) array
+        A, atoms in the order of `NMA_ATOMS` up to the order of H within a methyl.
+
+    Returns
+    -------
+    Rotamer or None
+        None when a methyl is more than 30 degrees away from both of its orientations.
     """
-    from hbcoop_dist.structures.geometry import dihedral
-
     at = dict(zip(NMA_ATOMS, np.asarray(positions), strict=True))
     names: list[str] = []
     for hydrogens, carbon, bonded, beside, cis, trans in (
@@ -89,9 +104,6 @@ def rotamer_of(positions: FloatArray) -> Rotamer | None:
     return Rotamer(names[0], names[1])  # type: ignore[arg-type]
 
 
-X, Y, Z = range(3)
-
-
 def _body(
     name: str,
     kind: str,
@@ -100,7 +112,7 @@ def _body(
     mirror: list[int],
     frame: Callable[[FloatArray], tuple[FloatArray, FloatArray]],
 ) -> Body:
-    """A body from its coordinates, each a sum of Cartesian components (atom, axis) in the body frame."""
+    """Make a body from its coordinates, each a normalised sum of Cartesian components (atom, axis)."""
     basis = np.zeros((len(dofs), m, 3))
     for row, components in zip(basis, dofs, strict=True):
         for atom, axis in components:
@@ -126,29 +138,29 @@ def _acceptor_frame(x: FloatArray) -> tuple[FloatArray, FloatArray]:
 
 @cache
 def nma_body() -> Body:
-    """NMA: N at the origin, C on +x, O in the xy plane with y > 0; 30 coordinates, 19 of them in the mirror."""
+    """Body of NMA: 30 coordinates, 19 of them symmetric under the mirror plane."""
     n, c, o = (NMA_ATOMS.index(name) for name in ("N", "C", "O"))
-    dofs = [[(c, X)], [(o, X)], [(o, Y)]]
-    dofs += [[(atom, axis)] for atom in range(12) if atom not in (n, c, o) for axis in (X, Y, Z)]
+    dofs = [[(c, _X)], [(o, _X)], [(o, _Y)]]
+    dofs += [[(atom, axis)] for atom in range(12) if atom not in (n, c, o) for axis in (_X, _Y, _Z)]
     mirror = list(range(12))
-    for one, other in (("HA2", "HA3"), ("HN2", "HN3")):
-        i, j = NMA_ATOMS.index(one), NMA_ATOMS.index(other)
+    for above, below in (("HA2", "HA3"), ("HN2", "HN3")):
+        i, j = NMA_ATOMS.index(above), NMA_ATOMS.index(below)
         mirror[i], mirror[j] = j, i
     return _body("nma", "nma", 12, dofs, mirror, _nma_frame)
 
 
 @cache
 def donor_body() -> Body:
-    """Water in the plane: O at the origin, its free H on +x, its donating H (the first) in the xy plane, y > 0.
+    """Body of a donor water, which lies in the plane.
 
-    The x axis is the free O-H so that no joint angle comes near 0 or 180 degrees.
+    Its x axis is the free O-H bond so that no joint angle comes near 0 or 180 degrees.
     """
-    dofs = [[(2, X)], [(1, X)], [(1, Y)]]
+    dofs = [[(2, _X)], [(1, _X)], [(1, _Y)]]
     return _body("donor water", "water", 3, dofs, [0, 1, 2], _donor_frame)
 
 
 @cache
 def acceptor_body() -> Body:
-    """Water mirrored by the plane: O at the origin, H-H along z, bisector along +y."""
-    dofs = [[(1, Y), (2, Y)], [(1, Z)], [(2, Z)]]
+    """Body of an acceptor water, whose two H are mirror images in the plane."""
+    dofs = [[(1, _Y), (2, _Y)], [(1, _Z)], [(2, _Z)]]
     return _body("acceptor water", "water", 3, dofs, [0, 2, 1], _acceptor_frame)

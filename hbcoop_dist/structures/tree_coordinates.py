@@ -1,12 +1,13 @@
-"""Tree coordinates: every molecule's pose relative to its parent, and its own body coordinates.
+"""Tree coordinates: internal coordinates of every molecule and its pose relative to a parent molecule.
 
-x(q) is explicit and dE/dq comes from sums of force and torque over each molecule's descendants, so there is no
-iterative back-transformation, a torsion can be frozen exactly, and bending a long chain is one local number.
+Positions are an explicit function of the coordinates q, and dE/dq follows from sums of force and torque over the
+descendants of each molecule. There is no iterative back-transformation, torsions can be frozen exactly, and bending a
+long chain changes one coordinate.
 
-A joint hangs a child body on three atoms (e0, e1, e2) of its parent by six numbers, in the usual order of a
-Z-matrix: distance r from e2 to the child's origin, angle theta1 = e1-e2-origin, torsion phi1 = e0-e1-e2-origin,
-angle theta2 = e2-origin-(child's x axis), torsions phi2 about e2-origin and phi3 about the child's x axis.
-For NMA on NMA (N, C, O of A; N, C, O of B) phi1 and phi2 are the torsions of the paper.
+A joint places a child body relative to three exit atoms (e0, e1, e2) of its parent by six coordinates in Z-matrix
+order: distance r from e2 to the child's origin, angle theta1 = e1-e2-origin, torsion phi1 = e0-e1-e2-origin, angle
+theta2 = e2-origin-(child's x axis), torsion phi2 about e2-origin and torsion phi3 about the child's x axis. Between NMA
+units (N, C, O of A; N, C, O of B) phi1 and phi2 are the torsions of Feng, Xu, Huang (2025).
 """
 
 from __future__ import annotations
@@ -15,14 +16,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float64]
+from hbcoop_dist.core.arrays import FloatArray, IntArray
 
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """A kind of molecule in its own frame.
+    """A kind of molecule in its body frame.
 
     Attributes
     ----------
@@ -30,45 +30,53 @@ class Body:
     kind : str
         Molecule kind of `Structure`, ``nma`` or ``water``.
     basis : (n_dof, m, 3) array
-        Orthonormal directions of the body coordinates; they leave the frame where it is.
+        Orthonormal directions of the body coordinates, which do not move the body frame.
     offset : (m, 3) array
-        Body positions at all coordinates zero.
+        Body positions, A, at zero coordinates.
     mirror : (m,) int array
-        Partner of every atom under reflection through the body's xy plane (itself when it lies in it).
+        Image of every atom under reflection through the xy plane of the body frame.
     frame : callable
-        Origin (3,) and rotation (3, 3) of the body frame from Cartesian positions (m, 3).
+        Returns origin (3,) and rotation (3, 3) of the body frame from Cartesian positions (m, 3).
     """
 
     name: str
     kind: str
     basis: FloatArray
     offset: FloatArray
-    mirror: NDArray[np.int64]
+    mirror: IntArray
     frame: Callable[[FloatArray], tuple[FloatArray, FloatArray]]
 
     @property
     def n_dof(self) -> int:
+        """Number of body coordinates."""
         return len(self.basis)
 
     def positions(self, s: FloatArray) -> FloatArray:
-        """Body positions (m, 3) of body coordinates (n_dof,)."""
+        """Convert body coordinates (n_dof,) to positions (m, 3), A, in the body frame."""
         return self.offset + np.tensordot(s, self.basis, 1)
 
     def coordinates(self, b: FloatArray) -> FloatArray:
-        """Body coordinates (n_dof,) of body positions (m, 3)."""
+        """Convert positions (m, 3), A, in the body frame to body coordinates (n_dof,)."""
         return np.tensordot(self.basis, b - self.offset, 2)
 
     def reflection(self) -> FloatArray:
-        """Matrix (n_dof, n_dof) of the reflection through the xy plane, acting on body coordinates."""
+        """Return the matrix (n_dof, n_dof) of the reflection through the xy plane in body coordinates."""
         reflected = self.basis[:, self.mirror, :] * np.array([1.0, 1.0, -1.0])
         return np.tensordot(self.basis, reflected, ([1, 2], [1, 2]))
 
 
 @dataclass(frozen=True, slots=True)
 class Joint:
-    """Where a body hangs: `parent` body and its exit atoms (e0, e1, e2). `hbond` marks NMA on NMA.
+    """Attachment of a body to its parent.
 
-    The exit atoms are among those that the parent's body keeps in its xy plane.
+    Attributes
+    ----------
+    parent : int
+        Index of the parent body.
+    exit_atoms : tuple of int
+        Atoms (e0, e1, e2) of the parent, all in the xy plane of its body frame.
+    hbond : bool
+        Whether the joint is an H-bond between two NMA units.
     """
 
     parent: int
@@ -78,7 +86,7 @@ class Joint:
 
 @dataclass(frozen=True, slots=True)
 class _Pose:
-    """Frames met on the way to one body, all global: pivot, origin and the axes the joint turns about."""
+    """Global frame of one body, with the pivot and the frames whose axes the joint coordinates rotate about."""
 
     origin: FloatArray
     rotation: FloatArray
@@ -90,13 +98,18 @@ class _Pose:
 
 @dataclass(frozen=True, slots=True)
 class Tree:
-    """Bodies and joints of one structure; the coordinates themselves are a plain vector.
+    """Bodies and joints of one structure; the coordinates themselves are a vector q.
 
     Attributes
     ----------
     bodies : tuple of Body
     joints : tuple of Joint or None
-        None for the root, which is the first body; every parent stands before its children.
+        None for the root, which is the first body; every parent precedes its children.
+
+    Raises
+    ------
+    ValueError
+        When a body other than the first has no parent before it.
     """
 
     bodies: tuple[Body, ...]
@@ -105,7 +118,7 @@ class Tree:
     def __post_init__(self) -> None:
         for index, joint in enumerate(self.joints):
             if (joint is None) != (index == 0) or (joint is not None and joint.parent >= index):
-                raise ValueError(f"tree: body {index} needs a parent that stands before it, found {joint}")
+                raise ValueError(f"tree: expected a parent before body {index}, found {joint}")
 
     @property
     def n_q(self) -> int:
@@ -113,39 +126,54 @@ class Tree:
         return sum(body.n_dof for body in self.bodies) + 6 * (len(self.bodies) - 1)
 
     def body_slice(self, index: int) -> slice:
-        """Where the body coordinates of one body stand in q."""
+        """Return the slice of q with the body coordinates of one body."""
         start = sum(body.n_dof for body in self.bodies[:index]) + 6 * max(index - 1, 0)
         return slice(start, start + self.bodies[index].n_dof)
 
     def joint_slice(self, index: int) -> slice:
-        """Where the six joint coordinates of one body (not the root) stand in q: right after its own."""
+        """Return the slice of q with the six joint coordinates of one body, right after its body coordinates.
+
+        Raises
+        ------
+        ValueError
+            For the root, which has no joint.
+        """
         if index == 0:
             raise ValueError("tree: the root has no joint")
         stop = self.body_slice(index).stop
         return slice(stop, stop + 6)
 
     def atom_slice(self, index: int) -> slice:
-        """Where the atoms of one body stand in the structure."""
+        """Return the slice of the structure's atoms that belong to one body."""
         start = sum(len(body.offset) for body in self.bodies[:index])
         return slice(start, start + len(self.bodies[index].offset))
 
     def positions(self, q: FloatArray) -> FloatArray:
-        """Cartesian positions (N, 3), A, of coordinates q (n_q,); the root's frame is the global one."""
+        """Convert coordinates q (n_q,) to Cartesian positions (N, 3), A, in the body frame of the root."""
         poses, body_positions = self._poses(q)
         return np.concatenate(
             [pose.origin + b @ pose.rotation.T for pose, b in zip(poses, body_positions, strict=True)]
         )
 
     def gradient(self, q: FloatArray, cartesian: FloatArray) -> FloatArray:
-        """dE/dq (..., n_q) from dE/dx (..., N, 3), by sums of force and torque over descendants.
+        """Convert a Cartesian gradient to tree coordinates by sums of force and torque over descendants.
 
-        Leading dims are independent right-hand sides: passing the identity gives the Jacobian dx/dq.
+        Parameters
+        ----------
+        q : (n_q,) array
+        cartesian : (..., N, 3) array
+            dE/dx; leading dims are independent right-hand sides.
+
+        Returns
+        -------
+        (..., n_q) array
+            dE/dq.
         """
         poses, body_positions = self._poses(q)
         cartesian = np.asarray(cartesian, dtype=float)
-        lead = cartesian.shape[:-2]
-        out = np.zeros((*lead, self.n_q))
-        force = np.zeros((len(self.bodies), *lead, 3))
+        batch_shape = cartesian.shape[:-2]
+        out = np.zeros((*batch_shape, self.n_q))
+        force = np.zeros((len(self.bodies), *batch_shape, 3))
         torque = np.zeros_like(force)
         for index in range(len(self.bodies) - 1, -1, -1):
             body, pose, b = self.bodies[index], poses[index], body_positions[index]
@@ -167,12 +195,12 @@ class Tree:
         return out
 
     def jacobian(self, q: FloatArray) -> FloatArray:
-        """dx/dq, (3 N, n_q)."""
+        """Return dx/dq, (3 N, n_q)."""
         n = sum(len(body.offset) for body in self.bodies)
         return self.gradient(q, np.eye(3 * n).reshape(3 * n, n, 3))
 
     def coordinates(self, positions: FloatArray) -> FloatArray:
-        """q of Cartesian positions (N, 3); the inverse of `positions` up to a rigid motion."""
+        """Convert Cartesian positions (N, 3), A, to q (n_q,); the inverse of `positions` up to a rigid motion."""
         q = np.empty(self.n_q)
         for index, body in enumerate(self.bodies):
             x = np.asarray(positions, dtype=float)[self.atom_slice(index)]
@@ -208,14 +236,14 @@ class Tree:
 
 
 def _cross(a: FloatArray, b: FloatArray) -> FloatArray:
-    """Cross products (..., 3); for vectors this small `numpy.cross` takes 2.5 times as long."""
+    """Cross products (..., 3); `numpy.cross` takes 2.5 times as long for such small arrays."""
     ax, ay, az = a[..., 0], a[..., 1], a[..., 2]
     bx, by, bz = b[..., 0], b[..., 1], b[..., 2]
     return np.stack([ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx], axis=-1)
 
 
 def frame_from(along: FloatArray, beside: FloatArray) -> FloatArray:
-    """Columns x, y, z: x along `along`, y towards `beside`, z normal to both."""
+    """Return the rotation (3, 3) with columns x along `along`, y towards `beside`, and z normal to both."""
     x = along / np.linalg.norm(along)
     y = beside - x * np.dot(x, beside)
     y = y / np.linalg.norm(y)
@@ -233,10 +261,11 @@ def _turn_z(angle: float) -> FloatArray:
 
 
 def _joint_gradient(pose: _Pose, force: FloatArray, torque: FloatArray) -> FloatArray:
-    """dE/d(r, theta1, phi1, theta2, phi2, phi3) from the gradient sums of everything that hangs below.
+    """Gradient (..., 6) with respect to (r, theta1, phi1, theta2, phi2, phi3).
 
-    `force` and `torque` are sums of dE/dx and x cross dE/dx about the global origin; each angle turns what hangs below
-    about an axis through the pivot (theta1, phi1) or the child's origin (theta2, phi2, phi3).
+    `force` and `torque` are the sums of dE/dx and x cross dE/dx, about the global origin, over the child and its
+    descendants. Each angle rotates these about an axis through the pivot (theta1, phi1) or through the child's origin
+    (theta2, phi2, phi3).
     """
     about_pivot = torque - _cross(pose.pivot, force)
     about_origin = torque - _cross(pose.origin, force)
@@ -256,10 +285,10 @@ def _joint_gradient(pose: _Pose, force: FloatArray, torque: FloatArray) -> Float
 def _exit_gradient(
     b: FloatArray, joint: Joint, parent: _Pose, child: _Pose, force: FloatArray, torque: FloatArray
 ) -> FloatArray:
-    """dE/db of the parent's atoms through the exit frame, (..., m, 3), in the parent's body frame.
+    """Gradient (..., m, 3) with respect to the parent's body positions through the exit frame, in the body frame.
 
-    Moving e1 or e2 turns the exit frame (x along e1-e2, y towards e0) within the body's xy plane, where all three lie,
-    and carries all that hangs on it; e0 only says which way y points.
+    Moving e1 or e2 rotates the exit frame (x along e1-e2, y towards e0) within the xy plane of the body, in which all
+    three lie, together with the child and its descendants; e0 only fixes the direction of y.
     """
     _, i1, i2 = joint.exit_atoms
     frame = parent.rotation.T @ child.exit_frame
@@ -272,6 +301,7 @@ def _exit_gradient(
 
 
 def _measure_joint(exits: FloatArray, origin: FloatArray, rotation: FloatArray) -> FloatArray:
+    """Joint coordinates (6,) from the positions of the exit atoms (3, 3) and the frame of the child."""
     e0, e1, e2 = exits
     exit_frame = frame_from(e2 - e1, e0 - e1)
     bond = origin - e2

@@ -9,7 +9,7 @@ import xarray as xr
 from hbcoop_dist.analysis import as_asked
 from hbcoop_dist.campaigns.hbond.spec import CampaignSpec, cells_of
 from hbcoop_dist.campaigns.requested_cells import asked_for
-from hbcoop_dist.core.results import CELL_DIMS
+from hbcoop_dist.structures.chains import CELL_DIMS
 
 RULES = ["cis-N, trans-C", {"odd": "cis-N, cis-C"}]
 

@@ -15,7 +15,7 @@ from wrapped import Wrapped
 from hbcoop_dist.models import registry
 from hbcoop_dist.models.base import Evaluation, Potential
 from hbcoop_dist.optimize.external.availability import OPTIMISERS, not_installed
-from hbcoop_dist.optimize.external.energy_surface import HELD, Surface
+from hbcoop_dist.optimize.external.energy_surface import TORSION_TOLERANCE, Surface
 from hbcoop_dist.optimize.external.minimization import minimise_with
 from hbcoop_dist.optimize.minimization import Start, minimise
 from hbcoop_dist.optimize.quasi_newton import Goal
@@ -55,8 +55,8 @@ def test_torsions_are_held_where_the_start_has_them(toy: Potential, optimiser) -
     assert theirs.path.converged, theirs.path.reason
     assert theirs.path.energy == pytest.approx(ours.path.energy, abs=1e-5)
     geometry = hbond_geometry(theirs.structure)
-    assert np.radians(geometry.phi1[0] - 30.0) == pytest.approx(0.0, abs=HELD)
-    assert abs(np.radians(abs(geometry.phi2[0]) - 180.0)) < HELD
+    assert np.radians(geometry.phi1[0] - 30.0) == pytest.approx(0.0, abs=TORSION_TOLERANCE)
+    assert abs(np.radians(abs(geometry.phi2[0]) - 180.0)) < TORSION_TOLERANCE
     forces = np.asarray(toy.evaluate([theirs.structure])[0].forces)
     assert theirs.path.max_force < 1e-5 < np.linalg.norm(forces, axis=1).max()
 

@@ -18,7 +18,7 @@ import hbcoop_dist as hb
 from hbcoop_dist.campaigns.hbond.spec import CampaignError, CampaignSpec, load_campaign
 from hbcoop_dist.models import ModelError, Potential, checkpoints, custom_card, registry
 from hbcoop_dist.optimize.external.minimization import minimise_in_openmm
-from hbcoop_dist.optimize.external.openmm_minimizer import RESTRAINED
+from hbcoop_dist.optimize.external.openmm_minimizer import RESTRAINT_TOLERANCE
 from hbcoop_dist.optimize.minimization import Start, minimise
 from hbcoop_dist.optimize.quasi_newton import Goal
 from hbcoop_dist.store import ProtocolMismatchError
@@ -76,7 +76,7 @@ def apart(one: Structure, other: Structure) -> float:
 def held(one: Structure) -> bool:
     geometry = hbond_geometry(one)
     off = np.concatenate([np.abs(geometry.phi1), 180.0 - np.abs(geometry.phi2)])
-    return bool(np.radians(off).max() < RESTRAINED)
+    return bool(np.radians(off).max() < RESTRAINT_TOLERANCE)
 
 
 def same(potential: Potential, start: Start, theirs: Structure) -> None:
@@ -126,7 +126,7 @@ def test_restraints_hold_what_pulls_on_them() -> None:
     theirs = minimise_in_openmm(potential, None, [turned], goal=Goal(max_force=1e-3, max_calls=20000))[0]
     assert theirs.path.converged, theirs.path.reason
     off = hbond_geometry(theirs.structure).phi1[0] - 30.0
-    assert 1e-6 < abs(np.radians(off)) < RESTRAINED
+    assert 1e-6 < abs(np.radians(off)) < RESTRAINT_TOLERANCE
     assert theirs.path.energy == pytest.approx(ours.path.energy, abs=1e-4)
 
 

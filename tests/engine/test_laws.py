@@ -9,8 +9,8 @@ import pytest
 from toy_ensemble import SPREAD, ToyEnsemble
 from wrapped import Wrapped
 
-from hbcoop_dist.cooperativity.equation import Cooperativity, cooperativity
-from hbcoop_dist.cooperativity.fragments import fragment_energies
+from hbcoop_dist.cooperativity.equation import Cooperativity, hbond_cooperativity
+from hbcoop_dist.cooperativity.fragment_energies import evaluate_fragments
 from hbcoop_dist.models import registry
 from hbcoop_dist.models.base import Evaluation, Potential
 from hbcoop_dist.structures import Structure, make_chain
@@ -24,8 +24,8 @@ def eq1(potential: Potential, structure: Structure, hbond: int) -> Cooperativity
     x = dimer.positions.copy()
     x[12:] += 0.03 * (x[3] - x[15]) / np.linalg.norm(x[3] - x[15])
     dimer = dimer.with_positions(x)
-    both = fragment_energies(potential, [structure, dimer])
-    return cooperativity(structure, both[0], hbond, dimer, both[1])
+    both = evaluate_fragments(potential, [structure, dimer])
+    return hbond_cooperativity(structure, both[0], hbond, dimer, both[1])
 
 
 CHAIN = build(make_chain("arc", 4, "water"))
@@ -90,10 +90,10 @@ def test_rotation_and_translation_change_nothing(potential: Potential) -> None:
 def test_reversing_the_chain_swaps_labels_only(potential: Potential) -> None:
     """Unit k becomes unit n + 1 - k: H-bond i is then H-bond n - i, and A and B change names."""
     turned = Structure.from_molecules([("nma", LINEAR.positions[LINEAR.atoms_of(u)]) for u in reversed(LINEAR.units)])
-    forward, backward = fragment_energies(potential, [LINEAR, turned])
-    dimers = fragment_energies(potential, [LINEAR.subset((0, 1)), turned.subset((2, 3))])
-    one = cooperativity(LINEAR, forward, 1, LINEAR.subset((0, 1)), dimers[0])
-    other = cooperativity(turned, backward, 3, turned.subset((2, 3)), dimers[1])
+    forward, backward = evaluate_fragments(potential, [LINEAR, turned])
+    dimers = evaluate_fragments(potential, [LINEAR.subset((0, 1)), turned.subset((2, 3))])
+    one = hbond_cooperativity(LINEAR, forward, 1, LINEAR.subset((0, 1)), dimers[0])
+    other = hbond_cooperativity(turned, backward, 3, turned.subset((2, 3)), dimers[1])
     assert other.total == pytest.approx(one.total, abs=1e-6)
     assert other.points[[0, 2, 1, 3]] == pytest.approx(one.points[:4], abs=1e-7)
 

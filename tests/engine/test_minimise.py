@@ -15,11 +15,10 @@ from hbcoop_dist.models.batching import BatchSize, evaluate
 from hbcoop_dist.optimize.hessians import body_hessian, guess_hessian
 from hbcoop_dist.optimize.minimization import Minimised, Start, minimise, monomer_start
 from hbcoop_dist.optimize.out_of_plane_modes import Planar, out_of_plane
-from hbcoop_dist.optimize.quasi_newton import Goal
-from hbcoop_dist.optimize.step_limits import clash_limit
+from hbcoop_dist.optimize.quasi_newton import Goal, clash_limit
 from hbcoop_dist.structures import DEFAULT_ROTAMER, Chain, Structure, make_chain
 from hbcoop_dist.structures.construction import crude_start, tree_of
-from hbcoop_dist.structures.geometry import broken, planarity
+from hbcoop_dist.structures.geometry import broken_geometry, planarity
 from hbcoop_dist.structures.monomers import acceptor_body, acceptor_water, donor_body, donor_water, nma_body
 
 MONOMER = Chain((), (DEFAULT_ROTAMER,))
@@ -50,7 +49,7 @@ def test_every_chain_reaches_the_tolerance_and_stays_what_it_was(toy: Potential)
         assert np.linalg.norm(forces, axis=1).max() < 1e-5
         assert one.path.max_force < 1e-5
         assert planarity(one.structure) < 1e-9
-        assert broken(one.structure, system.conformers) == ""
+        assert broken_geometry(one.structure, system.conformers) == ""
 
 
 def test_many_at_once_are_each_alone(toy: Potential) -> None:

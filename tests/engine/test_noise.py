@@ -15,8 +15,8 @@ import pytest
 from wrapped import Wrapped
 
 from hbcoop_dist.cooperativity import sensitivity as noise
-from hbcoop_dist.cooperativity.equation import EV_TO_KCAL, cooperativity
-from hbcoop_dist.cooperativity.fragments import FragmentEnergies, fragment_energies
+from hbcoop_dist.cooperativity.equation import EV_TO_KCAL, FragmentEnergies, hbond_cooperativity
+from hbcoop_dist.cooperativity.fragment_energies import evaluate_fragments
 from hbcoop_dist.models import available, card, load
 from hbcoop_dist.models.base import Evaluation, Potential
 from hbcoop_dist.models.families import ani
@@ -70,8 +70,8 @@ def test_noise_of_float64_is_within_the_contract(name: str) -> None:
 @pytest.mark.parametrize(("length", "hbond"), [(2, 1), (4, 2), (4, 3)])
 def test_the_value_is_equation_one(length: int, hbond: int) -> None:
     bond, potential = bond_of(length, hbond), loaded("toy")
-    both = fragment_energies(potential, [bond.structure, bond.dimer])
-    expected = cooperativity(bond.structure, both[0], hbond, bond.dimer, both[1]).total
+    both = evaluate_fragments(potential, [bond.structure, bond.dimer])
+    expected = hbond_cooperativity(bond.structure, both[0], hbond, bond.dimer, both[1]).total
     for spread in (noise.under_rotation(potential, bond), noise.under_batching(potential, bond)):
         assert spread.value == pytest.approx(expected, abs=1e-9)
         assert spread.others == pytest.approx(expected, abs=1e-9)
@@ -147,7 +147,7 @@ def test_the_same_float_type_adds_nothing_but_the_turn() -> None:
 def test_members_mean_the_model_and_differ(ensemble: AniPotential) -> None:
     """Eq. 1 is linear, so what the members say of a bond means what their mean says."""
     (found,) = noise.cooperativities(ensemble, [BOND])
-    both = fragment_energies(ensemble, [BOND.structure, BOND.dimer])
+    both = evaluate_fragments(ensemble, [BOND.structure, BOND.dimer])
     alone = np.array([_of_member(both, member) for member in range(8)])
     assert alone.mean() == pytest.approx(found.total, abs=BATCH)
     assert np.unique(alone.round(4)).size == 8
@@ -160,7 +160,7 @@ def _of_member(both: list[FragmentEnergies], member: int) -> float:
         FragmentEnergies(one.fragments, np.array([one.of_members(piece)[member] for piece in one.fragments]))
         for one in both
     )
-    return cooperativity(BOND.structure, here, 1, BOND.dimer, alone).total
+    return hbond_cooperativity(BOND.structure, here, 1, BOND.dimer, alone).total
 
 
 @pytest.mark.parametrize("name", ["amber14", "toy"])
@@ -168,7 +168,7 @@ def test_what_is_no_ensemble_has_no_spread(name: str) -> None:
     potential = loaded(name)
     (found,) = noise.cooperativities(potential, [BOND])
     assert found.spread == {}
-    (energies,) = fragment_energies(potential, [BOND.dimer])
+    (energies,) = evaluate_fragments(potential, [BOND.dimer])
     with pytest.raises(ValueError, match="this model is no ensemble"):
         energies.of_members((0,))
 

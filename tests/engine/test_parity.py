@@ -14,6 +14,7 @@ import itertools
 
 import numpy as np
 import pytest
+from hbcoop_dist.optimize.mode_following import follow_mode, kicked
 from starts import crude
 
 from hbcoop_dist.campaigns.hbond.records import SADDLE
@@ -23,8 +24,7 @@ from hbcoop_dist.optimize.constraints import Constraint, free_basis
 from hbcoop_dist.optimize.external.availability import Optimiser
 from hbcoop_dist.optimize.external.minimization import minimise_with
 from hbcoop_dist.optimize.minimization import Minimised, Start, minimise
-from hbcoop_dist.optimize.mode_following import follow_mode, kicked
-from hbcoop_dist.optimize.out_of_plane_modes import Planar, Verdict, out_of_plane
+from hbcoop_dist.optimize.out_of_plane_modes import OutOfPlaneMode, Planar, out_of_plane
 from hbcoop_dist.optimize.quasi_newton import Goal
 from hbcoop_dist.structures import make_chain
 from hbcoop_dist.structures.construction import tree_of
@@ -112,7 +112,7 @@ def test_the_minimum_with_torsions_held_is_theirs(model, pattern, optimiser) -> 
 
 
 @functools.cache
-def saddle(model: str) -> tuple[Minimised, Verdict]:
+def saddle(model: str) -> tuple[Minimised, OutOfPlaneMode]:
     """The linear trimer in the default rotamer, planar, and its lowest mode."""
     _, one = reached(model, "linear", 3, "none")
     return one, out_of_plane(loaded(model), [Planar(tree_of(one.system), one.path.q, one.structure)])[0]

@@ -369,9 +369,9 @@ def test_where_frames_begin_is_kept_until_the_file_changes(tmp_path: Path, monke
 def test_a_framework_has_bonds_through_its_sides(tmp_path: Path) -> None:
     from ase import Atoms
 
-    from hbcoop_dist.learning.datasets.connectivity import bonds
+    from hbcoop_dist.structures.bonds import bond_graph
 
     split_water = Atoms("OHH", [[0.1, 0, 0], [9.1, 0, 0], [-0.1, 0.93, 0]], cell=[10, 10, 10], pbc=True)
-    graph = bonds(split_water.numbers, split_water.positions, np.asarray(split_water.cell))
+    graph = bond_graph(split_water.numbers, split_water.positions, np.asarray(split_water.cell))
     assert set(map(frozenset, graph.edges)) == {frozenset((0, 1)), frozenset((0, 2))}
-    assert bonds(split_water.numbers, split_water.positions).number_of_edges() == 1
+    assert bond_graph(split_water.numbers, split_water.positions).number_of_edges() == 1

@@ -109,11 +109,11 @@ def relaxed(structure: Structure) -> Structure:
 @pytest.mark.parametrize("conformer", ["syn", "anti"])
 def test_free_dimer_is_a_planar_hydrogen_bond(conformer: str) -> None:
     from hbcoop_dist.structures import Chain
-    from hbcoop_dist.structures.geometry import broken, hbond_geometry
+    from hbcoop_dist.structures.geometry import broken_geometry, hbond_geometry
 
     dimer = relaxed(build(Chain((conformer,), (Rotamer(), Rotamer()))))  # type: ignore[arg-type]
     assert -10 < energy(TOY, dimer) / (kcal / mol) < -5
-    assert broken(dimer, (conformer,)) == ""
+    assert broken_geometry(dimer, (conformer,)) == ""
     bond = hbond_geometry(dimer)
     assert bond.distance_on[0] == pytest.approx(2.95, abs=0.15)
     assert abs(np.sin(np.radians([bond.phi1[0], bond.phi2[0]]))).max() < 0.01

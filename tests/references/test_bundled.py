@@ -17,8 +17,8 @@ import hbcoop_dist as hb
 from hbcoop_dist.analysis import same_geometry_tables, with_references
 from hbcoop_dist.analysis.reference_levels import PLACES, beside_models, by_level, wall_times
 from hbcoop_dist.campaigns.hbond.spec import CampaignError, CampaignSpec, load_campaign
-from hbcoop_dist.cooperativity.equation import cooperativity
-from hbcoop_dist.cooperativity.fragments import fragment_energies
+from hbcoop_dist.cooperativity.equation import hbond_cooperativity
+from hbcoop_dist.cooperativity.fragment_energies import evaluate_fragments
 from hbcoop_dist.models import load
 from hbcoop_dist.references import (
     ReferenceSetError,
@@ -29,7 +29,7 @@ from hbcoop_dist.references import (
     reference_energies,
     reference_runs,
 )
-from hbcoop_dist.structures.fragments import fragments_of
+from hbcoop_dist.structures.complexes import fragments_of
 
 SO3LR, LEVEL, ROTAMER = "nma-so3lr", "rimp2:cc-pvdz:frozen-core", "cis-N, trans-C"
 SPEC = {"campaign": "x", "models": ["toy"], "lengths": [2, 3], "geometry": ["own", SO3LR]}
@@ -117,12 +117,12 @@ def test_trimer_computed_again() -> None:
     found = {(system.length, system.capping): structure for system, structure in _structures(SO3LR)}
     trimer, dimer = found[3, "none"], found[2, "none"]
     potential = load(LEVEL)
-    whole, alone = fragment_energies(potential, [trimer, dimer])
+    whole, alone = evaluate_fragments(potential, [trimer, dimer])
     bundled = (
         reference_energies().sel(length=3, capping="none", geometry=SO3LR, rotamer=ROTAMER).sel(model=LEVEL).squeeze()
     )
     for position, bond in (("head", 1), ("tail", 2)):
-        again = cooperativity(trimer, whole, bond, dimer, alone)
+        again = hbond_cooperativity(trimer, whole, bond, dimer, alone)
         at = bundled.sel(position=position)
         assert again.total == pytest.approx(float(at["cooperative_energy"]), abs=1e-4)
         assert again.electronic == pytest.approx(float(at["cooperative_energy_electronic"]), abs=1e-4)

@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 
 import hbcoop_dist
-from hbcoop_dist.core.results import CELL_DIMS, DIMER_DIMS, FRAGMENTS, Record
+from hbcoop_dist.cooperativity.equation import FRAGMENTS
+from hbcoop_dist.core.results import Record
 from hbcoop_dist.store import Layout, prepare_store
+from hbcoop_dist.structures.chains import CELL_DIMS, DIMER_DIMS
 
 PROTOCOL = {"minimize": {"max_force": 1.0e-5, "constraint": "mirror"}, "code": 1}
 

@@ -272,7 +272,8 @@ def test_one_file_per_variable_and_model(store: Path, cell: Callable[..., Record
 DRIVER = """
 import itertools, sys
 import numpy as np
-from hbcoop_dist.core.results import CELL_DIMS, Record, TaskResult
+from hbcoop_dist.structures.chains import CELL_DIMS
+from hbcoop_dist.core.results import Record, TaskResult
 from hbcoop_dist.store import StoreWriter
 def record(i):
     labels, value = cells[i % len(cells)], float(i)

@@ -11,11 +11,12 @@ import pytest
 
 from hbcoop_dist.references import ReferenceSetError, bundled_geometry, read_reference_set
 from hbcoop_dist.structures import Rotamer, make_chain, monomer
-from hbcoop_dist.structures.bonds import PerceptionError, kind_in_order, perceive
+from hbcoop_dist.structures.bonds import kind_in_order
+from hbcoop_dist.structures.complexes import distinct_fragments, fragments_of
 from hbcoop_dist.structures.construction import build
-from hbcoop_dist.structures.fragments import distinct_fragments, fragments_of
-from hbcoop_dist.structures.geometry import broken, stacked
+from hbcoop_dist.structures.geometry import broken_geometry, stacking
 from hbcoop_dist.structures.monomers import donor_water
+from hbcoop_dist.structures.perception import PerceptionError, perceive
 
 
 def test_waters_always_belong_to_c() -> None:
@@ -113,15 +114,15 @@ def test_broken_chains_say_how() -> None:
     structure = build(system)
     lost = structure.positions.copy()
     lost[24:] += [0.0, 0.0, 2.5]
-    assert "H-bond 2 is lost" in broken(structure.with_positions(lost), system.conformers)
+    assert "H-bond 2 is lost" in broken_geometry(structure.with_positions(lost), system.conformers)
     reacted = structure.positions.copy()
     reacted[4] += [0.0, -1.0, 0.0]
-    assert "N-H is" in broken(structure.with_positions(reacted), system.conformers)
-    assert "turned over: expected anti, found syn" in broken(structure, ("syn", "anti"))
+    assert "N-H is" in broken_geometry(structure.with_positions(reacted), system.conformers)
+    assert "turned over: expected anti, found syn" in broken_geometry(structure, ("syn", "anti"))
     sandwich = structure.positions.copy()
     sandwich[24:] = structure.positions[:12] + [0.0, 0.0, 3.0]
-    assert stacked(structure) == ""
-    assert stacked(structure.with_positions(sandwich)) == "units 1 and 3 are stacked: 3.00 A apart, limit 3.4"
+    assert stacking(structure) == ""
+    assert stacking(structure.with_positions(sandwich)) == "units 1 and 3 are stacked: 3.00 A apart, limit 3.4"
 
 
 @pytest.mark.parametrize("seed", range(20))

@@ -22,9 +22,10 @@ from numpy.typing import NDArray
 
 from hbcoop_dist.analysis.plots.style import GREY, PANEL_HEIGHT, PANEL_WIDTH, RC
 from hbcoop_dist.analysis.selection import readable
-from hbcoop_dist.core.results import CELL_DIMS
 from hbcoop_dist.structures import NMA_ATOMS, WATER_ATOMS, Structure
-from hbcoop_dist.structures.geometry import BONDS, bridges
+from hbcoop_dist.structures.chains import CELL_DIMS
+from hbcoop_dist.structures.geometry import hbonds
+from hbcoop_dist.structures.structure import MOLECULE_BONDS
 
 FloatArray = NDArray[np.float64]
 
@@ -139,8 +140,8 @@ def _draw(panel: Axes, one: _Broken) -> None:
     panel.add_collection(LineCollection(list(x[_bonds(structure), :2]), colors="#404040", linewidths=1.6, zorder=1))
     # which bond turned over only the reason knows: the minimisation stops while it still points where it did
     named = re.match(r"(?:isolated dimer of H-bond \d+: )?H-bond (\d+)", one.reason)
-    for number, bridge in enumerate(bridges(structure, one.conformers), 1):
-        lost = not bridge.whole or (named is not None and number == int(named[1]))
+    for number, bridge in enumerate(hbonds(structure, one.conformers), 1):
+        lost = not bridge.intact or (named is not None and number == int(named[1]))
         panel.plot(*x[[bridge.h, bridge.o], :2].T, zorder=2, **(_LOST if lost else _WHOLE))
     heights = np.argsort(np.argsort(x[:, 2])) / len(x)
     for (across, up, _), number, height in zip(x, structure.numbers.tolist(), heights, strict=True):
@@ -160,7 +161,7 @@ def _bonds(structure: Structure) -> NDArray[np.int64]:
     found = []
     for molecule, kind in enumerate(structure.kinds):
         names, atoms = NMA_ATOMS if kind == "nma" else WATER_ATOMS, structure.atoms_of(molecule)
-        found += [[atoms[names.index(one)], atoms[names.index(other)]] for one, other in BONDS[kind]]
+        found += [[atoms[names.index(one)], atoms[names.index(other)]] for one, other in MOLECULE_BONDS[kind]]
     return np.array(found)
 
 

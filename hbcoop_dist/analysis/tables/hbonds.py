@@ -12,9 +12,8 @@ from ase import Atoms
 
 from hbcoop_dist.analysis.ensemble_spread import with_spread
 from hbcoop_dist.analysis.selection import done, readable
-from hbcoop_dist.core.results import CELL_DIMS, POSITIONS
 from hbcoop_dist.structures import Structure, position_of
-from hbcoop_dist.structures.chains import CAP_WATERS
+from hbcoop_dist.structures.chains import CAP_WATERS, CELL_DIMS, POSITIONS
 from hbcoop_dist.structures.structure import MOLECULE_NUMBERS
 
 QUANTITIES = (

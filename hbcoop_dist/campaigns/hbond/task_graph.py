@@ -18,8 +18,8 @@ from hbcoop_dist.core.tasks import canonical_json, content_key
 from hbcoop_dist.models.sources import ModelSource
 from hbcoop_dist.references import ReferenceSet, bundled_geometries
 from hbcoop_dist.structures import Chain, Structure
+from hbcoop_dist.structures.complexes import Molecules, distinct_fragments
 from hbcoop_dist.structures.construction import build
-from hbcoop_dist.structures.fragments import Molecules, distinct_fragments
 
 PROTOCOL_VERSION = 3
 """Raised whenever a worker would return another number for the same key."""

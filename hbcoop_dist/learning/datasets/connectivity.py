@@ -19,40 +19,8 @@ from numpy.typing import NDArray
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
-_BOND = 1.3
-"""Sums of covalent radii up to which atoms are bonded, as where chains are recognised."""
-
 _ATOM = re.compile(r"\[(?:\d+)?([A-Za-z][a-z]?)[^\]:]*?((?:\++|-+)\d*)?:(\d+)\]")
 _ATOM_MAP = re.compile(r":\d+\]")
-
-
-def bonds(numbers: IntArray, positions: FloatArray, cell: FloatArray | None = None) -> nx.Graph[int]:
-    """Graph of the atoms, each with its ``element``, and their bonds by covalent radii.
-
-    Parameters
-    ----------
-    numbers : (N,) int array
-    positions : (N, 3) array
-        A.
-    cell : (3, 3) array, optional
-        Lattice vectors, A, of a structure that repeats: atoms are bonded to whatever image is near.
-    """
-    from ase.data import covalent_radii
-
-    if cell is None:
-        reach = _BOND * (covalent_radii[numbers][:, None] + covalent_radii[numbers][None, :])
-        distances = np.linalg.norm(positions[:, None] - positions[None, :], axis=-1)
-        graph = nx.from_numpy_array((distances < reach) & ~np.eye(len(numbers), dtype=bool))
-    else:
-        from ase.neighborlist import primitive_neighbor_list
-
-        ends = primitive_neighbor_list(
-            "ij", (True, True, True), cell, positions, _BOND * covalent_radii[numbers], self_interaction=False
-        )
-        graph = nx.empty_graph(len(numbers))
-        graph.add_edges_from(np.stack(ends, axis=1).tolist())
-    nx.set_node_attributes(graph, {atom: str(z) for atom, z in enumerate(numbers)}, "element")
-    return graph
 
 
 def molecules_of(graph: nx.Graph[int]) -> IntArray:

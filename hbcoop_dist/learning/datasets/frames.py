@@ -31,13 +31,13 @@ import networkx as nx
 
 from hbcoop_dist.learning.datasets.connectivity import (
     Parentage,
-    bonds,
     connectivity_name,
     mapped_molecules,
     molecules_of,
     plain_smiles,
 )
 from hbcoop_dist.learning.datasets.labelled_structures import LabelledStructure
+from hbcoop_dist.structures.bonds import bond_graph
 
 KEYS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
@@ -247,7 +247,7 @@ def read_frame(frame: Frame) -> tuple[LabelledStructure, Parentage]:
         if label in labels and labels[label] is None:
             raise frame.error(label, "numbers", NOTHING)
     # bonds cost more than all the rest, and a framework with a name of its own needs none
-    graph = bonds(numbers, positions, cell) if parent is None or reading.neutral_molecules else None
+    graph = bond_graph(numbers, positions, cell) if parent is None or reading.neutral_molecules else None
     owner, molecule_charges = _molecules(frame, graph, smiles, charge)
     order = np.argsort(owner, kind="stable")
     structure = LabelledStructure(

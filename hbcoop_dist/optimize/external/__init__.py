@@ -1,1 +1,1 @@
-"""Optimizers of other packages, as cross-checks of our own."""
+"""Optimisers of other packages, as cross-checks of the package's own minimiser."""

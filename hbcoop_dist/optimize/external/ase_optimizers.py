@@ -1,14 +1,12 @@
-"""Minimise with LBFGS or FIRE of ASE, in Cartesian coordinates.
+"""Minimisation with LBFGS and FIRE of ASE in Cartesian coordinates, and with Sella in internal coordinates.
 
-Torsions are held exactly, all of them at once.  What ASE offers does not do: `FixInternals` mends one torsion after
-another, and since phi1 and phi2 of an H-bond share three atoms its 50 rounds may be too few (a dimer held at phi1 = 30
-degrees ends in "adjust_positions did not converge" after 15 to 42 steps, whatever its tolerance or the step length);
-harmonic restraints leave every torsion off by its torque over their stiffness.
+In LBFGS and FIRE all torsions are constrained exactly and simultaneously by `FixedTorsions`. ASE's own `FixInternals`
+corrects one torsion after another, and since phi1 and phi2 of an H-bond share three atoms, its 50 rounds may not
+suffice: a dimer at phi1 = 30 degrees ends in "adjust_positions did not converge" after 15 to 42 steps, with any
+tolerance and step length. Harmonic restraints would leave every torsion off by its torque divided by their stiffness.
 
-Minimise with Sella in internal coordinates (Hermes et al., J. Chem. Theory Comput. 2022, 18, 6974).
-
-Every molecule has internal coordinates of its own, a translation and a rotation; torsions are Sella's own dihedral
-constraints.
+Sella (Hermes et al., J. Chem. Theory Comput. 2022, 18, 6974) uses internal coordinates, a translation and a rotation of
+every molecule, and its own constraints of dihedral angles.
 """
 
 from __future__ import annotations
@@ -19,58 +17,64 @@ from typing import Any
 import numpy as np
 from ase.geometry import get_dihedrals, get_dihedrals_derivatives
 from ase.optimize import FIRE, LBFGS
-from numpy.typing import NDArray
-from sella import Constraints, Sella
 
+from hbcoop_dist.core.arrays import FloatArray
 from hbcoop_dist.optimize.external.energy_surface import Surface, SurfaceCalculator, Torsion
+from hbcoop_dist.optimize.relaxation import UNREACHABLE_FORCE
 
-FloatArray = NDArray[np.float64]
-
-_NEVER = 0.0
-"""A force no optimiser gets to: the surface ends it, by our criterion."""
 _EXACT, _ROUNDS = 1.0e-12, 20
+_SELLA_FORCE = 1.0e-12
+"""Force criterion, eV/A, that Sella never meets; it does not accept zero."""
 
 
-class HeldTorsions:
-    """Torsions that keep their values, as an ASE constraint: Newton steps along all their gradients together."""
+class FixedTorsions:
+    """ASE constraint that fixes torsions by Newton steps along all their gradients together.
+
+    Parameters
+    ----------
+    torsions : sequence of Torsion
+    """
 
     def __init__(self, torsions: Sequence[Torsion]) -> None:
         self.atoms = np.array([torsion.atoms for torsion in torsions])
         self.targets = np.array([torsion.target for torsion in torsions])
 
     def adjust_positions(self, atoms: Any, new: FloatArray) -> None:
-        """Put new positions (N, 3) back to where every torsion has its value."""
+        """Correct new positions (N, 3) in place so that every torsion has its target value."""
         del atoms
         for _ in range(_ROUNDS):
-            values, slopes = self._measured(new)
-            off = np.angle(np.exp(1j * (values - self.targets)))
-            if np.abs(off).max() < _EXACT:
+            values, gradients = self._measure(new)
+            deviations = np.angle(np.exp(1j * (values - self.targets)))
+            if np.abs(deviations).max() < _EXACT:
                 return
-            new -= (np.linalg.pinv(slopes) @ off).reshape(new.shape)
-        raise ValueError(f"torsions cannot be held: still {np.abs(off).max():.1e} rad off after {_ROUNDS} rounds")
+            new -= (np.linalg.pinv(gradients) @ deviations).reshape(new.shape)
+        raise ValueError(
+            f"torsions: expected convergence to their targets in {_ROUNDS} rounds, "
+            f"found a deviation of {np.abs(deviations).max():.1e} rad"
+        )
 
     def adjust_forces(self, atoms: Any, forces: FloatArray) -> None:
-        """Project the torsions' gradients out of forces (N, 3)."""
-        _, slopes = self._measured(atoms.positions)
-        forces -= (np.linalg.pinv(slopes) @ (slopes @ forces.ravel())).reshape(forces.shape)
+        """Project the gradients of the torsions out of forces (N, 3) in place."""
+        _, gradients = self._measure(atoms.positions)
+        forces -= (np.linalg.pinv(gradients) @ (gradients @ forces.ravel())).reshape(forces.shape)
 
-    def _measured(self, x: FloatArray) -> tuple[FloatArray, FloatArray]:
+    def _measure(self, x: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Values (n,), rad, and gradients (n, 3 N), rad/A."""
         corners = [x[self.atoms[:, k]] for k in range(4)]
         bonds = [corners[k + 1] - corners[k] for k in range(3)]
-        slopes = np.zeros((len(self.atoms), *x.shape))
-        for row, quad, slope in zip(slopes, self.atoms, get_dihedrals_derivatives(*bonds), strict=True):
-            row[quad] = np.radians(slope)
-        return np.radians(get_dihedrals(*bonds)), slopes.reshape(len(slopes), -1)
+        gradients = np.zeros((len(self.atoms), *x.shape))
+        for row, atoms, gradient in zip(gradients, self.atoms, get_dihedrals_derivatives(*bonds), strict=True):
+            row[atoms] = np.radians(gradient)
+        return np.radians(get_dihedrals(*bonds)), gradients.reshape(len(gradients), -1)
 
 
 def relax_lbfgs(surface: Surface) -> None:
-    """LBFGS until the surface says that this is enough."""
+    """Minimise with LBFGS until the surface ends it."""
     _relax(LBFGS, surface)
 
 
 def relax_fire(surface: Surface) -> None:
-    """FIRE until the surface says that this is enough."""
+    """Minimise with FIRE until the surface ends it."""
     _relax(FIRE, surface)
 
 
@@ -78,21 +82,20 @@ def _relax(method: Any, surface: Surface) -> None:
     atoms = surface.template.to_ase()
     atoms.calc = SurfaceCalculator(surface)
     if surface.torsions:
-        atoms.set_constraint(HeldTorsions(surface.torsions))
+        atoms.set_constraint(FixedTorsions(surface.torsions))
     with method(atoms, logfile=None) as optimiser:
-        optimiser.run(fmax=_NEVER, steps=surface.goal.max_calls)
+        optimiser.run(fmax=UNREACHABLE_FORCE, steps=surface.goal.max_calls)
 
 
-_UNBOUNDED = 1.0e-12
-"""A force, eV/A, that no minimisation gets to: the surface ends it, by our criterion."""
+def relax_sella(surface: Surface) -> None:
+    """Minimise with Sella until the surface ends it."""
+    # an optional package
+    from sella import Constraints, Sella
 
-
-def relax(surface: Surface) -> None:
-    """Go down the surface until it says that this is enough."""
     atoms = surface.template.to_ase()
     atoms.calc = SurfaceCalculator(surface)
-    held = Constraints(atoms)
+    constraints = Constraints(atoms)
     for torsion in surface.torsions:
-        held.fix_dihedral(torsion.atoms, target=np.degrees(torsion.target))
-    with Sella(atoms, order=0, internal=True, allow_fragments=True, constraints=held, logfile=None) as optimiser:
-        optimiser.run(fmax=_UNBOUNDED, steps=surface.goal.max_calls)
+        constraints.fix_dihedral(torsion.atoms, target=np.degrees(torsion.target))
+    with Sella(atoms, order=0, internal=True, allow_fragments=True, constraints=constraints, logfile=None) as optimiser:
+        optimiser.run(fmax=_SELLA_FORCE, steps=surface.goal.max_calls)

@@ -1,7 +1,4 @@
-"""Which optimisers there are, and whether their package is here; nothing is imported to find out.
-
-Which models OpenMM can minimise, and in which float type it sees their forces; nothing is imported to find out.
-"""
+"""Availability of optimisers and of OpenMM's minimiser for a model, determined without importing their packages."""
 
 from __future__ import annotations
 
@@ -16,40 +13,56 @@ OPTIMISERS: tuple[str, ...] = get_args(Optimiser)
 EXTRA = "crosscheck"
 _OPTIONAL = ("sella", "geometric")
 
-
-def not_installed(optimiser: Optimiser) -> str:
-    """Why an optimiser cannot run here, and what to install; empty when it can."""
-    if optimiser not in _OPTIONAL or importlib.util.find_spec(optimiser) is not None:
-        return ""
-    return (
-        f"expected package {optimiser} for optimiser {optimiser}, found none; install the extra {EXTRA!r} "
-        f"(pip install 'hbcoop_dist[{EXTRA}]')"
-    )
-
-
 FLOOR = 1.0e-3
-"""Largest force, eV/A, below which float32 energies end no minimisation: L-BFGS finds no lower point before."""
+"""Largest force, eV/A, below which OpenMM's L-BFGS finds no lower energy in float32."""
 PAPER_TOLERANCE = 0.01
-"""RMS force, kJ/mol/nm, asked for by Feng, Xu, Huang (2025) of ANI and MACE-OFF."""
+"""Tolerance of the RMS force, kJ/mol/nm, for ANI and MACE-OFF in Feng, Xu, Huang (2025)."""
 
 _THROUGH_OPENMMML = ("ani", "mace")
-_ITS_OWN = "openmm"
+_FORCE_FIELDS = "openmm"
 OPENMM_EXTRA = "models"
 
 
+def not_installed(optimiser: Optimiser) -> str:
+    """Check that the package of an optimiser is installed.
+
+    Parameters
+    ----------
+    optimiser : {"tree", "ase-lbfgs", "ase-fire", "sella", "geometric"}
+
+    Returns
+    -------
+    str
+        The missing package and how to install it; empty when nothing is missing.
+    """
+    if optimiser not in _OPTIONAL or importlib.util.find_spec(optimiser) is not None:
+        return ""
+    return _missing(optimiser, f"optimiser {optimiser}", EXTRA)
+
+
 def forces_dtype(card: ModelCard) -> str:
-    """Float type of the forces that OpenMM's minimiser sees of a model."""
-    return "float64" if card.family == _ITS_OWN else "float32"
+    """Return the float type of a model's forces in OpenMM's minimiser, ``float32`` or ``float64``."""
+    return "float64" if card.family == _FORCE_FIELDS else "float32"
 
 
 def packages(card: ModelCard) -> tuple[str, ...]:
-    """Distributions whose versions decide a minimum besides the model's own."""
-    return ("openmm",) if card.family == _ITS_OWN else ("openmm", "openmmml")
+    """List the distributions, besides those of the model, whose versions affect a minimum found by OpenMM."""
+    return ("openmm",) if card.family == _FORCE_FIELDS else ("openmm", "openmmml")
 
 
 def not_minimised(card: ModelCard) -> str:
-    """Why OpenMM cannot minimise with a model here, and what to do; empty when it can."""
-    families = (*_THROUGH_OPENMMML, _ITS_OWN)
+    """Check that OpenMM can minimise with a model in this environment.
+
+    Parameters
+    ----------
+    card : ModelCard
+
+    Returns
+    -------
+    str
+        Why it cannot, and what to install; empty when it can.
+    """
+    families = (*_THROUGH_OPENMMML, _FORCE_FIELDS)
     if card.family not in families:
         return f"expected models of families {', '.join(families)}, found {card.name} of family {card.family}"
     if card.name == "charmm-drude":
@@ -60,8 +73,12 @@ def not_minimised(card: ModelCard) -> str:
         return f"expected a network with one head, which openmm-ml reads, found head {card.options['head']}"
     for package in packages(card):
         if importlib.util.find_spec(package) is None:
-            return (
-                f"expected package {package} for model {card.name}, found none; install the extra {OPENMM_EXTRA!r} "
-                f"(pip install 'hbcoop_dist[{OPENMM_EXTRA}]')"
-            )
+            return _missing(package, f"model {card.name}", OPENMM_EXTRA)
     return ""
+
+
+def _missing(package: str, user: str, extra: str) -> str:
+    return (
+        f"expected package {package} for {user}, found none; install the extra {extra!r} "
+        f"(pip install 'hbcoop_dist[{extra}]')"
+    )

@@ -1,11 +1,11 @@
-"""Minimise with geomeTRIC in TRIC coordinates (Wang, Song, J. Chem. Phys. 2016, 144, 214108).
+"""Minimisation with geomeTRIC in TRIC coordinates (Wang, Song, J. Chem. Phys. 2016, 144, 214108).
 
-Torsions are geomeTRIC's own dihedral constraints, enforced exactly after every step.  One delocalised coordinate
-stands for each, linearised where the coordinates were made: after larger turns (a methyl group's, say) a step at
-constant coordinate is no longer one at constant torsion, enforcing it raises the energy again, and the minimisation
-stalls at 1e-3 eV/A (measured: 600 calls for an SO3LR dimer, and not there).  So the coordinates are made anew every
-`REFRESH` steps, the Hessian rebuilt from the history; the same dimer then takes 102 calls.  Its newer way of handling
-constraints (``conmethod=1``) drops coordinates of these chains as nearly redundant and does not get below 2e-5 eV/A.
+geomeTRIC enforces its dihedral constraints exactly after every step. Each is represented by one delocalised coordinate,
+linear about the structure at which the coordinates were made. After larger rotations, e.g. of a methyl group, a step at
+constant coordinate changes the torsion, its enforcement raises the energy, and the minimisation stalls at 1e-3 eV/A (an
+SO3LR dimer does not converge in 600 calls). So the coordinates are rebuilt every `REFRESH` steps, and the Hessian from
+the history; the same dimer then takes 102 calls. The newer treatment of constraints (``conmethod=1``) drops coordinates
+of these chains as nearly redundant and does not get below 2e-5 eV/A.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
 from ase.units import Bohr, Hartree
 from geometric.engine import Engine
 from geometric.internal import DelocalizedInternalCoordinates, Dihedral
@@ -23,34 +22,34 @@ from geometric.molecule import Molecule
 from geometric.nifty import logger
 from geometric.optimize import OPT_STATE, Optimizer
 from geometric.params import OptParams
-from numpy.typing import NDArray
 
+from hbcoop_dist.core.arrays import FloatArray
 from hbcoop_dist.optimize.external.energy_surface import Surface
 
 REFRESH = 20
-"""Steps after which constrained coordinates are made anew."""
+"""Steps after which coordinates with constraints are rebuilt."""
 _ENFORCE = 0.1
-"""Violation, a.u. or rad, below which geomeTRIC enforces a constraint exactly: always, from these starts."""
+"""Violation, a.u. or rad, below which geomeTRIC enforces a constraint exactly; starts satisfy their constraints."""
 _SMALLEST_TRUST = 1.0e-6
-"""Angstrom; the default of 1e-4 is a step too long for the soft torsions at the end."""
+"""Smallest trust radius, A; steps of the default, 1e-4 A, are too long for soft torsions near convergence."""
 
 
 class _SurfaceEngine(Engine):  # type: ignore[misc]  # geomeTRIC has no types
-    """A surface as geomeTRIC asks it, in atomic units."""
+    """geomeTRIC engine of a surface, in atomic units."""
 
     def __init__(self, molecule: Any, surface: Surface) -> None:
         super().__init__(molecule)
         self.surface = surface
 
-    def calc_new(self, coords: NDArray[np.float64], dirname: str) -> dict[str, Any]:
-        """Energy and gradient at coordinates (3 N,), Bohr; nothing is written into the folder."""
+    def calc_new(self, coords: FloatArray, dirname: str) -> dict[str, Any]:
+        """Evaluate energy, Hartree, and gradient, Hartree/Bohr, at coordinates (3 N,), Bohr; writes no files."""
         del dirname
         energy, forces = self.surface.evaluate(coords.reshape(-1, 3) * Bohr)
         return {"energy": energy / Hartree, "gradient": -forces.ravel() / (Hartree / Bohr)}
 
 
-def relax(surface: Surface) -> None:
-    """Go down the surface until it says that this is enough."""
+def relax_geometric(surface: Surface) -> None:
+    """Minimise with geomeTRIC until the surface ends it."""
     with _quiet(), tempfile.TemporaryDirectory() as folder:
         optimiser = _optimiser(surface, folder)
         optimiser.calcEnergyForce()
@@ -79,7 +78,7 @@ def _optimiser(surface: Surface, folder: str) -> Any:
         constraints=[Dihedral(*torsion.atoms) for torsion in surface.torsions] or None,
         cvals=[torsion.target for torsion in surface.torsions] or None,
     )
-    # an energy change of zero is never met, so that the surface ends the run, by our criterion
+    # an energy change of zero is never met, so that only the surface ends the minimisation
     params = OptParams(enforce=_ENFORCE, convergence_energy=0.0, maxiter=surface.goal.max_calls, tmin=_SMALLEST_TRUST)
     engine = _SurfaceEngine(molecule, surface)
     return Optimizer(atoms.positions.ravel() / Bohr, molecule, coordinates, engine, folder, params, print_info=False)
@@ -87,7 +86,7 @@ def _optimiser(surface: Surface, folder: str) -> Any:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """No progress report: one logger carries all of it, and is given back as it was."""
+    """Disable the logger of geomeTRIC's progress report and restore its state."""
     before, logger.disabled = logger.disabled, True
     try:
         yield

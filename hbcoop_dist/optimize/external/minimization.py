@@ -1,14 +1,14 @@
-"""Minimise with another package's optimiser: the same starts in, the same results out as from our own minimiser.
+"""Minimisation with optimisers of other packages, with the starts and results of the package's own minimiser.
 
-A cross-check, one structure after another.  Nothing of the package's opinion is taken over: coordinates, energy and
-forces are ours, measured at its last evaluation, and whatever it raises is the reason of a result.
+Structures are minimised one after another. Coordinates, energy and forces of a result are those of the optimiser's last
+evaluation on the `Surface`, and an exception raised by the optimiser becomes the reason of an unconverged result.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path as FilePath
+from pathlib import Path
 
 from hbcoop_dist.models.base import ModelError, Potential
 from hbcoop_dist.optimize.constraints import Constraint, free_basis
@@ -19,9 +19,14 @@ from hbcoop_dist.optimize.external.availability import (
     not_installed,
     not_minimised,
 )
-from hbcoop_dist.optimize.external.energy_surface import HELD, GaveUpError, ReachedError, Surface
+from hbcoop_dist.optimize.external.energy_surface import (
+    TORSION_TOLERANCE,
+    ConvergedError,
+    Surface,
+    UnconvergedError,
+)
 from hbcoop_dist.optimize.minimization import Minimised, Start, minimise
-from hbcoop_dist.optimize.quasi_newton import Goal, Path
+from hbcoop_dist.optimize.quasi_newton import Goal, OptimizationPath
 from hbcoop_dist.structures.construction import structure_of
 
 Relax = Callable[[Surface], None]
@@ -35,31 +40,31 @@ def minimise_with(
     constraint: Constraint = "mirror",
     goal: Goal | None = None,
 ) -> list[Minimised]:
-    """Minimise every start under the constraint with the named optimiser.
+    """Minimise every start under a constraint with the named optimiser.
 
     Parameters
     ----------
     optimiser : {"tree", "ase-lbfgs", "ase-fire", "sella", "geometric"}
-        ``tree`` is our own (`minimise`).
+        ``tree`` is the package's own (`minimise`).
     potential : Potential
     starts : sequence of Start
-        Only ``tree`` uses their Hessians: the others have guesses of their own.
+        Only ``tree`` uses their Hessians; other optimisers make their own guesses.
     constraint : {"mirror", "torsions", "none"}
     goal : Goal, optional
-        Convergence, 1e-5 eV/A by default.  It is checked at every evaluation, whatever the package's own criterion.
+        Convergence, 1e-5 eV/A by default, which replaces the criterion of the other package.
 
     Returns
     -------
     list of Minimised
-        In the order of `starts`.  ``path.steps`` counts evaluations after the first, and ``path.hessian`` is the
-        start's, where the constraint leaves it: these optimisers hand none back.
+        In the order of `starts`. ``path.steps`` counts evaluations after the first, and ``path.hessian`` is that of the
+        start in the free directions, because these optimisers return none.
 
     Raises
     ------
     ModelError
-        When the model cannot evaluate a structure (too large for the memory, an element it does not know).
+        When the model cannot evaluate a structure, e.g. because of its size or elements.
     ValueError
-        When there is no such optimiser, or its package is not installed; the message says what to install.
+        When the optimiser is unknown or its package is not installed.
     """
     if optimiser not in OPTIMISERS:
         raise ValueError(f"optimiser: expected one of {', '.join(OPTIMISERS)}, found {optimiser!r}")
@@ -67,35 +72,35 @@ def minimise_with(
         raise ValueError(f"optimiser: {reason}")
     if optimiser == "tree":
         return minimise(potential, starts, constraint=constraint, goal=goal)
-    relax = _relax(optimiser)
-    return [_single(relax, potential, start, constraint, goal or Goal()) for start in starts]
+    relax = _relax_with(optimiser)
+    return [_minimise_one(relax, potential, start, constraint, goal or Goal()) for start in starts]
 
 
 def minimise_in_openmm(
     potential: Potential,
-    checkpoint: FilePath | None,
+    checkpoint: Path | None,
     starts: Sequence[Start],
     *,
     tolerance: float = PAPER_TOLERANCE,
     goal: Goal | None = None,
 ) -> list[Minimised]:
-    """Minimise every start in OpenMM, phi1 and phi2 restrained, as Feng, Xu, Huang (2025) did.
+    """Minimise every start in OpenMM with phi1 and phi2 restrained, the protocol of Feng, Xu, Huang (2025).
 
     Parameters
     ----------
     potential : Potential
     checkpoint : Path or None
-        What the potential was loaded from; openmm-ml reads it again.
+        File or folder that the potential was loaded from, for openmm-ml.
     starts : sequence of Start
     tolerance : float
-        Of OpenMM's minimiser: RMS force, kJ/mol/nm.
+        RMS force, kJ/mol/nm, of OpenMM's minimiser.
     goal : Goal, optional
-        What our own float64 forces have to meet where it ended.
+        Criteria for the potential's own float64 forces at the end point.
 
     Returns
     -------
     list of Minimised
-        As from `minimise_with`; energy and forces are ours, in float64, where OpenMM's minimiser ended.
+        As from `minimise_with`; energy and forces are those of the potential in float64.
 
     Raises
     ------
@@ -104,56 +109,65 @@ def minimise_in_openmm(
     """
     if reason := not_minimised(potential.card):
         raise ModelError(f"engine openmm: {reason}")
-    from hbcoop_dist.optimize.external import openmm_minimizer as with_openmm
+    # an optional package
+    from hbcoop_dist.optimize.external.openmm_minimizer import RESTRAINT_TOLERANCE, relax_openmm
 
-    relax = partial(with_openmm.relax, checkpoint=checkpoint, tolerance=tolerance)
-    chosen = goal or Goal()
-    return [_single(relax, potential, start, "torsions", chosen, with_openmm.RESTRAINED) for start in starts]
+    relax = partial(relax_openmm, checkpoint=checkpoint, tolerance=tolerance)
+    goal = goal or Goal()
+    return [_minimise_one(relax, potential, start, "torsions", goal, RESTRAINT_TOLERANCE) for start in starts]
 
 
-def _relax(optimiser: Optimiser) -> Relax:
-    # each package is imported with its own file, when it is asked for
-    if optimiser == "sella":
-        from hbcoop_dist.optimize.external import ase_optimizers as with_sella
-
-        return with_sella.relax
+def _relax_with(optimiser: Optimiser) -> Relax:
+    # geomeTRIC is an optional package, and the others take long to import
     if optimiser == "geometric":
-        from hbcoop_dist.optimize.external import geometric_optimizer as with_geometric
+        from hbcoop_dist.optimize.external.geometric_optimizer import relax_geometric
 
-        return with_geometric.relax
-    from hbcoop_dist.optimize.external import ase_optimizers as with_ase
+        return relax_geometric
+    from hbcoop_dist.optimize.external import ase_optimizers
 
-    return with_ase.relax_lbfgs if optimiser == "ase-lbfgs" else with_ase.relax_fire
+    relax: dict[Optimiser, Relax] = {
+        "ase-lbfgs": ase_optimizers.relax_lbfgs,
+        "ase-fire": ase_optimizers.relax_fire,
+        "sella": ase_optimizers.relax_sella,
+    }
+    return relax[optimiser]
 
 
-def _single(
-    relax: Relax, potential: Potential, start: Start, constraint: Constraint, goal: Goal, held: float = HELD
+def _minimise_one(
+    relax: Relax,
+    potential: Potential,
+    start: Start,
+    constraint: Constraint,
+    goal: Goal,
+    tolerance: float = TORSION_TOLERANCE,
 ) -> Minimised:
-    surface = Surface.of(potential, start, constraint, goal, held)
+    surface = Surface.of(potential, start, constraint, goal, tolerance)
     try:
         relax(surface)
-        reason = _unfinished("the optimiser ended by itself", surface)
-    except ReachedError:
+        reason = _unconverged("the optimiser ended by itself", surface)
+    except ConvergedError:
         reason = ""
-    except GaveUpError as error:
+    except UnconvergedError as error:
         reason = str(error)
     except (ModelError, MemoryError):
         raise
-    except Exception as error:  # noqa: BLE001  an optimiser may raise anything: that is how it ended, not a crash
-        reason = _unfinished(f"{type(error).__name__}: {' '.join(str(error).split())}", surface)
+    except Exception as error:  # noqa: BLE001  an optimiser may raise any exception, which only ends its minimisation
+        reason = _unconverged(f"{type(error).__name__}: {' '.join(str(error).split())}", surface)
     path = _path(surface, start, constraint, reason)
-    return Minimised(start.system, structure_of(start.system, path.q), path)
+    return Minimised(start.chain, structure_of(start.chain, path.q), path)
 
 
-def _unfinished(reason: str, surface: Surface) -> str:
-    return reason if surface.seen is None else f"{reason}; {surface.missing(surface.seen)}"
+def _unconverged(reason: str, surface: Surface) -> str:
+    return reason if surface.last is None else f"{reason}; {surface.describe(surface.last)}"
 
 
-def _path(surface: Surface, start: Start, constraint: Constraint, reason: str) -> Path:
-    seen, calls = surface.seen, surface.calls
+def _path(surface: Surface, start: Start, constraint: Constraint, reason: str) -> OptimizationPath:
+    last, calls = surface.last, surface.calls
     basis = free_basis(surface.tree, constraint)
     hessian = basis @ (basis.T @ start.hessian @ basis) @ basis.T
-    if seen is None:
+    if last is None:
         nan = float("nan")
-        return Path(start.q, nan, nan, nan, 0, calls, reason, False, hessian)
-    return Path(seen.q, seen.energy, seen.max_force, seen.rms_force, calls - 1, calls, reason, False, hessian)
+        return OptimizationPath(start.q, nan, nan, nan, 0, calls, reason, False, hessian)
+    return OptimizationPath(
+        last.q, last.energy, last.max_force, last.rms_force, calls - 1, calls, reason, False, hessian
+    )

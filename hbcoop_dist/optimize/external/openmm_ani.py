@@ -1,8 +1,8 @@
-"""ANI as openmm-ml runs it, from a NeuroChem folder: torchani's ensemble in single precision, in a PythonForce.
+"""ANI in openmm-ml from a NeuroChem folder: torchani's ensemble in single precision, as a PythonForce.
 
-openmm-ml's own ANI cannot be pointed at a folder (torchani reads, or downloads, the one inside its package), and in 1.8
-it hands its forces per angstrom where OpenMM takes them per nanometre, so that they are a tenth of the gradient.  Hence
-an implementation beside it, registered the way openmm-ml offers to others, with the same torchani calls.
+openmm-ml's own ANI reads, or downloads, only the networks inside torchani's package. In version 1.8 it also returns
+forces per A where OpenMM expects them per nm, which makes them a tenth of the gradient. This implementation is
+registered with openmm-ml under a name of its own and makes the same torchani calls.
 """
 
 from __future__ import annotations
@@ -12,32 +12,32 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import openmm
-from numpy.typing import NDArray
 from openmm import unit
 from openmmml.mlpotential import MLPotential, MLPotentialImpl, MLPotentialImplFactory
 
+from hbcoop_dist.core.arrays import FloatArray
+
 NAME = "hbcoop-ani"
-"""What `MLPotential` calls it; ``folder`` and ``members`` go with it."""
+"""Name for `MLPotential`, which takes the argument ``folder``."""
 
 
 class _Factory(MLPotentialImplFactory):  # type: ignore[misc]  # openmm-ml has no types
-    """Makes the implementation that `MLPotential` asks for."""
+    """Factory of the implementation for `MLPotential`."""
 
     def createImpl(self, name: str, **args: Any) -> _AniFolder:
-        """One for the folder in `args`."""
+        """Create the implementation for the folder in `args`."""
         return _AniFolder(args["folder"])
 
 
 class _AniFolder(MLPotentialImpl):  # type: ignore[misc]
-    """ANI networks of one folder, as forces of an OpenMM system."""
+    """ANI networks of one folder as a force of an OpenMM system."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def addForces(self, topology: Any, system: Any, atoms: Iterable[int] | None, forceGroup: int, **args: Any) -> None:
-        """Add one force on all atoms; nothing else is asked for here."""
+        """Add one force on all atoms; subsets of atoms are not supported."""
         device = self._getTorchDevice(args)
         numbers = [atom.element.atomic_number for atom in topology.atoms()]
         force = openmm.PythonForce(_compute(_ensemble(self.folder, str(device)), numbers, device))
@@ -74,18 +74,18 @@ def _ensemble(folder: Path, device: str) -> Any:
     )
 
 
-def _compute(model: Any, numbers: list[int], device: Any) -> Callable[[Any], tuple[float, NDArray[np.float64]]]:
+def _compute(model: Any, numbers: list[int], device: Any) -> Callable[[Any], tuple[float, FloatArray]]:
     import torch
     from torchani.units import hartree2kjoulemol
 
     species = torch.tensor([numbers], device=device)
 
-    def compute(state: Any) -> tuple[float, NDArray[np.float64]]:
+    def compute(state: Any) -> tuple[float, FloatArray]:
         positions = state.getPositions(asNumpy=True).value_in_unit(unit.nanometer)
         x = torch.tensor(positions, dtype=torch.float32, device=device).unsqueeze(0).requires_grad_(True)
-        # angstroms are made inside, so that the gradient is per nanometre
+        # converted to A inside the graph, so that the gradient is per nm
         energy = hartree2kjoulemol(model((species, 10.0 * x)).energies).sum()
-        (slope,) = torch.autograd.grad(energy, x)
-        return float(energy.detach()), -slope[0].cpu().double().numpy()
+        (gradient,) = torch.autograd.grad(energy, x)
+        return float(energy.detach()), -gradient[0].cpu().double().numpy()
 
     return compute

@@ -1,13 +1,10 @@
-"""The OpenMM system of a structure: ANI and MACE through openmm-ml in single precision, a force field as it is.
+"""Minimisation with OpenMM's LocalEnergyMinimizer, phi1 and phi2 restrained: the protocol of Feng, Xu, Huang (2025).
 
-Parameters are the verified checkpoint that the model was loaded from; openmm-ml downloads nothing.
-
-Minimise with OpenMM's LocalEnergyMinimizer, phi1 and phi2 restrained: the published protocol, forces and all.
-
-Unlike the other optimisers it does not go down our surface but down OpenMM's own, whose forces of ANI and MACE are
-float32.  It ends where its tolerance is met or where its line search finds no lower energy, which is what ends it in
-single precision: at 1 to 3 kJ/mol/nm (RMS; ANI-2x and MACE, n = 2 to 5) instead of the 0.01 asked for.  Where it ends
-is then measured once on our surface, in float64, and that decides.
+ANI and MACE run through openmm-ml in single precision, with the verified checkpoint that the model was loaded from;
+force fields run as they are. Unlike the other optimisers, OpenMM minimises its own energy surface and ends where its
+tolerance is met or its line search finds no lower energy. In single precision the latter happens first, at an RMS force
+of 1 to 3 kJ/mol/nm (ANI-2x and MACE, n = 2 to 5) instead of the tolerance of 0.01. The end point is then evaluated once
+on the `Surface` in float64, which decides about convergence.
 """
 
 from __future__ import annotations
@@ -22,17 +19,30 @@ from typing import Any
 
 import numpy as np
 import openmm
-from numpy.typing import NDArray
 from openmm import app, unit
 
+from hbcoop_dist.core.arrays import FloatArray, IntArray
 from hbcoop_dist.models.base import ModelCard, ModelError, Potential
 from hbcoop_dist.models.families.openmm import OpenmmPotential, force_field_system
 from hbcoop_dist.optimize.external.energy_surface import Surface
 from hbcoop_dist.structures import Structure
 
 
-def system_of(potential: Potential, checkpoint: Path | None, structure: Structure) -> tuple[Any, NDArray[np.int64]]:
-    """System of all a structure's atoms, and the atom of the structure that each of its particles is.
+def system_of(potential: Potential, checkpoint: Path | None, structure: Structure) -> tuple[Any, IntArray]:
+    """Make the OpenMM system of a structure.
+
+    Parameters
+    ----------
+    potential : Potential
+    checkpoint : Path or None
+        File or folder that the potential was loaded from; None for force fields.
+    structure : Structure
+
+    Returns
+    -------
+    system : openmm.System
+    order : (N,) int array
+        Atom of the structure for every particle of the system.
 
     Raises
     ------
@@ -45,7 +55,7 @@ def system_of(potential: Potential, checkpoint: Path | None, structure: Structur
         return system, order
     if checkpoint is None:
         raise ModelError(f"model {card.name}: expected a checkpoint for openmm-ml, found none")
-    with _unpickled():
+    with _torch_loads_pickles():
         system = _machine_learned(card, checkpoint).createSystem(
             _topology(structure), removeCMMotion=False, precision="single", device=potential.device
         )
@@ -56,9 +66,9 @@ def _machine_learned(card: ModelCard, checkpoint: Path) -> Any:
     from openmmml import MLPotential
 
     if card.family == "ani":
-        from hbcoop_dist.optimize.external import openmm_ani as ani_in_openmm
+        from hbcoop_dist.optimize.external import openmm_ani
 
-        return MLPotential(ani_in_openmm.NAME, folder=checkpoint)
+        return MLPotential(openmm_ani.NAME, folder=checkpoint)
     if card.family == "mace":
         return MLPotential("mace", modelPath=str(checkpoint))
     raise ModelError(f"model {card.name}: expected family ani, mace or openmm for OpenMM, found {card.family}")
@@ -73,10 +83,10 @@ def _topology(structure: Structure) -> Any:
 
 
 @contextlib.contextmanager
-def _unpickled() -> Iterator[None]:
-    """Let torch read a whole pickled network, as openmm-ml needs, and keep what is printed and warned of here.
+def _torch_loads_pickles() -> Iterator[None]:
+    """Let torch load a whole pickled network, as openmm-ml requires, and suppress its output and warnings.
 
-    Nothing is trusted that was not before: the model itself was loaded from the same verified file.
+    The file was verified when the model itself was loaded from it.
     """
     name = "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"
     before = os.environ.get(name)
@@ -93,24 +103,24 @@ def _unpickled() -> Iterator[None]:
 
 
 STIFFNESS = 1.0e4
-"""Of the restraints, kJ/mol/rad^2: a torque of 0.1 eV/rad turns a torsion by 0.06 degrees.  Ten times stiffer ones
-make L-BFGS end at three times the force (ANI-2x dimer)."""
-RESTRAINED = np.radians(0.1)
-"""How far, rad, restraints may leave a torsion off its value in a converged structure."""
+"""Stiffness of the restraints, kJ/mol/rad^2: a torque of 0.1 eV/rad rotates a torsion by 0.06 degrees. With ten times
+this stiffness L-BFGS ends at three times the force (ANI-2x dimer)."""
+RESTRAINT_TOLERANCE = np.radians(0.1)
+"""Deviation, rad, of a restrained torsion in a converged structure."""
 
 _HARMONIC = "0.5*stiffness*min(off, 2*pi-off)^2; off = abs(theta-target); pi = 3.14159265358979324"
 
 
-def relax(surface: Surface, checkpoint: Path | None, tolerance: float) -> None:
-    """Go down OpenMM's surface until its minimiser ends, then evaluate ours there.
+def relax_openmm(surface: Surface, checkpoint: Path | None, tolerance: float) -> None:
+    """Minimise in OpenMM until its minimiser ends, then evaluate the surface at the end point.
 
     Parameters
     ----------
     surface : Surface
     checkpoint : Path or None
-        Of the surface's potential.
+        File or folder that the surface's potential was loaded from.
     tolerance : float
-        RMS force, kJ/mol/nm.
+        RMS force, kJ/mol/nm, of OpenMM's minimiser.
     """
     system, order = system_of(surface.potential, checkpoint, surface.template)
     places = np.argsort(order)
@@ -118,16 +128,16 @@ def relax(surface: Surface, checkpoint: Path | None, tolerance: float) -> None:
         system.addForce(_restraints(surface, places))
     counter = _Counter()
     system.addForce(openmm.PythonForce(counter.count))
-    # Reference adds up in double precision throughout, so that single precision is the model's alone.
+    # the Reference platform sums in double precision, so that only the model is in single precision
     context = openmm.Context(system, openmm.VerletIntegrator(0.001), openmm.Platform.getPlatformByName("Reference"))
     context.setPositions(surface.template.positions[order] * unit.angstrom.conversion_factor_to(unit.nanometer))
     openmm.LocalEnergyMinimizer.minimize(context, tolerance, 0, _Budget(counter, surface.goal.max_calls))
     surface.calls = counter.calls
-    found = context.getState(getPositions=True).getPositions(asNumpy=True).value_in_unit(unit.angstrom)
-    surface.evaluate(found[places])
+    positions = context.getState(getPositions=True).getPositions(asNumpy=True).value_in_unit(unit.angstrom)
+    surface.evaluate(positions[places])
 
 
-def _restraints(surface: Surface, places: NDArray[np.int64]) -> Any:
+def _restraints(surface: Surface, places: IntArray) -> Any:
     force = openmm.CustomTorsionForce(_HARMONIC)
     force.addGlobalParameter("stiffness", STIFFNESS)
     force.addPerTorsionParameter("target")
@@ -137,25 +147,25 @@ def _restraints(surface: Surface, places: NDArray[np.int64]) -> Any:
 
 
 class _Counter:
-    """A force of zero that counts: OpenMM says of a minimisation how many steps it took, not how many evaluations."""
+    """A zero force that counts evaluations, since OpenMM reports only the steps of a minimisation."""
 
     def __init__(self) -> None:
         self.calls = 0
 
-    def count(self, state: Any) -> tuple[float, NDArray[np.float64]]:
-        """No energy and no forces."""
+    def count(self, state: Any) -> tuple[float, FloatArray]:
+        """Count an evaluation; return zero energy and forces."""
         self.calls += 1
         return 0.0, np.zeros((len(state.getPositions(asNumpy=True)), 3))
 
 
 class _Budget(openmm.MinimizationReporter):  # type: ignore[misc]  # OpenMM has no types
-    """Ends a minimisation, after the step it is in, that has had its calls."""
+    """Reporter that ends a minimisation after the step in which its budget of calls is exhausted."""
 
     def __init__(self, counter: _Counter, max_calls: int) -> None:
         super().__init__()
         self._counter, self._max_calls = counter, max_calls
 
     def report(self, iteration: int, x: Any, grad: Any, args: Any) -> bool:
-        """Whether to stop."""
+        """Return whether the minimisation ends."""
         del iteration, x, grad, args
         return self._counter.calls >= self._max_calls
