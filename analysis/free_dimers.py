@@ -7,9 +7,9 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-import yaml
 from ase.io import write
 
+from hbcoop_dist.core.yaml_source import dump_yaml
 from hbcoop_dist.structures import CONFORMERS, DEFAULT_ROTAMER, Chain
 from hbcoop_dist.structures.construction import build
 
@@ -31,7 +31,7 @@ def main() -> None:
         write(asked.folder / f"{name}.xyz", dimer, format="xyz")
         systems.append({"name": name, "file": f"{name}.xyz", "A": "0-11", "B": "12-23", "geometry": "free"})
     spec = {"campaign": "free-dimers", "models": MODELS, "minimize": {"max_calls": 2000}, "systems": systems}
-    (asked.folder / "free-dimers.yaml").write_text(yaml.safe_dump(spec, sort_keys=False))
+    (asked.folder / "free-dimers.yaml").write_text(dump_yaml(spec))
     print(f"hbcoop run {asked.folder / 'free-dimers.yaml'} {asked.folder / 'free-dimers.zarr'}")
 
 

@@ -28,8 +28,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "benchmarks"), str(ROOT / "tests" / "slurm")]
 
@@ -38,6 +36,7 @@ import overhead  # noqa: E402
 import hbcoop_dist as hb  # noqa: E402
 from hbcoop_dist.campaigns.hbond.spec import CampaignSpec  # noqa: E402
 from hbcoop_dist.clusters import load_profile  # noqa: E402
+from hbcoop_dist.core.yaml_source import dump_yaml  # noqa: E402
 from hbcoop_dist.execution.progress import QuietDisplay  # noqa: E402
 
 LINES = Path(__file__).with_suffix(".jsonl")
@@ -80,7 +79,7 @@ def campaign(folder: Path, environment: dict[str, str], models: int, *, jobs: in
     """Run one campaign on an idle Slurm; when its workers came, and how well they were used."""
     folder.mkdir()
     profile, pools = folder / "profile.yaml", {"light": {"jobs": jobs, "memory": "900MB", "walltime": "01:00:00"}}
-    profile.write_text(yaml.safe_dump({"profile": "light", "kind": "slurm", "interface": "lo", "pools": pools}))
+    profile.write_text(dump_yaml({"profile": "light", "kind": "slurm", "interface": "lo", "pools": pools}))
     command = [sys.executable, __file__, "drive", str(models), str(folder / "a.zarr"), str(profile)]
     begun = time.time()
     said = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True).stdout

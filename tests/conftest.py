@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from hbcoop_dist.campaigns.hbond.plan import Plan, plan
 from hbcoop_dist.campaigns.hbond.records import cell_record
@@ -37,7 +37,7 @@ def compute() -> Callable[..., Computed]:
     made: dict[str, Computed] = {}
 
     def run(**fields: Any) -> Computed:
-        name = yaml.safe_dump(fields, sort_keys=True)
+        name = json.dumps(fields, sort_keys=True)
         if name not in made:
             made[name] = _compute(plan(CampaignSpec.model_validate({"campaign": "test", **fields})))
         return made[name]

@@ -11,9 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import yaml
 
 from hbcoop_dist.cli.main import main
+from hbcoop_dist.core.yaml_source import dump_yaml
 
 HBCOOP = str(Path(sys.executable).with_name("hbcoop"))
 Here = Callable[..., subprocess.CompletedProcess[str]]
@@ -33,7 +33,7 @@ def hbcoop(*arguments: object, cwd: Path, env: dict[str, str] | None = None) -> 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    (tmp_path / "spec.yaml").write_text(yaml.safe_dump(SPEC))
+    (tmp_path / "spec.yaml").write_text(dump_yaml(SPEC))
     return tmp_path
 
 
@@ -79,7 +79,7 @@ def test_a_campaign_from_plan_to_figure(folder: Path) -> None:
 
 
 def test_some_cells_not_done_is_exit_code_1(folder: Path, here: Here) -> None:
-    (folder / "spec.yaml").write_text(yaml.safe_dump({**SPEC, "minimize": {"max_calls": 5}}))
+    (folder / "spec.yaml").write_text(dump_yaml({**SPEC, "minimize": {"max_calls": 5}}))
     ran = here("run", "spec.yaml", "x.zarr", "--serial")
     assert ran.returncode == 1
     assert "2 unconverged" in ran.stdout
@@ -114,10 +114,10 @@ def test_some_cells_not_done_is_exit_code_1(folder: Path, here: Here) -> None:
 def test_bad_input_is_exit_code_2_in_clear_words(folder: Path, here: Here, arguments: list[str], words: str) -> None:
     (folder / "bad.yaml").write_text("campaign: x\nmodels: [toi]\nlengths: 2\n")
     mine = {"name": "mine", "family": "ani", "checkpoint": "nowhere"}
-    (folder / "mine.yaml").write_text(yaml.safe_dump({**SPEC, "models": [mine]}))
+    (folder / "mine.yaml").write_text(dump_yaml({**SPEC, "models": [mine]}))
     marked = {"campaign": "x", "models": ["toy"], "systems": [{"file": "nowhere.xyz", "A": 0, "B": 1}]}
-    (folder / "marked.yaml").write_text(yaml.safe_dump(marked))
-    (folder / "given.yaml").write_text(yaml.safe_dump({**SPEC, "geometry": "nowhere"}))
+    (folder / "marked.yaml").write_text(dump_yaml(marked))
+    (folder / "given.yaml").write_text(dump_yaml({**SPEC, "geometry": "nowhere"}))
     found = here(*arguments)
     assert found.returncode == 2
     assert words in found.stderr
@@ -137,7 +137,7 @@ def test_a_folder_that_is_no_store_is_left_alone(folder: Path) -> None:
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
 def test_interrupted_is_exit_code_3_and_continues(folder: Path, name: str) -> None:
     fields = {**SPEC, "lengths": "2..5", "patterns": ["arc", "linear"], "capping": ["none", "water"]}
-    (folder / "spec.yaml").write_text(yaml.safe_dump(fields))
+    (folder / "spec.yaml").write_text(dump_yaml(fields))
     journal = folder / "x.zarr.journal"
     running = subprocess.Popen(
         # tests that a shell put into its background have inherited that SIGINT is ignored
@@ -186,7 +186,7 @@ def test_a_campaign_s_own_model_is_checked(folder: Path, here: Here) -> None:
     lennard = {"calculator": "ase.calculators.lj:LennardJones", "kwargs": {"sigma": 1.2, "rc": 5.0}}
     smooth = {**lennard, "kwargs": {**lennard["kwargs"], "smooth": True}}
     models = ["toy", {"name": "cut", **lennard}, {"name": "smooth", **smooth}]
-    (folder / "mine.yaml").write_text(yaml.safe_dump({**SPEC, "models": models}))
+    (folder / "mine.yaml").write_text(dump_yaml({**SPEC, "models": models}))
     arguments = ("models", "check", "--spec", "mine.yaml", "--no-speed")
     kept = here(*arguments, "smooth")
     assert kept.returncode == 0, kept.stdout + kept.stderr

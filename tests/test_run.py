@@ -15,11 +15,11 @@ import numpy as np
 import psutil
 import pytest
 import xarray as xr
-import yaml
 from stores import differences
 
 import hbcoop_dist as hb
 from hbcoop_dist.campaigns.runner import Summary, task_results
+from hbcoop_dist.core.yaml_source import dump_yaml
 from hbcoop_dist.execution.progress import QuietDisplay
 from hbcoop_dist.models import registry
 from hbcoop_dist.store import ProtocolMismatchError, StoreLock, StoreLockedError, verify
@@ -30,7 +30,7 @@ BASE = {"campaign": "test", "models": ["toy"], "lengths": [2, 3]}
 
 def spec_file(folder: Path, **fields: object) -> Path:
     path = folder / "spec.yaml"
-    path.write_text(yaml.safe_dump({**BASE, **fields}))
+    path.write_text(dump_yaml({**BASE, **fields}))
     return path
 
 

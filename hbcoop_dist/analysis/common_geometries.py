@@ -15,7 +15,8 @@ from rich.text import Text
 
 from hbcoop_dist.analysis.selection import DONE, done, readable
 from hbcoop_dist.analysis.tables.terminal import Columns, Row, Section
-from hbcoop_dist.references import near, reference_energies
+from hbcoop_dist.core.suggestions import suggestion
+from hbcoop_dist.references import reference_energies
 from hbcoop_dist.structures import position_of
 
 _DIMS = ("model", "pattern", "length", "capping", "rotamer", "position")
@@ -84,7 +85,7 @@ def with_references(ds: xr.Dataset, reference: str) -> xr.Dataset:
         known = ", ".join(str(name) for name in bundled["model"].values)
         raise ComparisonError(
             f"expected a model of the store ({', '.join(own)}), or a bundled one ({known}), found {reference}"
-            + near(reference, [*own, *map(str, bundled["model"].values)])
+            + suggestion(reference, [*own, *map(str, bundled["model"].values)])
         )
     labels = [str(name) for name in ds["geometry"].values]
     shared = [name for name in labels if name in bundled["geometry"].values]

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-import yaml
 from pydantic import ValidationError
 
 from hbcoop_dist.campaigns.generalization.model_files import model_path
@@ -18,6 +17,7 @@ from hbcoop_dist.campaigns.generalization.schema import KIND
 from hbcoop_dist.campaigns.generalization.spec import CELL_DIMS, TrainingCell
 from hbcoop_dist.campaigns.hbond.spec import CampaignSpec
 from hbcoop_dist.cli.output_files import check_output
+from hbcoop_dist.core.yaml_source import dump_yaml
 from hbcoop_dist.store import open_store
 
 
@@ -70,7 +70,7 @@ def bridge(
         wrong = error.errors()[0]
         option = {"lengths": "--lengths", "patterns": "--pattern"}[str(wrong["loc"][0])]
         raise typer.BadParameter(f"{option}: {_plain(str(wrong['msg']))}") from None
-    output.write_text(yaml.safe_dump(campaign, sort_keys=False), encoding="utf-8")
+    output.write_text(dump_yaml(campaign), encoding="utf-8")
     typer.echo(f"{output}: {len(models)} networks; next: hbcoop run {output} {output.with_suffix('.zarr')}")
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-import yaml
 from ase.data import chemical_symbols
 from pydantic import ValidationError
 from rich import box
@@ -19,6 +18,7 @@ from rich.table import Table
 from hbcoop_dist.campaigns.generalization.dataset_parts import reading_of
 from hbcoop_dist.campaigns.generalization.spec import DatasetEntry
 from hbcoop_dist.cli.terminal import wide_console
+from hbcoop_dist.core.yaml_source import dump_yaml
 from hbcoop_dist.learning.datasets.frames import ReadError
 from hbcoop_dist.learning.datasets.set_checks import SetReport, check_set
 
@@ -116,7 +116,7 @@ def _yaml(report: SetReport, entry: DatasetEntry) -> str:
         }
     for field, value in content.items():
         content[field] = _short(value)
-    return yaml.safe_dump([content], sort_keys=False, allow_unicode=True, width=120)
+    return dump_yaml([content], width=120)
 
 
 def _short(value: Any) -> Any:

@@ -1,24 +1,24 @@
-"""What went wrong with a batch, in plain words: an exception's own type may not exist where it is read."""
+"""Classify the exceptions of workers and keep them as text, since their types may not be importable in the driver."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 Kind = Literal["out of memory", "bad structure", "missing checkpoint", "missing package", "lost worker", "code"]
-KINDS: tuple[str, ...] = get_args(Kind)
 
 
 class LostWorkerError(Exception):
-    """The process that did a batch died, or was killed, before it answered.
+    """A worker process ended before it returned the results of a batch.
 
     Parameters
     ----------
     reason : str
+        How the worker ended.
     blamed : bool
-        Whether the batch may have been the cause: it was being done, and nobody outside ended the process.
+        Whether the batch may be the cause: it was running, and nothing outside ended the process.
     expired : bool
-        Whether the walltime of the job ended while the batch was being done.
+        Whether the walltime of the job ended while the batch was running.
     """
 
     def __init__(self, reason: str, blamed: bool = True, expired: bool = False) -> None:
@@ -33,13 +33,13 @@ class Failure:
     Attributes
     ----------
     kind : str
-        One of `KINDS`; what `hbcoop retry --match` looks for first.
+        Class of the failure; ``hbcoop retry --match`` compares it first.
     text : str
         Type and message of the exception.
     blamed : bool
-        False where something outside ended the worker, so that it says nothing of the batch.
+        False when something outside ended the worker, so that the failure does not count against the batch.
     expired : bool
-        Whether that something was the walltime: a batch that no walltime has room for would be begun for ever.
+        True when the walltime of the job ended. Such a batch needs a longer walltime, not another try.
     """
 
     kind: Kind
@@ -49,33 +49,48 @@ class Failure:
 
     @classmethod
     def of(cls, error: BaseException) -> Failure:
-        """Classify an exception."""
-        text = f"{type(error).__name__}: {error}".strip()
+        """Failure that an exception stands for.
+
+        Parameters
+        ----------
+        error : BaseException
+            Exceptions of other packages are recognised by the names of their types and by their messages.
+
+        Returns
+        -------
+        Failure
+        """
         if isinstance(error, LostWorkerError):
             return cls("lost worker", str(error), error.blamed, error.expired)
-        return cls(_kind(error), text)
+        return cls(_kind(error), f"{type(error).__name__}: {error}".strip())
 
     @property
     def reason(self) -> str:
+        """Kind and text, as the store keeps them."""
         return f"{self.kind}: {self.text}"
 
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an exception reports that memory ran out, on the host or on a device.
 
-    Exceptions are recognised by name and message, since the packages that raise them need not be importable here:
-    ``MemoryError``, torch's ``OutOfMemoryError`` and CUDA's "out of memory", Warp's "Failed to allocate".
+    Parameters
+    ----------
+    error : BaseException
+        Recognised by name and message, since the package that raised it need not be importable here: ``MemoryError``,
+        torch's ``OutOfMemoryError`` and CUDA's "out of memory", Warp's "Failed to allocate".
+
+    Returns
+    -------
+    bool
     """
-    names = {kind.__name__ for kind in type(error).__mro__}
     message = str(error).lower()
-    return bool(names & {"MemoryError", "OutOfMemoryError"}) or any(
+    return bool(_type_names(error) & {"MemoryError", "OutOfMemoryError"}) or any(
         text in message for text in ("out of memory", "failed to allocate")
     )
 
 
 def _kind(error: BaseException) -> Kind:
-    """By name: torch's and a family's own types need not be importable here."""
-    names = {kind.__name__ for kind in type(error).__mro__}
+    names = _type_names(error)
     message = str(error).lower()
     if is_out_of_memory(error):
         return "out of memory"
@@ -86,3 +101,7 @@ def _kind(error: BaseException) -> Kind:
     if names & {"ImportError"} or "not installed here" in message:
         return "missing package"
     return "code"
+
+
+def _type_names(error: BaseException) -> set[str]:
+    return {kind.__name__ for kind in type(error).__mro__}

@@ -1,12 +1,8 @@
-"""References: geometries minimised elsewhere, and quantum-chemical energies that were computed at the bundled ones.
+"""Reference geometries, and quantum-chemical and published energies that models are compared with.
 
-Sets of geometries: `ReferenceSet`, `read_reference_set`; those that come with the package: `bundled_geometries`,
-`bundled_geometry`. Energies at them: `reference_energies`, `reference_runs`; beside those of a CSV file,
-`read_references`. What others have printed: `published_values`. A name that was mistyped: `near`. What they are and how
-they were made: README.md beside this file.
+README.md in this folder describes the bundled data and how they were computed.
 """
 
-from hbcoop_dist.core.suggestions import near
 from hbcoop_dist.references.bundled import (
     bundled_geometries,
     bundled_geometry,
@@ -23,7 +19,6 @@ __all__ = [
     "ReferenceTableError",
     "bundled_geometries",
     "bundled_geometry",
-    "near",
     "published_values",
     "read_reference_set",
     "read_references",

@@ -1,4 +1,4 @@
-"""Reference sets: geometries minimised elsewhere, read from a folder of .xyz files (a user's own QM geometries)."""
+"""Read reference sets: geometries minimised elsewhere, as a folder of .xyz files."""
 
 from __future__ import annotations
 
@@ -11,99 +11,128 @@ import numpy as np
 from hbcoop_dist.structures import Chain, Structure
 from hbcoop_dist.structures.perception import PerceptionError, perceive
 
+Label = tuple[tuple[str, ...], str]
+"""Conformers and capping of a chain."""
+
 
 class ReferenceSetError(ValueError):
     """A folder that is no reference set; the message names the file."""
 
 
-Label = tuple[tuple[str, ...], str]
-
-
 @dataclass(frozen=True, slots=True)
 class ReferenceSet:
-    """Geometries by conformers and capping; rotamers are those of the files.
+    """Geometries of chains by conformers and capping; the rotamers are those of the files.
 
     Attributes
     ----------
     name : str
-    structures : mapping
-        (conformers, capping) -> structure.
-    systems : mapping
-        (conformers, capping) -> system, with the rotamers of the file.
-    files : mapping
-        (conformers, capping) -> file it came from.
+        The folder, as it was given.
+    structures : mapping of Label to Structure
+        Positions in A.
+    chains : mapping of Label to Chain
+        With the rotamers perceived in the files.
     """
 
     name: str
     structures: Mapping[Label, Structure]
-    systems: Mapping[Label, Chain]
-    files: Mapping[Label, Path]
+    chains: Mapping[Label, Chain]
 
-    def structure(self, system: Chain) -> Structure:
-        """The geometry of a system."""
-        return self.structures[_label(system)]
+    def structure(self, chain: Chain) -> Structure:
+        """Geometry of a chain.
 
-    def missing(self, system: Chain) -> str:
-        """What a cell would need and the set does not have: the complex or an isolated dimer; empty when complete."""
-        wanted = [system, *(system.dimer(bond) for bond in range(1, system.length))]
-        lacking = [_words(_label(one)) for one in wanted if _label(one) not in self.structures]
-        lacking += [
-            f"{_words(_label(one))} in rotamers {_rotamers(one)} (it has {_rotamers(self.systems[_label(one)])})"
-            for one in wanted
-            if _label(one) in self.systems and self.systems[_label(one)].rotamers != one.rotamers
+        Parameters
+        ----------
+        chain : Chain
+
+        Returns
+        -------
+        Structure
+
+        Raises
+        ------
+        KeyError
+            When the set has no chain of these conformers and capping.
+        """
+        return self.structures[_label(chain)]
+
+    def missing(self, chain: Chain) -> str:
+        """Describe which geometries of a cell the set lacks.
+
+        Parameters
+        ----------
+        chain : Chain
+            The complex; the isolated dimers of all its H-bonds are needed too.
+
+        Returns
+        -------
+        str
+            Comma-separated; empty when the set has them all in the right rotamers.
+        """
+        needed = [chain, *(chain.dimer(hbond) for hbond in range(1, chain.length))]
+        missing = [_description(_label(part)) for part in needed if _label(part) not in self.structures]
+        missing += [
+            f"{_description(_label(part))} in rotamers {_rotamers(part)} (it has {_rotamers(chain_of_set)})"
+            for part in needed
+            if (chain_of_set := self.chains.get(_label(part))) and chain_of_set.rotamers != part.rotamers
         ]
-        return ", ".join(dict.fromkeys(lacking))
+        return ", ".join(dict.fromkeys(missing))
 
 
 def read_reference_set(folder: str | Path) -> ReferenceSet:
-    """Read every .xyz of a folder; what each one is, is read off its coordinates, not its name.
+    """Read every .xyz file of a folder and perceive from the coordinates which chain it holds.
 
     Parameters
     ----------
     folder : str or Path
-        One structure per file (the last, when a file holds several), A.
+        One chain per file, positions in A; of a file with several frames the last one counts. File names are free.
+
+    Returns
+    -------
+    ReferenceSet
 
     Raises
     ------
     ReferenceSetError
-        When the folder is missing or empty, a file is not an NMA chain, or two files hold the same one.
+        When the folder is missing or empty, a file holds no NMA chain, or two files hold the same one.
     """
     from ase.io import read
 
     path = Path(folder)
-    names = sorted(file for file in path.iterdir() if file.suffix.lower() == ".xyz") if path.is_dir() else []
-    if not names:
+    files = sorted(file for file in path.iterdir() if file.suffix.lower() == ".xyz") if path.is_dir() else []
+    if not files:
         raise ReferenceSetError(f"reference set {folder}: expected a folder with .xyz files, found none")
     structures: dict[Label, Structure] = {}
-    systems: dict[Label, Chain] = {}
-    files: dict[Label, Path] = {}
-    for name in names:
+    chains: dict[Label, Chain] = {}
+    sources: dict[Label, Path] = {}
+    for file in files:
         try:
-            atoms = read(name, index=-1, format="extxyz")
-            structure, system = perceive(np.asarray(atoms.numbers), np.asarray(atoms.positions, dtype=float))
+            atoms = read(file, index=-1, format="extxyz")
+            structure, chain = perceive(np.asarray(atoms.numbers), np.asarray(atoms.positions, dtype=float))
         except PerceptionError as error:
-            raise ReferenceSetError(f"{name}: {error}") from None
-        except Exception as error:  # noqa: BLE001  a reader of foreign files may raise anything
-            what = f"{type(error).__name__}: {error}"
-            raise ReferenceSetError(f"{name}: expected an .xyz file, found one that cannot be read ({what})") from None
-        label = _label(system)
-        if label in files:
+            raise ReferenceSetError(f"{file}: {error}") from None
+        except Exception as error:  # noqa: BLE001  ASE's readers raise many types for malformed files
+            reason = f"{type(error).__name__}: {error}"
             raise ReferenceSetError(
-                f"{name}: expected every chain once, found {_words(label)} in {files[label].name} too"
+                f"{file}: expected an .xyz file, found one that cannot be read ({reason})"
+            ) from None
+        label = _label(chain)
+        if label in sources:
+            raise ReferenceSetError(
+                f"{file}: expected every chain once, found {_description(label)} in {sources[label].name} too"
             )
-        structures[label], systems[label], files[label] = structure, system, name
-    return ReferenceSet(str(folder), structures, systems, files)
+        structures[label], chains[label], sources[label] = structure, chain, file
+    return ReferenceSet(str(folder), structures, chains)
 
 
-def _rotamers(system: Chain) -> str:
-    return "; ".join(dict.fromkeys(str(rotamer) for rotamer in system.rotamers))
+def _rotamers(chain: Chain) -> str:
+    return "; ".join(dict.fromkeys(str(rotamer) for rotamer in chain.rotamers))
 
 
-def _label(system: Chain) -> Label:
-    return (tuple(system.conformers), system.capping)
+def _label(chain: Chain) -> Label:
+    return (tuple(chain.conformers), chain.capping)
 
 
-def _words(label: Label) -> str:
+def _description(label: Label) -> str:
     conformers, capping = label
-    what = f"{'-'.join(conformers)} chain" if conformers else "monomer"
-    return what + (" with water caps" if capping == "water" else "")
+    chain = f"{'-'.join(conformers)} chain" if conformers else "monomer"
+    return chain + (" with water caps" if capping == "water" else "")

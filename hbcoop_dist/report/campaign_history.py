@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import xarray as xr
-import yaml
 
+from hbcoop_dist.core.yaml_source import dump_yaml
 from hbcoop_dist.report.ranking import card_of
 
 _PAPER = (
@@ -20,7 +20,7 @@ _OURS = "the instrument: hbcoop_dist, with the version that the provenance gives
 
 def campaigns_of(ds: xr.Dataset) -> tuple[str, ...]:
     """Each campaign of a store's history once, as YAML."""
-    return tuple(dict.fromkeys(yaml.safe_dump(spec, sort_keys=False, width=100) for spec in _specs(ds)))
+    return tuple(dict.fromkeys(dump_yaml(spec) for spec in _specs(ds)))
 
 
 def campaign_names(ds: xr.Dataset) -> str:

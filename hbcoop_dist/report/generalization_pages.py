@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import xarray as xr
-import yaml
 
 from hbcoop_dist.analysis.claim_tests import AGREED, CONTRADICTED, NOISE, UNTESTED, claims
 from hbcoop_dist.analysis.generalization_errors import RANDOM, degradation, errors, errors_table, one_network
 from hbcoop_dist.analysis.plots.generalization import chemical_space, errors_by_split, learning_curves
 from hbcoop_dist.campaigns.generalization.planner import SOAP
+from hbcoop_dist.core.yaml_source import dump_yaml
 from hbcoop_dist.learning.networks.architectures.registry import ARCHITECTURES
 from hbcoop_dist.models import registry
 from hbcoop_dist.report.content import Chart, Interactive, Report, Table
@@ -86,7 +86,7 @@ def build_generalization_report(ds: xr.Dataset, name: str = "") -> Report:
         ),
         tables=tuple(table for table in _tables(ds) if table is not None and len(table.frame)),
         charts=tuple(_charts(ds)),
-        campaigns=tuple(dict.fromkeys(yaml.safe_dump(spec, sort_keys=False, width=100) for spec in _specs(ds))),
+        campaigns=tuple(dict.fromkeys(dump_yaml(spec) for spec in _specs(ds))),
         citations=(_PAPER, _OURS, *dict.fromkeys(_citations(ds))),
         explore=Interactive(_EXPLORE, partial(_explorer, ds)),
     )

@@ -13,7 +13,8 @@ from hbcoop_dist import analysis
 from hbcoop_dist.analysis.growth_fits import LEAST
 from hbcoop_dist.analysis.model_scores import reference_width
 from hbcoop_dist.analysis.selection import readable
-from hbcoop_dist.references import near, reference_energies
+from hbcoop_dist.core.suggestions import suggestion
+from hbcoop_dist.references import reference_energies
 from hbcoop_dist.report.campaign_history import campaign_names, campaigns_of, citations_of
 from hbcoop_dist.report.complex_pages import build_systems_report, free_dimers_table
 from hbcoop_dist.report.content import Chart, Interactive, Report, ReportError, Table
@@ -74,7 +75,8 @@ def build_report(
     """
     references = reference_energies() if references is None else references
     if reference not in (names := [str(name) for name in references["model"].values]):
-        raise ReportError(f"reference: expected one of {', '.join(names)}, found {reference}{near(reference, names)}")
+        near = suggestion(reference, names)
+        raise ReportError(f"reference: expected one of {', '.join(names)}, found {reference}{near}")
     ds = analysis.as_asked(readable(ds).load())
     if systems is not None and bool((ds["status"] == "skipped").all()):
         return build_systems_report(ds, systems, name)

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import dask
 import pytest
-import yaml
 
 from hbcoop_dist.cli.cluster_commands import driver_script
 from hbcoop_dist.clusters import ClusterError, JobRange, leave_out_absent, load_profile, local_profile
 from hbcoop_dist.clusters.slurm_job import clean_environ, job_script
 from hbcoop_dist.clusters.step_job import allocation_directives, require_allocation, step_command
 from hbcoop_dist.core.resources import bundled_names
+from hbcoop_dist.core.yaml_source import dump_yaml
 
 LOGS = Path("a.zarr.logs")
 
@@ -21,7 +21,7 @@ LOGS = Path("a.zarr.logs")
 def profile_file(folder: Path, pool: dict[str, object] | None = None, **fields: object) -> Path:
     base = {"profile": "mine", "kind": "slurm", "pools": {"gpu": {"jobs": "0:2", "memory": "8GB", **(pool or {})}}}
     path = folder / "mine.yaml"
-    path.write_text(yaml.safe_dump({**base, **fields}))
+    path.write_text(dump_yaml({**base, **fields}))
     return path
 
 

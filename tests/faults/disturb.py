@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
-import yaml
 from stores import differences
+
+from hbcoop_dist.core.yaml_source import dump_yaml
 
 HBCOOP = str(Path(sys.executable).with_name("hbcoop"))
 SPEC = {
@@ -44,7 +45,7 @@ class Disturbed:
 
 def spec_file(folder: Path) -> Path:
     path = folder / "spec.yaml"
-    path.write_text(yaml.safe_dump(SPEC))
+    path.write_text(dump_yaml(SPEC))
     return path
 
 

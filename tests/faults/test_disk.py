@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-import yaml
 from stores import differences
+
+from hbcoop_dist.core.yaml_source import dump_yaml
 
 HBCOOP = str(Path(sys.executable).with_name("hbcoop"))
 Mount = Callable[[str], None]
@@ -37,7 +38,7 @@ def disk(tmp_path: Path) -> Iterator[tuple[Path, Mount]]:
 @pytest.fixture
 def run(tmp_path: Path) -> Callable[[Path], subprocess.CompletedProcess[str]]:
     spec = tmp_path / "spec.yaml"
-    spec.write_text(yaml.safe_dump({"campaign": "disk", "models": ["toy", "toy-additive"], "lengths": "2..5"}))
+    spec.write_text(dump_yaml({"campaign": "disk", "models": ["toy", "toy-additive"], "lengths": "2..5"}))
 
     def start(store: Path) -> subprocess.CompletedProcess[str]:
         command = [HBCOOP, "run", str(spec), str(store), "--serial"]

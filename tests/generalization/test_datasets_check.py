@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-import yaml
+from ruamel.yaml import YAML
 from set_files import odac_row, omol_row, write_as, write_database, write_qmof
 from typer.testing import CliRunner
 
 from hbcoop_dist.campaigns.generalization.loading import load_generalization
 from hbcoop_dist.cli.main import app
+from hbcoop_dist.core.yaml_source import dump_yaml
 from hbcoop_dist.learning.datasets.labelled_structures import LabelledStructure
 
 pytest.importorskip("ase_db_backends", reason="LMDBs need ase-db-backends")
@@ -66,17 +67,17 @@ def test_odac_and_qmof(tmp_path: Path) -> None:
     qmof = told(made, "--require", "charges")
     assert (qmof["known_set"]["name"], qmof["usable"], qmof["parents"]) == ("QMOF", 3, 3)
     assert qmof["known_set"]["licence"] == "CC BY 4.0"
-    entry = yaml.safe_load(qmof["entry"])[0]
+    entry = YAML(typ="safe", pure=True).load(qmof["entry"])[0]
     assert (entry["require"], entry["skip_incomplete"], entry["licence"]) == ("charges", True, "CC BY 4.0")
 
 
 @pytest.mark.parametrize("labels", [[], ["--labels", "charges=mulliken_charges"]])
 def test_the_entry_can_be_pasted_into_a_campaign(tmp_path: Path, labels: list[str]) -> None:
     made = write_database(tmp_path / "data0000.aselmdb", [omol_row(n) for n in range(6)])
-    entries = yaml.safe_load(told(made, *labels)["entry"])
+    entries = YAML(typ="safe", pure=True).load(told(made, *labels)["entry"])
     spec = {"campaign": "mine", "kind": "generalization", "datasets": entries}
     path = tmp_path / "mine.yaml"
-    path.write_text(yaml.safe_dump(spec))
+    path.write_text(dump_yaml(spec))
     (entry,) = load_generalization(path).datasets
     assert entry.files == (str(made),)
     assert entry.licence == "CC BY 4.0"
@@ -103,7 +104,7 @@ def test_a_set_that_nobody_knows(tmp_path: Path) -> None:
     found = told(made, "--energy-unit", "Hartree")
     assert found["known_set"] is None
     assert found["labels"]["energy"]["range"] == pytest.approx([-13.605693, -13.605693])
-    assert yaml.safe_load(found["entry"])[0]["energy_unit"] == "Hartree"
+    assert YAML(typ="safe", pure=True).load(found["entry"])[0]["energy_unit"] == "Hartree"
     assert "see the page that the set came from" in check(made)
 
 

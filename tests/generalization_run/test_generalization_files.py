@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray as xr
-import yaml
 from set_files import labelled, omol_row, write_as, write_database, write_qmof
 
 from hbcoop_dist.campaigns.generalization import file_hashes as module
@@ -20,6 +19,7 @@ from hbcoop_dist.campaigns.generalization.schema import KIND
 from hbcoop_dist.campaigns.generalization.spec import DatasetEntry, GeneralizationSpec
 from hbcoop_dist.campaigns.generalization.tasks import DataSource, TrainingTask, label_task, split_task
 from hbcoop_dist.campaigns.hbond.spec import CampaignError
+from hbcoop_dist.core.yaml_source import dump_yaml
 from hbcoop_dist.execution.progress import QuietDisplay
 from hbcoop_dist.store import open_store
 
@@ -125,7 +125,7 @@ def test_large_sets_are_told_apart_by_parts_of_them(tmp_path: Path, monkeypatch:
 )
 def test_mistakes_are_named(tmp_path: Path, entry: dict[str, object], words: str) -> None:
     path = tmp_path / "spec.yaml"
-    path.write_text(yaml.safe_dump({"campaign": "t", "kind": "generalization", "datasets": {"name": "a", **entry}}))
+    path.write_text(dump_yaml({"campaign": "t", "kind": "generalization", "datasets": {"name": "a", **entry}}))
     (tmp_path / "a.db").write_bytes(b"")
     with pytest.raises(CampaignError, match=r"spec\.yaml:\d+: field ") as caught:
         load_generalization(path)
@@ -158,7 +158,7 @@ def test_a_campaign_on_a_folder_of_lmdbs(tmp_path: Path) -> None:
         "training": {"steps": 2, "batch_size": 4, "validate_every": 2},
     }
     path, store = tmp_path / "files.yaml", tmp_path / "files.zarr"
-    path.write_text(yaml.safe_dump(text))
+    path.write_text(dump_yaml(text))
     assert run(plan(load_generalization(path)), store, serial=True, display=QuietDisplay()).statuses == {"done": 1}
     ds = xr.open_zarr(store).load().squeeze()
     assert "1 left out, charge (total_charge, charge): expected whole numbers" in str(ds["dropped"].item())

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray as xr
-import yaml
 from set_files import labelled, omol_row, write_as, write_database
 
 from hbcoop_dist.campaigns.generalization.array_files import keep, opened
@@ -16,6 +15,7 @@ from hbcoop_dist.campaigns.generalization.loading import load_generalization
 from hbcoop_dist.campaigns.generalization.planner import GeneralizationPlan, plan
 from hbcoop_dist.campaigns.generalization.runner import run
 from hbcoop_dist.core.results import TaskResult
+from hbcoop_dist.core.yaml_source import dump_yaml
 from hbcoop_dist.execution.progress import QuietDisplay
 from hbcoop_dist.store import Journal, journal_path, kept_path
 
@@ -42,7 +42,7 @@ def limits(monkeypatch: pytest.MonkeyPatch, large: int, part: int) -> None:
 
 def drawn_up(folder: Path, entry: dict[str, object], **changes: object) -> GeneralizationPlan:
     path = folder / "parts.yaml"
-    path.write_text(yaml.safe_dump({**SPEC, "datasets": {"name": "set", **entry}, **changes}))
+    path.write_text(dump_yaml({**SPEC, "datasets": {"name": "set", **entry}, **changes}))
     return plan(load_generalization(path))
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
-import yaml
+from ruamel.yaml import YAML
 from typer.testing import CliRunner
 
 from hbcoop_dist.campaigns.generalization.loading import load_generalization
@@ -21,6 +21,7 @@ from hbcoop_dist.campaigns.generalization.runner import run
 from hbcoop_dist.campaigns.generalization.schema import KIND
 from hbcoop_dist.campaigns.hbond.spec import CampaignError
 from hbcoop_dist.cli.main import app
+from hbcoop_dist.core.yaml_source import dump_yaml
 from hbcoop_dist.execution.progress import QuietDisplay
 from hbcoop_dist.store import Journal, journal_path, open_store
 
@@ -44,7 +45,7 @@ SPEC = {
 @pytest.fixture(scope="module")
 def campaign(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("campaign") / "tiny.yaml"
-    path.write_text(yaml.safe_dump(SPEC))
+    path.write_text(dump_yaml(SPEC))
     return path
 
 
@@ -77,7 +78,7 @@ def test_a_second_run_has_nothing_to_do_and_a_wider_one_only_the_rest(store: Pat
     with Journal(journal_path(store)) as journal:
         kept = set(journal.keys())
     wider = campaign.with_name("wider.yaml")
-    wider.write_text(yaml.safe_dump({**SPEC, "schemes": ["les", "charge-embedding"], "splits": ["random"]}))
+    wider.write_text(dump_yaml({**SPEC, "schemes": ["les", "charge-embedding"], "splits": ["random"]}))
     assert run(plan(load_generalization(wider)), store, serial=True, display=QuietDisplay()).computed == 1
     with Journal(journal_path(store)) as journal:
         assert len(set(journal.keys()) - kept) == 2
@@ -101,7 +102,7 @@ def test_networks_go_through_a_campaign_of_hydrogen_bonds(store: Path, tmp_path:
         assert not written.exists()
     done = runner.invoke(app, ["bridge", str(store), "-o", str(written), "--split", "random", "--lengths", "2"])
     assert done.exit_code == 0, done.output
-    content = yaml.safe_load(written.read_text())
+    content = YAML(typ="safe", pure=True).load(written.read_text())
     assert content["models"][0] == "gfn2-xtb"
     names = [entry["name"] for entry in content["models"][1:]]
     assert "ionic-random-mace-none-0" in names
@@ -183,7 +184,7 @@ def test_a_scheme_of_another_distribution_is_a_scheme_like_any(
     (about / "METADATA").write_text("Metadata-Version: 2.1\nName: theirs\nVersion: 1.0\n")
     (about / "entry_points.txt").write_text("[hbcoop_dist.schemes]\nshift = theirs:Shift\n")
     path = tmp_path / "theirs.yaml"
-    path.write_text(yaml.safe_dump({**SPEC, "splits": ["random"], "schemes": ["shift"]}))
+    path.write_text(dump_yaml({**SPEC, "splits": ["random"], "schemes": ["shift"]}))
     with pytest.raises(CampaignError, match="expected one of none, charge-embedding, les, celli, efa, or"):
         load_generalization(path)
     monkeypatch.syspath_prepend(str(tmp_path))
@@ -198,7 +199,7 @@ def test_a_scheme_of_another_distribution_is_a_scheme_like_any(
 def test_a_failure_is_a_row(campaign: Path, tmp_path: Path) -> None:
     wild = {**SPEC["training"], "learning_rate": 1e30, "largest_gradient": 1e30}  # type: ignore[dict-item]
     path = tmp_path / "wild.yaml"
-    path.write_text(yaml.safe_dump({**SPEC, "splits": ["random"], "schemes": ["none"], "training": wild}))
+    path.write_text(dump_yaml({**SPEC, "splits": ["random"], "schemes": ["none"], "training": wild}))
     summary = run(plan(load_generalization(path)), tmp_path / "w.zarr", serial=True, display=QuietDisplay())
     assert summary.statuses == {"failed": 1}
     reason = str(open_store(tmp_path / "w.zarr", kind=KIND)["reason"].item())

@@ -13,11 +13,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray as xr
-import yaml
+from ruamel.yaml import YAML
 
 from hbcoop_dist.campaigns.generalization.planner import plan
 from hbcoop_dist.campaigns.generalization.schema import KIND
 from hbcoop_dist.campaigns.generalization.spec import GeneralizationSpec
+from hbcoop_dist.core.yaml_source import dump_yaml
 from hbcoop_dist.store import journal_path, open_store
 
 ALLEGRO = Path(__file__).resolve().parents[2] / ".venv-allegro" / "bin" / "python"
@@ -44,7 +45,7 @@ def pools_file(folder: Path, python: Path = ALLEGRO) -> Path:
     one = {"jobs": 1, "threads": 1}
     pools = {"main": one, "allegro": {**one, "environments": ["allegro"], "python": str(python)}}
     path = folder / "pools.yaml"
-    path.write_text(yaml.safe_dump({"profile": "two", "kind": "local", "pools": pools}))
+    path.write_text(dump_yaml({"profile": "two", "kind": "local", "pools": pools}))
     return path
 
 
@@ -58,7 +59,7 @@ def hbcoop(*arguments: object) -> subprocess.CompletedProcess[str]:
 
 def written(folder: Path, **changes: object) -> Path:
     path = folder / "spec.yaml"
-    path.write_text(yaml.safe_dump({**SPEC, **changes}))
+    path.write_text(dump_yaml({**SPEC, **changes}))
     return path
 
 
@@ -146,10 +147,10 @@ def _bridge(store: Path, pools: Path, folder: Path) -> None:
     path = folder / "bridge.yaml"
     made = hbcoop("bridge", store, "-o", path, "--architecture", "small-allegro", "--lengths", "2")
     assert made.returncode == 0, made.stderr
-    content = yaml.safe_load(path.read_text())
+    content = YAML(typ="safe", pure=True).load(path.read_text())
     # not what bonds they make, but that they are asked at all
     content |= {"models": content["models"][1:], "minimize": {"max_calls": 3}}
-    path.write_text(yaml.safe_dump(content))
+    path.write_text(dump_yaml(content))
     lone = hbcoop("plan", path)
     assert lone.returncode == 0, lone.stderr
     assert "2 cells, 0 tasks" in lone.stdout

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 import xarray as xr
-import yaml
 from rich.console import Console
 from small_mace import train
 
 import hbcoop_dist as hb
 from hbcoop_dist.campaigns.hbond.spec import CampaignSpec
 from hbcoop_dist.cli import model_commands as models_command
+from hbcoop_dist.core.yaml_source import dump_yaml
 from hbcoop_dist.models import check, custom_card, load
 
 
@@ -67,7 +67,7 @@ def test_what_the_package_saves_keeps_the_contract(hasty: Path) -> None:
 def test_a_checkpoint_is_checked_by_the_spec_it_is_in(hasty: Path, capsys: pytest.CaptureFixture[str]) -> None:
     beside = hasty.with_name("mine.yaml")
     entry = {"name": "small", "family": "mace", "checkpoint": hasty.name, "trust": True}
-    beside.write_text(yaml.safe_dump({"campaign": "test", "models": [entry], "lengths": 2}))
+    beside.write_text(dump_yaml({"campaign": "test", "models": [entry], "lengths": 2}))
     assert models_command.check("small", "cpu", Console(width=120), spec=str(beside))
     shown = capsys.readouterr().out
     assert "small on cpu" in shown

@@ -39,7 +39,7 @@ def _structures(name: str) -> list[tuple[object, object]]:
     folder = bundled_geometry(name)
     assert folder is not None
     found = read_reference_set(folder)
-    return [(found.systems[label], found.structures[label]) for label in found.systems]
+    return [(found.chains[label], found.structures[label]) for label in found.chains]
 
 
 @pytest.mark.parametrize("name", bundled_geometries())

@@ -10,8 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import yaml
 from mini_slurm import MiniSlurm
+
+from hbcoop_dist.core.yaml_source import dump_yaml
 
 HBCOOP = str(Path(sys.executable).with_name("hbcoop"))
 FAMILY = '''"""The toy, slowed down: a campaign of it lasts long enough to be disturbed, on any machine."""
@@ -56,7 +57,7 @@ def install_slow(folder: Path) -> None:
 def spec_file(folder: Path, **fields: Any) -> Path:
     base = {"campaign": "test", "models": ["slow-a"], "lengths": [2, 3]}
     path = folder / "spec.yaml"
-    path.write_text(yaml.safe_dump({**base, **fields}))
+    path.write_text(dump_yaml({**base, **fields}))
     return path
 
 
@@ -70,7 +71,7 @@ def profile_file(folder: Path, *, name: str = "profile", kind: str = "slurm", **
         "pools": {label: {**base, **pool} for label, pool in pools.items()},
     }
     path = folder / f"{name}.yaml"
-    path.write_text(yaml.safe_dump(content))
+    path.write_text(dump_yaml(content))
     return path
 
 

@@ -6,13 +6,11 @@ import os
 from importlib.util import find_spec
 from pathlib import Path
 
-import yaml
-
 from hbcoop_dist.campaigns.generalization.schema import KIND
 from hbcoop_dist.campaigns.generalization.spec import GeneralizationSpec
 from hbcoop_dist.campaigns.hbond.spec import CampaignError
 from hbcoop_dist.core.resources import find_file
-from hbcoop_dist.core.yaml_source import YamlError, place_of, read_model
+from hbcoop_dist.core.yaml_source import YamlError, place_of, read_mapping, read_model
 
 _HBOND = "hbond"
 
@@ -27,13 +25,14 @@ def is_generalization(name: str | Path) -> bool:
     """
     try:
         path = find_file(name, "campaigns")
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        place = place_of(path, "kind")
-    except (OSError, ValueError, yaml.YAMLError):
+        source = read_mapping(path)
+    except (OSError, YamlError):
         return False
+    content = source.content
     kind = content.get("kind", _HBOND)
     if kind not in (_HBOND, KIND) or ("kind" not in content and "datasets" in content):
         # every field of the other kind would be called unknown
+        place = source.place_of("kind")
         raise CampaignError(f"{place}: expected {_HBOND} or {KIND}, found {content.get('kind', 'none')}")
     return bool(kind == KIND)
 

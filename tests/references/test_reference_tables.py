@@ -44,7 +44,7 @@ def test_it_stands_beside_the_bundled_ones_which_stay_as_they_are(tmp_path: Path
         ([",arc,4,none,middle,2"], "row 1, model: expected a name, found none"),
         ([",,,,,"], "row 1, pattern: expected one of arc, linear, found none"),
         ([], "expected a row per hydrogen bond, found a heading only"),
-        ([GOOD, GOOD], "expected every place once, found one several times in rows 1, 2"),
+        ([GOOD, GOOD], "expected the labels of every row once, found the same in rows 1, 2"),
     ],
 )
 def test_a_mistake_is_named(tmp_path: Path, rows: list[str], complaint: str) -> None:

@@ -1,0 +1,215 @@
+"""Rules of the code base itself: size of files, names of modules, imports, and the diagram of them."""
+
+from __future__ import annotations
+
+import ast
+import io
+import runpy
+import subprocess
+import sys
+import tokenize
+import tomllib
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+import networkx as nx
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "hbcoop_dist"
+FILES = sorted(PACKAGE.rglob("*.py"))
+MOST_FILES, MOST_LINES_OF_CODE, MOST_LINES_OF_A_FILE = 210, 21_500, 600
+FORBIDDEN_WORDS = frozenset(
+    {
+        "ahead", "asked", "bars", "collapsed", "complete", "draft", "drive", "held", "identities", "kept", "lender",
+        "lent", "marked", "noise", "offers", "outline", "pace", "ready", "repeats", "survey", "systems", "teacher",
+        "teachers", "todo", "told", "untested", "whole", "workforce", "yardstick",
+    }
+)  # fmt: skip
+"""Words for which the field has another one; names of modules avoid them."""
+
+IMPORT_GRAPH = runpy.run_path(str(ROOT / "docs" / "import_graph.py"))
+
+
+def _name(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def _tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def _lines_of_code(text: str) -> int:
+    """Lines that hold code: no blank lines, comments, docstrings or other strings that stand alone."""
+    alone: set[int] = set()
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+            alone.update(range(node.lineno, (node.end_lineno or node.lineno) + 1))
+    no_code = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
+    lines: set[int] = set()
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        if token.type not in no_code:
+            lines.update(range(token.start[0], token.end[0] + 1))
+    return len(lines - alone)
+
+
+def _defined_names(tree: ast.Module) -> Iterator[str]:
+    """Names that a module defines at its top level."""
+    for node in tree.body:
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            yield node.name
+        elif isinstance(node, (ast.Assign, ast.AnnAssign)):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            yield from (part.id for target in targets for part in ast.walk(target) if isinstance(part, ast.Name))
+
+
+def _all_of(tree: ast.Module) -> list[str]:
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and [ast.unparse(target) for target in node.targets] == ["__all__"]:
+            return list(ast.literal_eval(node.value))
+    return []
+
+
+def test_lines_of_code_are_counted_without_comments_and_docstrings() -> None:
+    text = '''"""Module
+    docstring."""
+
+# comment
+A = 1  # trailing
+"""Docstring of A."""
+
+
+def function():
+    """Docstring."""
+
+    return """two
+    lines"""
+'''
+    assert _lines_of_code(text) == 4
+
+
+def test_the_package_stays_small() -> None:
+    assert len(FILES) <= MOST_FILES
+    assert sum(_lines_of_code(path.read_text(encoding="utf-8")) for path in FILES) <= MOST_LINES_OF_CODE
+
+
+def test_no_file_is_longer_than_a_topic() -> None:
+    lengths = {_name(path): len(path.read_text(encoding="utf-8").splitlines()) for path in FILES}
+    assert {name: length for name, length in lengths.items() if length > MOST_LINES_OF_A_FILE} == {}
+
+
+def test_no_module_shares_its_name_with_what_it_defines() -> None:
+    assert [_name(path) for path in FILES if path.stem in _defined_names(_tree(path))] == []
+
+
+def test_no_public_name_of_a_package_hides_one_of_its_modules() -> None:
+    hidden = {}
+    for path in FILES:
+        if path.name == "__init__.py":
+            modules = {other.stem for other in path.parent.iterdir() if other.suffix == ".py" or other.is_dir()}
+            if clash := modules & set(_all_of(_tree(path))):
+                hidden[_name(path)] = sorted(clash)
+    assert hidden == {}
+
+
+def test_names_of_modules_come_from_the_field() -> None:
+    parts = {_name(path): set(path.relative_to(PACKAGE).with_suffix("").parts) for path in FILES}
+    words = {name: {word for part in names for word in part.split("_")} for name, names in parts.items()}
+    assert {name: sorted(found) for name, names in words.items() if (found := names & FORBIDDEN_WORDS)} == {}
+
+
+def test_packages_only_import_and_list_their_names() -> None:
+    for path in FILES:
+        if path.name != "__init__.py":
+            continue
+        tree = _tree(path)
+        for number, node in enumerate(tree.body):
+            docstring = number == 0 and isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+            listed = isinstance(node, ast.Assign) and [ast.unparse(target) for target in node.targets] == ["__all__"]
+            imported = isinstance(node, (ast.Import, ast.ImportFrom))
+            assert docstring or listed or imported, f"{_name(path)}:{node.lineno}: {ast.unparse(node)}"
+        names = [
+            alias.asname or alias.name
+            for node in tree.body
+            if isinstance(node, ast.ImportFrom) and node.module != "__future__"
+            for alias in node.names
+        ]
+        assert sorted(_all_of(tree)) == sorted(names), f"{_name(path)}: what is imported is listed, and the reverse"
+
+
+def test_nothing_is_loose_at_the_top() -> None:
+    assert {path.stem for path in PACKAGE.glob("*.py")} <= {"__init__", "__main__", "plugin"}
+    folders = [path for path in PACKAGE.rglob("*") if path.is_dir() and any(path.glob("*.py"))]
+    assert [_name(folder) for folder in folders if not (folder / "__init__.py").is_file()] == []
+
+
+def test_array_aliases_are_defined_in_one_module() -> None:
+    aliases = {
+        _name(path): ast.unparse(node)
+        for path in FILES
+        for node in _tree(path).body
+        if isinstance(node, (ast.Assign, ast.AnnAssign))
+        and node.value is not None
+        and "NDArray[" in ast.unparse(node.value)
+        and isinstance(node.value, ast.Subscript)
+    }
+    assert set(aliases) == {"hbcoop_dist/core/arrays.py"}
+
+
+@pytest.fixture(scope="module")
+def modules() -> nx.DiGraph:
+    graph: nx.DiGraph = IMPORT_GRAPH["module_graph"]()
+    assert len(graph) == len(FILES)
+    return graph
+
+
+def test_no_circle_of_imports(modules: nx.DiGraph) -> None:
+    """Imports inside functions count, those for type checkers do not."""
+    assert sorted(sorted(group) for group in nx.strongly_connected_components(modules) if len(group) > 1) == []
+
+
+def test_the_diagram_shows_the_imports(modules: nx.DiGraph) -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    drawn = IMPORT_GRAPH["diagram"](IMPORT_GRAPH["package_graph"](modules))
+    assert drawn in page, "out of date; run: .venv/bin/python docs/import_graph.py"
+
+
+def test_a_diagram_leaves_out_what_follows_and_refuses_circles() -> None:
+    drawn = IMPORT_GRAPH["diagram"](nx.DiGraph([("a", "b"), ("b", "c"), ("a", "c")]))
+    assert drawn == "flowchart TD\n    a --> b\n    b --> c\n"
+    with pytest.raises(ValueError, match=r"expected no circle of imports, found \[\['a', 'b'\]\]"):
+        IMPORT_GRAPH["diagram"](nx.DiGraph([("a", "b"), ("b", "a")]))
+
+
+def test_every_module_and_package_that_the_architecture_page_names_exists() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    names = {word.strip("`") for word in page.split() if word.startswith("`hbcoop_dist/") and word.endswith("`")}
+    assert names
+    assert [name for name in sorted(names) if not list(ROOT.glob(name.replace("KIND", "*")))] == []
+
+
+def _contracts() -> list[dict[str, Any]]:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    contracts: list[dict[str, Any]] = settings["tool"]["importlinter"]["contracts"]
+    return contracts
+
+
+def test_the_contracts_have_no_exceptions() -> None:
+    layers, forbidden = _contracts()
+    assert layers["exhaustive"] is True
+    for contract in (layers, forbidden):
+        assert not {"ignore_imports", "allow_indirect_imports", "exhaustive_ignores"} & set(contract)
+
+
+def test_planning_reading_and_plotting_load_no_torch(modules: nx.DiGraph) -> None:
+    """What the contract forbids in the source must not happen at run time either, for example by an entry point."""
+    _, forbidden = _contracts()
+    patterns = [pattern + suffix for pattern in forbidden["source_modules"] for suffix in ("", ".*")]
+    planning = [name for name in sorted(modules) if any(fnmatchcase(name, pattern) for pattern in patterns)]
+    assert planning
+    code = f"import importlib, sys\nfor name in {planning}: importlib.import_module(name)\nprint(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert set(done.stdout.split()) & set(forbidden["forbidden_modules"]) == set()
