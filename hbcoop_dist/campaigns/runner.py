@@ -10,6 +10,7 @@ from itertools import chain
 from operator import attrgetter
 from pathlib import Path
 
+from hbcoop_dist.analysis.requested_cells import UNREQUESTED, requested_by
 from hbcoop_dist.campaigns.cell_tracker import Cells, Earlier
 from hbcoop_dist.campaigns.checkpoint_changes import compare_identities, earlier_identities
 from hbcoop_dist.campaigns.complexes.cells import ComplexCells
@@ -19,7 +20,6 @@ from hbcoop_dist.campaigns.hbond.rotamer_choice import choose_rotamers
 from hbcoop_dist.campaigns.hbond.spec import Cell
 from hbcoop_dist.campaigns.hbond.worker import working
 from hbcoop_dist.campaigns.pending_cells import FINAL, Survey, labels_of, survey
-from hbcoop_dist.campaigns.requested_cells import UNASKED, asked_for
 from hbcoop_dist.clusters import ClusterProfile
 from hbcoop_dist.core.results import CELL_DIMS, TaskResult
 from hbcoop_dist.execution.backends import Workforce
@@ -173,11 +173,11 @@ class _Run:
                 self._mark(labels_of(cell), "skipped", reason)
         for cell, keys in self.plan.questions.items():
             self._mark(labels_of(cell), "failed", f"rotamers could not be chosen: {self._why_open(keys)}")
-        asked, asked_before = {labels_of(cell) for cell in self.plan.cells}, asked_for(self.history)
+        asked, asked_before = {labels_of(cell) for cell in self.plan.cells}, requested_by(self.history)
         for labels, status in self.statuses.items():
             # what an earlier campaign of this store was interrupted in is still to be done
             if status == "pending" and labels not in asked and not asked_before(labels):
-                self._mark(labels, "skipped", f"{UNASKED} {self.plan.spec.campaign}")
+                self._mark(labels, "skipped", f"{UNREQUESTED} {self.plan.spec.campaign}")
         self.systems.mark()
         self.writer.flush()
 

@@ -16,7 +16,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from hbcoop_dist.analysis.generalization_errors import errors_in_terminal, errors_table
+from hbcoop_dist.analysis.generalization_errors import errors_table
+from hbcoop_dist.analysis.tables import errors_in_terminal
 from hbcoop_dist.campaigns.generalization.planner import GeneralizationPlan
 from hbcoop_dist.campaigns.generalization.schema import KIND
 from hbcoop_dist.campaigns.generalization.spec import GeneralizationSpec
@@ -67,8 +68,7 @@ def analyse(store: Path, console: Console, figure: Path | None) -> None:
     ds = _open(store)
     console.print(errors_in_terminal(ds))
     if figure is not None:
-        from hbcoop_dist.analysis import save_figure
-        from hbcoop_dist.analysis.plots.generalization import errors_by_split
+        from hbcoop_dist.analysis.plots import errors_by_split, save_figure
 
         save_figure(errors_by_split(ds), figure)
         others = ds.sizes["dataset"] * ds.sizes["architecture"] - 1

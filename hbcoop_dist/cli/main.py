@@ -29,6 +29,7 @@ from hbcoop_dist.cli.dataset_commands import datasets_app
 from hbcoop_dist.cli.exchange_commands import compare, export, merge
 from hbcoop_dist.cli.model_template import new_model
 from hbcoop_dist.cli.output_files import check_output
+from hbcoop_dist.cli.plot_command import plot
 from hbcoop_dist.cli.report_command import report
 from hbcoop_dist.cli.terminal import wide_console
 from hbcoop_dist.clusters import (
@@ -238,7 +239,7 @@ def analyse(
         raise typer.BadParameter(f"--against: {error}") from None
 
 
-for _command in (report, export, compare, merge, bridge):
+for _command in (report, export, compare, merge, bridge, plot):
     app.command()(_command)
 
 

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.live import Live
 
 from hbcoop_dist import analysis
+from hbcoop_dist.analysis import tables
 from hbcoop_dist.campaigns.hbond.plan import Plan
 from hbcoop_dist.campaigns.hbond.spec import CampaignSpec
 from hbcoop_dist.campaigns.runner import task_results
@@ -29,7 +30,7 @@ def status(ds: xr.Dataset, console: Console, store: Path) -> bool:
     """The run that goes on, counts by model and status, then reasons; True when every cell is done or skipped."""
     for line in progress_lines(store):
         console.print(line, highlight=False)
-    ds = analysis.as_asked(ds)
+    ds = analysis.mark_pending(ds)
     systems = _systems(store)
     good = bool(np.isin(ds.status.values, _GOOD).all())
     if systems is not None:
@@ -40,7 +41,7 @@ def status(ds: xr.Dataset, console: Console, store: Path) -> bool:
         good = good and set(counts) <= set(_GOOD)
     # of a campaign of systems alone there is nothing to say of chains
     if systems is None or not (ds.status == "skipped").all():
-        for renderable in analysis.status_tables(ds):
+        for renderable in tables.status_tables(ds):
             console.print(renderable)
     return good
 
@@ -54,7 +55,7 @@ def _reasons(systems: xr.Dataset) -> list[tuple[str, str]]:
 
 
 def _systems(store: Path) -> xr.Dataset | None:
-    return open_systems(store) if has_systems(store) else None
+    return open_systems(store).rename(system="complex") if has_systems(store) else None
 
 
 def watch(store: Path, console: Console) -> None:
@@ -86,18 +87,20 @@ def analyse(ds: xr.Dataset, console: Console, store: Path, figure: Path | None, 
     Or, against a model, those of all models at the geometries that it shares with them.
     """
     if against is not None:
-        for renderable in analysis.same_geometry_tables(ds, against):
+        for renderable in tables.same_geometry_tables(ds, against):
             console.print(renderable)
         return
-    ds, systems = analysis.as_asked(ds), _systems(store)
+    ds, systems = analysis.mark_pending(ds), _systems(store)
     if systems is None or not (ds.status == "skipped").all():
-        for renderable in analysis.tables(ds):
+        for renderable in tables.result_tables(ds):
             console.print(renderable)
     if systems is not None:
-        for renderable in analysis.complex_tables(systems):
+        for renderable in tables.complex_tables(systems):
             console.print(renderable)
     if figure is not None:
-        analysis.save_figure(analysis.cooperative_energy_against_length(ds), figure)
+        from hbcoop_dist.analysis import plots
+
+        plots.save_figure(plots.cooperative_energy_against_length(ds), figure)
         console.print(f"figure: {figure}", highlight=False, markup=False)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 
 from hbcoop_dist import analysis
+from hbcoop_dist.analysis import plots
 from hbcoop_dist.analysis.growth_fits import LEAST
 from hbcoop_dist.analysis.model_scores import reference_width
 from hbcoop_dist.analysis.selection import readable
@@ -75,7 +76,7 @@ def build_report(
     references = reference_energies() if references is None else references
     if reference not in (names := [str(name) for name in references["model"].values]):
         raise ReportError(f"reference: expected one of {', '.join(names)}, found {reference}{near(reference, names)}")
-    ds = analysis.as_asked(readable(ds).load())
+    ds = analysis.mark_pending(readable(ds).load())
     if systems is not None and bool((ds["status"] == "skipped").all()):
         return build_systems_report(ds, systems, name)
     board = leaderboard(ds, reference, references)
@@ -129,7 +130,7 @@ def _charts(ds: xr.Dataset, reference: str, references: xr.Dataset) -> Iterator[
         "Cooperative energy against length",
         f"Head, middle and tail H-bond; hollow points are saddles or near-rings; black: `{reference}`. The paper's "
         f"figures 3 and 4, with caps and without. {analysis.spread_words(own)}",
-        partial(analysis.cooperative_energy_against_length, own, reference=reference, references=references),
+        partial(plots.cooperative_energy_against_length, own, reference=reference, references=references),
     )
     arcs = "own" in ds["geometry"].values and _with_arcs(ds)
     if arcs and ds["length"].max() > 2:
@@ -137,7 +138,7 @@ def _charts(ds: xr.Dataset, reference: str, references: xr.Dataset) -> Iterator[
             "every-hbond",
             "Every H-bond of a chain",
             f"Bare arcs; hollow points are saddles or near-rings. {analysis.spread_words(own)}",
-            partial(analysis.every_hbond, ds),
+            partial(plots.every_hbond, ds),
         )
     if arcs and ds.sizes["length"] >= LEAST:
         yield Chart(
@@ -146,48 +147,48 @@ def _charts(ds: xr.Dataset, reference: str, references: xr.Dataset) -> Iterator[
             "Bare arcs whose ends do not meet, each model on a scale of its own, with the exponential of the table "
             "above: solid where it was fitted, its end with the standard error of the fit. Shaded: lengths at which "
             "the bond has more units on one side than a model of short range sees.",
-            partial(analysis.growth_curves, ds),
+            partial(plots.growth_curves, ds),
         )
     yield Chart(
         "distance",
         "O..N distance against length",
         "The paper's figure 5: a stronger bond is a shorter one.",
-        partial(analysis.distance_against_length, own),
+        partial(plots.distance_against_length, own),
     )
     if "own" in ds["geometry"].values:
         yield Chart(
             "dimer-figure",
             "Isolated dimers",
             "The paper's figure 2: syn filled, anti open.",
-            partial(analysis.dimers, ds),
+            partial(plots.dimers, ds),
         )
     if arcs and 4 in ds["length"].values:
         yield Chart(
             "parts",
             "Electronic and geometric part",
             "The electronic part has the dimer at the complex's geometry: it is zero for an additive force field.",
-            partial(analysis.parts, ds),
+            partial(plots.parts, ds),
         )
     if arcs and 4 in ds["length"].values and ds.sizes["rotamer"] > 1:
         yield Chart(
             "rotamers",
             "Methyl rotamers",
             "The same bond in every methyl rotamer of the store, at each model's own minima; hollow: saddles.",
-            partial(analysis.rotamers, ds),
+            partial(plots.rotamers, ds),
         )
     if bool((own["status"] == "broken-geometry").any()):
         yield Chart(
             "broken",
             "What broke",
             "The paper's figure S1: where broken chains had come to, the shortest of each kind, lost H-bonds dashed.",
-            partial(analysis.broken_geometries, own),
+            partial(plots.broken_geometries, own),
         )
     for model in _with_atoms(own):
         yield Chart(
             f"map-{model}",
             f"Where the cooperative energy of {model} comes from",
             "The paper's figure 6 (Eqs. 2 to 5): the middle H-bond of bare arcs, by molecule and length.",
-            partial(analysis.molecule_map, own, model),
+            partial(plots.molecule_map, own, model),
         )
 
 

@@ -14,8 +14,9 @@ import pytest
 from rich.console import Console
 
 import hbcoop_dist as hb
-from hbcoop_dist.analysis import same_geometry_tables, with_references
+from hbcoop_dist.analysis import with_references
 from hbcoop_dist.analysis.reference_levels import PLACES, beside_models, by_level, wall_times
+from hbcoop_dist.analysis.tables import same_geometry_tables
 from hbcoop_dist.campaigns.hbond.spec import CampaignError, CampaignSpec, load_campaign
 from hbcoop_dist.cooperativity.equation import cooperativity
 from hbcoop_dist.cooperativity.fragments import fragment_energies

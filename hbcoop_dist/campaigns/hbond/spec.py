@@ -29,7 +29,7 @@ from hbcoop_dist.optimize.external.availability import (
 )
 from hbcoop_dist.references import bundled_geometries
 from hbcoop_dist.structures import Chain, Rotamer, conformers_of, rotamers_of
-from hbcoop_dist.structures.chains import Capping, Pattern
+from hbcoop_dist.structures.chains import Capping, Pattern, rotamer_label
 
 LOWEST = "lowest"
 """Rotamers that are chosen by energy, model by model and unit by unit (`rotamers`)."""
@@ -280,13 +280,6 @@ class Cell:
     def __str__(self) -> str:
         extra = "" if self.geometry == "own" else f", geometry {self.geometry}"
         return f"{self.model}, {self.pattern}, n = {self.length}, capping {self.capping}{extra} ({self.rotamer})"
-
-
-def rotamer_label(rule: Mapping[str, str]) -> str:
-    """Label of a rotamer rule: ``cis-N, trans-C``, or ``odd: cis-N, cis-C; all: cis-N, trans-C``."""
-    if set(rule) == {"all"}:
-        return rule["all"]
-    return "; ".join(f"{kind}: {rotamer}" for kind, rotamer in rule.items())
 
 
 def cells_of(spec: CampaignSpec) -> tuple[Cell, ...]:

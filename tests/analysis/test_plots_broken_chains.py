@@ -11,8 +11,8 @@ from matplotlib.axes import Axes
 from scipy.spatial.distance import pdist
 
 import hbcoop_dist as hb
-from hbcoop_dist import analysis
-from hbcoop_dist.analysis.plots.broken import projected
+from hbcoop_dist.analysis import plots
+from hbcoop_dist.analysis.plots.broken_chains import projected
 from hbcoop_dist.campaigns.hbond.spec import CampaignSpec
 from hbcoop_dist.structures import make_chain
 from hbcoop_dist.structures.construction import build
@@ -55,7 +55,7 @@ def test_a_projection_is_a_rotation() -> None:
 
 
 def test_the_shortest_of_each_kind_is_drawn_where_it_stopped(real: xr.Dataset) -> None:
-    figure = analysis.broken_geometries(real)
+    figure = plots.broken_geometries(real)
     bare, capped = figure.get_axes()[:2]
     place = {"model": "amber14", "pattern": "linear", "length": 3, "capping": "none"}
     reason = str(real["reason"].sel(place).squeeze().item())
@@ -71,7 +71,7 @@ def test_the_shortest_of_each_kind_is_drawn_where_it_stopped(real: xr.Dataset) -
 
 
 def test_lost_bonds_are_told_from_those_that_hold(real: xr.Dataset) -> None:
-    bare, capped = analysis.broken_geometries(real).get_axes()[:2]
+    bare, capped = plots.broken_geometries(real).get_axes()[:2]
     assert bridges(bare) == [DASHED, LOST]
     # three bonds between the units, then five of the caps
     assert len(bridges(capped)) == 3 + 5
@@ -86,31 +86,31 @@ def test_where_only_the_isolated_dimer_broke_it_is_drawn(real: xr.Dataset) -> No
     anti = build(make_chain("linear", 3).dimer(2)).positions
     changed["dimer_positions"].loc[{"conformer": "anti"}] = np.nan
     changed["dimer_positions"].loc[{"conformer": "anti", "atom": range(24)}] = anti
-    bare = analysis.broken_geometries(changed).get_axes()[0]
+    bare = plots.broken_geometries(changed).get_axes()[0]
     assert len(circles(bare)) == 24
     assert bridges(bare) == [LOST]
     # one that broke itself is taken before it, however long
     changed["reason"].loc[{"pattern": "linear", "length": 4}] = "H-bond 2 is lost"
-    assert "n = 4" in analysis.broken_geometries(changed).get_axes()[0].get_title()
+    assert "n = 4" in plots.broken_geometries(changed).get_axes()[0].get_title()
 
 
 def test_a_geometry_that_is_not_stored_is_said_not_to_be(real: xr.Dataset) -> None:
-    without = analysis.broken_geometries(real.assign(positions=real["positions"] * np.nan))
+    without = plots.broken_geometries(real.assign(positions=real["positions"] * np.nan))
     assert [panel.texts[0].get_text() for panel in without.get_axes()[:2]] == ["no geometry"] * 2
-    dropped = analysis.broken_geometries(real.drop_vars("positions"))
+    dropped = plots.broken_geometries(real.drop_vars("positions"))
     assert dropped.get_axes()[0].texts[0].get_text() == "no geometry"
 
 
 def test_a_figure_says_when_nothing_broke_and_when_more_did(real: xr.Dataset) -> None:
-    whole = analysis.broken_geometries(real.sel(pattern=["arc"]))
-    assert whole.get_axes()[0].texts[0].get_text() == "nothing broke"
+    whole = plots.broken_geometries(real.sel(pattern=["arc"]))
+    assert whole.get_axes()[0].texts[0].get_text() == "no broken geometries"
     many = xr.concat(
         [real.sel(pattern=["linear"]).assign_coords(model=[f"model {k}"]) for k in range(8)],
         "model",
         data_vars="minimal",
     )
-    figure = analysis.broken_geometries(many)
+    figure = plots.broken_geometries(many)
     titles = [panel.get_title() for panel in figure.get_axes()]
-    assert figure.get_suptitle() == "12 of 16 that broke"
+    assert figure.get_suptitle() == "12 of 16 broken geometries"
     assert len(titles) == 12
     assert [title.partition("\n")[0].endswith("capped") for title in titles] == [False] * 8 + [True] * 4

@@ -1,7 +1,6 @@
-"""Which cells the campaigns of a store ask for, from its history alone.
+"""Cells requested by the campaigns in a store's history, read as plain data.
 
-Read as plain data: a campaign of an older version, or of a family that is not installed here, still says what it asked
-for, though it could not be run again.
+Plain data stay readable when a campaign was written by an older version, or names a family that is not installed here.
 """
 
 from __future__ import annotations
@@ -11,16 +10,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePath
 
-from hbcoop_dist.campaigns.hbond.spec import rotamer_label
+from hbcoop_dist.structures.chains import rotamer_label
 
 Labels = tuple[str | int, ...]
-"""Of a cell, as `results.CELL_DIMS` has them."""
-UNASKED = "not asked for by campaign"
-"""How the reason of a cell begins that no campaign of its store asks for."""
+"""Labels of a cell in the order of `structures.chains.CELL_DIMS`."""
+UNREQUESTED = "not asked for by campaign"
+"""Start of the reason of a skipped cell that the campaign being run does not request."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Grid:
+    """Label sets whose product are the cells of one campaign."""
+
     models: frozenset[str]
     patterns: frozenset[str]
     lengths: Mapping[str, frozenset[int]]
@@ -38,16 +39,21 @@ class _Grid:
         )
 
 
-def asked_for(history: str) -> Callable[[Labels], bool]:
-    """Whether any campaign of a store's history asks for a cell.
+def requested_by(history: str) -> Callable[[Labels], bool]:
+    """Build a predicate that tells whether any campaign of a history requests a cell.
 
     Parameters
     ----------
     history : str
-        Attribute ``history`` of a store. A campaign in it that cannot be read asks for nothing.
+        Attribute ``history`` of a store (JSON). Campaigns that cannot be read request nothing.
+
+    Returns
+    -------
+    callable
+        Maps the labels of a cell, in the order of `structures.chains.CELL_DIMS`, to a bool.
     """
-    texts = dict.fromkeys(str(event.get("spec", "")) for event in json.loads(history))
-    grids = [grid for text in texts if (grid := _grid(text)) is not None]
+    specs = dict.fromkeys(str(event.get("spec", "")) for event in json.loads(history))
+    grids = [grid for spec in specs if (grid := _grid(spec)) is not None]
     return lambda labels: any(labels in grid for grid in grids)
 
 

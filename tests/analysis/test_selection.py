@@ -7,6 +7,7 @@ import pytest
 import xarray as xr
 
 from hbcoop_dist import analysis
+from hbcoop_dist.analysis import tables
 
 UNCONVERGED = {"model": "so3lr", "pattern": "arc", "length": 4, "capping": "none"}
 
@@ -72,7 +73,7 @@ def test_plain_open_zarr_gives_the_same(ds: xr.Dataset, plain: xr.Dataset) -> No
     expected, found = analysis.done(ds), analysis.done(plain)
     for name in expected.data_vars:
         np.testing.assert_array_equal(found[name].values, expected[name].values)
-    assert analysis.render(plain) == analysis.render(ds)
+    assert tables.render(plain) == tables.render(ds)
 
 
 def test_values_stay_lazy(ds: xr.Dataset) -> None:

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 
 import hbcoop_dist as hb
 from hbcoop_dist import analysis
+from hbcoop_dist.analysis import plots
 from hbcoop_dist.campaigns.hbond.spec import CampaignSpec
 from hbcoop_dist.references import reference_energies
 
@@ -36,7 +37,7 @@ def _line(panel: Axes, label: str) -> np.ndarray:
 
 
 def test_distances_are_those_of_the_store(real: xr.Dataset) -> None:
-    figure = analysis.distance_against_length(real, pattern="arc")
+    figure = plots.distance_against_length(real, pattern="arc")
     head = figure.get_axes()[0]
     expected = real["distance_on"].sel(model="so3lr", pattern="arc", position="head").squeeze().values
     np.testing.assert_array_equal(_line(head, "so3lr")[1], expected)
@@ -44,7 +45,7 @@ def test_distances_are_those_of_the_store(real: xr.Dataset) -> None:
 
 
 def test_a_reference_is_drawn_in_black_where_it_has_values(real: xr.Dataset) -> None:
-    figure = analysis.cooperative_energy_against_length(real, reference=REFERENCE)
+    figure = plots.cooperative_energy_against_length(real, reference=REFERENCE)
     arc, linear = figure.get_axes()[0], figure.get_axes()[3]
     [line] = [line for line in arc.get_lines() if line.get_label() == "_reference nma-so3lr"]
     assert line.get_color() == "black"
@@ -63,7 +64,7 @@ def test_a_reference_is_drawn_in_black_where_it_has_values(real: xr.Dataset) -> 
 
 
 def test_dimers_are_drawn_filled_and_open(real: xr.Dataset) -> None:
-    figure = analysis.dimers(real)
+    figure = plots.dimers(real)
     energy, distance = figure.get_axes()
     for conformer in ("syn", "anti"):
         at = {"model": "so3lr", "conformer": conformer}
@@ -72,7 +73,7 @@ def test_dimers_are_drawn_filled_and_open(real: xr.Dataset) -> None:
     styles = {str(line.get_label()): line.get_fillstyle() for line in energy.get_lines()}
     assert (styles["so3lr syn"], styles["so3lr anti"]) == ("full", "none")
     with pytest.raises(ValueError, match="geometry: expected one of own, found qm"):
-        analysis.dimers(real, geometry="qm")
+        plots.dimers(real, geometry="qm")
 
 
 def test_syn_anti_difference_is_anti_less_syn(real: xr.Dataset) -> None:
@@ -82,7 +83,7 @@ def test_syn_anti_difference_is_anti_less_syn(real: xr.Dataset) -> None:
 
 
 def test_the_map_shows_each_molecule_of_each_length(real: xr.Dataset) -> None:
-    figure = analysis.molecule_map(real, "so3lr", position="head")
+    figure = plots.molecule_map(real, "so3lr", position="head")
     panel = figure.get_axes()[0]
     values = np.ma.filled(panel.get_images()[0].get_array(), np.nan)
     expected = analysis.by_molecule(real)["molecular_cooperative_energy"].sel(model="so3lr", pattern="arc", hbond=1)
@@ -90,4 +91,4 @@ def test_the_map_shows_each_molecule_of_each_length(real: xr.Dataset) -> None:
     assert sorted(text.get_text() for text in panel.texts) == ["A", "A", "B", "B"]
     empty = real.assign(atomic_cooperative_energy=real["atomic_cooperative_energy"] * np.nan)
     with pytest.raises(ValueError, match=r"model toy: expected done cells with energies of atoms \(arc, none\)"):
-        analysis.molecule_map(empty, "toy")
+        plots.molecule_map(empty, "toy")

@@ -11,7 +11,8 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 import hbcoop_dist as hb
-from hbcoop_dist.analysis import same_geometry, same_geometry_tables
+from hbcoop_dist.analysis import same_geometry
+from hbcoop_dist.analysis.tables import same_geometry_tables
 from hbcoop_dist.campaigns.hbond.spec import CampaignSpec
 from hbcoop_dist.cli.main import app
 

@@ -12,8 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 
 import hbcoop_dist as hb
-from hbcoop_dist import analysis
-from hbcoop_dist.analysis.plots import growth as figures_growth
+from hbcoop_dist.analysis import plots
+from hbcoop_dist.analysis.plots import chain_growth
 from hbcoop_dist.campaigns.hbond.spec import CampaignSpec
 
 
@@ -43,7 +43,7 @@ def _ends(panel: Axes, label: str) -> np.ndarray:
 def test_every_bond_of_a_chain_is_where_the_store_has_it(real: xr.Dataset) -> None:
     spread = xr.where(real["model"] == "toy", 0.1 * real["hbond_cooperative_energy"], np.nan)
     real["hbond_cooperative_energy_spread"] = spread.transpose(*real["hbond_cooperative_energy"].dims)
-    figure = analysis.every_hbond(real)
+    figure = plots.every_hbond(real)
     assert [panel.get_title() for panel in figure.get_axes()] == ["4 units", "6 units", "7 units"]
     for panel, length in zip(figure.get_axes(), (4, 6, 7), strict=True):
         for model in ("toy", "toy-additive"):
@@ -53,18 +53,18 @@ def test_every_bond_of_a_chain_is_where_the_store_has_it(real: xr.Dataset) -> No
         toy = real["hbond_cooperative_energy"].sel(model="toy", length=length).values.ravel()[: length - 1]
         np.testing.assert_allclose(_ends(panel, "_spread toy"), np.array([0.9 * toy, 1.1 * toy]).T)
         assert len(panel.containers) == 1, "what is no ensemble has no bars"
-    assert figure.legends[0].get_texts()[-1].get_text().startswith("bars: spread")
+    assert figure.legends[0].get_texts()[-1].get_text().startswith("error bars:")
 
 
 def test_a_saddle_is_hollow_along_its_chain_and_what_is_not_done_is_not_there(real: xr.Dataset) -> None:
     real["saddle"][:] = xr.where(real["model"] == "toy", 1, 0)
     real["status"] = real["status"].where(real["model"] != "toy-additive", "failed")
-    (panel,) = analysis.every_hbond(real, lengths=[5]).get_axes()
+    (panel,) = plots.every_hbond(real, lengths=[5]).get_axes()
     drawn = {str(line.get_label()): line for line in panel.get_lines()}
     assert to_hex(drawn["toy"].get_markerfacecolor()) == "#ffffff"
     assert "toy-additive" not in drawn
     with pytest.raises(ValueError, match="length: expected one of 2, 3, 4, 5, 6, 7, found 9"):
-        analysis.every_hbond(real, lengths=[9])
+        plots.every_hbond(real, lengths=[9])
 
 
 def _growing(ds: xr.Dataset) -> xr.Dataset:
@@ -74,7 +74,7 @@ def _growing(ds: xr.Dataset) -> xr.Dataset:
 
 
 def test_a_curve_ends_where_its_fit_does_and_goes_on_dashed(real: xr.Dataset) -> None:
-    figure = analysis.growth_curves(_growing(real))
+    figure = plots.growth_curves(_growing(real))
     panel = figure.get_axes()[0]
     assert panel.get_title() == "toy"
     solid, dashed = (
@@ -92,26 +92,24 @@ def test_a_curve_ends_where_its_fit_does_and_goes_on_dashed(real: xr.Dataset) ->
 def test_flat_from_and_out_of_sight_are_marked(real: xr.Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     flat = xr.where(real["length"] >= 4, 3.0, real["length"] - 2.0) + 0 * real["cooperative_energy"]
     found = real.assign(cooperative_energy=flat.transpose(*real["cooperative_energy"].dims))
-    monkeypatch.setattr(figures_growth, "units_seen", lambda *_: 1)
-    cards = figures_growth.cards()
+    monkeypatch.setattr(chain_growth, "units_seen", lambda *_: 1)
+    cards = chain_growth.cards()
     near = replace(cards["toy"], cutoff=5.0, long_range=False)
-    monkeypatch.setattr(figures_growth, "cards", lambda: {**cards, "toy": near})
-    toy, additive = analysis.growth_curves(found).get_axes()[:2]
-    assert lines(toy)["_flat"][0] == [4.0]
-    (shade,) = [patch for patch in toy.patches if patch.get_label() == "_out of sight"]
+    monkeypatch.setattr(chain_growth, "cards", lambda: {**cards, "toy": near})
+    toy, additive = plots.growth_curves(found).get_axes()[:2]
+    assert lines(toy)["_saturation"][0] == [4.0]
+    (shade,) = [patch for patch in toy.patches if patch.get_label() == "_beyond receptive field"]
     assert shade.get_xy()[0] == 4.5, "the middle bond of five units has two units on one side"
     assert not additive.patches, "nothing bounds what a model of long range sees"
-    monkeypatch.setattr(figures_growth, "units_seen", lambda *_: 5)
-    assert not analysis.growth_curves(found).get_axes()[0].patches, "all of its longest chain is in sight"
+    monkeypatch.setattr(chain_growth, "units_seen", lambda *_: 5)
+    assert not plots.growth_curves(found).get_axes()[0].patches, "all of its longest chain is in sight"
 
 
 def test_chains_whose_ends_meet_are_left_out_of_growth(real: xr.Dataset) -> None:
     ring = _growing(real)
     ring["near_ring"][:] = xr.where(ring["length"] == 7, 1, 0)
-    drawn = lines(analysis.growth_curves(ring).get_axes()[0])["toy"]
+    drawn = lines(plots.growth_curves(ring).get_axes()[0])["toy"]
     assert np.isnan(drawn[1][-1])
     assert np.isfinite(drawn[1][:-1]).all()
     nothing = real.assign(status=xr.full_like(real["status"], "failed"))
-    assert [text.get_text() for text in analysis.growth_curves(nothing).texts if "no" in text.get_text()] == [
-        "no results"
-    ]
+    assert [text.get_text() for text in plots.growth_curves(nothing).texts if "no" in text.get_text()] == ["no results"]

@@ -9,7 +9,8 @@ import pytest
 import xarray as xr
 
 import hbcoop_dist as hb
-from hbcoop_dist.analysis import beside_published, parts
+from hbcoop_dist.analysis import beside_published
+from hbcoop_dist.analysis.plots import parts
 
 STORE = Path(__file__).resolve().parents[2] / "store" / "nma.zarr.zip"
 

@@ -111,17 +111,17 @@ def test_errors_that_say_the_reverse_contradict_every_claim() -> None:
 def test_noise_decides_nothing() -> None:
     frame = claims(dataset(as_the_paper_says, noise=0.5))
     rows = frame[frame["claim"] == "maxsep"]
-    assert (rows["verdict"] == UNTESTED).any()
-    assert set(rows.loc[rows["verdict"] == UNTESTED, "why"]) == {"the interval does not decide"}
+    assert (rows["verdict"] == UNDECIDED).any()
+    assert set(rows.loc[rows["verdict"] == UNDECIDED, "why"]) == {"the interval does not decide"}
     # that nothing changes is not agreed to because nothing can be told apart
     rows = frame[frame["claim"] == "random"]
     assert AGREED not in set(rows["verdict"])
-    assert (rows["verdict"] == UNTESTED).any()
+    assert (rows["verdict"] == UNDECIDED).any()
 
 
 def test_one_seed_has_no_error_bar_and_decides_nothing() -> None:
     frame = claims(dataset(as_the_paper_says, seeds=1))
-    assert set(frame["verdict"]) == {UNTESTED}
+    assert set(frame["verdict"]) == {UNDECIDED}
     assert set(frame["why"]) == {"one seed, so no error bar"}
     assert frame[["low", "high"]].isna().all(axis=None)
 

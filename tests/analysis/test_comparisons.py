@@ -10,6 +10,7 @@ import xarray as xr
 
 import hbcoop_dist as hb
 from hbcoop_dist import analysis
+from hbcoop_dist.analysis import plots
 from hbcoop_dist.campaigns.hbond.spec import CampaignSpec
 from hbcoop_dist.models import available, cards
 
@@ -43,7 +44,7 @@ def test_a_row_is_one_bond_and_its_spread_the_difference(ds: xr.Dataset) -> None
 def test_the_figure_has_a_point_for_every_rotamer_and_saddles_hollow(ds: xr.Dataset) -> None:
     at = {"model": "toy", "length": 4, "rotamer": CIS}
     ds["saddle"].loc[at] = 1
-    figure = analysis.rotamers(ds)
+    figure = plots.rotamers(ds)
     drawn = {str(line.get_label()): line for line in figure.get_axes()[0].get_lines()}
     for label in (TRANS, CIS):
         energy = ds["cooperative_energy"].sel(model="toy", length=4, position="middle", rotamer=label).item()
@@ -54,9 +55,9 @@ def test_the_figure_has_a_point_for_every_rotamer_and_saddles_hollow(ds: xr.Data
     assert np.ptp(np.asarray(drawn["_range toy"].get_xdata())) == pytest.approx(table["spread"])
     assert [text.get_text() for text in figure.legends[0].get_texts()] == [TRANS, CIS, "hollow: saddle"]
     with pytest.raises(ValueError, match="rotamer: expected two or more to compare, found cis-N, trans-C"):
-        analysis.rotamers(ds.sel(rotamer=[TRANS]))
+        plots.rotamers(ds.sel(rotamer=[TRANS]))
     with pytest.raises(ValueError, match="length: expected one of 2, 3, 4, found 7"):
-        analysis.rotamers(ds, length=7)
+        plots.rotamers(ds, length=7)
 
 
 def test_models_stand_in_the_store_s_order_and_any_quantity_may_be_asked_for(ds: xr.Dataset) -> None:

@@ -16,6 +16,7 @@ from scipy.spatial.transform import Rotation
 
 import hbcoop_dist as hb
 from hbcoop_dist import analysis
+from hbcoop_dist.analysis import plots
 from hbcoop_dist.analysis.free_dimer_outcomes import OUTCOMES, dimer_outcomes
 from hbcoop_dist.store import open_systems
 from hbcoop_dist.structures import DEFAULT_ROTAMER, Chain, monomer
@@ -40,15 +41,15 @@ def over(height: float, tilt: float = 0.0) -> np.ndarray:
 def made(dimers: Mapping[str, np.ndarray], **changed: Any) -> xr.Dataset:
     """A store's group of systems, as one model left it; interaction energies are -1, -2, ..."""
     names, count = list(dimers), len(dimers)
-    coords = {"model": ["m"], "system": names, "xyz": ["x", "y", "z"]}
+    coords = {"model": ["m"], "complex": names, "xyz": ["x", "y", "z"]}
     ds = xr.Dataset(
         {
-            "status": (("model", "system"), np.full((1, count), "done", dtype=object)),
-            "reason": (("model", "system"), np.full((1, count), "", dtype=object)),
-            "interaction_energy": (("model", "system"), -np.arange(1.0, count + 1)[None]),
-            "positions": (("model", "system", "atom", "xyz"), np.array([*dimers.values()])[None]),
-            "part": (("system", "atom"), np.array([["A"] * 12 + ["B"] * 12] * count, dtype=object)),
-            "atomic_number": (("system", "atom"), np.array([MOLECULE_NUMBERS["nma"] * 2] * count)),
+            "status": (("model", "complex"), np.full((1, count), "done", dtype=object)),
+            "reason": (("model", "complex"), np.full((1, count), "", dtype=object)),
+            "interaction_energy": (("model", "complex"), -np.arange(1.0, count + 1)[None]),
+            "positions": (("model", "complex", "atom", "xyz"), np.array([*dimers.values()])[None]),
+            "part": (("complex", "atom"), np.array([["A"] * 12 + ["B"] * 12] * count, dtype=object)),
+            "atomic_number": (("complex", "atom"), np.array([MOLECULE_NUMBERS["nma"] * 2] * count)),
         },
         coords=coords,
     )
@@ -90,11 +91,11 @@ def test_neither_rotation_nor_who_is_called_a_changes_what_is_found(x: np.ndarra
         (over(3.5), "stacked"),
         (over(3.5) * [1.0, 1.0, -1.0], "stacked"),
         (over(3.9, 25.0), "stacked"),
-        (over(3.9, 35.0), "collapsed"),
+        (over(3.9, 35.0), "tilted"),
         (over(4.1), "other"),
     ],
 )
-def test_stacked_is_parallel_and_near_and_collapsed_is_near(x: np.ndarray, expected: str) -> None:
+def test_stacked_is_parallel_and_near_and_tilted_is_near(x: np.ndarray, expected: str) -> None:
     assert outcome(x)["outcome"] == expected
 
 
@@ -148,9 +149,11 @@ def test_what_is_not_done_has_no_numbers() -> None:
 
 
 def test_what_is_no_dimer_of_nma_is_refused() -> None:
-    with pytest.raises(ValueError, match="systems: expected names like syn-1 and anti-1, found none"):
+    with pytest.raises(ValueError, match="complexes: expected names like syn-1 and anti-1, found none"):
         analysis.free_dimers(made({"complex": dimer("syn")}))
-    with pytest.raises(ValueError, match="system syn-1: expected B to be NMA in our order, found other atoms"):
+    with pytest.raises(
+        ValueError, match="complex syn-1: expected B to be NMA in the package's order"
+    ):
         analysis.free_dimers(made({"syn-1": dimer("syn")}, part=[["A"] * 12 + ["C"] * 12]))
 
 
@@ -160,7 +163,7 @@ def test_bars_are_as_long_as_the_counts() -> None:
     more = ds.assign_coords(model=["skipped"])
     more["status"] = xr.full_like(more["status"], "skipped")
     both = xr.concat([ds, more], "model", data_vars="minimal", coords="minimal", compat="override", join="outer")
-    figure = analysis.free_dimer_outcomes(both)
+    figure = plots.free_dimer_outcomes(both)
     for panel, start in zip(figure.get_axes(), ("syn", "anti"), strict=True):
         expected = analysis.free_dimers(both).xs(start, level="start")
         for bars in panel.containers:

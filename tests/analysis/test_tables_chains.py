@@ -10,6 +10,7 @@ import xarray as xr
 from rich.console import Console
 
 from hbcoop_dist import analysis
+from hbcoop_dist.analysis import tables
 from hbcoop_dist.core.results import STATUSES
 
 
@@ -58,7 +59,7 @@ def test_dimers_that_nobody_needs_are_not_missing(ds: xr.Dataset) -> None:
 
 
 def test_a_table_of_all_that_is_missing(ds: xr.Dataset) -> None:
-    text = printed(analysis.not_done_table(ds), width=120)
+    text = printed(tables.not_done_table(ds), width=120)
     done = int((ds.status == "done").sum())
     assert f"{done} of {ds.status.size} cells are done" in text
     assert "2 cells" in text
@@ -69,7 +70,7 @@ def test_a_table_of_all_that_is_missing(ds: xr.Dataset) -> None:
 
 
 def test_a_cell_that_is_not_done_is_a_word_never_a_number(ds: xr.Dataset) -> None:
-    text = printed(analysis.cooperative_energy_table(ds))
+    text = printed(tables.cooperative_energy_table(ds))
     head, middle, tail = rows(text, "so3lr", "arc", "none")
     energies = ds.cooperative_energy.sel(model="so3lr", pattern="arc", capping="none").squeeze()
     for found, position in ((head, "head"), (middle, "middle"), (tail, "tail")):
@@ -83,10 +84,10 @@ def test_a_cell_that_is_not_done_is_a_word_never_a_number(ds: xr.Dataset) -> Non
 
 
 def test_rows_that_nobody_asked_for_are_left_out_and_counted(ds: xr.Dataset) -> None:
-    every = printed(analysis.cooperative_energy_table(ds))
+    every = printed(tables.cooperative_energy_table(ds))
     place = {"model": "my-model", "pattern": "linear", "capping": "water"}
     ds["reason"].loc[place] = "not asked for by campaign other"
-    text = printed(analysis.cooperative_energy_table(ds))
+    text = printed(tables.cooperative_energy_table(ds))
     assert len(rows(every, "my-model", "linear", "water")) == 3
     assert rows(text, "my-model", "linear", "water") == []
     assert len(rows(text, "my-model", "linear", "none")) == 3
@@ -98,14 +99,14 @@ def test_rows_that_nobody_asked_for_are_left_out_and_counted(ds: xr.Dataset) -> 
 def test_every_status_has_a_short_word(ds: xr.Dataset, status: str) -> None:
     ds["status"][:] = status
     ds["dimer_status"][:] = status
-    text = printed(analysis.cooperative_energy_table(ds), analysis.dimer_table(ds))
+    text = printed(tables.cooperative_energy_table(ds), tables.dimer_table(ds))
     assert not any(character in text for character in ("1.", "7."))
     for row in rows(text, "so3lr"):
         assert len(set(row[3:])) <= 1
 
 
 def test_what_is_asked_for_and_not_done_is_marked(ds: xr.Dataset) -> None:
-    text = printed(analysis.cooperative_energy_table(ds, statuses=("done", "unconverged")))
+    text = printed(tables.cooperative_energy_table(ds, statuses=("done", "unconverged")))
     value = ds.cooperative_energy.sel(model="so3lr", pattern="arc", length=4, capping="none", position="head").item()
     assert rows(text, "so3lr", "arc", "none")[0][5] == f"{value:.2f}?"
 
@@ -114,18 +115,18 @@ def test_no_value_in_a_done_cell_is_said_and_minus_zero_is_zero(ds: xr.Dataset) 
     place = {"model": "so3lr", "pattern": "arc", "capping": "none"}
     ds["cooperative_energy"].loc[dict(place, length=2)] = -0.0
     ds["cooperative_energy"].loc[dict(place, length=3)] = np.nan
-    for row in rows(printed(analysis.cooperative_energy_table(ds)), "so3lr", "arc", "none"):
+    for row in rows(printed(tables.cooperative_energy_table(ds)), "so3lr", "arc", "none"):
         assert row[3:5] == ["0.00", "n/a"]
 
 
 def test_a_label_that_all_share_is_no_column(ds: xr.Dataset) -> None:
-    text = printed(analysis.cooperative_energy_table(ds.sel(pattern=["arc"])))
+    text = printed(tables.cooperative_energy_table(ds.sel(pattern=["arc"])))
     assert rows(text, "so3lr", "none")
     assert "pattern arc; geometry own; rotamer cis-N, trans-C" in text
 
 
 def test_dimers_by_conformer(ds: xr.Dataset) -> None:
-    text = printed(analysis.dimer_table(ds))
+    text = printed(tables.dimer_table(ds))
     energy, distance = (ds[f"dimer_{name}"].squeeze() for name in ("interaction_energy", "distance_on"))
     (row,) = rows(text, "so3lr")
     assert row[1:3] == [f"{energy[0, 0]:.2f}", f"{distance[0, 0]:.3f}"]
@@ -135,7 +136,7 @@ def test_dimers_by_conformer(ds: xr.Dataset) -> None:
 
 
 def test_columns_that_do_not_fit_go_on_below(ds: xr.Dataset) -> None:
-    wide, narrow = (printed(analysis.cooperative_energy_table(ds), width=width) for width in (100, 44))
+    wide, narrow = (printed(tables.cooperative_energy_table(ds), width=width) for width in (100, 44))
     assert len(rows(wide, "so3lr", "arc", "none")) == 3
     assert len(rows(narrow, "so3lr", "arc", "none")) > 3
     cells = [sorted(word for row in rows(text, "so3lr", "arc", "none") for word in row[3:]) for text in (wide, narrow)]
@@ -145,7 +146,7 @@ def test_columns_that_do_not_fit_go_on_below(ds: xr.Dataset) -> None:
 
 @pytest.mark.parametrize("width", [80, 120])
 def test_rendered_text_keeps_its_width(ds: xr.Dataset, width: int) -> None:
-    text = analysis.render(ds, width)
+    text = tables.render(ds, width)
     assert max(map(len, text.splitlines())) <= width
     assert "\x1b" not in text
     for heading in ("Cooperative energy, kcal/mol", "Isolated dimer", "Not done"):
@@ -155,11 +156,11 @@ def test_rendered_text_keeps_its_width(ds: xr.Dataset, width: int) -> None:
 def test_nothing_missing_is_no_table(ds: xr.Dataset) -> None:
     ds["status"][:] = "done"
     ds["dimer_status"][:] = "done"
-    assert "Not done" not in analysis.render(ds)
+    assert "Not done" not in tables.render(ds)
 
 
 def test_counts_by_model_and_status(ds: xr.Dataset) -> None:
-    text = printed(*analysis.status_tables(ds))
+    text = printed(*tables.status_tables(ds))
     assert rows(text, "model")[0] == ["model", "done", "unconverged", "skipped", "failed", "cells"]
     assert rows(text, "so3lr")[0] == ["so3lr", "8", "2", "6", "16"]
     assert rows(text, "my-model")[0] == ["my-model", "16", "16"]
