@@ -15,11 +15,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hbcoop_dist.analysis.tables.reference_page import yardstick_page
+from hbcoop_dist.cli.scripts import opened
 
 import hbcoop_dist as hb
 from hbcoop_dist import analysis
 from hbcoop_dist.campaigns.hbond.spec import load_campaign
-from hbcoop_dist.cli.scripts import opened
 from hbcoop_dist.report import build_report
 from hbcoop_dist.store import open_systems, verify
 from hbcoop_dist.structures.chains import rotamer_label

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from hbcoop_dist.analysis.claim_tests import AGREED, CONTRADICTED, UNTESTED, claims, interval
+from hbcoop_dist.analysis.claim_tests import AGREED, CONTRADICTED, UNDECIDED, UNTESTED, claims, interval
 
 SETS = ("ionic", "states")
 SPLITS = ("random", "cluster", "maxsep_fps")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import runpy
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -197,21 +196,17 @@ def test_a_geometry_is_a_structure_again_that_a_classical_force_field_reads(ds: 
         assert potential.evaluate([structure])[0].energy == pytest.approx(atoms.info["energy_eV"], abs=1e-9)
 
 
-def test_the_many_body_script_expands_what_is_done(
-    store: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    script = Path(__file__).resolve().parents[2] / "analysis" / "many_body.py"
-    monkeypatch.setattr(sys, "argv", ["many_body", str(store), "--length", "4", "--order", "3"])
-    runpy.run_path(str(script), run_name="__main__")
+def test_the_many_body_script_expands_done_chains(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main = runpy.run_path(str(Path(__file__).resolve().parents[2] / "analysis" / "many_body.py"))["main"]
+    main(str(store), length=["4"], order=3)
     unit, head, *rows = capsys.readouterr().out.splitlines()
     assert unit == "kcal/mol"
     assert head.split()[-4:] == ["1-body", "2-body", "3-body", "remainder"]
     three = {(row.split()[0], row.split()[3]): float(row.split()[-2]) for row in rows}
     assert three["toy", "none"] < -0.5
     assert three["toy-additive", "none"] == three["toy-additive", "water"] == 0.0
-    monkeypatch.setattr(sys, "argv", ["many_body", str(store), "--model", "so3lr"])
-    with pytest.raises(SystemExit, match="model: expected labels of the store"):
-        runpy.run_path(str(script), run_name="__main__")
+    with pytest.raises(ValueError, match="model: expected labels of the store"):
+        main(str(store), model=["so3lr"])
 
 
 def test_what_is_done_in_neither_store_is_in_neither(ds: xr.Dataset) -> None:

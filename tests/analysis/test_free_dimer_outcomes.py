@@ -151,9 +151,7 @@ def test_what_is_not_done_has_no_numbers() -> None:
 def test_what_is_no_dimer_of_nma_is_refused() -> None:
     with pytest.raises(ValueError, match="complexes: expected names like syn-1 and anti-1, found none"):
         analysis.free_dimers(made({"complex": dimer("syn")}))
-    with pytest.raises(
-        ValueError, match="complex syn-1: expected B to be NMA in the package's order"
-    ):
+    with pytest.raises(ValueError, match="complex syn-1: expected B to be NMA in the package's order"):
         analysis.free_dimers(made({"syn-1": dimer("syn")}, part=[["A"] * 12 + ["C"] * 12]))
 
 
