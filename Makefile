@@ -10,7 +10,7 @@ LONGEST ?= 8
 # Processes that share the tests, by whole files; each may hold 3 GiB.
 TESTERS ?= 2
 
-.PHONY: install environment-sevennet environment-allegro quickstart lint test test-all test-slurm test-gpu test-weights yardstick store report bench lock clean
+.PHONY: install environment-sevennet environment-allegro quickstart lint test test-all test-slurm test-gpu test-weights reference-tables store report bench lock clean
 
 install: .venv/installed
 
@@ -67,9 +67,9 @@ test-gpu: install
 test-weights: install
 	$(BIN)/python -m pytest -m weights tests/weights
 
-# Tables of docs/yardstick.md: the bundled references, and every model that runs here beside them; minutes.
-yardstick: install
-	$(BIN)/python analysis/yardstick.py store/nma.zarr.zip
+# Writes docs/reference-levels.md: the bundled references, and the models of the published store beside them.
+reference-tables: install
+	$(BIN)/python analysis/reference_tables.py store/nma.zarr.zip
 
 # Each script runs both sides of its ratios; the slow side of minimise.py goes on where it stopped.
 # The published store, made again: every model whose parameters are here (HBCOOP_CHECKPOINTS), hours on two cores; it
@@ -102,4 +102,4 @@ lock:
 	$(BIN)/python -m pip freeze --all --exclude-editable | grep -v '^pip==' | sed -E 's/\+cpu$$//; s/\+cu[0-9]+$$//' > requirements.lock
 
 clean:
-	rm -rf .venv .venv-sevennet .venv-allegro build dist .pytest_cache .mypy_cache .ruff_cache quickstart.zarr quickstart.zarr.* quickstart.png yardstick.zarr yardstick.zarr.* published.zarr published.zarr.* twins.zarr twins.zarr.* rotamers.zarr rotamers.zarr.* report.html
+	rm -rf .venv .venv-sevennet .venv-allegro build dist .pytest_cache .mypy_cache .ruff_cache quickstart.zarr quickstart.zarr.* quickstart.png published.zarr published.zarr.* twins.zarr twins.zarr.* rotamers.zarr rotamers.zarr.* report.html

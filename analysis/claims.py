@@ -1,20 +1,25 @@
-"""The claims of Sanocki and Zavadlav (2026) and what a store of trained networks says of each, as a table in Markdown.
-
-python analysis/claims.py [STORE]
-"""
+"""Claims of Sanocki and Zavadlav (2026) tested on a store of trained networks, as `hbcoop report` tabulates them."""
 
 from __future__ import annotations
 
-from hbcoop_dist.cli.scripts import run_script
-from hbcoop_dist.report.generalization_pages import claims_table
-from hbcoop_dist.report.writers import markdown_table
+from typing import Annotated
+
+import typer
+
+from hbcoop_dist.analysis.claim_tests import claims
 from hbcoop_dist.store import open_store
 
 
-def main(store: str = "store/generalization-claims.zarr.zip") -> None:
-    table = claims_table(open_store(store, kind="generalization").load())
-    print(f"{table.words}\n\n{markdown_table(table)}")
+def main(
+    store: Annotated[str, typer.Argument(help="Generalization store.")] = "store/generalization-claims.zarr.zip",
+) -> None:
+    """Print each claim, and one line per set, quantity and scheme with the mean over seeds and its 95 % interval."""
+    frame = claims(open_store(store, kind="generalization").load())
+    for name, rows in frame.groupby("claim", sort=False):
+        print(f"\n{name}: {rows['says'].iloc[0]}\n({rows['measure'].iloc[0]})")
+        columns = ["set", "quantity", "scheme", "value", "low", "high", "seeds", "verdict", "why"]
+        print(rows[columns].round(2).to_string(index=False))
 
 
 if __name__ == "__main__":
-    run_script(main, __doc__)
+    typer.run(main)

@@ -1,22 +1,35 @@
-"""Cooperative energy against length: print the table and draw the figure of a store (png, pdf, svg).
+"""Cooperative energies of a store with xarray alone: read, mask, select, tabulate.
 
-python analysis/cooperative_energy.py [STORE] [FIGURE]
+`hbcoop analyse STORE` prints all of them; `hbcoop plot cooperative-energy STORE` draws them.
 """
 
 from __future__ import annotations
 
-import shutil
+from typing import Annotated
 
-import hbcoop_dist as hb
-from hbcoop_dist import analysis
-from hbcoop_dist.cli.scripts import run_script
+import typer
+import xarray as xr
+import zarr
 
 
-def main(store: str = "store/nma.zarr.zip", figure: str = "cooperative_energy.png") -> None:
-    ds = hb.open_store(store)
-    print(analysis.render(ds, width=shutil.get_terminal_size((100, 40)).columns))
-    print("figure:", analysis.save_figure(analysis.cooperative_energy_against_length(ds), figure))
+def main(store: Annotated[str, typer.Argument(help="Store of chains, zipped.")] = "store/nma.zarr.zip") -> None:
+    """Print the middle bond of bare arcs at own minima, and the share of units beyond the nearest neighbours."""
+    ds = xr.open_zarr(zarr.storage.ZipStore(store, mode="r"))
+
+    # Only cells whose status is done hold results; all others are masked.
+    energy = ds.cooperative_energy.where(ds.status == "done")
+
+    # Every number has labels. Bonds of near-rings have more neighbours than the length of their chain tells.
+    cell = {"pattern": "arc", "capping": "none", "geometry": "own", "rotamer": ds.rotamer.values[0]}
+    middle = energy.where(ds.near_ring != 1).sel(cell).sel(position="middle")
+    print(f"{energy.attrs.get('long_name', energy.name)}, middle bond, kcal/mol")
+    print(middle.to_pandas().round(2).to_string())
+
+    # With four units the middle bond has one neighbour on either side; what longer chains add is long-ranged.
+    beyond = (middle.sel(length=slice(5, None)) - middle.sel(length=4)).max("length")
+    print("\nlargest gain over four units, kcal/mol")
+    print(beyond.to_series().dropna().round(2).to_string())
 
 
 if __name__ == "__main__":
-    run_script(main, __doc__)
+    typer.run(main)

@@ -1,9 +1,6 @@
-"""Write MP2 energies of a store, by fragment and in their parts, and its geometries into hbcoop_dist/references.
+"""Write MP2 energies of a store, by fragment and energy part, and its geometries into hbcoop_dist/references.
 
-python analysis/export_references.py STORE GEOMETRY NAME MACHINE
-
-GEOMETRY is the store's label (so3lr), NAME what the geometries are called in the package (nma-so3lr), MACHINE says
-what the numbers were computed on ("one NVIDIA H200"). Rows that are there already are replaced, all others stay.
+Rows of the same chain and level are replaced, all others stay.
 """
 
 from __future__ import annotations
@@ -12,16 +9,17 @@ import json
 import re
 from functools import partial
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import pandas as pd
+import typer
 
 import hbcoop_dist as hb
 from hbcoop_dist.campaigns.hbond.plan import Plan
 from hbcoop_dist.campaigns.hbond.records import cell_status, complex_of
 from hbcoop_dist.campaigns.hbond.spec import Cell
 from hbcoop_dist.campaigns.runner import task_results
-from hbcoop_dist.cli.scripts import run_script
 from hbcoop_dist.cli.store_commands import specs_of
 from hbcoop_dist.cooperativity.equation import FRAGMENTS, hbond_cooperativity
 from hbcoop_dist.core.results import TaskResult
@@ -32,13 +30,15 @@ LEVEL = ["basis", "frozen_core", "counterpoise"]
 CHAIN = ["pattern", "length", "capping", "geometry", "rotamer"]
 
 
-def main(store: str, geometry: str, name: str, machine: str) -> None:
+def main(
+    store: Annotated[Path, typer.Argument(help="Store of a campaign of rimp2:... models.")],
+    geometry: Annotated[str, typer.Argument(help="Label of its geometries, e.g. so3lr.")],
+    name: Annotated[str, typer.Argument(help="Name of these geometries in the package, e.g. nma-so3lr.")],
+    machine: Annotated[str, typer.Argument(help="Hardware of the computation, e.g. 'one NVIDIA H200'.")],
+) -> None:
+    """Export every done cell at GEOMETRY and print how many there are."""
     if not re.fullmatch(r"[a-z0-9][a-z0-9.-]*", name):
         raise ValueError(f"NAME: expected small letters, digits, dots and hyphens, found {name!r}")
-    _export(Path(store), geometry, name, machine)
-
-
-def _export(store: Path, geometry: str, named: str, machine: str) -> None:
     results = {result.key: result for result in task_results(store)}
     fragments, runs = [], []
     for spec in specs_of(hb.open_store(store), store):
@@ -46,9 +46,9 @@ def _export(store: Path, geometry: str, named: str, machine: str) -> None:
         for cell in plan.cell_tasks:
             if cell.geometry != geometry or not cell.model.startswith("rimp2:") or not _done(plan, cell, results):
                 continue
-            fragments += _fragments(plan, cell, named, results)
-            runs.append(_run(plan, cell, named, machine, results))
-            _write_geometry(plan, cell, named, results)
+            fragments += _fragments(plan, cell, name, results)
+            runs.append(_run(plan, cell, name, machine, results))
+            _write_geometry(plan, cell, name, results)
     if not runs:
         raise ValueError(f"expected done cells of rimp2:... at geometry {geometry}, found none; nothing was written")
     _merge("fragments.csv", pd.DataFrame(fragments), [*CHAIN, "hbond", *LEVEL, "fragment"])
@@ -62,13 +62,13 @@ def _done(plan: Plan, cell: Cell, results: dict[str, TaskResult]) -> bool:
     return all(key in results for key in keys) and cell_status(tasks, results.__getitem__)[0] == "done"
 
 
-def _labels(plan: Plan, cell: Cell, named: str) -> dict[str, object]:
+def _labels(plan: Plan, cell: Cell, name: str) -> dict[str, object]:
     options = plan.sources[cell.model].card.options
     return {
         "pattern": cell.pattern,
         "length": cell.length,
         "capping": cell.capping,
-        "geometry": named,
+        "geometry": name,
         "rotamer": cell.rotamer,
         "basis": cell.model.split(":")[1],
         "frozen_core": bool(options["frozen_core"]),
@@ -76,10 +76,10 @@ def _labels(plan: Plan, cell: Cell, named: str) -> dict[str, object]:
     }
 
 
-def _fragments(plan: Plan, cell: Cell, named: str, results: dict[str, TaskResult]) -> list[dict[str, object]]:
+def _fragments(plan: Plan, cell: Cell, name: str, results: dict[str, TaskResult]) -> list[dict[str, object]]:
     points = np.array([_points(plan, cell, np.eye(3)[part], results) for part in range(3)])
     return [
-        _labels(plan, cell, named)
+        _labels(plan, cell, name)
         | {"hbond": hbond + 1, "fragment": fragment}
         | dict(zip(PARTS, (round(float(value), 10) for value in points[:, hbond, at]), strict=True))
         for hbond in range(points.shape[1])
@@ -97,30 +97,30 @@ def _points(plan: Plan, cell: Cell, weights: np.ndarray, results: dict[str, Task
     ]
 
 
-def _run(plan: Plan, cell: Cell, named: str, machine: str, results: dict[str, TaskResult]) -> dict[str, object]:
+def _run(plan: Plan, cell: Cell, name: str, machine: str, results: dict[str, TaskResult]) -> dict[str, object]:
     """Wall time of the complex's own fragments; its isolated dimers are those of the chain of two."""
-    found = [results[key] for key in plan.cell_tasks[cell].complex.energies]
-    versions = json.loads(found[0].provenance["versions"])
-    return _labels(plan, cell, named) | {
-        "fragments": sum(len(np.asarray(result.data["members"])) for result in found),
-        "seconds": round(sum(result.seconds for result in found), 1),
+    runs = [results[key] for key in plan.cell_tasks[cell].complex.energies]
+    versions = json.loads(runs[0].provenance["versions"])
+    return _labels(plan, cell, name) | {
+        "fragments": sum(len(np.asarray(result.data["members"])) for result in runs),
+        "seconds": round(sum(result.seconds for result in runs), 1),
         "machine": machine,
-        "device": found[0].provenance["device"],
+        "device": runs[0].provenance["device"],
         "pyscf": versions.get("pyscf", ""),
-        "computed_at": max(result.provenance["computed_at"] for result in found)[:10],
-        "task_key": found[-1].key,
+        "computed_at": max(result.provenance["computed_at"] for result in runs)[:10],
+        "task_key": runs[-1].key,
     }
 
 
-def _write_geometry(plan: Plan, cell: Cell, named: str, results: dict[str, TaskResult]) -> None:
+def _write_geometry(plan: Plan, cell: Cell, name: str, results: dict[str, TaskResult]) -> None:
     from ase.io import write
 
     structure = complex_of(plan, plan.cell_tasks[cell].complex, results.__getitem__).structure
-    folder = FOLDER / "geometries" / named
+    folder = FOLDER / "geometries" / name
     folder.mkdir(parents=True, exist_ok=True)
     capped = "" if cell.capping == "none" else f"-{cell.capping}"
-    name = folder / f"{cell.pattern}-{cell.length}{capped}.xyz"
-    write(name, structure.to_ase(), format="extxyz", columns=["symbols", "positions"], write_info=False)
+    path = folder / f"{cell.pattern}-{cell.length}{capped}.xyz"
+    write(path, structure.to_ase(), format="extxyz", columns=["symbols", "positions"], write_info=False)
 
 
 def _merge(name: str, rows: pd.DataFrame, keys: list[str]) -> None:
@@ -136,4 +136,4 @@ def _order(column: pd.Series) -> pd.Series:
 
 
 if __name__ == "__main__":
-    run_script(main, __doc__)
+    typer.run(main)

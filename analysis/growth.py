@@ -1,25 +1,30 @@
-"""Does a model's cooperative energy go on growing with the chain, and beside how far it sees? Middle bond, bare arcs.
+"""Growth of the middle bond's cooperative energy with the length of bare arcs: increments and fitted asymptotes.
 
-python analysis/growth.py [STORE] [FIGURE]
+`hbcoop plot growth STORE` draws the curves.
 """
 
 from __future__ import annotations
 
+from typing import Annotated
+
+import typer
+
 import hbcoop_dist as hb
 from hbcoop_dist import analysis
-from hbcoop_dist.cli.scripts import run_script
 
 
-def main(store: str = "store/nma.zarr.zip", figure: str = "growth.png") -> None:
+def main(store: Annotated[str, typer.Argument(help="Store of chains.")] = "store/nma.zarr.zip") -> None:
+    """Print what each unit adds, and the asymptote of an exponential with its standard error."""
     ds = hb.open_store(store).sel(pattern=["arc"], capping=["none"], geometry=["own"])
-    # a chain whose ends meet has no ends: its bonds have more neighbours than its length says
+    # near-rings have no ends: their bonds have more neighbours than the length tells
     ds = ds.assign(cooperative_energy=ds.cooperative_energy.where(ds.near_ring != 1))
-    found = analysis.growth(ds).sel(position="middle", shape="exponential").squeeze()
-    print(found.increment.to_pandas().round(3).to_string())
-    table = found[["saturation_length", "asymptote", "asymptote_error"]].to_dataframe()
-    print(table[["saturation_length", "asymptote", "asymptote_error"]].round(2).to_string())
-    print(analysis.save_figure(analysis.growth_curves(ds), figure))
+    fits = analysis.growth(ds).sel(position="middle", shape="exponential").isel(rotamer=0).squeeze()
+    print("increment per unit, kcal/mol")
+    print(fits.increment.to_pandas().round(3).to_string())
+    columns = ["saturation_length", "asymptote", "asymptote_error"]
+    print("\nlength of saturation (units) and asymptote (kcal/mol)")
+    print(fits[columns].to_dataframe()[columns].round(2).to_string())
 
 
 if __name__ == "__main__":
-    run_script(main, __doc__)
+    typer.run(main)

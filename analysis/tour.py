@@ -1,29 +1,30 @@
-"""A store from the inside: run the cells one by one in an editor that knows `# %%`, or all of them at once.
+"""A tour of a store, for an editor or notebook that runs the cells between `# %%` one by one, or as a script.
 
-python analysis/tour.py [STORE]
+Run it in the repository's root, or set STORE to a store of your own.
 """
 
 # %%
+import hbcoop_dist as hb
 from hbcoop_dist import analysis
-from hbcoop_dist.cli.scripts import opened
 
-ds = opened(__doc__, "store/nma.zarr.zip")
+STORE = "store/nma.zarr.zip"
+ds = hb.open_store(STORE)
 print(ds.sizes)
 
-# %% Every number has its labels, and its units.
+# %% Every number has labels and units.
 bond = {"pattern": "arc", "capping": "none", "geometry": "own", "position": "middle"}
-middle = analysis.done(ds).sel(bond).squeeze()
+middle = analysis.done(ds).sel(bond).isel(rotamer=0)
 print(middle.cooperative_energy.attrs["long_name"], middle.cooperative_energy.attrs["units"])
 print(middle.cooperative_energy.to_pandas().round(2).to_string())
 
-# %% What is not done is no result: `done` masked it above, `not_done` says why.
+# %% Cells that are not done hold no results: `done` masked them, `not_done` groups them by reason.
 for group in analysis.not_done(ds):
     print(group.count, group.status, "" if group.alike else "e.g.", group.reason[:80])
 
-# %% How far the networks of an ensemble are from one another; what is no ensemble has no such number.
+# %% Ensemble spread: the standard deviation over the networks of an ensemble; single models have none.
 print(middle.cooperative_energy_spread.sel(model=analysis.with_spread(ds)).to_pandas().round(2).to_string())
 
-# %% Its electronic part, with the dimer at the complex's geometry; the rest is geometric.
+# %% The electronic part has the dimer at the complex's geometry; the rest is geometric.
 parts = middle[["cooperative_energy_electronic", "cooperative_energy_geometric"]].sel(length=4)
 print(parts.reset_coords(drop=True).to_dataframe().round(2).to_string())
 
@@ -31,6 +32,6 @@ print(parts.reset_coords(drop=True).to_dataframe().round(2).to_string())
 bonds = analysis.done(ds).hbond_cooperative_energy.sel(pattern="arc", capping="none", geometry="own", length=8)
 print(bonds.squeeze().sel(hbond=bonds.hbond < 8).to_pandas().round(2))
 
-# %% A row per model, and which ranks the reference allows.
+# %% One row per model, and the ranks that the uncertainty of the reference allows.
 board = analysis.scores(ds)
 print(board.join(analysis.ranks(board.rmse_there, analysis.reference_width())).round(2).T.to_string())

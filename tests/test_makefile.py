@@ -18,8 +18,8 @@ ROOT = Path(__file__).resolve().parents[1]
             ["hbcoop run quickstart quickstart.zarr", "hbcoop analyse quickstart.zarr --figure quickstart.png"],
         ),
         (
-            "yardstick",
-            ["python analysis/yardstick.py store/nma.zarr.zip"],
+            "reference-tables",
+            ["python analysis/reference_tables.py store/nma.zarr.zip"],
         ),
         (
             "store",

@@ -14,14 +14,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hbcoop_dist.analysis.tables.reference_page import yardstick_page
+from hbcoop_dist.cli.scripts import opened
 
 import hbcoop_dist as hb
 from hbcoop_dist import analysis
-from hbcoop_dist.analysis.tables.reference_page import yardstick_page
-from hbcoop_dist.campaigns.hbond.spec import load_campaign, rotamer_label
-from hbcoop_dist.cli.scripts import opened
+from hbcoop_dist.campaigns.hbond.spec import load_campaign
 from hbcoop_dist.report import build_report
 from hbcoop_dist.store import open_systems, verify
+from hbcoop_dist.structures.chains import rotamer_label
 
 ROOT = Path(__file__).resolve().parents[1]
 STORE = ROOT / "store" / "nma.zarr.zip"
@@ -115,7 +116,7 @@ def test_twins_with_charges_go_on_where_those_without_stop() -> None:
 def test_a_rotamer_that_both_stores_have_is_the_same_in_both() -> None:
     ours, whole = hb.open_store(ROTAMERS), hb.open_store(STORE)
     spec = load_campaign(ROOT / "store" / "rotamers.yaml")
-    assert {rotamer_label(one) for one in spec.rotamer} == set(ours["rotamer"].values)
+    assert {rotamer_label(rule) for rule in spec.rotamer} == set(ours["rotamer"].values)
     assert not (ours["status"] == "pending").any()
     found = analysis.compare(ours.sel(rotamer=list(whole["rotamer"].values)), whole)
     found = found[found["status_first"] == "done"]

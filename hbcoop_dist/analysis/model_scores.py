@@ -1,10 +1,6 @@
-"""Order models by their error at the reference's geometries, and say which of them that error can tell apart.
+"""Score each model of a store: error against the reference, growth, stability; and the ranks that errors support.
 
-A reference has an error of its own. Two models whose errors differ by less than that share their ranks.
-
-One row per model with what a reader asks first: how far from the reference, does it grow, does it hold together.
-
-Nothing is averaged over what is missing: how many values went into a number stands beside it.
+A reference has an uncertainty of its own: models whose errors differ by less share their ranks.
 """
 
 from __future__ import annotations
@@ -14,178 +10,188 @@ from collections.abc import Collection
 import numpy as np
 import pandas as pd
 import xarray as xr
-from numpy.typing import NDArray
 
 from hbcoop_dist.analysis.selection import DONE, done, readable
+from hbcoop_dist.core.arrays import FloatArray
 from hbcoop_dist.references import reference_energies
 
-_AGREE = ("rimp2", "scs-mp2")
-"""Methods either of which could be the reference; Hartree-Fock and double-zeta bases could not."""
+REFERENCE = "rimp2:cc-pvtz:frozen-core"
+"""Level of theory that models are compared with by default."""
+_COMPARABLE_METHODS = ("rimp2", "scs-mp2")
+"""Methods as good as the reference; Hartree-Fock and double-zeta bases are not."""
+_NOT_RUN = ("pending", "skipped")
+_SHORTEST_GROWTH = 5
+"""Shortest chain whose middle bond has two neighbours on one side."""
 
 
-def reference_width(reference: str = "rimp2:cc-pvtz:frozen-core", references: xr.Dataset | None = None) -> float:
-    """How far other references of like standing are from one, kcal/mol.
+def reference_width(reference: str = REFERENCE, references: xr.Dataset | None = None) -> float:
+    """Uncertainty of a reference: the largest RMS difference between it and comparable levels of theory.
 
-    The largest root mean square difference of cooperative energies from `reference` among RI-MP2 and SCS-MP2 in
-    triple-zeta bases, with counterpoise or without, at the same geometries. NaN when there is nothing to compare.
+    Comparable are RI-MP2 and SCS-MP2 in triple-zeta bases, with counterpoise or without, at the same geometries.
 
     Parameters
     ----------
     reference : str
-        A level of theory of `references`.
+        Level of theory in `references`.
     references : xarray.Dataset, optional
-        Reference energies; the bundled ones (`hbcoop_dist.references`) when not given.
+        Reference energies; the bundled ones (`hbcoop_dist.references`) by default.
+
+    Returns
+    -------
+    float
+        kcal/mol; NaN when there is no comparable level.
     """
     energies = (reference_energies() if references is None else references)["cooperative_energy"]
     if reference not in energies["model"].values:
         return float("nan")
-    # a bare dimer has nothing to cooperate with, so that every level agrees on its zero
+    # the cooperative energy of a bare dimer is zero at every level
     energies = energies.where((energies["length"] > 2) | (energies["capping"] != "none"))
-    known = energies.sel(model=reference, drop=True)
+    reference_values = energies.sel(model=reference, drop=True)
     widths = [float("nan")]
     for model in map(str, energies["model"].values):
-        if model.split(":")[0] in _AGREE and "pvtz" in model and model != reference:
-            squares = ((energies.sel(model=model, drop=True) - known) ** 2).values
+        if model.split(":")[0] in _COMPARABLE_METHODS and "pvtz" in model and model != reference:
+            squares = ((energies.sel(model=model, drop=True) - reference_values) ** 2).values
             if np.isfinite(squares).any():
                 widths.append(float(np.sqrt(np.nanmean(squares))))
     return float(np.nanmax(widths)) if len(widths) > 1 else float("nan")
 
 
 def ranks(errors: pd.Series, width: float) -> pd.DataFrame:
-    """Best and worst rank that each model can have, given how well the reference itself is known.
+    """Best and worst rank of each model, given the uncertainty of the reference.
 
     Parameters
     ----------
     errors : Series
-        By model, kcal/mol; NaN where none is known.
+        Error of each model, kcal/mol; NaN where unknown.
     width : float
-        Two errors closer than that are not told apart, kcal/mol.
+        Smallest difference of two errors that orders them, kcal/mol.
 
     Returns
     -------
     DataFrame
-        By model, columns ``best`` and ``worst``, from 1; NaN for a model without an error.
+        Indexed by model, columns ``best`` and ``worst``, counted from 1; NaN for a model without an error.
     """
-    known = errors.dropna()
-    found = pd.DataFrame(np.nan, index=errors.index, columns=["best", "worst"])
-    for model, error in known.items():
-        others = known.drop(model)
-        found.loc[model, "best"] = 1 + int((others < error - width).sum())
-        found.loc[model, "worst"] = 1 + int((others < error + width).sum())
-    return found
-
-
-_ASKED = ("pending", "skipped")
-_BROKEN = ("broken-geometry",)
-_SHORTEST_GROWTH = 5
-"""The first length with a bond that has two neighbours on one side at least, beyond what n = 4 shows."""
+    finite = errors.dropna()
+    table = pd.DataFrame(np.nan, index=errors.index, columns=["best", "worst"])
+    for model, error in finite.items():
+        others = finite.drop(model)
+        table.loc[model, "best"] = 1 + int((others < error - width).sum())
+        table.loc[model, "worst"] = 1 + int((others < error + width).sum())
+    return table
 
 
 def scores(
     ds: xr.Dataset,
-    reference: str = "rimp2:cc-pvtz:frozen-core",
+    reference: str = REFERENCE,
     statuses: Collection[str] = DONE,
     references: xr.Dataset | None = None,
 ) -> pd.DataFrame:
-    """What a store says of each model, for bare and capped arcs at the first rotamer.
+    """Score each model on bare and capped arcs in the first rotamer.
+
+    Missing values are left out of every mean, and the number of values is given beside it.
 
     Parameters
     ----------
     ds : xarray.Dataset
-        A store's dataset.
+        Dataset of a store.
     reference : str
-        Level of theory of `references` for the errors.
+        Level of theory in `references` that errors refer to.
     statuses : collection of str
         Statuses whose values count as results.
     references : xarray.Dataset, optional
-        Reference energies; the bundled ones (`hbcoop_dist.references`) when not given.
+        Reference energies; the bundled ones (`hbcoop_dist.references`) by default.
 
     Returns
     -------
     DataFrame
-        By model: ``cells`` that were tried, ``done``, ``unbroken`` (share of those tried whose geometry held);
-        ``rmse_there`` and ``rmse_own`` (kcal/mol, cooperative energies less the reference's, at the bundled geometries
-        and at own minima) with ``compared_there`` and ``compared_own`` (H-bonds in them); ``terminal`` and ``middle``
-        (kcal/mol, of the longest bare arc done whose ends do not meet) and ``length`` (its units); ``beyond``
-        (kcal/mol, what units beyond the nearest neighbours add to the middle bond: its value at that length less that
-        of n = 4); ``shortening`` (A, O..N of its middle bond less that of the isolated dimer). NaN where there is
-        none.
+        Indexed by model; NaN where unknown:
+
+        ``cells``, ``done``, ``unbroken``
+            Cells that were run, those that are done, and the fraction of those run whose geometry is not broken.
+        ``rmse_there``, ``rmse_own``, ``compared_there``, ``compared_own``
+            RMS difference from the reference (kcal/mol) at the bundled geometries and at own minima, and the number
+            of H-bonds in each.
+        ``length``, ``terminal``, ``middle``
+            Units of the longest done bare arc that is no near-ring, and the cooperative energy of its end and middle
+            bonds (kcal/mol).
+        ``beyond``
+            Its middle value less that of four units (kcal/mol): the share of units beyond the nearest neighbours.
+        ``shortening``
+            O..N distance of its middle bond less that of the isolated dimer (A).
     """
     if "arc" not in ds["pattern"].values:
-        # one that nobody asked for is one that is not done
         ds = ds.sel(pattern=ds["pattern"].values[:1]).assign_coords(pattern=["arc"])
         ds = ds.assign(status=xr.full_like(readable(ds)["status"], "pending"))
-    found = done(ds, statuses).isel(rotamer=0).sel(pattern="arc").compute()
+    arcs = done(ds, statuses).isel(rotamer=0).sel(pattern="arc").compute()
     status = readable(ds)["status"].isel(rotamer=0).sel(pattern="arc")
     bundled = (reference_energies() if references is None else references)["cooperative_energy"]
-    known = bundled.sel(model=reference, drop=True) if reference in bundled["model"].values else None
+    reference_values = bundled.sel(model=reference, drop=True) if reference in bundled["model"].values else None
     rows = {}
     for model in map(str, ds["model"].values):
-        here = status.sel(model=model).values.ravel()
-        tried = here[~np.isin(here, _ASKED)]
+        words = status.sel(model=model).values.ravel()
+        run = words[~np.isin(words, _NOT_RUN)]
         rows[model] = {
-            "cells": len(tried),
-            "done": int((tried == "done").sum()),
-            "unbroken": float((~np.isin(tried, _BROKEN)).mean()) if len(tried) else np.nan,
-            **_errors(found["cooperative_energy"].sel(model=model), known),
-            **_longest(found, model),
+            "cells": len(run),
+            "done": int((run == "done").sum()),
+            "unbroken": float((run != "broken-geometry").mean()) if len(run) else np.nan,
+            **_errors(arcs["cooperative_energy"].sel(model=model), reference_values),
+            **_longest(arcs, model),
         }
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("model")
 
 
-def _errors(energies: xr.DataArray, known: xr.DataArray | None) -> dict[str, float]:
-    """Root mean square differences from the reference, each H-bond once."""
-    parts = {"there": np.array([]), "own": np.array([])}
-    if known is not None and energies["rotamer"].item() in known["rotamer"].values:
-        reference = known.sel(pattern="arc", rotamer=energies["rotamer"].item(), drop=True)
-        for geometry in reference["geometry"].values:
-            values = reference.sel(geometry=geometry, drop=True)
-            for label, name in (("there", str(geometry)), ("own", "own")):
-                if name not in energies["geometry"].values or (label == "own" and parts["own"].size):
+def _errors(energies: xr.DataArray, reference: xr.DataArray | None) -> dict[str, float]:
+    """RMS differences from the reference, and how many H-bonds they cover."""
+    differences: dict[str, FloatArray] = {"there": np.zeros(0), "own": np.zeros(0)}
+    if reference is not None and energies["rotamer"].item() in reference["rotamer"].values:
+        arcs = reference.sel(pattern="arc", rotamer=energies["rotamer"].item(), drop=True)
+        for geometry in arcs["geometry"].values:
+            values = arcs.sel(geometry=geometry, drop=True)
+            for column, name in (("there", str(geometry)), ("own", "own")):
+                if name not in energies["geometry"].values or (column == "own" and differences["own"].size):
                     continue
                 difference = energies.sel(geometry=name, drop=True) - values
-                parts[label] = np.append(parts[label], _once(difference))
-    found: dict[str, float] = {}
-    for label, differences in parts.items():
-        found[f"rmse_{label}"] = float(np.sqrt(np.mean(differences**2))) if differences.size else np.nan
-        found[f"compared_{label}"] = int(differences.size)
-    return found
+                differences[column] = np.append(differences[column], _distinct_bonds(difference))
+    row: dict[str, float] = {}
+    for column, errors in differences.items():
+        row[f"rmse_{column}"] = float(np.sqrt(np.mean(errors**2))) if errors.size else np.nan
+        row[f"compared_{column}"] = int(errors.size)
+    return row
 
 
-def _once(difference: xr.DataArray) -> NDArray[np.float64]:
-    """Known differences of bonds that have something to cooperate with; a trimer's middle is its head."""
-    kept = []
+def _distinct_bonds(difference: xr.DataArray) -> FloatArray:
+    """Finite differences, every H-bond once: a trimer's middle bond is its head; a bare dimer has no environment."""
+    parts = []
     for length in difference["length"].values:
         for capping in difference["capping"].values:
             if length == 2 and capping == "none":
                 continue
             positions = {2: ["head"], 3: ["head", "tail"]}.get(int(length), ["head", "middle", "tail"])
-            kept.append(difference.sel(length=length, capping=capping, position=positions).values)
-    values = np.concatenate(kept) if kept else np.array([])
+            parts.append(difference.sel(length=length, capping=capping, position=positions).values)
+    values = np.concatenate(parts) if parts else np.zeros(0)
     return np.asarray(values[np.isfinite(values)], dtype=float)
 
 
-def _longest(found: xr.Dataset, model: str) -> dict[str, float]:
-    """Of the longest bare arc at own minima: end and middle, what units beyond neighbours add, and distances."""
-    nothing = dict.fromkeys(("length", "terminal", "middle", "beyond", "shortening"), np.nan)
-    if "own" not in found["geometry"].values or "none" not in found["capping"].values:
-        return nothing
-    own = found.sel(model=model, geometry="own", capping="none")
+def _longest(arcs: xr.Dataset, model: str) -> dict[str, float]:
+    """Values of the longest bare arc of a model at own minima."""
+    missing = dict.fromkeys(("length", "terminal", "middle", "beyond", "shortening"), np.nan)
+    if "own" not in arcs["geometry"].values or "none" not in arcs["capping"].values:
+        return missing
+    own = arcs.sel(model=model, geometry="own", capping="none")
     energy = own["cooperative_energy"]
     if "near_ring" in own:
         # a ring has no ends, and its middle bond more neighbours than the chain of its length
         energy = energy.where(own["near_ring"] != 1)
     lengths = energy["length"].values[np.isfinite(energy.sel(position="middle").values)]
     if not len(lengths):
-        return nothing
+        return missing
     longest = int(lengths.max())
     last = energy.sel(length=longest)
     beyond = np.nan
     if longest >= _SHORTEST_GROWTH and 4 in lengths:
         beyond = float(last.sel(position="middle") - energy.sel(length=4, position="middle"))
-    dimer = own["dimer_distance_on"].sel(
-        conformer=str(own["position_conformer"].sel(length=longest, position="middle").item())
-    )
+    conformer = str(own["position_conformer"].sel(length=longest, position="middle").item())
+    dimer = own["dimer_distance_on"].sel(conformer=conformer)
     return {
         "length": longest,
         "terminal": float(last.sel(position=["head", "tail"]).max()),

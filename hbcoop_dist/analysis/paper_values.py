@@ -1,12 +1,11 @@
-"""What others printed of a model, and what a store has for it: inside their range or not.
+"""Compare the models of a store with the values that papers print for them.
 
-The paper gives ranges for families of models (ANI, MACE-OFF), not values for each: a model of a family is held against
-its family's range.
+Papers give ranges for families of models (ANI, MACE-OFF); each model is compared with the range of its family.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import pandas as pd
@@ -15,40 +14,47 @@ import xarray as xr
 from hbcoop_dist.analysis.selection import DONE, done
 from hbcoop_dist.references import published_values
 
-_MEMBERS = {"ani": "ani-", "mace-off": "mace-off", "orb-v3": "orb-v3", "orb-v2": "orb-v2", "orb-d3-v2": "orb-d3-v2"}
-_ADDITIVE = ("amber14", "charmm36")
-_ENDS = ("head", "tail")
 WITHIN = 0.1
-"""kcal/mol; one in the last digit that the paper prints."""
+"""kcal/mol; one in the last digit that Feng, Xu and Huang (2025) print."""
+_FAMILY_PREFIXES = {
+    "ani": "ani-",
+    "mace-off": "mace-off",
+    "orb-v3": "orb-v3",
+    "orb-v2": "orb-v2",
+    "orb-d3-v2": "orb-d3-v2",
+}
+_ADDITIVE = ("amber14", "charmm36")
+_COLUMNS = ["model", "what", "low", "high", "here", "inside"]
 
 
 def beside_published(ds: xr.Dataset, statuses: Collection[str] = DONE) -> pd.DataFrame:
-    """Printed cooperative energies of models that a store has, and the store's at own minima; kcal/mol.
+    """Tabulate published cooperative energies beside those of a store at own minima.
 
     Parameters
     ----------
     ds : xarray.Dataset
-        A store's dataset.
+        Dataset of a store.
     statuses : collection of str
         Statuses whose values count as results.
 
     Returns
     -------
     DataFrame
-        One row per model and printed number: ``model``, ``what`` (as the text says it), ``low`` and ``high``,
-        ``here`` and ``inside`` (within `WITHIN`); chains whose ends meet are left out, the first rotamer counts.
+        One row per model and published number: ``model``, ``what`` (description of the number), ``low``, ``high``
+        and ``here`` (published range and the store's value, kcal/mol), ``inside`` (within `WITHIN` of the range).
+        Values are those of the first rotamer; near-rings are left out.
     """
     rows = published_values()
     rows = rows[(rows["quantity"] == "cooperative_energy") & (rows["model"] != "qm") & rows["capping"].notna()]
-    empty = pd.DataFrame(columns=["model", "what", "low", "high", "here", "inside"])
     if "own" not in ds["geometry"].values:
-        return empty
-    found = done(ds, statuses).sel(geometry="own").isel(rotamer=0)
-    energy = found["cooperative_energy"]
-    if "near_ring" in found:
-        energy = energy.where(found["near_ring"] != 1)
+        return pd.DataFrame(columns=_COLUMNS)
+    masked = done(ds, statuses).sel(geometry="own").isel(rotamer=0)
+    energy = masked["cooperative_energy"]
+    if "near_ring" in masked:
+        energy = energy.where(masked["near_ring"] != 1)
     energy = energy.compute()
-    pairs = [
+    models = [str(name) for name in energy["model"].values]
+    compared = [
         {
             "model": model,
             "what": f"{row['capping'].replace('none', 'bare').replace('water', 'capped')} {row['pattern']}: "
@@ -59,20 +65,20 @@ def beside_published(ds: xr.Dataset, statuses: Collection[str] = DONE) -> pd.Dat
             "inside": bool(row["low"] - WITHIN <= value <= row["high"] + WITHIN),
         }
         for _, row in rows.iterrows()
-        for model in _members(str(row["model"]), [str(name) for name in energy["model"].values])
+        for model in _members(str(row["model"]), models)
         if np.isfinite(value := _value(energy.sel(model=model), row))
     ]
-    return pd.DataFrame(pairs, columns=empty.columns) if pairs else empty
+    return pd.DataFrame(compared, columns=_COLUMNS)
 
 
-def _members(name: str, models: list[str]) -> list[str]:
-    if name == "additive":
+def _members(family: str, models: Sequence[str]) -> list[str]:
+    if family == "additive":
         return [model for model in models if model in _ADDITIVE]
-    return [model for model in models if model.startswith(_MEMBERS.get(name, name))]
+    return [model for model in models if model.startswith(_FAMILY_PREFIXES.get(family, family))]
 
 
 def _value(energy: xr.DataArray, row: pd.Series) -> float:
-    """The largest of the bonds and lengths that a printed number speaks of; NaN where the store has none."""
+    """Largest value of the bonds and lengths that a published number refers to; NaN where the store has none."""
     if row["pattern"] not in energy["pattern"].values or row["capping"] not in energy["capping"].values:
         return float("nan")
     part = energy.sel(pattern=row["pattern"], capping=row["capping"])
@@ -81,6 +87,6 @@ def _value(energy: xr.DataArray, row: pd.Series) -> float:
             return float("nan")
         part = part.sel(length=[int(row["length"])])
     if pd.notna(row["position"]):
-        part = part.sel(position=list(_ENDS) if row["position"] == "terminal" else [row["position"]])
-    known = part.values[np.isfinite(part.values)]
-    return float(known.max()) if known.size else float("nan")
+        part = part.sel(position=["head", "tail"] if row["position"] == "terminal" else [row["position"]])
+    finite = part.values[np.isfinite(part.values)]
+    return float(finite.max()) if finite.size else float("nan")

@@ -1,4 +1,4 @@
-"""Say what is not done, and why: hundreds of cells share a handful of reasons, so group and count them."""
+"""Group the cells and isolated dimers that are not done by status and reason."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from hbcoop_dist.core.results import STATUSES
 from hbcoop_dist.structures.chains import CELL_DIMS, DIMER_DIMS
 
 _NUMBER = re.compile(r"(?<![\w.-])-?\d[\d.]*(?:e[+-]?\d+)?(?![\w-])", re.IGNORECASE)
-"""A number that stands alone; those inside a name (ani-2x) are no numbers."""
+"""A number that stands alone, not one inside a name (ani-2x)."""
 
 
 @dataclass(slots=True)
 class NotDone:
-    """Cells or isolated dimers that are not done for one and the same reason.
+    """Cells or isolated dimers that are not done for one reason.
 
     Attributes
     ----------
     kind : {"cell", "dimer"}
     status : str
     reason : str
-        Of the first of them.
+        Reason of the first of them.
     alike : bool
-        Whether all give the reason word for word; otherwise they differ in numbers only.
+        Whether all reasons are equal word for word; otherwise they differ in numbers only.
     labels : list of dict
         Labels of each, by dim.
     """
@@ -42,7 +42,7 @@ class NotDone:
 
     @property
     def count(self) -> int:
-        """How many there are."""
+        """Number of cells or dimers."""
         return len(self.labels)
 
     def values(self, dim: str) -> list[Any]:
@@ -51,12 +51,18 @@ class NotDone:
 
 
 def not_done(ds: xr.Dataset) -> list[NotDone]:
-    """Groups of cells and of isolated dimers that are not done, by status and reason; the largest first.
+    """Group cells and isolated dimers that are not done by status and reason, largest group first.
 
-    Reasons that differ in their numbers only are one group. Dimers that no cell needs (`needed_dimers`) are left out.
+    Reasons that differ in numbers only form one group. Pending dimers that no cell needs (`needed_dimers`) are left
+    out.
+
+    Parameters
+    ----------
+    ds : xarray.Dataset
+        Dataset of a store.
     """
     groups: dict[tuple[str, str, str], NotDone] = {}
-    for kind, status, reason, labels in _each(readable(ds)):
+    for kind, status, reason, labels in _unfinished(readable(ds)):
         key = (kind, status, _NUMBER.sub("#", reason))
         group = groups.setdefault(key, NotDone(kind, status, reason))
         group.alike &= reason == group.reason
@@ -65,31 +71,43 @@ def not_done(ds: xr.Dataset) -> list[NotDone]:
 
 
 def needed_dimers(ds: xr.Dataset) -> xr.DataArray:
-    """Which isolated dimers some cell compares with: an arc needs no anti dimer, a skipped model none at all."""
-    found = readable(ds)
-    if "hbond_conformer" not in found:
-        return xr.ones_like(found["dimer_status"], dtype=bool)
-    in_chain = found["hbond"] < found["length"]
-    occurs = ((found["hbond_conformer"] == found["conformer"]) & in_chain).any("hbond")
-    runs = (found["status"] != "skipped").any("capping")
+    """Find the isolated dimers that some cell refers to: an arc needs no anti dimer, a skipped model none.
+
+    Parameters
+    ----------
+    ds : xarray.Dataset
+        Dataset of a store.
+
+    Returns
+    -------
+    xarray.DataArray
+        bool, dims (model, geometry, rotamer, conformer).
+    """
+    store = readable(ds)
+    if "hbond_conformer" not in store:
+        return xr.ones_like(store["dimer_status"], dtype=bool)
+    in_chain = store["hbond"] < store["length"]
+    occurs = ((store["hbond_conformer"] == store["conformer"]) & in_chain).any("hbond")
+    runs = (store["status"] != "skipped").any("capping")
     needed: xr.DataArray = (occurs & runs).any(("pattern", "length")).transpose(*DIMER_DIMS)
     return needed.compute()
 
 
-def _each(found: xr.Dataset) -> Iterator[tuple[Literal["cell", "dimer"], str, str, dict[str, Any]]]:
-    cells = found["status"].transpose(*CELL_DIMS).compute()
-    yield from (("cell", *one) for one in _labelled(cells, found["reason"], cells != "done"))
-    if "dimer_status" in found:
-        dimers = found["dimer_status"].transpose(*DIMER_DIMS).compute()
-        missing = (dimers != "done") & ((dimers != "pending") | needed_dimers(found))
-        yield from (("dimer", *one) for one in _labelled(dimers, found["dimer_reason"], missing))
+def _unfinished(store: xr.Dataset) -> Iterator[tuple[Literal["cell", "dimer"], str, str, dict[str, Any]]]:
+    cells = store["status"].transpose(*CELL_DIMS).compute()
+    yield from (("cell", *entry) for entry in _labelled(cells, store["reason"], cells != "done"))
+    if "dimer_status" in store:
+        dimers = store["dimer_status"].transpose(*DIMER_DIMS).compute()
+        missing = (dimers != "done") & ((dimers != "pending") | needed_dimers(store))
+        yield from (("dimer", *entry) for entry in _labelled(dimers, store["dimer_reason"], missing))
 
 
 def _labelled(
-    status: xr.DataArray, reason: xr.DataArray, wanted: xr.DataArray
+    status: xr.DataArray, reason: xr.DataArray, mask: xr.DataArray
 ) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Status, reason and labels at every true value of a mask."""
     axes = {str(dim): status[dim].values.tolist() for dim in status.dims}
-    words, why = status.values, reason.transpose(*status.dims).values
-    for index in map(tuple, np.argwhere(wanted.values).tolist()):
+    statuses, reasons = status.values, reason.transpose(*status.dims).values
+    for index in map(tuple, np.argwhere(mask.values).tolist()):
         labels = {dim: axis[i] for (dim, axis), i in zip(axes.items(), index, strict=True)}
-        yield str(words[index]), str(why[index]), labels
+        yield str(statuses[index]), str(reasons[index]), labels

@@ -8,8 +8,9 @@ from functools import partial
 import pandas as pd
 import xarray as xr
 
-from hbcoop_dist.analysis import free_dimer_outcomes, free_dimers, readable
+from hbcoop_dist.analysis import free_dimers, readable
 from hbcoop_dist.analysis.free_dimer_outcomes import OUTCOMES
+from hbcoop_dist.analysis.plots import free_dimer_outcomes
 from hbcoop_dist.report.campaign_history import campaign_names, campaigns_of, citations_of
 from hbcoop_dist.report.content import Chart, Report, Table
 from hbcoop_dist.report.hbond_tables import systems_table

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from hbcoop_dist.analysis.claim_tests import AGREED, CONTRADICTED, NOISE, UNTESTED, claims
+from hbcoop_dist.analysis.claim_tests import AGREED, CONTRADICTED, NOISE, UNDECIDED, UNTESTED, claims
 from hbcoop_dist.analysis.generalization_errors import RANDOM, degradation, errors, errors_table, one_network
 from hbcoop_dist.analysis.plots.generalization import chemical_space, errors_by_split, learning_curves
 from hbcoop_dist.campaigns.generalization.planner import SOAP
@@ -337,7 +337,7 @@ def claims_table(ds: xr.Dataset) -> Table:
         "claims",
         "The paper's claims, one by one",
         f"{words} Networks are compared on the same set, split and seed; value is the mean over seeds, low and high "
-        "its 95 % interval (Student). An interval that holds what would decide, or one seed, leaves a claim untested; "
+        "its 95 % interval (Student). An interval that holds what would decide, or one seed, leaves a claim undecided; "
         f"that nothing changes is agreed to where no change above {NOISE:.0f} % is possible.",
         frame[_CLAIM_COLUMNS],
         places=_PLACES,
@@ -357,5 +357,7 @@ def claims_sentence(ds: xr.Dataset) -> str:
 
 def _counted(claim: object, group: pd.DataFrame) -> str:
     counts = group["verdict"].value_counts()
-    found = [f"{counts[verdict]} {verdict}" for verdict in (AGREED, CONTRADICTED, UNTESTED) if verdict in counts]
+    found = [
+        f"{counts[verdict]} {verdict}" for verdict in (AGREED, CONTRADICTED, UNDECIDED, UNTESTED) if verdict in counts
+    ]
     return f"{claim} " + ", ".join(found)

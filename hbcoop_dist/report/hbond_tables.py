@@ -14,11 +14,10 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from hbcoop_dist.analysis import not_done
-from hbcoop_dist.analysis.growth_fits import CLOSE, growth
+from hbcoop_dist.analysis.growth_fits import CLOSE, growth, units_seen
 from hbcoop_dist.analysis.model_scores import reference_width
 from hbcoop_dist.analysis.paper_values import WITHIN, beside_published
-from hbcoop_dist.analysis.plots.isolated_dimers import syn_anti_difference
-from hbcoop_dist.analysis.receptive_field import units_seen
+from hbcoop_dist.analysis.quantities import syn_anti_difference
 from hbcoop_dist.analysis.reference_levels import beside_models, by_level, wall_times
 from hbcoop_dist.analysis.selection import done, readable
 from hbcoop_dist.references import bundled_geometries

@@ -17,10 +17,10 @@ from bokeh.models.widgets import CheckboxGroup, Select, Slider
 from bokeh.plotting import figure
 from bokeh.transform import dodge
 
-from hbcoop_dist.analysis.ensemble_spread import with_spread
 from hbcoop_dist.analysis.growth_fits import growth
-from hbcoop_dist.analysis.plots.chains import bars_aside
+from hbcoop_dist.analysis.plots.chains import spread_offsets
 from hbcoop_dist.analysis.plots.style import model_style
+from hbcoop_dist.analysis.quantities import with_spread
 from hbcoop_dist.analysis.selection import done
 
 QUANTITIES: Mapping[str, str] = {
@@ -149,7 +149,7 @@ def _against_length(
         for model in models:
             source = _source(tables[model, position], start)
             sources.append((source, tables[model, position]))
-            lines[model] += _line(panel, source, model, aside=bars_aside(ds, "cooperative_energy").get(model))
+            lines[model] += _line(panel, source, model, aside=spread_offsets(ds, "cooperative_energy").get(model))
         source = _source(black[position], start)
         sources.append((source, black[position]))
         panel.scatter("x", "y", source=source, marker="dash", size=14, color="black", name=reference)
@@ -200,7 +200,7 @@ def _along_chain(
         spread = _chain_table(ds, model, [name for name in names if f"{name}_spread" in ds], "_spread")
         source = ColumnDataSource(data | _ends(np.array(y), np.array(spread.get(start, np.full(len(y), np.nan)))))
         sources.append((source, {**table, "colour": colour, "notes": notes, "spread": spread}))
-        lines[model] += _line(panel, source, model, aside=bars_aside(ds, next(iter(names))).get(model))
+        lines[model] += _line(panel, source, model, aside=spread_offsets(ds, next(iter(names))).get(model))
     args = {
         "sources": sources,
         "quantity": quantity,

@@ -8,7 +8,7 @@ from pathlib import Path
 import matplotlib as mpl
 from matplotlib.backends.backend_pdf import PdfPages
 
-from hbcoop_dist.analysis import save_figure
+from hbcoop_dist.analysis.plots import save_figure
 from hbcoop_dist.analysis.plots.style import RC
 from hbcoop_dist.report.content import Report, ReportError, Table
 

@@ -15,6 +15,11 @@ Amine = Literal["cis-C", "trans-C"]
 PATTERNS: tuple[str, ...] = get_args(Pattern)
 CAPPINGS: tuple[str, ...] = get_args(Capping)
 CONFORMERS: tuple[str, ...] = get_args(Conformer)
+POSITIONS: tuple[str, ...] = ("head", "middle", "tail")
+CELL_DIMS: tuple[str, ...] = ("model", "pattern", "length", "capping", "geometry", "rotamer")
+"""Labels of a cell: one model in one chain at one geometry."""
+DIMER_DIMS: tuple[str, ...] = ("model", "geometry", "rotamer", "conformer")
+"""Labels of an isolated dimer."""
 UNIT_TYPES = ("all", "odd", "even", "first", "last")
 CAP_WATERS = 4
 """Number of waters of a capped chain: one accepts at the free N-H, three are at the free C=O."""
@@ -273,3 +278,10 @@ def position_of(position: str, length: int) -> int:
     if position not in positions:
         raise ValueError(f"position: expected head, middle or tail, found {position!r}")
     return positions[position]
+
+
+def rotamer_label(rule: Mapping[str, str]) -> str:
+    """Label of a rotamer rule: ``cis-N, trans-C``, or ``odd: cis-N, cis-C; all: cis-N, trans-C``."""
+    if set(rule) == {"all"}:
+        return rule["all"]
+    return "; ".join(f"{units}: {rotamer}" for units, rotamer in rule.items())

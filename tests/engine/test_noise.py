@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import runpy
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +17,7 @@ from hbcoop_dist.cooperativity import sensitivity as noise
 from hbcoop_dist.cooperativity.equation import EV_TO_KCAL, FragmentEnergies, hbond_cooperativity
 from hbcoop_dist.cooperativity.fragment_energies import evaluate_fragments
 from hbcoop_dist.models import available, card, load
-from hbcoop_dist.models.base import Evaluation, Potential
+from hbcoop_dist.models.base import Evaluation, ModelError, Potential
 from hbcoop_dist.models.families import ani
 from hbcoop_dist.models.families.ani import AniPotential
 from hbcoop_dist.references import bundled_geometry, read_reference_set
@@ -178,27 +177,21 @@ def test_a_spread_is_measured_from_its_value() -> None:
     assert found.largest == 3.0
 
 
-def test_the_script_has_a_row_per_model_and_chain(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
-    script = str(Path(__file__).resolve().parents[2] / "analysis" / "noise.py")
-    monkeypatch.setattr(sys, "argv", ["noise", "toy", "amber14", "--output", str(tmp_path / "noise.csv")])
-    runpy.run_path(script, run_name="__main__")
+def test_the_script_has_a_row_per_model_and_chain(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    main = runpy.run_path(str(Path(__file__).resolve().parents[2] / "analysis" / "sensitivity.py"))["main"]
+    path = tmp_path / "sensitivity.csv"
+    main(["toy", "amber14"], output=path)
     rows = [line.split() for line in capsys.readouterr().out.splitlines()[1:]]
-    written = pd.read_csv(tmp_path / "noise.csv")
+    written = pd.read_csv(path)
     assert written["model"].tolist() == ["toy", "toy", "amber14", "amber14"]
     assert written["rotation"].max() < ROTATION
     assert [row[:2] for row in rows] == [["toy", "3"], ["toy", "4"], ["amber14", "3"], ["amber14", "4"]]
     assert max(float(row[3]) for row in rows) < ROTATION
     assert max(float(row[4]) for row in rows) < BATCH
     assert all(row[5:] == ["-", "-", "-"] for row in rows)
-    monkeypatch.setattr(sys, "argv", ["noise", "toy", "--length", "3", "--output", str(tmp_path / "noise.csv")])
-    runpy.run_path(script, run_name="__main__")
-    assert pd.read_csv(tmp_path / "noise.csv")["model"].tolist() == ["amber14", "amber14", "toy"], "others stay"
-    for arguments, words in (
-        (["toy", "--length", "7"], "geometry nma-so3lr: expected arc chain of 7, found no"),
-        (["to"], "model 'to' is not known; near: toy"),
-    ):
-        monkeypatch.setattr(sys, "argv", ["noise", *arguments])
-        with pytest.raises(SystemExit, match=words):
-            runpy.run_path(script, run_name="__main__")
+    main(["toy"], length=[3], output=path)
+    assert pd.read_csv(path)["model"].tolist() == ["amber14", "amber14", "toy"], "rows of other models stay"
+    with pytest.raises(ValueError, match="geometry nma-so3lr: expected arc chain of 7, found no"):
+        main(["toy"], length=[7])
+    with pytest.raises(ModelError, match="model 'to' is not known; near: toy"):
+        main(["to"])

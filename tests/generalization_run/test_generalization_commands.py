@@ -9,8 +9,9 @@ import xarray as xr
 from rich.console import Console
 from typer.testing import CliRunner
 
-from hbcoop_dist.analysis.generalization_errors import ERRORS, errors_in_terminal
+from hbcoop_dist.analysis.generalization_errors import ERRORS
 from hbcoop_dist.analysis.plots.generalization import PARTS, chemical_space, errors_by_split, learning_curves
+from hbcoop_dist.analysis.tables import errors_in_terminal
 from hbcoop_dist.campaigns.generalization.loading import load_generalization
 from hbcoop_dist.campaigns.generalization.planner import plan
 from hbcoop_dist.campaigns.generalization.runner import run

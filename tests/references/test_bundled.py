@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import re
 import runpy
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +12,9 @@ import pytest
 from rich.console import Console
 
 import hbcoop_dist as hb
-from hbcoop_dist.analysis import same_geometry_tables, with_references
+from hbcoop_dist.analysis import with_references
 from hbcoop_dist.analysis.reference_levels import PLACES, beside_models, by_level, wall_times
+from hbcoop_dist.analysis.tables import same_geometry_tables
 from hbcoop_dist.campaigns.hbond.spec import CampaignError, CampaignSpec, load_campaign
 from hbcoop_dist.cooperativity.equation import hbond_cooperativity
 from hbcoop_dist.cooperativity.fragment_energies import evaluate_fragments
@@ -153,19 +152,12 @@ def test_energies_are_each_caller_s_own() -> None:
     assert float(reference_energies()["cooperative_energy"].max()) > 1
 
 
-def test_nothing_is_written_when_nothing_is_there_to_export(
-    store: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    script = Path(__file__).resolve().parents[2] / "analysis" / "export_references.py"
-    for arguments, words in (
-        ([str(store), SO3LR, "nma-new", "here"], "expected done cells of rimp2:.* at geometry nma-so3lr, found none"),
-        ([str(store), SO3LR, "../x", "here"], "NAME: expected small letters"),
-        ([str(store) + "x", SO3LR, "nma-new", "here"], "expected a store, found nothing there"),
-    ):
-        monkeypatch.setattr(sys, "argv", ["export", *arguments])
-        with pytest.raises(SystemExit, match="2"):
-            runpy.run_path(str(script), run_name="__main__")
-        assert re.search(words, capsys.readouterr().err)
+def test_export_refuses_a_store_without_references_and_bad_names(store: Path) -> None:
+    main = runpy.run_path(str(Path(__file__).resolve().parents[2] / "analysis" / "export_references.py"))["main"]
+    with pytest.raises(ValueError, match="expected done cells of rimp2:.* at geometry nma-so3lr, found none"):
+        main(store, SO3LR, "nma-new", "here")
+    with pytest.raises(ValueError, match="NAME: expected small letters"):
+        main(store, SO3LR, "../x", "here")
 
 
 @pytest.fixture(scope="module")

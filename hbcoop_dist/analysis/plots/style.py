@@ -1,7 +1,7 @@
-"""One look for every figure: the same model has the same colour and marker everywhere, also in print.
+"""Colours, markers and sizes shared by all figures.
 
-A model's look depends on its name alone, never on which others are drawn, so that figures of different stores can be
-laid side by side. Black is kept for reference values.
+The look of a model depends on its name alone, so that figures of different stores can be compared. Black is reserved
+for reference values.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from typing import Any
+
+from matplotlib.axes import Axes
 
 # Any: older matplotlib wants str keys, newer a literal type
 RC: Any = {
@@ -41,20 +43,20 @@ RC: Any = {
     "pdf.fonttype": 42,  # text stays text in a PDF
 }
 GREY = "#8a8a8a"
-REFERENCE: dict[str, Any] = {"color": "black", "marker": "_", "markersize": 9.0, "linestyle": "none"}
+REFERENCE_LOOK: dict[str, Any] = {"color": "black", "marker": "_", "markersize": 9.0, "linestyle": "none"}
 PANEL_WIDTH, PANEL_HEIGHT = 2.1, 2.05
 """Inches; three panels and a legend fill the width of a printed page."""
 
 
 @dataclass(frozen=True, slots=True)
 class ModelStyle:
-    """How one model is drawn."""
+    """Colour (hex) and matplotlib marker of a model."""
 
     colour: str
     marker: str
 
 
-# Okabe and Ito's palette, without yellow (too light on paper) and black (kept for references).
+# Okabe and Ito's palette, without yellow (too light on paper) and black (reserved for references).
 _KNOWN = {
     "so3lr": ModelStyle("#D55E00", "o"),
     "ani-2x": ModelStyle("#0072B2", "s"),
@@ -81,16 +83,22 @@ _KNOWN = {
     "orb-v3-conservative-inf-omat": ModelStyle("#999933", "X"),
     "orb-v3-conservative-omol": ModelStyle("#999933", "P"),
 }
-# Any other model: Tol's muted palette without its two lightest, and markers that no known model has.
+# Other models: Tol's muted palette without its two lightest colours.
 _COLOURS = ("#332288", "#117733", "#44AA99", "#999933", "#CC6677", "#882255", "#AA4499")
 _MARKERS = ("v", "P", "X", "p", "h", "<", ">")
 
 
 def model_style(name: str) -> ModelStyle:
-    """Colour and marker of a model, the same in every figure and every session."""
+    """Colour and marker of a model, the same in every figure and every session.
+
+    Parameters
+    ----------
+    name : str
+        Name of a model; any name has a style.
+    """
     if name in _KNOWN:
         return _KNOWN[name]
-    # not hash(): Python salts it, and tomorrow's figure would have other colours
+    # hash() is salted: its colours would change from one session to the next
     number = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big")
     return ModelStyle(_COLOURS[number % len(_COLOURS)], _MARKERS[number // len(_COLOURS) % len(_MARKERS)])
 
@@ -105,5 +113,33 @@ _SCHEMES = {
 
 
 def scheme_colour(name: str) -> str:
-    """Colour of a long-range scheme, the same in every figure; one with options of its own has another."""
+    """Colour of a long-range scheme, the same in every figure.
+
+    Parameters
+    ----------
+    name : str
+        Label of a scheme; a scheme with options has a colour of its own.
+    """
     return _SCHEMES.get(name) or model_style(f"scheme {name}").colour
+
+
+def no_results(panel: Axes, text: str = "no results") -> None:
+    """Write a note into the middle of an empty panel.
+
+    Parameters
+    ----------
+    panel : Axes
+    text : str
+    """
+    panel.text(0.5, 0.5, text, transform=panel.transAxes, ha="center", va="center", color=GREY)
+
+
+def bond_title(position: str, pattern: str, length: int, capping: str) -> str:
+    """Title of a figure of one H-bond of one chain.
+
+    Parameters
+    ----------
+    position, pattern, capping : str
+    length : int
+    """
+    return f"{position} H-bond, {pattern}, n = {length}" + (", capped" if capping == "water" else "")
