@@ -5,15 +5,15 @@ python analysis/claims.py [STORE]
 
 from __future__ import annotations
 
+from hbcoop_dist.campaigns.generalization.report_pages import claims_table
 from hbcoop_dist.cli.scripts import run_script
-from hbcoop_dist.report.generalization_pages import claims_table
-from hbcoop_dist.report.writers import markdown_table
+from hbcoop_dist.report import markdown_table
 from hbcoop_dist.store import open_store
 
 
 def main(store: str = "store/generalization-claims.zarr.zip") -> None:
     table = claims_table(open_store(store, kind="generalization").load())
-    print(f"{table.words}\n\n{markdown_table(table)}")
+    print(f"{table.caption}\n\n{markdown_table(table)}")
 
 
 if __name__ == "__main__":
