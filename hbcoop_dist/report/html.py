@@ -1,9 +1,10 @@
-"""The report as one HTML file that needs nothing else: scripts, numbers, figures and geometries are all inside."""
+"""Render a report as one self-contained HTML file, with all scripts, numbers, figures and structures inside."""
 
 from __future__ import annotations
 
 import base64
 import io
+import json
 import re
 from importlib.resources import files
 from typing import Any
@@ -19,98 +20,110 @@ from bokeh.resources import Resources
 from markupsafe import Markup, escape
 
 from hbcoop_dist.analysis.plots.style import RC
-from hbcoop_dist.report.content import Chart, Report, Table
-from hbcoop_dist.report.structure_viewer import LABELS
+from hbcoop_dist.analysis.report_content import Chart, Report, StructureViewer, Table
 
-_PARTS: list[Any] = ["bokeh", "bokeh-widgets", "bokeh-tables"]
-_ROW, _HEADER = 26, 32
+_BOKEH_COMPONENTS: list[Any] = ["bokeh", "bokeh-widgets", "bokeh-tables"]
+"""All but MathJax, which alone would be larger than the rest of the page."""
+_ROW_HEIGHT, _HEADER_HEIGHT = 26, 32
 _DPI = 160
 
 
-def to_html(report: Report) -> str:
-    """The whole page.
+def render_page(report: Report) -> str:
+    """Render a report as HTML.
 
     Parameters
     ----------
     report : Report
+        Content of the report; all its text is escaped.
+
+    Returns
+    -------
+    str
+        The page, which needs no other file and no network.
     """
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
-    environment.filters["words"] = _words
-    template = files("hbcoop_dist.report").joinpath("template.html").read_text(encoding="utf-8")
-    page = environment.from_string(template)
-    figures: dict[str, Any] = {"board": _board(report.leaderboard)}
-    if report.explore is not None:
-        figures["explorer"] = report.explore.draw()
+    environment.filters["code"] = _with_code
+    template = environment.from_string(files("hbcoop_dist.report").joinpath("template.html").read_text("utf-8"))
+    figures: dict[str, Any] = {"leaderboard": _sortable_table(report.leaderboard)}
+    if report.explorer is not None:
+        figures["explorer"] = report.explorer.draw()
     script, divs = components(figures)
-    molecules = report.molecules() if report.molecules is not None else None
-    # MathJax alone would be larger than all the rest, and there are no formulas
-    resources = Resources(mode="inline", components=_PARTS, minified=True)
-    return page.render(
+    viewer = None if report.draw_viewer is None else report.draw_viewer()
+    resources = Resources(mode="inline", components=_BOKEH_COMPONENTS, minified=True)
+    return template.render(
         report=report,
-        bokeh=[Markup(_closed(text)) for text in resources.js_raw],
+        bokeh=[_script(text) for text in resources.js_raw],
         script=Markup(script),
         divs={name: Markup(div) for name, div in divs.items()},
-        charts=[(chart, _image(chart)) for chart in report.charts],
-        viewer=molecules,
-        viewer_script=Markup(_closed(molecules.script)) if molecules else "",
-        viewer_data=Markup(_closed(molecules.data)) if molecules else "",
-        viewer_labels=Markup(_closed(molecules.labels)) if molecules else "",
-        dims=LABELS,
+        charts=[(chart, _image_url(chart)) for chart in report.charts],
+        viewer=viewer,
+        viewer_script="" if viewer is None else _script(viewer.script),
+        viewer_data="" if viewer is None else _viewer_data(viewer),
     )
 
 
-def _board(table: Table) -> DataTable:
-    """The leaderboard, sorted by a click on a heading."""
+def _viewer_data(viewer: StructureViewer) -> Markup:
+    data = {
+        "structures": json.loads(viewer.structures),
+        "dims": viewer.dims,
+        "labels": viewer.labels,
+        "values": viewer.values,
+        "first": viewer.first,
+    }
+    # "<" never starts a tag or a comment inside the script element
+    return Markup(json.dumps(data, separators=(",", ":")).replace("<", "\\u003c"))
+
+
+def _script(text: str) -> Markup:
+    """JavaScript of a library without the text that would end the script element around it."""
+    return Markup(re.sub(r"</(?=script)", r"<\\/", text, flags=re.IGNORECASE))
+
+
+def _sortable_table(table: Table) -> DataTable:
+    """Bokeh table that a click on a heading sorts."""
     columns = []
-    for name in table.frame.columns:
-        values = table.frame[name]
+    for name, values in table.frame.items():
+        is_number = pd.api.types.is_numeric_dtype(values)
         formatter: Any = StringFormatter(nan_format="")
-        if pd.api.types.is_numeric_dtype(values):
-            digits = 0 if pd.api.types.is_integer_dtype(values) else table.places.get(str(name), table.digits)
-            formatter = NumberFormatter(
-                format=f"0.{'0' * digits}" if digits else "0", nan_format="", text_align="right"
-            )
-        words = [] if pd.api.types.is_numeric_dtype(values) else map(str, values)
-        width = 130 if name == "model" else max(60, 7 * max(len(str(name)), *map(len, words), 0) + 16)
+        if is_number:
+            digits = 0 if pd.api.types.is_integer_dtype(values) else table.digits_of(str(name))
+            pattern = f"0.{'0' * digits}" if digits else "0"
+            formatter = NumberFormatter(format=pattern, nan_format="", text_align="right")
+        longest_text = 0 if is_number else max((len(str(value)) for value in values), default=0)
+        width = 130 if name == "model" else max(60, 7 * max(len(str(name)), longest_text) + 16)
         columns.append(TableColumn(field=str(name), title=str(name), formatter=formatter, width=width))
-    height = _HEADER + _ROW * len(table.frame) + 18
     return DataTable(
-        source=ColumnDataSource({str(name): _unsigned(table, str(name)) for name in table.frame}),
+        source=ColumnDataSource({str(name): _without_negative_zeros(table, str(name)) for name in table.frame}),
         columns=columns,
         sortable=True,
         reorderable=False,
         index_position=None,
         autosize_mode="none",
-        height=height,
+        height=_HEADER_HEIGHT + _ROW_HEIGHT * len(table.frame) + 18,
         sizing_mode="stretch_width",
-        row_height=_ROW,
+        row_height=_ROW_HEIGHT,
         name="leaderboard",
     )
 
 
-def _unsigned(table: Table, name: str) -> Any:
-    """Numbers of a column; what would be shown as -0.00 is zero."""
+def _without_negative_zeros(table: Table, name: str) -> Any:
+    """Values of a column; those that would be shown as -0.00 are zero."""
     values = table.frame[name].to_numpy()
     if values.dtype.kind != "f":
         return values
-    return np.where(np.abs(values) < 0.5 * 10.0 ** -table.places.get(name, table.digits), 0.0, values)
+    return np.where(np.abs(values) < 0.5 * 10.0 ** -table.digits_of(name), 0.0, values)
 
 
-def _image(chart: Chart) -> str:
-    """A figure in the address of an image; as SVG, twenty panels would be three times as large."""
+def _image_url(chart: Chart) -> str:
+    """A figure as data URL of a PNG, which is a third of the size of SVG for twenty panels."""
     with mpl.rc_context(RC):
         figure, target = chart.draw(), io.BytesIO()
         figure.savefig(target, format="png", dpi=_DPI)
     return "data:image/png;base64," + base64.b64encode(target.getvalue()).decode()
 
 
-def _closed(text: str) -> str:
-    """Script text that cannot end the element it stands in."""
-    return re.sub(r"</(?=script)", r"<\\/", text, flags=re.IGNORECASE)
-
-
-def _words(text: str) -> Markup:
-    """Text with what stands between backticks as code."""
+def _with_code(text: str) -> Markup:
+    """Escaped text with the parts between backticks as code."""
     return Markup(re.sub(r"`([^`]*)`", r"<code>\1</code>", str(escape(text))))

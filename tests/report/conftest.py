@@ -1,36 +1,24 @@
-"""A small store of two test potentials, one of them an ensemble, and its report."""
+"""Reports of a small store of hydrogen-bonded chains, and of a table whose texts contain markup."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import xarray as xr
-from toy_ensemble import ToyEnsemble
+from matplotlib.figure import Figure
+from small_hbond_store import small_hbond_store
 
 import hbcoop_dist as hb
-from hbcoop_dist.campaigns.hbond import worker as work
-from hbcoop_dist.campaigns.hbond.spec import CampaignSpec
-from hbcoop_dist.models import load
-from hbcoop_dist.report import Report, build_report, write_report
-
-SPEC = {
-    "campaign": "small",
-    "models": ["toy", "toy-additive"],
-    "patterns": ["arc", "linear"],
-    "lengths": [2, 3, 4, 5, 6],
-    "capping": ["none", {"name": "water", "lengths": [2]}],
-    "geometry": ["own", "nma-so3lr"],
-}
+from hbcoop_dist.analysis.report_content import Chart, Report, Table
+from hbcoop_dist.campaigns.hbond.report_pages import build_report
+from hbcoop_dist.report import write_report
 
 
 @pytest.fixture(scope="session")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("report") / "small.zarr"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(work, "load_once", lambda card, *_: ToyEnsemble() if card.name == "toy" else load(card))
-        hb.run(hb.plan(CampaignSpec.model_validate(SPEC)), path, serial=True)
-    return path
+    return small_hbond_store(tmp_path_factory)
 
 
 @pytest.fixture(scope="session")
@@ -39,10 +27,32 @@ def ds(store: Path) -> xr.Dataset:
 
 
 @pytest.fixture(scope="session")
-def made(ds: xr.Dataset) -> Report:
+def chain_report(ds: xr.Dataset) -> Report:
     return build_report(ds)
 
 
 @pytest.fixture(scope="session")
-def page(made: Report, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_report(made, tmp_path_factory.mktemp("page") / "report.html")
+def page(chain_report: Report, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_report(chain_report, tmp_path_factory.mktemp("page") / "report.html")
+
+
+def report_of(table: Table, text: str) -> Report:
+    """A report with one table, one empty figure, and `text` in every other place."""
+    return Report(
+        title=text,
+        subtitle=text,
+        topic=text,
+        about=text,
+        figures_caption=text,
+        summary=(text,),
+        leaderboard=table,
+        tables=(table,),
+        charts=(Chart("figure", text, text, Figure),),
+        campaigns=(text,),
+        citations=(text,),
+    )
+
+
+@pytest.fixture
+def plain_report() -> Report:
+    return report_of(Table("rows", "Rows", "Caption.", pd.DataFrame({"model": ["a"], "value": [1.0]})), "text")

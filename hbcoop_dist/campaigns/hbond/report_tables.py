@@ -1,0 +1,320 @@
+"""Tables of a report on hydrogen-bonded chains, beside the leaderboard."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from hbcoop_dist.analysis import not_done
+from hbcoop_dist.analysis.growth_fits import CLOSE
+from hbcoop_dist.analysis.model_scores import reference_width
+from hbcoop_dist.analysis.paper_values import WITHIN, beside_published
+from hbcoop_dist.analysis.plots.isolated_dimers import syn_anti_difference
+from hbcoop_dist.analysis.receptive_field import units_seen
+from hbcoop_dist.analysis.reference_levels import beside_models, by_level, wall_times
+from hbcoop_dist.analysis.report_content import Table
+from hbcoop_dist.analysis.selection import done, readable
+from hbcoop_dist.campaigns.hbond.report_leaderboard import DEFAULT_REFERENCE, FLAT, asymptote_text, growth_of_arcs
+from hbcoop_dist.models import cards
+from hbcoop_dist.references import bundled_geometries
+
+_MEV = 1000.0
+"""meV per eV."""
+_GROWTH_LENGTHS = (3, 4, 6, 8, 11)
+
+
+def reference_tables(ds: xr.Dataset, references: xr.Dataset) -> Iterator[Table]:
+    """Reference levels beside the models of a store, and the wall times of the reference levels.
+
+    Parameters
+    ----------
+    ds : xarray.Dataset
+        Dataset of a store of kind ``hbond``.
+    references : xarray.Dataset
+        Reference energies.
+
+    Yields
+    ------
+    Table
+        One for each bundled set of geometries that the store has, and the wall times.
+    """
+    width, source = reference_width(DEFAULT_REFERENCE, references), references.attrs.get("source")
+    origin = f" and from `{source}`" if source else ""
+    if np.isfinite(width):
+        origin += (
+            f"; comparable ones differ from `{DEFAULT_REFERENCE}` by up to {width:.2f} (root mean square), and smaller "
+            "differences between models do not rank them"
+        )
+    for geometry in bundled_geometries():
+        required = {"geometry": [geometry, "own"], "pattern": ["arc"]}
+        if any(label not in ds[dim].values for dim, labels in required.items() for label in labels):
+            continue
+        levels = by_level(references=references).reset_index()
+        levels = levels[levels["geometry"] == geometry].drop(columns=["geometry", "rotamer", "dimer V"])
+        levels = levels.dropna(how="all", subset=levels.columns[1:])
+        models = beside_models(ds, geometry)
+        if models.empty or levels.empty:
+            continue
+        levels.columns = pd.Index(["model", *(f"{place}, there" for place in levels.columns[1:])])
+        models.columns = pd.Index([", ".join(names) for names in models.columns.tolist()])
+        frame = pd.concat([levels, models.rename_axis("model").reset_index()], ignore_index=True)
+        caption = (
+            f"Cooperative energy of bare arcs and of the capped dimer, kcal/mol, rotamer {ds['rotamer'].values[0]}. "
+            f"`there`: at the geometries of `{geometry}`, where models and reference levels differ in energy alone; "
+            f"`own`: at the minima of each model. Reference levels are bundled with the package{origin}."
+        )
+        title = f"Reference levels, at the geometries of {geometry}"
+        yield Table(f"reference-{geometry}", title, caption, frame[["model", *models.columns]])
+    times = wall_times().reset_index()
+    times.columns = pd.Index(list(map(str, times.columns)))
+    caption = (
+        "Seconds for the SCF and MP2 calculations of all fragments of a chain; the chain of two is the isolated dimer."
+    )
+    yield Table("wall-times", "Wall times of the reference levels", caption, times, 0, in_navigation=False)
+
+
+def published_table(ds: xr.Dataset) -> Table | None:
+    """Values printed in the paper beside those of the store.
+
+    Parameters
+    ----------
+    ds : xarray.Dataset
+        Dataset of a store of kind ``hbond``.
+
+    Returns
+    -------
+    Table or None
+        None when the paper has no values for the models of the store.
+    """
+    frame = beside_published(ds)
+    if frame.empty:
+        return None
+    frame = frame.assign(inside=["yes" if inside else "no" for inside in frame["inside"]])
+    caption = (
+        "Values that the paper's text gives for families of models, and those of their members in the store at own "
+        f"minima, kcal/mol. `inside` allows a deviation of {WITHIN:g}, one unit in the last printed digit. The paper "
+        "does not state its methyl rotamers, which change ANI's values by a factor of two. Its additive force fields "
+        "are exactly zero on rigid geometries; here the geometric part remains."
+    )
+    return Table("printed", "Values of the paper", caption, frame)
+
+
+def growth_table(ds: xr.Dataset) -> Table | None:
+    """Growth of the middle H-bond of bare arcs with length, and the receptive fields of the models.
+
+    Parameters
+    ----------
+    ds : xarray.Dataset
+        Dataset of a store of kind ``hbond``.
+
+    Returns
+    -------
+    Table or None
+        None when the store has no bare arcs of three units or more at own minima.
+    """
+    fits = growth_of_arcs(ds)
+    if fits is None or ds["length"].max() < min(_GROWTH_LENGTHS):
+        return None
+    rows = []
+    for model in map(str, ds["model"].values):
+        fit = fits.sel(model=model)
+        energies = fit["cooperative_energy"]
+        row: dict[str, object] = {"model": model}
+        row |= {f"n = {n}": float(energies.sel(length=n)) for n in _GROWTH_LENGTHS if n in ds["length"].values}
+        row["flat from"] = float(fit["saturation_length"])
+        for shape in map(str, fit["shape"].values):
+            limit = fit.sel(shape=shape)
+            row[shape] = asymptote_text(float(limit["asymptote"]), float(limit["asymptote_error"]))
+        rows.append(row | _receptive_field(ds, model))
+    caption = (
+        "Middle H-bond of bare arcs, kcal/mol, without near-rings. `flat from`: length from which on all values lie "
+        f"within {CLOSE:g} of the longest chain's (empty where only the longest does, or no value reaches {FLAT:g}). "
+        "`exponential`, `power`: asymptotes of two functions fitted to all lengths, with their standard errors (empty "
+        "where the fit does not determine them). `receptive field`: cutoff times message-passing layers. `units "
+        "within`: units beyond the nearest neighbour that have, in the model's own longest arc, an atom within the "
+        "receptive field of an atom that also has both partners of the first bond within it; units further away "
+        "cannot contribute to the electronic part. `-`: a checkpoint that is not registered."
+    )
+    return Table("growth", "Growth with the chain", caption, pd.DataFrame(rows), column_digits={"flat from": 0})
+
+
+def _receptive_field(ds: xr.Dataset, model: str) -> dict[str, object]:
+    card = cards().get(model)
+    if card is None:
+        return {"receptive field": "-", "units within": "-"}
+    if card.cutoff is None:
+        return {"receptive field": "unlimited", "units within": "all"}
+    description = f"{card.cutoff:g} A x {card.layers}"
+    if card.long_range:
+        return {"receptive field": f"{description}, and long-range terms", "units within": "all"}
+    units = units_seen(ds, model, card.cutoff * card.layers)
+    return {"receptive field": description, "units within": "" if units < 0 else str(units)}
+
+
+def dimer_table(ds: xr.Dataset) -> Table | None:
+    """Interaction energy and O..N distance of the isolated dimers.
+
+    Parameters
+    ----------
+    ds : xarray.Dataset
+        Dataset of a store of kind ``hbond``.
+
+    Returns
+    -------
+    Table or None
+        None when no isolated dimer is done at own minima.
+    """
+    if "own" not in ds["geometry"].values:
+        return None
+    names = ["dimer_interaction_energy", "dimer_distance_on", "dimer_status"]
+    dimers = done(ds[names]).sel(geometry="own").isel(rotamer=0).compute()
+    difference = syn_anti_difference(ds).sel(geometry="own").isel(rotamer=0)
+    conformers = [str(conformer) for conformer in dimers["conformer"].values]
+    frame = pd.DataFrame({"model": [str(name) for name in ds["model"].values]})
+    for conformer in conformers:
+        frame[f"{conformer}, kcal/mol"] = dimers["dimer_interaction_energy"].sel(conformer=conformer).values
+    frame["anti minus syn, kcal/mol"] = difference.values
+    for conformer in conformers:
+        frame[f"{conformer}, O..N, A"] = dimers["dimer_distance_on"].sel(conformer=conformer).values
+    if frame.drop(columns="model").isna().all(axis=None):
+        return None
+    caption = (
+        "Interaction energy and O..N distance of the isolated dimers at own minima. The paper's MP2 value of anti "
+        "minus syn is 0.6 kcal/mol."
+    )
+    return Table("dimers", "Isolated dimers", caption, frame, 3)
+
+
+def convergence_table(ds: xr.Dataset) -> Table:
+    """Counts of statuses and flags, remaining forces and computing time by model.
+
+    Parameters
+    ----------
+    ds : xarray.Dataset
+        Dataset of a store of kind ``hbond``.
+
+    Returns
+    -------
+    Table
+    """
+    cells = readable(ds)
+    own = cells.sel(geometry=["own"]) if "own" in ds["geometry"].values else cells
+    rows = []
+    for model in map(str, ds["model"].values):
+        minima = own.sel(model=model)
+        is_done = minima["status"] == "done"
+        counts = pd.Series(cells["status"].sel(model=model).values.ravel()).value_counts()
+        rows.append(
+            {
+                "model": model,
+                "done": int(counts.get("done", 0)),
+                "broken": int(counts.get("broken-geometry", 0)),
+                "unconverged": int(counts.get("unconverged", 0)),
+                "failed": int(counts.get("failed", 0) + counts.get("quarantined", 0)),
+                "saddles": int(((minima["saddle"] == 1) & is_done).sum()),
+                "near-rings": int(((minima["near_ring"] == 1) & is_done).sum()),
+                "largest remaining force, meV/A": _MEV * _largest(minima["max_force"].where(is_done)),
+                "force calls, median": float(minima["force_calls"].where(is_done).median()),
+                "seconds, all cells": float(cells["seconds"].sel(model=model).sum()),
+            }
+        )
+    caption = (
+        "Saddles and near-rings are results; figures draw them hollow. A saddle is a planar stationary point with an "
+        "out-of-plane mode of negative curvature; a near-ring is a chain whose ends meet. Seconds are summed over "
+        "the tasks of each cell, on one core each."
+    )
+    digits = {"force calls, median": 1, "seconds, all cells": 0}
+    return Table("convergence", "Convergence", caption, pd.DataFrame(rows), 3, digits)
+
+
+def _largest(values: xr.DataArray) -> float:
+    finite = values.values[np.isfinite(values.values)]
+    return float(finite.max()) if finite.size else float("nan")
+
+
+def unfinished_table(ds: xr.Dataset) -> Table | None:
+    """Cells and isolated dimers that are not done, with their reasons.
+
+    Parameters
+    ----------
+    ds : xarray.Dataset
+        Dataset of a store of kind ``hbond``.
+
+    Returns
+    -------
+    Table or None
+        One row per reason; None when everything is done.
+    """
+    rows = []
+    for group in not_done(ds):
+        lengths = sorted(set(group.values("length"))) if group.kind == "cell" else []
+        rows.append(
+            {
+                "count": group.count,
+                "kind": f"{group.kind}s" if group.count > 1 else group.kind,
+                "status": group.status,
+                "models": ", ".join(map(str, group.values("model"))),
+                "labels": ", ".join(_labels(group.labels[0], group.values)) + _lengths(lengths),
+                "reason": ("" if group.alike else "e.g. ") + (group.reason or "not computed yet"),
+            }
+        )
+    if not rows:
+        return None
+    caption = (
+        "Cells without a result and their reasons; their values are missing, not zero. Reasons that differ only in "
+        "their numbers share a row, which gives one of them as an example (e.g.)."
+    )
+    return Table("not-done", "Cells without a result", caption, pd.DataFrame(rows), 0)
+
+
+def _labels(dims: Collection[str], values: Callable[[str], list[Any]]) -> Iterator[str]:
+    for dim in ("pattern", "capping", "geometry", "conformer"):
+        if dim in dims:
+            yield "/".join(map(str, values(dim)))
+
+
+def _lengths(lengths: list[int]) -> str:
+    if not lengths:
+        return ""
+    is_range = len(lengths) > 2 and lengths == list(range(lengths[0], lengths[-1] + 1))
+    return f", n = {lengths[0]} to {lengths[-1]}" if is_range else f", n = {', '.join(map(str, lengths))}"
+
+
+def provenance_table(ds: xr.Dataset) -> Table:
+    """Checkpoint, parameters, packages and device of every model.
+
+    Parameters
+    ----------
+    ds : xarray.Dataset
+        Dataset of a store of kind ``hbond``.
+
+    Returns
+    -------
+    Table
+    """
+    cells, registered = readable(ds), cards()
+    rows = []
+    for model in map(str, ds["model"].values):
+        first = {
+            name: next((str(text) for text in cells[name].sel(model=model).values.ravel() if text), "")
+            for name in ("checkpoint_sha256", "parameter_hash", "versions", "dtype", "device")
+        }
+        versions = json.loads(first["versions"] or "{}")
+        rows.append(
+            {
+                "model": model,
+                "checkpoint, SHA-256": first["checkpoint_sha256"][:16] or "in its package",
+                "parameters": first["parameter_hash"][:16],
+                "float type": first["dtype"],
+                "device": first["device"],
+                "versions": ", ".join(f"{name} {version}" for name, version in versions.items()),
+                "licence": registered[model].licence if model in registered else "",
+            }
+        )
+    caption = "Of the first cell of each model. Hashes are cut to sixteen digits; the store has them in full per cell."
+    return Table("provenance", "Provenance", caption, pd.DataFrame(rows))
