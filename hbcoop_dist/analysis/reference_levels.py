@@ -12,7 +12,8 @@ import pandas as pd
 import xarray as xr
 
 from hbcoop_dist.analysis.selection import DONE, done, readable
-from hbcoop_dist.references import near, reference_energies, reference_runs
+from hbcoop_dist.core.suggestions import suggestion
+from hbcoop_dist.references import reference_energies, reference_runs
 
 PLACES: Mapping[str, Mapping[str, str | int]] = {
     "n = 3, head": {"length": 3, "capping": "none", "position": "head"},
@@ -100,7 +101,7 @@ def with_references(ds: xr.Dataset, reference: str) -> xr.Dataset:
     if reference not in levels:
         raise ComparisonError(
             f"expected a model of the store ({', '.join(models)}), or a bundled one ({', '.join(levels)}), found "
-            f"{reference}" + near(reference, [*models, *levels])
+            f"{reference}" + suggestion(reference, [*models, *levels])
         )
     labels = [str(name) for name in ds["geometry"].values]
     if not any(name in bundled["geometry"].values for name in labels):

@@ -1,77 +1,82 @@
-"""Mask what is not done: a store holds cells of every status, and only some of them are results.
+"""Select and mask the cells of a store: only cells whose status is `done` hold results.
 
-Every other function of this package starts here, so that a missing value is never taken for a zero.
-
-Tell what was asked for and not computed from what nobody asked for.
-
-Stores written before a run looked at the campaigns before it call cells of an interrupted campaign unasked as soon as
-another one has run; their history says otherwise.
-
-Refuse labels that a store has not: xarray's own KeyError says neither which there are nor of which axis.
+The other modules of this package read values through `done`, so that a missing value is never taken for a zero.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 import xarray as xr
 
-from hbcoop_dist.campaigns.requested_cells import UNASKED, asked_for
+from hbcoop_dist.analysis.requested_cells import UNREQUESTED, requested_by
 from hbcoop_dist.core.results import STATUSES
 from hbcoop_dist.structures.chains import CELL_DIMS, DIMER_DIMS
 
 DONE: tuple[str, ...] = ("done",)
 _STATUS_DIMS = {"status": CELL_DIMS, "dimer_status": DIMER_DIMS}
-_KEPT = ("status", "reason", "dimer_status", "dimer_reason")
-"""Left as they are, so that a masked value can still be asked why it is masked."""
+_UNMASKED = ("status", "reason", "dimer_status", "dimer_reason")
 
 
 def done(ds: xr.Dataset, statuses: Collection[str] = DONE) -> xr.Dataset:
     """Mask every variable of a cell, or of an isolated dimer, whose status is not among `statuses`.
 
-    Masked numbers become NaN, masked integers and flags -1, masked text empty: the store's own missing values, so
-    that the dtypes stay. Status and reason stay readable, attributes are kept, values stay lazy.
-
     Parameters
     ----------
     ds : xarray.Dataset
-        A store's dataset, or some of its variables with their status.
+        Dataset of a store, or some of its variables with their status.
     statuses : collection of str
         Statuses whose values count as results.
+
+    Returns
+    -------
+    xarray.Dataset
+        Masked floats are NaN, masked integers and flags -1, masked text is empty, so that dtypes stay. Status, reason
+        and attributes are unchanged; values stay lazy.
 
     Raises
     ------
     ValueError
-        When a status is unknown, or a label dim was selected away.
+        When a status is unknown, or a label dim was dropped by a selection.
     """
-    wanted = (statuses,) if isinstance(statuses, str) else tuple(statuses)
-    if unknown := sorted(set(wanted) - set(STATUSES)):
+    accepted = (statuses,) if isinstance(statuses, str) else tuple(statuses)
+    if unknown := sorted(set(accepted) - set(STATUSES)):
         raise ValueError(f"statuses: expected some of {', '.join(STATUSES)}, found {', '.join(unknown)}")
-    found = readable(ds)
-    for name, dims in _STATUS_DIMS.items():
-        if name not in found:
+    masked = readable(ds)
+    for status, dims in _STATUS_DIMS.items():
+        if status not in masked:
             continue
-        if lost := [dim for dim in dims if dim not in found[name].dims]:
+        if lost := [dim for dim in dims if dim not in masked[status].dims]:
             raise ValueError(
-                f"{name}: expected dims {', '.join(dims)}, found none called {', '.join(lost)}; "
+                f"{status}: expected dims {', '.join(dims)}, found none called {', '.join(lost)}; "
                 f"select with a list to keep a dim, e.g. ds.sel({lost[0]}=[...])"
             )
-        keep = found[name].compute().isin(wanted)
-        own = [key for key, array in found.data_vars.items() if key not in _KEPT and set(dims) <= set(array.dims)]
-        found = found.assign({key: _masked(found[key], keep) for key in own})
-    return found
+        keep = masked[status].compute().isin(accepted)
+        names = [
+            name for name, array in masked.data_vars.items() if name not in _UNMASKED and set(dims) <= set(array.dims)
+        ]
+        masked = masked.assign({name: _masked(masked[name], keep) for name in names})
+    return masked
 
 
 def readable(ds: xr.Dataset) -> xr.Dataset:
-    """The dataset with text as objects, which can be masked and compared (numpy's variable-length strings cannot)."""
-    found = ds.assign({name: array.astype(object) for name, array in ds.data_vars.items() if array.dtype.kind == "T"})
+    """Convert text variables to object dtype, which can be masked and compared.
+
+    Parameters
+    ----------
+    ds : xarray.Dataset
+        Dataset whose text may be NumPy variable-length strings, as ``xarray.open_zarr`` returns it.
+    """
+    converted = ds.assign(
+        {name: array.astype(object) for name, array in ds.data_vars.items() if array.dtype.kind == "T"}
+    )
     coords = {
         name: (array.dims, array.values.astype(object), array.attrs)
         for name, array in ds.coords.items()
         if array.dtype.kind == "T"
     }
-    return found.assign_coords(coords) if coords else found
+    return converted.assign_coords(coords) if coords else converted
 
 
 def _masked(array: xr.DataArray, keep: xr.DataArray) -> xr.DataArray:
@@ -80,46 +85,73 @@ def _masked(array: xr.DataArray, keep: xr.DataArray) -> xr.DataArray:
     return masked.transpose(*array.dims).assign_attrs(array.attrs)
 
 
-def as_asked(ds: xr.Dataset) -> xr.Dataset:
-    """The dataset with those cells pending that are said to be unasked and that a campaign of its history asks for.
+def mark_pending(ds: xr.Dataset) -> xr.Dataset:
+    """Mark as pending those skipped cells that an earlier campaign of the store requests.
+
+    A run marks cells that its own campaign does not request as skipped, those of an interrupted earlier campaign
+    included. The history of the store decides.
 
     Parameters
     ----------
     ds : xarray.Dataset
-        A store's dataset; one without a history is handed back as it is.
+        Dataset of a store; returned unchanged when it has no history, or no such cell.
     """
-    found = readable(ds)
-    if "history" not in found.attrs or "reason" not in found:
+    readable_ds = readable(ds)
+    if "history" not in readable_ds.attrs or "reason" not in readable_ds:
         return ds
-    status, reason = (found[name].transpose(*CELL_DIMS).copy(deep=True) for name in ("status", "reason"))
-    asked = asked_for(found.attrs["history"])
+    status, reason = (readable_ds[name].transpose(*CELL_DIMS).copy(deep=True) for name in ("status", "reason"))
+    requested = requested_by(readable_ds.attrs["history"])
     axes = [status[dim].values.tolist() for dim in CELL_DIMS]
     changed = False
-    for place in map(tuple, np.argwhere((status == "skipped").values).tolist()):
-        if str(reason.values[place]).startswith(UNASKED) and asked(
-            tuple(axis[at] for axis, at in zip(axes, place, strict=True))
-        ):
-            status.values[place], reason.values[place], changed = "pending", "", True
+    for index in map(tuple, np.argwhere((status == "skipped").values).tolist()):
+        labels = tuple(axis[i] for axis, i in zip(axes, index, strict=True))
+        if str(reason.values[index]).startswith(UNREQUESTED) and requested(labels):
+            status.values[index], reason.values[index], changed = "pending", "", True
     if not changed:
         return ds
-    return found.assign(status=status.transpose(*ds["status"].dims), reason=reason.transpose(*ds["reason"].dims))
+    return readable_ds.assign(status=status.transpose(*ds["status"].dims), reason=reason.transpose(*ds["reason"].dims))
 
 
-def require_labels(ds: xr.Dataset, place: Mapping[str, object]) -> None:
-    """Check that there is such a place.
+def select(ds: xr.Dataset, where: Mapping[str, Sequence[str]]) -> xr.Dataset:
+    """Select the part of a store with the given labels, keeping every dim.
 
     Parameters
     ----------
     ds : xarray.Dataset
-        A store's dataset.
-    place : mapping of str to object
-        Dims and one label of each.
+        Dataset of a store.
+    where : mapping of str to sequence of str
+        Label dim -> labels to keep, as text.
 
     Raises
     ------
     ValueError
-        When a label is not among the dim's; says which are.
+        When a dim or label does not exist; the message lists those that do.
     """
-    for dim, label in place.items():
+    for dim, labels in where.items():
+        if dim not in CELL_DIMS:
+            raise ValueError(f"expected a dim ({', '.join(CELL_DIMS)}), found {dim}")
+        axis = {str(value): value for value in ds[dim].values}
+        if unknown := [label for label in labels if label not in axis]:
+            raise ValueError(f"{dim}: expected labels of the store ({', '.join(axis)}), found {', '.join(unknown)}")
+        ds = ds.sel({dim: [axis[label] for label in labels]})
+    return ds
+
+
+def require_labels(ds: xr.Dataset, labels: Mapping[str, object]) -> None:
+    """Check that every label exists on its axis; xarray's own KeyError names neither the axis nor its labels.
+
+    Parameters
+    ----------
+    ds : xarray.Dataset
+        Dataset of a store.
+    labels : mapping of str to object
+        Dim -> one label of it.
+
+    Raises
+    ------
+    ValueError
+        When a label does not exist; the message lists those that do.
+    """
+    for dim, label in labels.items():
         if label not in ds[dim].values:
             raise ValueError(f"{dim}: expected one of {', '.join(map(str, ds[dim].values))}, found {label}")

@@ -43,7 +43,7 @@ def estimate_core_time(
     payloads : mapping of str to type
     """
     with Journal(journal_path(store), payloads) as journal:
-        seconds = {result.key: result.seconds for result in journal.replay()}
+        seconds = {result.key: result.seconds for result in journal.results()}
     measured: dict[tuple[str, str], list[tuple[float, float]]] = defaultdict(list)
     by_model: dict[str, list[SizedTask]] = defaultdict(list)
     for key, task in tasks.items():

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 from hbcoop_dist.campaigns.spec_fields import CampaignError, CampaignSpec
 from hbcoop_dist.core.results import Label, Record, TaskResult
 from hbcoop_dist.core.tasks import Batch, Source, Task
+from hbcoop_dist.store.creation import Definitions
 from hbcoop_dist.store.schema import Schema
 
 if TYPE_CHECKING:
@@ -238,9 +239,9 @@ class CampaignKind(ABC, Generic[SpecT, CellT, TaskT, CellTasksT]):
     def axis_labels(self, plan: Plan[SpecT, CellT, TaskT, CellTasksT]) -> Mapping[str, Sequence[Label]]:
         """Return the labels of the plan along every axis of the schema that is not derived or fixed."""
 
-    def definitions(self, plan: Plan[SpecT, CellT, TaskT, CellTasksT]) -> Sequence[Record]:
-        """Return values of static variables that define what labels stand for."""
-        return ()
+    def definitions(self, plan: Plan[SpecT, CellT, TaskT, CellTasksT]) -> Definitions:
+        """Return the values of static variables that the schema does not compute, by variable and label."""
+        return {}
 
     @abstractmethod
     def requested(self, specs: Sequence[Mapping[str, Any]]) -> Callable[[Labels], bool]:
@@ -322,7 +323,7 @@ class CampaignKind(ABC, Generic[SpecT, CellT, TaskT, CellTasksT]):
         ComparisonError
             When this kind has none.
         """
-        from hbcoop_dist.analysis.common_geometries import ComparisonError
+        from hbcoop_dist.analysis.reference_levels import ComparisonError
 
         raise ComparisonError(f"expected a store of a kind that has a figure, found one of kind {self.name}")
 
@@ -332,7 +333,9 @@ class CampaignKind(ABC, Generic[SpecT, CellT, TaskT, CellTasksT]):
 
         return {".csv": Exporter(lambda ds, path: export_cells(ds, self.schema, path), "cells")}
 
-    def compare(self, first: xr.Dataset, second: xr.Dataset, pairs: Mapping[str, str] = MappingProxyType({})) -> Comparison:
+    def compare(
+        self, first: xr.Dataset, second: xr.Dataset, pairs: Mapping[str, str] = MappingProxyType({})
+    ) -> Comparison:
         """Compare two stores cell by cell.
 
         Parameters
@@ -377,7 +380,9 @@ def find_kind(name: str) -> AnyKind:
         # the module of another distribution may raise anything
         raise CampaignError(f"kind {name} ({points[name].value}): {type(error).__name__}: {error}") from error
     if not isinstance(kind, CampaignKind) or kind.name != name:
-        raise CampaignError(f"kind {name}: expected {points[name].value} to be a CampaignKind named {name}, found {kind!r}")
+        raise CampaignError(
+            f"kind {name}: expected {points[name].value} to be a CampaignKind named {name}, found {kind!r}"
+        )
     return kind
 
 

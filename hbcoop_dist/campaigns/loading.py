@@ -32,7 +32,7 @@ def load_campaign(name: str | Path) -> CampaignSpec:
     """
     try:
         path = find_file(name, "campaigns")
-        kind = read_mapping(path).get("kind", DEFAULT_KIND)
+        kind = read_mapping(path).content.get("kind", DEFAULT_KIND)
     except (FileNotFoundError, YamlError) as error:
         raise CampaignError(str(error)) from None
     try:

@@ -15,7 +15,7 @@ from hbcoop_dist.core.arrays import BoolArray, FloatArray
 from hbcoop_dist.core.results import Status, TaskResult, Value
 from hbcoop_dist.core.tasks import canonical_json
 from hbcoop_dist.models.sources import ModelSource, find_source
-from hbcoop_dist.structures.fragments import Molecules
+from hbcoop_dist.structures.complexes import Molecules
 
 Lookup = Callable[[str], TaskResult[Any]]
 """From the key of a task to its result."""

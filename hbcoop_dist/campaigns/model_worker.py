@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from hbcoop_dist.campaigns.model_tasks import FragmentResult
-from hbcoop_dist.cooperativity.fragments import fragment_energies
+from hbcoop_dist.cooperativity.fragment_energies import evaluate_fragments
 from hbcoop_dist.core.results import Provenance, TaskResult
 from hbcoop_dist.models import registry
 from hbcoop_dist.models.base import ModelCard, ModelError, Potential
@@ -23,7 +23,7 @@ from hbcoop_dist.models.batching import BatchSize
 from hbcoop_dist.models.sources import ModelSource
 from hbcoop_dist.optimize.quasi_newton import Goal
 from hbcoop_dist.structures import Structure, monomer
-from hbcoop_dist.structures.fragments import Molecules
+from hbcoop_dist.structures.complexes import Molecules
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +145,7 @@ def fragment_results(
     TaskResult
         In the order of `keys`, without provenance.
     """
-    evaluated = fragment_energies(model.potential, structures, fragments, batch=model.size)
+    evaluated = evaluate_fragments(model.potential, structures, fragments, batch=model.size)
     for key, structure, energies in zip(keys, structures, evaluated, strict=True):
         molecules = range(len(structure.kinds))
         members = np.array([[molecule in fragment for molecule in molecules] for fragment in energies.fragments])

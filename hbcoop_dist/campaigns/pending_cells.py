@@ -13,10 +13,8 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from operator import attrgetter
 
-import numpy as np
-
 from hbcoop_dist.campaigns.kind import AnyKind, AnyPlan, Cell, Labels
-from hbcoop_dist.store import StoreWriter
+from hbcoop_dist.store import Journal, StoreWriter
 from hbcoop_dist.store.schema import Schema
 
 FINAL = ("done", "unconverged", "broken-geometry", "quarantined", "failed")
@@ -49,7 +47,12 @@ class PendingCells:
 
 
 def find_pending_cells(
-    plan: AnyPlan, kind: AnyKind, writer: StoreWriter, retry: Collection[str] = (), match: str = ""
+    plan: AnyPlan,
+    kind: AnyKind,
+    writer: StoreWriter,
+    journal: Journal,
+    retry: Collection[str] = (),
+    match: str = "",
 ) -> PendingCells:
     """Compare a plan with a store.
 
@@ -62,6 +65,7 @@ def find_pending_cells(
     kind : CampaignKind
     writer : StoreWriter
         Of a store that has every cell of the plan.
+    journal : Journal
     retry : collection of str
         Final statuses to compute again.
     match : str
@@ -72,8 +76,10 @@ def find_pending_cells(
     StoreError
         When a chunk of the store cannot be read.
     """
-    statuses, keys = writer.statuses(), writer.stored_keys()
-    outdated, lost = _outdated(plan, kind.schema, writer), _without_values(kind.schema, writer)
+    table = kind.schema.cells.name
+    statuses, keys = writer.statuses(table), writer.stored_keys(table)
+    # values are lost with a chunk; the journal may still have them
+    outdated, lost = _outdated(plan, kind.schema, writer), writer.incomplete(table)
     reasons = writer.texts(kind.schema.cells.reason) if match else {}
     labels_of_cell = labels_of(kind.schema)
 
@@ -94,7 +100,7 @@ def find_pending_cells(
         if labels in outdated:
             repeat.update(tasks.keys)
         elif retried:
-            repeat.update(kind.keys_to_retry(tasks, writer.journal))
+            repeat.update(kind.keys_to_retry(tasks, journal))
     return PendingCells(statuses, tuple(cells), frozenset(repeat))
 
 
@@ -123,15 +129,3 @@ def installed_version(package: str) -> str | None:
     with contextlib.suppress(PackageNotFoundError):
         return version(package)
     return None
-
-
-def _without_values(schema: Schema, writer: StoreWriter) -> set[Labels]:
-    """Return the cells that are done and have no value, because a chunk is gone; the journal may still have it."""
-    cells = writer.layout.rows(schema.cells)
-    done = writer.values(schema.cells.status) == "done"
-    missing = np.zeros_like(done)
-    for name in schema.cells.required:
-        variable = schema.variables[name]
-        lacks = variable.is_missing(writer.values(name)) & writer.layout.expected(schema.cells, variable)
-        missing |= done & lacks.reshape(*done.shape, -1).any(axis=-1)
-    return {cells[position] for position in np.flatnonzero(missing)}

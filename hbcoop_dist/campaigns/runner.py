@@ -21,7 +21,7 @@ from hbcoop_dist.core.tasks import with_inputs
 from hbcoop_dist.execution.backends import Workforce
 from hbcoop_dist.execution.driver import Driver
 from hbcoop_dist.execution.progress import Count, Display
-from hbcoop_dist.store import Journal, StoreLock, StoreWriter, history_of, journal_path, kept_path, prepare_store
+from hbcoop_dist.store import Journal, StoreLock, StoreWriter, arrays_path, history_of, journal_path, prepare_store
 from hbcoop_dist.store.errors import writing
 
 NOT_REQUESTED = "not asked for by campaign"
@@ -120,12 +120,13 @@ def run(
                 lock=lock,
             )
         with (
-            StoreWriter(path, kind.schema, kind.payloads, lock=lock) as writer,
-            workforce.driver(path, writer.journal, display, kind.restart_state) as (driver, shown),
+            StoreWriter(path, kind.schema, lock=lock) as writer,
+            Journal(journal_path(path), kind.payloads) as journal,
+            workforce.driver(path, journal, display, kind.restart_state) as (driver, shown),
         ):
             decided = _decide(plan, kind, path, driver, shown)
-            pending = find_pending_cells(decided, kind, writer, retry, match)
-            campaign_run = _Run(decided, kind, path, writer, pending)
+            pending = find_pending_cells(decided, kind, writer, journal, retry, match)
+            campaign_run = _Run(decided, kind, path, writer, journal, pending)
             campaign_run.mark()
             if campaign_run.cells:
                 campaign_run.compute(driver, shown)
@@ -141,7 +142,7 @@ def _decide(plan: AnyPlan, kind: AnyKind, path: Path, driver: Driver, display: D
     if missing := len(needed) - len(stored):
         display.say(f"computing what the tasks of {len(plan.undecided)} cells depend on")
         count = Count(len(plan.undecided), tasks=missing)
-        work = kind.work(plan, kept_path(path))
+        work = kind.work(plan, arrays_path(path))
         with contextlib.closing(
             driver.compute(plan.batches, work, needed, stored, lambda: display.show(count))
         ) as arriving:
@@ -156,9 +157,15 @@ class _Run:
     """One run of one plan into one open store."""
 
     def __init__(
-        self, plan: AnyPlan, kind: AnyKind, path: Path, writer: StoreWriter, pending: PendingCells
+        self,
+        plan: AnyPlan,
+        kind: AnyKind,
+        path: Path,
+        writer: StoreWriter,
+        journal: Journal,
+        pending: PendingCells,
     ) -> None:
-        self.plan, self.kind, self.path, self.writer = plan, kind, path, writer
+        self.plan, self.kind, self.path, self.writer, self.journal = plan, kind, path, writer, journal
         self.cells, self.repeat, self.statuses = pending.cells, pending.repeat, dict(pending.statuses)
         self.computed = 0
         self._labels_of = labels_of(kind.schema)
@@ -179,7 +186,9 @@ class _Run:
             if self.statuses[labels := self._labels_of(cell)] in ("pending", "skipped", "stale"):
                 self._mark(labels, "skipped", reason)
         for cell, keys in self.plan.undecided.items():
-            self._mark(self._labels_of(cell), "failed", f"its tasks could not be decided: {self._undecided_reason(keys)}")
+            self._mark(
+                self._labels_of(cell), "failed", f"its tasks could not be decided: {self._undecided_reason(keys)}"
+            )
         requested = self.kind.requested(specs_in_history(history_of(self.path)))
         of_plan = {self._labels_of(cell) for cell in self.plan.cells}
         for labels, status in self.statuses.items():
@@ -189,20 +198,20 @@ class _Run:
         self.writer.flush()
 
     def _undecided_reason(self, keys: Collection[str]) -> str:
-        journal = self.writer.journal
+        journal = self.journal
         key = next(key for key in keys if journal.status(key) in (None, "failed", "quarantined"))
         result = journal.get(key)
         return f"task {key}: {result.reason if result else 'no result'}"
 
     def _mark(self, labels: Labels, status: Status, reason: str) -> None:
-        self.writer.mark(labels, status, reason)
+        self.writer.mark(self.kind.schema.cells.name, [labels], status, reason)
         self.statuses[labels] = status
 
     def compute(self, driver: Driver, display: Display) -> None:
         """Compute every task that the cells need, and write each cell as soon as its last task is done."""
-        plan, journal, kept = self.plan, self.writer.journal, kept_path(self.path)
+        plan, journal, arrays = self.plan, self.journal, arrays_path(self.path)
         needed = with_inputs(plan.tasks, (key for cell in self.cells for key in plan.cell_tasks[cell].keys))
-        repeat = self.repeat | self.kind.lost_results(plan, needed, journal, kept)
+        repeat = self.repeat | self.kind.lost_results(plan, needed, journal, arrays)
         stored = StoredResults(journal, needed - repeat)
         driver.continue_from(needed & repeat)
         count = Count(len(self.cells), tasks=len(needed) - len(stored))
@@ -219,7 +228,7 @@ class _Run:
 
         # closed before the cluster is, whatever happens: it dispatches batches from a thread of its own
         with contextlib.closing(
-            driver.compute(plan.batches, self.kind.work(plan, kept), needed, stored, idle)
+            driver.compute(plan.batches, self.kind.work(plan, arrays), needed, stored, idle)
         ) as arriving:
             for results in arriving:
                 count.tasks -= len(results)
@@ -244,7 +253,7 @@ class _Run:
         tracker.release(cell)
         if not tracker.open_by_source[cell.source]:
             # one flush for a source that is complete costs as much as one for its first cell
-            self.writer.flush_partition(records[0])
+            self.writer.flush_partition(records[0].labels[self.kind.schema.partition])
         self.statuses[self._labels_of(cell)] = status
         self.computed += 1
         if status == "done":
@@ -264,6 +273,4 @@ def _row_labels(record: Record) -> RowLabels:
 def stored_results(store: str | Path, payloads: Mapping[str, type]) -> Iterator[TaskResult[Any]]:
     """Yield every task result in the journal of a store, for measured costs."""
     with Journal(journal_path(store), payloads) as journal:
-        yield from journal.replay()
-
-
+        yield from journal.results()

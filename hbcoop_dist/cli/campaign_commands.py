@@ -165,10 +165,11 @@ def _plans_of(store: Path, profile: ClusterProfile | None) -> Iterator[AnyPlan]:
     from hbcoop_dist.campaigns.spec_fields import CampaignError
     from hbcoop_dist.store import history_of
 
-    where = {} if profile is None else {"device": profile.device, "elsewhere": profile.environments_elsewhere}
+    device = "cpu" if profile is None else profile.device
+    elsewhere = frozenset() if profile is None else profile.environments_elsewhere
     for spec in specs_in_history(history_of(store)):
         try:
-            yield plan_campaign(load_from_history(spec), **where)
+            yield plan_campaign(load_from_history(spec), device=device, elsewhere=elsewhere)
         except CampaignError as error:
             typer.echo(f"{store}: campaign {spec.get('campaign')} cannot be run here: {error}", err=True)
 
@@ -184,7 +185,9 @@ def load_cluster(
             raise typer.BadParameter("--jobs: expected a --cluster with it; --workers sets those of this machine")
         return None
     if serial or workers is not None or device != "cpu":
-        raise typer.BadParameter("--cluster: expected no --serial, --workers or --device beside it; the profile has them")
+        raise typer.BadParameter(
+            "--cluster: expected no --serial, --workers or --device beside it; the profile has them"
+        )
     profile, absent = leave_out_absent(load_profile(cluster))
     for line in absent:
         typer.echo(line, err=True)

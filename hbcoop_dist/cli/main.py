@@ -49,7 +49,7 @@ def main() -> None:
     except typer.TyperException as error:
         error.show()  # type: ignore[attr-defined]  # every usage error has it; the public base class does not declare it
         sys.exit(BAD_INPUT)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001  unexpected ones are raised again
         sys.exit(_report_error(error))
     # typer turns Ctrl-C into exit code 130 and returns it like any other
     if code == _TYPER_INTERRUPTED:

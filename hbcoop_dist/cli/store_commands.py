@@ -37,7 +37,7 @@ def analyse(
     """Print the results of a store, and what is missing; draw the figure."""
     from rich.console import Console
 
-    from hbcoop_dist.analysis.common_geometries import ComparisonError
+    from hbcoop_dist.analysis.reference_levels import ComparisonError
     from hbcoop_dist.campaigns.kind import find_kind
     from hbcoop_dist.cli.output_files import check_output
     from hbcoop_dist.store import kind_of_store, open_store
@@ -199,9 +199,7 @@ def _selected(ds: xr.Dataset, schema: Schema, where: Sequence[str] | None) -> xr
         raise typer.BadParameter(f"--where: {error}") from None
 
 
-def _matching(
-    ds: xr.Dataset, schema: Schema, where: Sequence[str] | None, pairs: Mapping[str, str]
-) -> xr.Dataset:
+def _matching(ds: xr.Dataset, schema: Schema, where: Sequence[str] | None, pairs: Mapping[str, str]) -> xr.Dataset:
     """Select from the second store what ``--where`` selects from the first; labels that it lacks are left out."""
     from hbcoop_dist.analysis.tables.cells import select_labels
 

@@ -15,7 +15,6 @@ from rich.live import Live
 from hbcoop_dist.execution.run_status import read_progress
 from hbcoop_dist.store import progress_path
 
-
 WATCH_SECONDS = 2.0
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hbcoop_dist.clusters.pool_cluster import PoolCluster
-from hbcoop_dist.core.tasks import ModelSource
+from hbcoop_dist.models.sources import ModelSource
 
 
 def pools_for(source: ModelSource, cluster: PoolCluster) -> tuple[str, ...]:

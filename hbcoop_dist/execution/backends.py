@@ -8,14 +8,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from hbcoop_dist.clusters import ClusterError, ClusterProfile, check_device, local_profile
 from hbcoop_dist.clusters.step_job import require_allocation
-from hbcoop_dist.core.tasks import PROTOCOL_VERSION, ModelSource
 from hbcoop_dist.execution.driver import Driver
 from hbcoop_dist.execution.progress import Display, default_display
 from hbcoop_dist.execution.run_status import Heartbeat, Progress, read_progress
 from hbcoop_dist.execution.scheduler import Backend, SerialBackend
+from hbcoop_dist.models.sources import ModelSource
 from hbcoop_dist.store import Journal, logs_path, progress_path, scratch_path
 
 SWITCH_SECONDS = 0.0005
@@ -37,6 +38,7 @@ class Workforce:
     device: str
     cluster: ClusterProfile | None
     report: Path | None
+    protocol: str = ""
 
     def __post_init__(self) -> None:
         if self.cluster is None:
@@ -50,14 +52,19 @@ class Workforce:
         return self.cluster or local_profile(self.workers, self.device)
 
     @contextlib.contextmanager
-    def driver(self, store: Path, journal: Journal, display: Display | None) -> Iterator[tuple[Driver, Display]]:
+    def driver(
+        self, store: Path, journal: Journal, display: Display | None, restart_state: Any = None
+    ) -> Iterator[tuple[Driver, Display]]:
         """The driver of a store that the caller has locked, and the display that also says how its run stands."""
         with contextlib.ExitStack() as stack:
             before = read_progress(progress_path(store))
             shown = Heartbeat(progress_path(store), display or default_display())
             stack.callback(shown.close)
             start = _serial_backend(self.device) if self.serial else _dask_backend(self, store, shown, before)
-            yield Driver(journal, cache(lambda: stack.enter_context(start)), str(scratch_path(store))), shown
+            yield (
+                Driver(journal, cache(lambda: stack.enter_context(start)), str(scratch_path(store)), restart_state),
+                shown,
+            )
 
 
 def _require_pools(sources: Mapping[str, ModelSource], profile: ClusterProfile) -> None:
@@ -94,7 +101,7 @@ def _dask_backend(force: Workforce, store: Path, shown: Heartbeat, before: Progr
         cancel_jobs({job["job"]: f"hbcoop-{job['name']}" for job in before.jobs if job["job"]})
     # results come from the workers themselves, not by way of the scheduler's memory
     with (
-        PoolCluster(force.profile, logs_path(store), PROTOCOL_VERSION, shown.say) as cluster,
+        PoolCluster(force.profile, logs_path(store), force.protocol, shown.say) as cluster,
         Client(cluster, direct_to_workers=True) as client,
         performance_report(str(force.report)) if force.report else contextlib.nullcontext(),
     ):

@@ -9,14 +9,11 @@ from collections.abc import Callable, Collection, Generator, Iterable, Mapping
 from contextlib import closing
 from typing import Any
 
-import numpy as np
-
 from hbcoop_dist.core.results import TaskResult
-from hbcoop_dist.core.tasks import AnyTask, Batch
+from hbcoop_dist.core.tasks import Batch
 from hbcoop_dist.execution.prefetch import ahead
 from hbcoop_dist.execution.restart_files import RestartFolder
 from hbcoop_dist.execution.scheduler import Backend, MakeWork, SerialBackend, turns
-from hbcoop_dist.optimize.quasi_newton import State
 from hbcoop_dist.store import Journal
 
 TURNS_AHEAD = 16
@@ -35,7 +32,10 @@ class Driver:
         Folder of restart files.
     """
 
-    def __init__(self, journal: Journal, backend: Callable[[], Backend], scratch: str) -> None:
+    def __init__(
+        self, journal: Journal, backend: Callable[[], Backend], scratch: str, restart_state: Any = None
+    ) -> None:
+        self._restart_state = restart_state
         self.journal = journal
         self._backend, self._scratch, self._restarts = backend, scratch, RestartFolder(scratch)
 
@@ -73,13 +73,13 @@ class Driver:
                 yield results
         self._restarts.close()
 
-    def go_on(self, keys: Iterable[str]) -> None:
-        """Let minimisations that gave up, and are to be tried again, go on from where they were."""
+    def continue_from(self, keys: Iterable[str]) -> None:
+        """Temporary."""
         for key in keys:
-            before = self.journal.get(key) if self.journal.status(key) == "unconverged" else None
-            if before is not None and "hessian" in before.data:
-                q, curvature = (np.asarray(before.data[name], dtype=float) for name in ("q", "hessian"))
-                self._restarts.write(key, State(q, curvature))
+            before = self.journal.get(key)
+            state = self._restart_state(before) if before is not None else None
+            if state is not None:
+                self._restarts.write(key, state)
 
 
 def _joined(groups: Generator[list[list[TaskResult]]]) -> Generator[list[TaskResult]]:
@@ -87,15 +87,3 @@ def _joined(groups: Generator[list[list[TaskResult]]]) -> Generator[list[TaskRes
     with closing(groups):
         for group in groups:
             yield [result for results in group for result in results]
-
-
-def with_inputs(tasks: Mapping[str, AnyTask], keys: Iterable[str]) -> set[str]:
-    """These tasks and everything they start from."""
-    needed: set[str] = set()
-    stack = list(keys)
-    while stack:
-        key = stack.pop()
-        if key not in needed:
-            needed.add(key)
-            stack += tasks[key].inputs
-    return needed

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from hbcoop_dist.core.results import TaskResult
 
 
-class Held:
+class ResultCache:
     """Task results by key, counted by what needs them.
 
     Parameters

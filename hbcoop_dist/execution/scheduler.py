@@ -13,9 +13,9 @@ from typing import Any, Protocol
 
 from hbcoop_dist.core.failures import Failure
 from hbcoop_dist.core.results import Status, TaskResult
-from hbcoop_dist.core.tasks import AnyTask, Batch
+from hbcoop_dist.core.tasks import Batch, Task
 from hbcoop_dist.execution.batch_queue import Offer, Order, ReadyQueue, Waiting
-from hbcoop_dist.execution.result_cache import Held
+from hbcoop_dist.execution.result_cache import ResultCache
 
 Outcome = list[TaskResult] | Failure | BaseException
 
@@ -171,7 +171,7 @@ class _State:
         scratch: str | None,
     ) -> None:
         self._make, self._scratch = make, scratch
-        self._held = Held(known.__getitem__)
+        self._held = ResultCache(known.__getitem__)
         self._tries: Counter[str] = Counter()
         self._expired: Counter[str] = Counter()
         self._ticket = 0
@@ -248,10 +248,10 @@ class _State:
 
 def _split(batch: Batch[Any]) -> list[Batch[Any]]:
     """One batch per geometry: a minimisation stays with the fragment energies that need it."""
-    groups: dict[str, list[AnyTask]] = {}
+    groups: dict[str, list[Task]] = {}
     own = {task.key for task in batch.tasks}
     for task in batch.tasks:
-        leader = task.geometry if task.geometry in own and task.geometry is not None else task.key
+        leader = task.leader if task.leader in own and task.leader is not None else task.key
         groups.setdefault(leader, []).append(task)
     return [
         batch.part(f"{batch.name}.{number}" if len(groups) > 1 else batch.name, tasks)

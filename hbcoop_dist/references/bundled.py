@@ -1,7 +1,7 @@
-"""What comes with the package: NMA chains at minima of a stated model, and MP2 energies of their fragments there.
+"""Bundled reference data: geometries of NMA chains at minima of named models, and MP2 energies of their fragments.
 
-The energies are kept in parts (Hartree-Fock, same-spin and opposite-spin correlation), so that HF, RI-MP2, SCS-MP2 and
-SOS-MP2 are read off the same numbers.
+The energies are stored in parts (Hartree-Fock, same-spin and opposite-spin correlation), from which HF, RI-MP2, SCS-MP2
+and SOS-MP2 follow.
 """
 
 from __future__ import annotations
@@ -13,28 +13,65 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from hbcoop_dist.cooperativity.equation import FRAGMENTS, cooperativity_from_points
+from hbcoop_dist.cooperativity.equation import cooperativity_from_points
+from hbcoop_dist.core.results import FRAGMENTS, POSITIONS
 from hbcoop_dist.models.families.pyscf_methods import COUNTERPOISE, FROZEN_CORE, SPIN_SCALED
 from hbcoop_dist.structures import position_of
-from hbcoop_dist.structures.chains import POSITIONS
 
-_HERE = Path(__file__).resolve().parent
 REFERENCE_DIMS = ("model", "pattern", "length", "capping", "geometry", "rotamer", "position")
-_CHAIN = ["pattern", "length", "capping", "geometry", "rotamer", "hbond", "basis", "frozen_core", "counterpoise"]
+"""Dims of `reference_energies`, in order."""
+
+VALUES = (
+    "cooperative_energy",
+    "cooperative_energy_electronic",
+    "cooperative_energy_geometric",
+    "interaction_energy",
+    "interaction_energy_dimer",
+)
+"""Variables of `reference_energies`, kcal/mol."""
+
 PARTS = ("hf", "same_spin", "opposite_spin")
+"""Columns of ``fragments.csv`` that add up to an energy, eV."""
+
+_FOLDER = Path(__file__).resolve().parent
+_LEVEL_AND_HBOND = [
+    "pattern",
+    "length",
+    "capping",
+    "geometry",
+    "rotamer",
+    "hbond",
+    "basis",
+    "frozen_core",
+    "counterpoise",
+]
 _METHODS = {"hf": (0.0, 0.0), **SPIN_SCALED}
-_VALUES = ("cooperative_energy", "cooperative_energy_electronic", "cooperative_energy_geometric", "interaction_energy",
-           "interaction_energy_dimer")  # fmt: skip
 
 
 def bundled_geometries() -> tuple[str, ...]:
-    """Names of the sets of geometries that come with the package; a campaign's ``geometry`` takes them."""
-    return tuple(sorted(folder.name for folder in (_HERE / "geometries").iterdir() if folder.is_dir()))
+    """Names of the bundled sets of geometries, which the field ``geometry`` of a campaign accepts.
+
+    Returns
+    -------
+    tuple of str
+        Sorted names, e.g. ``nma-so3lr``.
+    """
+    return tuple(sorted(folder.name for folder in (_FOLDER / "geometries").iterdir() if folder.is_dir()))
 
 
 def bundled_geometry(name: str) -> Path | None:
-    """The folder of a bundled set of geometries; None when there is none of that name."""
-    return _HERE / "geometries" / name if name in bundled_geometries() else None
+    """Folder of a bundled set of geometries.
+
+    Parameters
+    ----------
+    name : str
+
+    Returns
+    -------
+    Path or None
+        None when no bundled set has that name.
+    """
+    return _FOLDER / "geometries" / name if name in bundled_geometries() else None
 
 
 def reference_energies() -> xr.Dataset:
@@ -43,61 +80,101 @@ def reference_energies() -> xr.Dataset:
     Returns
     -------
     xarray.Dataset
-        ``cooperative_energy`` and its electronic and geometric parts, ``interaction_energy`` and
-        ``interaction_energy_dimer``, kcal/mol, over model, pattern, length, capping, geometry, rotamer and position;
-        ``status``, ``done`` or ``pending``, over the same but position. Models are named as a campaign names them.
+        The variables `VALUES`, kcal/mol, over `REFERENCE_DIMS`, and ``status`` (``done`` or ``pending``) over the same
+        dims without position. Models have the names that a campaign uses, e.g. ``rimp2:cc-pvtz:frozen-core``.
 
     Notes
     -----
-    Eq. 1 of Feng, Xu and Huang (2025) on the fragment energies of ``fragments.csv``.
+    Eq. 1 of Feng, Xu and Huang (2025) applied to the fragment energies of ``fragments.csv``.
     """
     return _energies().copy(deep=True)
 
 
-@cache
-def _energies() -> xr.Dataset:
-    rows = pd.read_csv(_HERE / "fragments.csv")
-    found = [row for _, chain in rows.groupby(_CHAIN, sort=False) for row in _rows(chain)]
-    table = pd.DataFrame(found).set_index(list(REFERENCE_DIMS))
-    values = table.to_xarray().transpose(*REFERENCE_DIMS)
-    values = values.reindex(position=[name for name in POSITIONS if name in values["position"].values])
-    for name in _VALUES:
-        values[name].attrs["units"] = "kcal/mol"
-    done = values["cooperative_energy"].notnull().any("position").values
-    dims = [name for name in REFERENCE_DIMS if name != "position"]
-    return values.assign(status=(dims, np.where(done, "done", "pending").astype(object)))
-
-
 def reference_runs() -> pd.DataFrame:
-    """Wall time, machine and versions of every level and chain of the bundled energies, one row each."""
-    return pd.read_csv(_HERE / "runs.csv")
+    """Provenance of the bundled energies.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per level and chain: wall time (seconds), machine, versions, date and task key.
+    """
+    return pd.read_csv(_FOLDER / "runs.csv")
 
 
 def published_values() -> pd.DataFrame:
-    """What others have printed, one row each: source, quantity, model, labels, ``low`` and ``high`` and their unit.
+    """Values from the literature.
 
-    A single value has ``low`` equal to ``high``. The paper's quantum-chemical values are its own: geometries at
-    wB97X-D/cc-pVTZ, energies that its text calls RI-MP2 or SCS-MP2/aug-cc-pVTZ.
+    Returns
+    -------
+    pandas.DataFrame
+        One row per value: source, quantity, model, labels, ``low``, ``high`` (equal for a single value) and unit.
+
+    Notes
+    -----
+    The quantum-chemical values of Feng, Xu and Huang (2025) belong to geometries at wB97X-D/cc-pVTZ; the text calls the
+    energies RI-MP2 or SCS-MP2/aug-cc-pVTZ.
     """
-    return pd.read_csv(_HERE / "published.csv")
+    return pd.read_csv(_FOLDER / "published.csv")
 
 
-def _rows(chain: pd.DataFrame) -> list[dict[str, object]]:
-    """One row per method and position of an H-bond's ten fragments at one level."""
-    first = chain.iloc[0]
-    energies = chain.set_index("fragment").loc[list(FRAGMENTS), list(PARTS)].to_numpy()
+def ordered_positions(values: xr.Dataset) -> xr.Dataset:
+    """Sort a dataset over `REFERENCE_DIMS` from head to tail, and transpose it to their order.
+
+    Parameters
+    ----------
+    values : xarray.Dataset
+
+    Returns
+    -------
+    xarray.Dataset
+    """
+    positions = [name for name in POSITIONS if name in values["position"].values]
+    return values.reindex(position=positions).transpose(*REFERENCE_DIMS, missing_dims="ignore")
+
+
+def with_status(values: xr.Dataset) -> xr.Dataset:
+    """Add the variable ``status``: ``done`` where any position has a cooperative energy, ``pending`` elsewhere.
+
+    Parameters
+    ----------
+    values : xarray.Dataset
+        With ``cooperative_energy`` over `REFERENCE_DIMS`.
+
+    Returns
+    -------
+    xarray.Dataset
+    """
+    done = values["cooperative_energy"].notnull().any("position")
+    return values.assign(status=(done.dims, np.where(done.values, "done", "pending").astype(object)))
+
+
+@cache
+def _energies() -> xr.Dataset:
+    fragments = pd.read_csv(_FOLDER / "fragments.csv")
+    rows = [row for _, group in fragments.groupby(_LEVEL_AND_HBOND, sort=False) for row in _rows(group)]
+    values = ordered_positions(pd.DataFrame(rows).set_index(list(REFERENCE_DIMS)).to_xarray())
+    for name in VALUES:
+        values[name].attrs["units"] = "kcal/mol"
+    return with_status(values)
+
+
+def _rows(fragments: pd.DataFrame) -> list[dict[str, object]]:
+    """Values of one H-bond at one level, one row per method and position; `fragments` holds the ten points of Eq. 1."""
+    first = fragments.iloc[0]
+    energies = fragments.set_index("fragment").loc[list(FRAGMENTS), list(PARTS)].to_numpy()
     length, hbond = int(first["length"]), int(first["hbond"])
-    where = {name: first[name] for name in ("pattern", "capping", "geometry", "rotamer")} | {"length": length}
+    labels = {name: first[name] for name in ("pattern", "capping", "geometry", "rotamer")} | {"length": length}
     positions = [name for name in POSITIONS if position_of(name, length) == hbond]
     rows: list[dict[str, object]] = []
     for method, (same_spin, opposite_spin) in _METHODS.items():
-        one = cooperativity_from_points(energies @ np.array([1.0, same_spin, opposite_spin]))
-        values = (one.total, one.electronic, one.geometric, one.interaction, one.interaction_dimer)
-        named = where | {"model": _name(method, first)} | dict(zip(_VALUES, values, strict=True))
-        rows += [named | {"position": position} for position in positions]
+        result = cooperativity_from_points(energies @ np.array([1.0, same_spin, opposite_spin]))
+        values = (result.total, result.electronic, result.geometric, result.interaction, result.interaction_dimer)
+        row = labels | {"model": _model_name(method, first)} | dict(zip(VALUES, values, strict=True))
+        rows += [row | {"position": position} for position in positions]
     return rows
 
 
-def _name(method: str, level: pd.Series) -> str:
-    core = [FROZEN_CORE] if level["frozen_core"] and method != "hf" else []
-    return ":".join([method, str(level["basis"]), *core, *([COUNTERPOISE] if level["counterpoise"] else [])])
+def _model_name(method: str, level: pd.Series) -> str:
+    flags = [FROZEN_CORE] if level["frozen_core"] and method != "hf" else []
+    flags += [COUNTERPOISE] if level["counterpoise"] else []
+    return ":".join([method, str(level["basis"]), *flags])

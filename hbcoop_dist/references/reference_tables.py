@@ -1,100 +1,83 @@
-"""References of the user's own: a CSV file, one row per hydrogen bond, beside or instead of what the package holds."""
+"""Read a user's own reference energies from a CSV file and merge them with the bundled ones."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
-from hbcoop_dist.references.bundled import REFERENCE_DIMS, reference_energies
-from hbcoop_dist.structures.chains import POSITIONS
+from hbcoop_dist.core.results import POSITIONS
+from hbcoop_dist.references.bundled import REFERENCE_DIMS, VALUES, ordered_positions, reference_energies, with_status
+from hbcoop_dist.structures import CAPPINGS, PATTERNS
 
-_LABELS = {
-    "model": None,
-    "pattern": ("arc", "linear"),
-    "length": None,
-    "capping": ("none", "water"),
-    "position": POSITIONS,
-}
-_OPTIONAL = {"geometry": "unnamed", "rotamer": "cis-N, trans-C"}
-_VALUE = "cooperative_energy"
-_OTHERS = (
-    "cooperative_energy_electronic",
-    "cooperative_energy_geometric",
-    "interaction_energy",
-    "interaction_energy_dimer",
-)
+_ENERGY = "cooperative_energy"
+_CHOICES = {"pattern": PATTERNS, "capping": CAPPINGS, "position": POSITIONS}
+_REQUIRED = ("model", "pattern", "length", "capping", "position", _ENERGY)
+_DEFAULTS = {"geometry": "unnamed", "rotamer": "cis-N, trans-C"}
 _SHORTEST = 2
-_SAME = 0.005
-"""kcal/mol; a bundled value that somebody rounded and wrote down is still that value."""
+_ROUNDING = 0.005
+"""kcal/mol; a bundled value that was rounded to two decimals differs by no more."""
 
 
 class ReferenceTableError(ValueError):
-    """A CSV of references that cannot be used; the message names file, line, field, what was expected and found."""
+    """A CSV file of references that cannot be used; the message names file, row, column, expected and found value."""
 
 
 def read_references(path: str | Path) -> xr.Dataset:
-    """Bundled references and those of a CSV file, labelled alike.
+    """Read reference energies from a CSV file and merge them with the bundled ones.
 
     Parameters
     ----------
     path : str or Path
-        Comma-separated with a heading: ``model`` (any name, say ``ccsd(t):cbs``), ``pattern``, ``length``, ``capping``,
-        ``position`` and ``cooperative_energy`` (kcal/mol); ``geometry`` (the label of a bundled set or of a store's
-        axis, where the values are at those very geometries), ``rotamer``, the parts of the cooperative energy and
-        interaction energies where they are known. Other columns, such as a source, are left alone.
+        Comma-separated with a heading. Required columns: ``model`` (any name, e.g. ``ccsd(t):cbs``), ``pattern``,
+        ``length``, ``capping``, ``position`` and ``cooperative_energy`` (kcal/mol). Optional columns: ``geometry`` (a
+        bundled set, or a label of the store's geometry axis, when the values belong to those very geometries),
+        ``rotamer``, and the other variables of `reference_energies`. Other columns are ignored.
 
     Returns
     -------
     xarray.Dataset
-        As `reference_energies` gives it; its attribute ``source`` names the file.
+        Variables and dims of `reference_energies`; the attribute ``source`` is the name of the file. Bundled values
+        stay as they are.
 
     Raises
     ------
     ReferenceTableError
-        When the file is missing, a column is, a value is none of those possible, a place is there twice, or it is one
-        that has another value in the package.
+        When the file or a required column is missing, a value is invalid, the same labels occur twice, or a value
+        differs by more than rounding from the bundled value with the same labels.
     """
-    rows, bundled = _checked(Path(path)), reference_energies()
-    _check_bundled(Path(path), rows, bundled)
-    names = [_VALUE, *(name for name in _OTHERS if name in rows)]
-    dims = list(REFERENCE_DIMS)
-    own = rows.set_index(dims)[names].to_xarray()
-    own = own.reindex(position=[name for name in POSITIONS if name in own["position"].values]).transpose(*dims)
-    own["status"] = _status(own[_VALUE])
-    # a bundled value is not touched by what was rounded from it
-    found = bundled.combine_first(own).transpose(*dims)
-    found["status"] = _status(found[_VALUE])
-    found = found.reindex(position=[name for name in POSITIONS if name in found["position"].values]).transpose(*dims)
-    for name in found.data_vars:
-        if name != "status":
-            found[name].attrs["units"] = "kcal/mol"
-    return found.assign_attrs(source=Path(path).name)
+    path = Path(path)
+    rows, bundled = _checked_rows(path), reference_energies()
+    _check_bundled(path, rows, bundled)
+    own = rows.set_index(list(REFERENCE_DIMS))[_value_columns(rows)].to_xarray()
+    merged = with_status(ordered_positions(bundled.drop_vars("status").combine_first(own)))
+    for name in VALUES:
+        merged[name].attrs["units"] = "kcal/mol"
+    return merged.assign_attrs(source=path.name)
+
+
+def _value_columns(rows: pd.DataFrame) -> list[str]:
+    return [name for name in VALUES if name in rows]
 
 
 def _check_bundled(path: Path, rows: pd.DataFrame, bundled: xr.Dataset) -> None:
-    """Two values under one name would let a report say one thing and mean another."""
-    for name in (name for name in (_VALUE, *_OTHERS) if name in rows):
-        known = bundled[name].to_series().dropna()
-        for at, row in rows.iterrows():
+    """Refuse a value that contradicts the bundled value with the same labels."""
+    for name in _value_columns(rows):
+        values = bundled[name].to_series().dropna()
+        for index, row in rows.iterrows():
             labels = tuple(row[dim] for dim in REFERENCE_DIMS)
-            if labels in known.index and abs(row[name] - known[labels]) > _SAME:
+            if labels in values.index and abs(row[name] - values[labels]) > _ROUNDING:
                 raise ReferenceTableError(
-                    f"{path}, row {int(str(at)) + 1}, {name}: expected {known[labels]:.3f}, which {row['model']} has "
-                    f"in the package for {', '.join(map(str, labels[1:]))}, found {row[name]:g}; to add yours beside "
-                    f"it, give the model another name, e.g. mine:{row['model']}"
+                    f"{path}, row {int(str(index)) + 1}, {name}: expected {values[labels]:.3f}, which {row['model']} "
+                    f"has in the package for {', '.join(map(str, labels[1:]))}, found {row[name]:g}; to add yours "
+                    f"beside it, give the model another name, e.g. mine:{row['model']}"
                 )
 
 
-def _status(energy: xr.DataArray) -> xr.DataArray:
-    known = energy.notnull().any("position")
-    return known.copy(data=np.where(known.values, "done", "pending").astype(object))
-
-
-def _checked(path: Path) -> pd.DataFrame:
+def _checked_rows(path: Path) -> pd.DataFrame:
+    """Rows of a file with valid labels and values; missing optional labels have their defaults."""
     try:
         rows = pd.read_csv(path, comment="#", skipinitialspace=True)
     except FileNotFoundError:
@@ -103,43 +86,44 @@ def _checked(path: Path) -> pd.DataFrame:
         raise ReferenceTableError(f"{path}: expected a CSV file, found a folder") from None
     except (ValueError, OSError) as error:
         raise ReferenceTableError(f"{path}: expected a CSV file with a heading, found {error}") from None
-    if lacking := [name for name in (*_LABELS, _VALUE) if name not in rows]:
+    if missing := [name for name in _REQUIRED if name not in rows]:
         raise ReferenceTableError(
-            f"{path}: expected the columns {', '.join((*_LABELS, _VALUE))}, found no {', '.join(lacking)} among "
+            f"{path}: expected the columns {', '.join(_REQUIRED)}, found no {', '.join(missing)} among "
             f"{', '.join(map(str, rows.columns))}"
         )
     if rows.empty:
         raise ReferenceTableError(f"{path}: expected a row per hydrogen bond, found a heading only")
-    for name, default in _OPTIONAL.items():
+    for name, default in _DEFAULTS.items():
         rows[name] = rows[name].fillna(default) if name in rows else default
-    for at, row in rows.iterrows():
-        _check_row(f"{path}, row {int(str(at)) + 1}", row)
-    rows["length"] = rows["length"].astype(int)
-    for name in (_VALUE, *(name for name in _OTHERS if name in rows)):
-        rows[name] = rows[name].astype(float)
-    twice = rows.duplicated(list(REFERENCE_DIMS), keep=False)
-    if twice.any():
-        places = ", ".join(str(at + 1) for at in np.flatnonzero(twice.to_numpy()))
-        raise ReferenceTableError(f"{path}: expected every place once, found one several times in rows {places}")
+    for index, row in rows.iterrows():
+        _check_row(f"{path}, row {int(str(index)) + 1}", row)
+    rows = rows.astype({"length": int} | dict.fromkeys(_value_columns(rows), float))
+    duplicates = rows.duplicated(list(REFERENCE_DIMS), keep=False).to_numpy()
+    if duplicates.any():
+        numbers = ", ".join(str(index + 1) for index in np.flatnonzero(duplicates))
+        raise ReferenceTableError(f"{path}: expected the labels of every row once, found the same in rows {numbers}")
     return rows
 
 
-def _check_row(where: str, row: pd.Series) -> None:
-    for name, known in _LABELS.items():
-        if known is not None and row[name] not in known:
-            raise ReferenceTableError(f"{where}, {name}: expected one of {', '.join(known)}, found {_told(row[name])}")
+def _check_row(place: str, row: pd.Series) -> None:
+    for name, choices in _CHOICES.items():
+        if row[name] not in choices:
+            raise ReferenceTableError(
+                f"{place}, {name}: expected one of {', '.join(choices)}, found {_shown(row[name])}"
+            )
     if pd.isna(row["model"]):
-        raise ReferenceTableError(f"{where}, model: expected a name, found none")
-    for name in ("length", _VALUE, *(name for name in _OTHERS if name in row and pd.notna(row[name]))):
-        value = pd.to_numeric(row[name], errors="coerce")
-        if not np.isfinite(value):
-            raise ReferenceTableError(f"{where}, {name}: expected a number, found {_told(row[name])}")
-    if float(row["length"]) != int(float(row["length"])) or float(row["length"]) < _SHORTEST:
+        raise ReferenceTableError(f"{place}, model: expected a name, found none")
+    optional = [name for name in VALUES if name != _ENERGY and name in row and pd.notna(row[name])]
+    for name in ("length", _ENERGY, *optional):
+        if not np.isfinite(pd.to_numeric(row[name], errors="coerce")):
+            raise ReferenceTableError(f"{place}, {name}: expected a number, found {_shown(row[name])}")
+    length = float(row["length"])
+    if length != int(length) or length < _SHORTEST:
         raise ReferenceTableError(
-            f"{where}, length: expected a whole number from {_SHORTEST} on, found {row['length']}"
+            f"{place}, length: expected a whole number from {_SHORTEST} on, found {row['length']}"
         )
 
 
-def _told(value: Any) -> str:
-    """An empty field is NaN to pandas, and nothing to who left it empty."""
-    return "none" if pd.isna(value) else str(value)
+def _shown(value: object) -> str:
+    # pandas reads an empty field as NaN
+    return "none" if pd.isna(value) else str(value)  # type: ignore[call-overload]

@@ -77,7 +77,7 @@ class KindContract:
         raise NotImplementedError
 
     def change_source(self, made: AnyPlan, folder: Path) -> AnyPlan | None:
-        """Return the plan of the same campaign with another checkpoint or package; None where there is no such thing."""
+        """Return the plan of the same campaign with another checkpoint or package; None where it has none."""
         return None
 
     @property
@@ -174,7 +174,9 @@ class KindContract:
         command = [sys.executable, "-m", "hbcoop_dist", "run", str(campaign), str(store), "--serial"]
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         journal, deadline = journal_path(store), time.monotonic() + 300
-        while process.poll() is None and not (journal.exists() and journal.stat().st_size) and time.monotonic() < deadline:
+        while (
+            process.poll() is None and not (journal.exists() and journal.stat().st_size) and time.monotonic() < deadline
+        ):
             time.sleep(0.01)
         process.kill()
         process.wait()
@@ -191,9 +193,7 @@ class KindContract:
             pytest.skip("no package decides the numbers of this campaign")
         changed = sorted(packages)[0]
         real = pending_cells.installed_version
-        monkeypatch.setattr(
-            pending_cells, "installed_version", lambda name: "99.0" if name == changed else real(name)
-        )
+        monkeypatch.setattr(pending_cells, "installed_version", lambda name: "99.0" if name == changed else real(name))
         # one package of several that has changed is enough
         assert self.run(campaign, store).computed == len(made.cell_tasks)
 
@@ -207,7 +207,7 @@ class KindContract:
 
     def test_history_of_what_is_not_installed_is_read(self, finished: Path, campaign: Path, tmp_path: Path) -> None:
         store = _copy(finished, tmp_path)
-        strangers = [
+        strangers: list[dict[str, Any]] = [
             {"campaign": "of a stranger", "kind": "not-installed", "anything": [1, 2]},
             {"campaign": "older", "kind": self.name, "field of an older version": True},
         ]

@@ -6,9 +6,9 @@ import json
 
 import xarray as xr
 
-from hbcoop_dist.analysis import as_asked
+from hbcoop_dist.analysis import mark_pending
+from hbcoop_dist.analysis.requested_cells import requested_by
 from hbcoop_dist.campaigns.hbond.spec import CampaignSpec, cells_of
-from hbcoop_dist.campaigns.requested_cells import asked_for
 from hbcoop_dist.structures.chains import CELL_DIMS
 
 RULES = ["cis-N, trans-C", {"odd": "cis-N, cis-C"}]
@@ -28,7 +28,7 @@ def test_a_history_asks_for_the_cells_of_its_campaigns_and_no_others() -> None:
         _spec(models=["toy-additive"], patterns=["linear"], lengths="2..4"),
     ]
     old = '{"campaign": "of a version without models"}'
-    asked = asked_for(_history("", old, *(spec.model_dump_json(exclude_none=True) for spec in specs)))
+    asked = requested_by(_history("", old, *(spec.model_dump_json(exclude_none=True) for spec in specs)))
     every = cells_of(
         _spec(
             models=["toy", "toy-additive"],
@@ -46,7 +46,7 @@ def test_a_history_asks_for_the_cells_of_its_campaigns_and_no_others() -> None:
 
 
 def test_only_what_the_history_asks_for_becomes_pending(ds: xr.Dataset) -> None:
-    assert as_asked(ds) is ds
+    assert mark_pending(ds) is ds
     models, length = [str(name) for name in ds["model"].values[:2]], int(ds["length"].values[0])
     labels = {dim: str(ds[dim].values[0]) for dim in CELL_DIMS if dim != "length"} | {"length": length}
     spec = {
@@ -61,7 +61,7 @@ def test_only_what_the_history_asks_for_becomes_pending(ds: xr.Dataset) -> None:
     for name in models:
         said["status"].loc[labels | {"model": name}] = "skipped"
         said["reason"].loc[labels | {"model": name}] = "not asked for by campaign later"
-    found = as_asked(said)
+    found = mark_pending(said)
     assert found["status"].sel(labels).item() == "pending"
     assert found["status"].sel(labels | {"model": models[1]}).item() == "skipped"
     assert int((found["status"] != said["status"]).sum()) == 1

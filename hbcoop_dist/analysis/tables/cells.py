@@ -103,13 +103,15 @@ def cell_frame(ds: xr.Dataset, schema: Schema) -> pd.DataFrame:
 def cell_table(ds: xr.Dataset, schema: Schema) -> RichTable:
     """Return the required quantity of every cell, or its status where it is not done."""
     cells = schema.cells
+    quantity = cells.required[0]
     table = RichTable(box=box.SIMPLE_HEAD)
     for dim in cells.dims:
         table.add_column(dim)
-    table.add_column(cells.required, justify="right")
+    table.add_column(quantity, justify="right")
     for row in cell_frame(ds, schema).to_dict("records"):
-        value = row[cells.required] if cells.required in row else np.nan
-        table.add_row(*(str(row[dim]) for dim in cells.dims), f"{value:.4g}" if np.isfinite(value) else row[cells.status])
+        value = row.get(quantity, np.nan)
+        shown = f"{value:.4g}" if np.isfinite(value) else str(row[cells.status])
+        table.add_row(*(str(row[dim]) for dim in cells.dims), shown)
     return table
 
 
@@ -147,7 +149,8 @@ def compare_cells(
     other = other[other[schema.partition].isin(back) | ~other[schema.partition].isin(back.values())]
     other = other.assign(**{schema.partition: other[schema.partition].replace(back)})
     both = cell_frame(first, schema).merge(other, on=list(cells.dims), how="outer", suffixes=("_first", "_second"))
-    difference = (both[f"{cells.required}_second"] - both[f"{cells.required}_first"]).abs()
+    quantity = cells.required[0]
+    difference = (both[f"{quantity}_second"] - both[f"{quantity}_first"]).abs()
     lines = []
     for label, rows in both.groupby(schema.partition, sort=False):
         own = difference.loc[rows.index]
@@ -158,9 +161,9 @@ def compare_cells(
         line = f"{label}: {int(own.notna().sum())} cells done in both"
         line += "".join(f", {count} only in {name}" for name, count in only.items() if count)
         if own.notna().any():
-            line += f", {cells.required.replace('_', ' ')}: largest difference {own.max():.2g} {units[cells.required]}"
+            line += f", {quantity.replace('_', ' ')}: largest difference {own.max():.2g} {units[quantity]}"
         lines.append(line)
-    return tuple(lines), float(difference.max()), units[cells.required]
+    return tuple(lines), float(difference.max()), units[quantity]
 
 
 def cell_report(ds: xr.Dataset, schema: Schema, options: ReportOptions) -> Report:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
 from pathlib import Path
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import numpy as np
 from pydantic import ValidationError
@@ -20,12 +19,15 @@ from hbcoop_dist.campaigns.complexes.plan import (
 )
 from hbcoop_dist.campaigns.complexes.records import cell_record
 from hbcoop_dist.campaigns.complexes.results import RelaxedResult
-from hbcoop_dist.campaigns.complexes.schema import SCHEMA
+from hbcoop_dist.campaigns.complexes.schema import COMPLEXES_SCHEMA
 from hbcoop_dist.campaigns.complexes.spec import ComplexCell, ComplexesSpec, load_spec
 from hbcoop_dist.campaigns.kind import CampaignKind, Labels, Lookup, RowLabels
 from hbcoop_dist.campaigns.model_tasks import FragmentResult
 from hbcoop_dist.campaigns.spec_fields import CampaignError, names_of
 from hbcoop_dist.core.results import Label, Record
+from hbcoop_dist.store.codec import payload_types
+from hbcoop_dist.store.creation import Definitions
+from hbcoop_dist.store.schema import Schema
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -40,12 +42,10 @@ if TYPE_CHECKING:
 class ComplexesKind(CampaignKind[ComplexesSpec, ComplexCell, ComplexTask, ComplexCellTasks]):
     """Complexes with a marked pair A, B and an environment C: fragment energies and Eq. 1."""
 
-    name = "complexes"
-    protocol_version = PROTOCOL_VERSION
-    schema = SCHEMA
-    payloads: Mapping[str, type] = MappingProxyType(
-        {payload.__name__: payload for payload in (FragmentResult, RelaxedResult)}
-    )
+    name: ClassVar[str] = "complexes"
+    protocol_version: ClassVar[int] = PROTOCOL_VERSION
+    schema: ClassVar[Schema] = COMPLEXES_SCHEMA
+    payloads: ClassVar[Mapping[str, type]] = payload_types(FragmentResult, RelaxedResult)
 
     def load(self, path: Path) -> ComplexesSpec:
         return load_spec(path)
@@ -75,21 +75,15 @@ class ComplexesKind(CampaignKind[ComplexesSpec, ComplexCell, ComplexTask, Comple
             "atom": list(range(n_atoms)),
         }
 
-    def definitions(self, plan: ComplexesPlan) -> Sequence[Record]:
+    def definitions(self, plan: ComplexesPlan) -> Definitions:
         complexes = {cell.complex: cell.structure for cell in plan.cells}
-        return [
-            Record(
-                "complex",
-                {"complex": name},
-                values={
-                    "digest": complex_.digest,
-                    "geometry": "free" if complex_.free else "fixed",
-                    "atomic_number": complex_.structure.numbers,
-                    "part": np.array(["A", "B", "C"])[complex_.structure.molecules],
-                },
-            )
-            for name, complex_ in complexes.items()
-        ]
+        parts = np.array(["A", "B", "C"])
+        return {
+            "digest": {name: one.digest for name, one in complexes.items()},
+            "geometry": {name: "free" if one.free else "fixed" for name, one in complexes.items()},
+            "atomic_number": {name: one.structure.numbers for name, one in complexes.items()},
+            "part": {name: parts[one.structure.molecules] for name, one in complexes.items()},
+        }
 
     def requested(self, specs: Sequence[Mapping[str, Any]]) -> Callable[[Labels], bool]:
         grids = []
@@ -114,7 +108,7 @@ class ComplexesKind(CampaignKind[ComplexesSpec, ComplexCell, ComplexTask, Comple
         return estimate_core_time([entry.name for entry in plan.spec.models], plan.tasks, store, self.payloads)
 
     def analyse(self, ds: xr.Dataset, against: str | None = None) -> Sequence[RenderableType]:
-        from hbcoop_dist.analysis.tables.terminal import complex_tables
+        from hbcoop_dist.analysis.tables.complexes import complex_tables
 
         return complex_tables(ds)
 

@@ -16,8 +16,7 @@ from hbcoop_dist.campaigns.model_tasks import MODEL, find_sources, model_text, w
 from hbcoop_dist.core.tasks import Batch, canonical_json, content_key
 from hbcoop_dist.models.base import ModelCard
 from hbcoop_dist.models.sources import ModelSource
-from hbcoop_dist.structures.complexes import Complex
-from hbcoop_dist.structures.fragments import Molecules
+from hbcoop_dist.structures.complexes import Complex, Molecules
 
 PROTOCOL_VERSION = 3
 """Raised whenever a worker would return another number for the same key."""
@@ -132,9 +131,7 @@ def make_plan(spec: ComplexesSpec, *, device: str = "cpu", elsewhere: Collection
         tasks.update((task.key, task) for task in members)
         if members:
             batches.append(Batch(f"{cell.model} complex {cell.complex}", cell.model, members))
-    return Plan(
-        spec, cells, sources, skipped, tasks, tuple(batches), cell_tasks, {}, device, frozenset(elsewhere)
-    )
+    return Plan(spec, cells, sources, skipped, tasks, tuple(batches), cell_tasks, {}, device, frozenset(elsewhere))
 
 
 def unsuitable(card: ModelCard, complex_: Complex) -> str:

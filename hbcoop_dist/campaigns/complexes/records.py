@@ -11,6 +11,7 @@ from hbcoop_dist.campaigns.complexes.results import RelaxedResult
 from hbcoop_dist.campaigns.complexes.spec import ComplexCell
 from hbcoop_dist.campaigns.kind import Lookup
 from hbcoop_dist.campaigns.model_tasks import (
+    FragmentResult,
     energy_values,
     fragment_energies_of,
     provenance_values,
@@ -52,8 +53,7 @@ def _values(
 ) -> dict[str, Value]:
     structure, relaxed = cell.structure.structure, None
     if tasks.relaxed:
-        relaxed = results(tasks.relaxed[0].key).payload
-        assert isinstance(relaxed, RelaxedResult)
+        relaxed = results(tasks.relaxed[0].key).payload_as(RelaxedResult)
         structure = structure.with_positions(relaxed.positions)
     fragments = cell.structure.fragments
     energies = _energies(results(tasks.complex.key), weights)
@@ -75,7 +75,7 @@ def _values(
 
 
 def _energies(result: TaskResult[Any], weights: tuple[float, ...]) -> FragmentEnergies:
-    return fragment_energies_of([result.payload], weights)
+    return fragment_energies_of([result.payload_as(FragmentResult)], weights)
 
 
 def _distance(structure: Structure) -> float:

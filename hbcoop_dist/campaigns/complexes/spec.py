@@ -126,7 +126,5 @@ def load_spec(path: Path) -> ComplexesSpec:
         raise CampaignError(str(error)) from None
     base = path.resolve().parent
     models = tuple(entry.resolved(base) for entry in spec.models)
-    complexes = tuple(
-        entry.model_copy(update={"file": resolve_path(base, entry.file)}) for entry in spec.complexes
-    )
+    complexes = tuple(entry.model_copy(update={"file": resolve_path(base, entry.file)}) for entry in spec.complexes)
     return spec.model_copy(update={"models": models, "complexes": complexes})

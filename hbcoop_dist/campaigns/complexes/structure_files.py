@@ -10,7 +10,7 @@ import numpy as np
 from hbcoop_dist.campaigns.complexes.spec import ComplexEntry
 from hbcoop_dist.campaigns.spec_fields import CampaignError
 from hbcoop_dist.structures import Structure
-from hbcoop_dist.structures.bonds import kind_in_order
+from hbcoop_dist.structures.bonds import kind_in_order, relative_distances
 from hbcoop_dist.structures.complexes import Complex
 
 BOND = 1.25
@@ -42,7 +42,8 @@ def _read(entry: ComplexEntry) -> Complex:
         atoms = read(path, index=-1)
     except Exception as error:  # readers of foreign files may raise anything
         raise ComplexError(
-            f"complex {entry.name}: expected a structure that ASE reads in {path}, found {type(error).__name__}: {error}"
+            f"complex {entry.name}: expected a structure that ASE reads in {path}, found "
+            f"{type(error).__name__}: {error}"
         ) from error
     if any(atoms.pbc):
         raise ComplexError(f"complex {entry.name}: expected molecules without periodic images in {path}, found a cell")
@@ -63,18 +64,14 @@ def _read(entry: ComplexEntry) -> Complex:
 
 def _require_molecules(entry: ComplexEntry, structure: Structure) -> None:
     """Refuse a mark that cuts a bond, most often an index that is off by one."""
-    from ase.data import covalent_radii
-
-    radii = covalent_radii[structure.numbers]
-    distances = np.linalg.norm(structure.positions[:, None] - structure.positions[None], axis=-1)
-    bonded = distances < BOND * (radii[:, None] + radii[None])
+    bonded = relative_distances(structure.numbers, structure.positions) < BOND
     cut = bonded & (structure.molecules[:, None] < structure.molecules[None])
     if cut.any():
         first, second = (int(atom) for atom in np.argwhere(cut)[0])
         parts = " and ".join("ABC"[structure.molecules[atom]] for atom in (first, second))
         raise ComplexError(
             f"complex {entry.name}: expected no bond between {parts}, found atoms {first} and {second}, "
-            f"{distances[first, second]:.2f} A apart"
+            f"{np.linalg.norm(structure.positions[first] - structure.positions[second]):.2f} A apart"
         )
 
 

@@ -90,8 +90,7 @@ class ComplexWork:
 def _geometry(task: ComplexTask, known: Mapping[str, Result]) -> Structure:
     if task.geometry is None:
         return task.complex.structure
-    relaxed = known[task.geometry].payload
-    assert isinstance(relaxed, RelaxedResult)
+    relaxed = known[task.geometry].payload_as(RelaxedResult)
     return task.complex.structure.with_positions(relaxed.positions)
 
 

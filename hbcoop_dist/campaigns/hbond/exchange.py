@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hbcoop_dist.campaigns.kind import Comparison, Exporter
-from hbcoop_dist.core.results import CELL_DIMS
+from hbcoop_dist.structures.chains import CELL_DIMS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,7 +31,7 @@ def exporters() -> dict[str, Exporter]:
 
 def _table_writer(write: Callable[[pd.DataFrame, Path], None]) -> Callable[[xr.Dataset, Path], str]:
     def write_table(ds: xr.Dataset, path: Path) -> str:
-        from hbcoop_dist.analysis.tables.hbonds import tidy
+        from hbcoop_dist.analysis.exports import tidy
 
         table = tidy(ds)
         write(table, path)
@@ -52,7 +52,7 @@ def _write_parquet(table: pd.DataFrame, path: Path) -> None:
 
 
 def _write_leaderboard(ds: xr.Dataset, path: Path) -> str:
-    from hbcoop_dist.analysis.tables.hbonds import leaderboard
+    from hbcoop_dist.analysis.exports import leaderboard
 
     path.write_text(json.dumps(leaderboard(ds), indent=1, allow_nan=False))
     return f"{ds.sizes['model']} models"
@@ -61,7 +61,7 @@ def _write_leaderboard(ds: xr.Dataset, path: Path) -> str:
 def _write_geometries(ds: xr.Dataset, path: Path) -> str:
     from ase.io import write
 
-    from hbcoop_dist.analysis.tables.hbonds import geometries
+    from hbcoop_dist.analysis.exports import geometries
 
     frames = list(geometries(ds))
     write(path, frames, format="extxyz")
@@ -77,7 +77,7 @@ def compare_stores(first: xr.Dataset, second: xr.Dataset, pairs: Mapping[str, st
     pairs : mapping of str to str
         Models of the first store, and those of the second that they are compared with.
     """
-    from hbcoop_dist.analysis.store_comparison import compare
+    from hbcoop_dist.analysis.comparisons import compare
 
     differences = compare(first, second, {other: model for model, other in pairs.items()})
     energies = differences["cooperative_energy"].abs()
@@ -85,7 +85,7 @@ def compare_stores(first: xr.Dataset, second: xr.Dataset, pairs: Mapping[str, st
 
 
 def _lines(differences: pd.DataFrame) -> list[str]:
-    from hbcoop_dist.analysis.store_comparison import largest
+    from hbcoop_dist.analysis.comparisons import largest
 
     lines = []
     for model, rows in differences.groupby("model", sort=False):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from pydantic import ValidationError
 
@@ -13,13 +13,16 @@ from hbcoop_dist.campaigns.hbond.exchange import compare_stores, exporters
 from hbcoop_dist.campaigns.hbond.plan import ChainCellTasks, HBondPlan, choose_rotamers, describe_plan, make_plan
 from hbcoop_dist.campaigns.hbond.records import record_builder
 from hbcoop_dist.campaigns.hbond.results import BodyStart, CandidateResult, MinimumResult, MonomerResult
-from hbcoop_dist.campaigns.hbond.schema import SCHEMA
+from hbcoop_dist.campaigns.hbond.schema import HBOND_SCHEMA
 from hbcoop_dist.campaigns.hbond.spec import Cell, HBondSpec, load_spec
 from hbcoop_dist.campaigns.hbond.task_graph import PROTOCOL_VERSION, ChainTask
 from hbcoop_dist.campaigns.kind import CampaignKind, Comparison, Exporter, Labels, Lookup, RowLabels
 from hbcoop_dist.campaigns.model_tasks import FragmentResult
 from hbcoop_dist.campaigns.spec_fields import CampaignError
-from hbcoop_dist.core.results import CELL_DIMS, Label, Record, TaskResult
+from hbcoop_dist.core.results import Label, Record, TaskResult
+from hbcoop_dist.store.codec import payload_types
+from hbcoop_dist.store.schema import Schema
+from hbcoop_dist.structures.chains import CELL_DIMS
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -35,14 +38,11 @@ if TYPE_CHECKING:
 class HBondKind(CampaignKind[HBondSpec, Cell, ChainTask, ChainCellTasks]):
     """Chains of N-methylacetamide: constrained minimisations, fragment energies, Eq. 1 for every H-bond."""
 
-    name = "hbond"
-    protocol_version = PROTOCOL_VERSION
-    schema = SCHEMA
-    payloads: Mapping[str, type] = MappingProxyType(
-        {
-            payload.__name__: payload
-            for payload in (BodyStart, CandidateResult, FragmentResult, MinimumResult, MonomerResult)
-        }
+    name: ClassVar[str] = "hbond"
+    protocol_version: ClassVar[int] = PROTOCOL_VERSION
+    schema: ClassVar[Schema] = HBOND_SCHEMA
+    payloads: ClassVar[Mapping[str, type]] = payload_types(
+        BodyStart, CandidateResult, FragmentResult, MinimumResult, MonomerResult
     )
 
     def load(self, path: Path) -> HBondSpec:
@@ -73,9 +73,9 @@ class HBondKind(CampaignKind[HBondSpec, Cell, ChainTask, ChainCellTasks]):
         return {dim: list(dict.fromkeys(getattr(cell, dim) for cell in plan.cells)) for dim in CELL_DIMS}
 
     def requested(self, specs: Sequence[Mapping[str, Any]]) -> Callable[[Labels], bool]:
-        from hbcoop_dist.analysis.requested_cells import requested_cells
+        from hbcoop_dist.analysis.requested_cells import requested_by_specs
 
-        return requested_cells(specs)
+        return requested_by_specs(specs)
 
     def restart_state(self, result: TaskResult[Any]) -> State | None:
         from hbcoop_dist.optimize.quasi_newton import State
@@ -99,20 +99,20 @@ class HBondKind(CampaignKind[HBondSpec, Cell, ChainTask, ChainCellTasks]):
         return estimate_core_time([entry.name for entry in plan.spec.models], plan.tasks, store, self.payloads)
 
     def requested_part(self, ds: xr.Dataset) -> xr.Dataset:
-        from hbcoop_dist.analysis.selection import as_asked
+        from hbcoop_dist.analysis.selection import mark_pending
 
-        return as_asked(ds)
+        return mark_pending(ds)
 
     def status(self, ds: xr.Dataset) -> Sequence[RenderableType]:
-        from hbcoop_dist.analysis.tables.terminal import status_tables
+        from hbcoop_dist.analysis.tables.chains import status_tables
 
         return status_tables(ds)
 
     def analyse(self, ds: xr.Dataset, against: str | None = None) -> Sequence[RenderableType]:
-        from hbcoop_dist.analysis.common_geometries import same_geometry_tables
-        from hbcoop_dist.analysis.tables.terminal import tables
+        from hbcoop_dist.analysis.tables.chains import result_tables
+        from hbcoop_dist.analysis.tables.references import same_geometry_tables
 
-        return tables(ds) if against is None else same_geometry_tables(ds, against)
+        return result_tables(ds) if against is None else same_geometry_tables(ds, against)
 
     def figure(self, ds: xr.Dataset) -> Figure:
         from hbcoop_dist.analysis.plots.chains import cooperative_energy_against_length

@@ -33,8 +33,8 @@ from hbcoop_dist.models.base import ModelCard
 from hbcoop_dist.models.sources import ModelSource
 from hbcoop_dist.references import ReferenceSet, ReferenceSetError, bundled_geometry, read_reference_set
 from hbcoop_dist.structures import Chain
+from hbcoop_dist.structures.complexes import distinct_fragments
 from hbcoop_dist.structures.construction import build
-from hbcoop_dist.structures.fragments import distinct_fragments
 
 BATCH_ATOMS = {"cpu": 500, "cuda": 5000}
 """Atoms of the tasks that a worker gets at a time, by device.
@@ -332,7 +332,5 @@ def describe_plan(plan: HBondPlan) -> str:
                 f"{name}{undecided[entry.name]:4d} cells wait for their rotamers, "
                 f"{candidates[entry.name]} short chains decide"
             )
-        lines += [
-            f"{name}{count:4d} cells skipped: {reason}" for reason, count in skipped.get(entry.name, {}).items()
-        ]
+        lines += [f"{name}{count:4d} cells skipped: {reason}" for reason, count in skipped.get(entry.name, {}).items()]
     return "\n".join(lines)

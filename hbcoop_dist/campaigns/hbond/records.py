@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 
@@ -17,21 +16,23 @@ from hbcoop_dist.campaigns.hbond.results import MinimumResult
 from hbcoop_dist.campaigns.hbond.spec import Cell
 from hbcoop_dist.campaigns.kind import Lookup, RowLabels
 from hbcoop_dist.campaigns.model_tasks import (
+    FragmentResult,
     energy_values,
     fragment_energies_of,
     provenance_values,
     worst_status,
 )
-from hbcoop_dist.cooperativity.equation import EV_TO_KCAL, FragmentEnergies, cooperativity
+from hbcoop_dist.cooperativity.equation import EV_TO_KCAL, FragmentEnergies, hbond_cooperativity
 from hbcoop_dist.core.arrays import FloatArray
-from hbcoop_dist.core.results import CELL_DIMS, DIMER_DIMS, POSITIONS, Label, Record, Status, Value
+from hbcoop_dist.core.results import Label, Record, Status, Value
 from hbcoop_dist.models.sources import ModelSource
 from hbcoop_dist.structures import Chain, Structure, position_of
+from hbcoop_dist.structures.chains import CELL_DIMS, DIMER_DIMS, POSITIONS
 from hbcoop_dist.structures.construction import build
 from hbcoop_dist.structures.geometry import (
     NEAR_RING_LIMIT,
     HBondGeometry,
-    broken,
+    broken_geometry,
     hbond_geometry,
     head_tail_contact,
     planarity,
@@ -94,7 +95,11 @@ def cell_record(
         chain = computed_structure(plan, tasks.chain, results)
         find = isolated or (lambda dimer: computed_structure(plan, dimer, results))
         dimers = [find(dimer) for dimer in tasks.dimers]
-        if cell.geometry != "own" and status == "done" and (why := broken(chain.structure, cell.chain.conformers)):
+        if (
+            cell.geometry != "own"
+            and status == "done"
+            and (why := broken_geometry(chain.structure, cell.chain.conformers))
+        ):
             status, reason = "broken-geometry", why
         values |= _chain_values(chain)
         values |= _hbond_values(chain, dimers, cell.length)
@@ -127,19 +132,15 @@ def computed_structure(
         structure = plan.tasks[tasks.energies[0]].given
         assert structure is not None
     else:
-        minimum = results(tasks.minimise).payload
-        assert isinstance(minimum, MinimumResult)
+        minimum = results(tasks.minimise).payload_as(MinimumResult)
         structure = _atoms_of(tasks.chain).with_positions(minimum.positions)
     if weights is None:
         source = plan.sources[tasks.model]
         assert isinstance(source, ModelSource)
         weights = tuple(source.card.combination.values())
-    energies = fragment_energies_of([_fragments(results, key) for key in tasks.energies], weights)
+    fragments = [results(key).payload_as(FragmentResult) for key in tasks.energies]
+    energies = fragment_energies_of(fragments, weights)
     return ComputedStructure(tasks, structure, energies, minimum)
-
-
-def _fragments(results: Lookup, key: str) -> Any:
-    return results(key).payload
 
 
 # atoms and molecules follow from the chain, which thousands of models share
@@ -207,7 +208,7 @@ def _mode_values(minimum: MinimumResult, prefix: str) -> dict[str, Value]:
 
 def _hbond_values(chain: ComputedStructure, dimers: Sequence[ComputedStructure], length: int) -> dict[str, Value]:
     bonds = [
-        cooperativity(chain.structure, chain.energies, bond, dimer.structure, dimer.energies)
+        hbond_cooperativity(chain.structure, chain.energies, bond, dimer.structure, dimer.energies)
         for bond, dimer in enumerate(dimers, 1)
     ]
     per_bond = energy_values(bonds) | _geometry_values(hbond_geometry(chain.structure))

@@ -23,11 +23,17 @@ from hbcoop_dist.campaigns.spec_fields import (
 )
 from hbcoop_dist.core.yaml_source import YamlError, place_of, read_model
 from hbcoop_dist.models import registry
-from hbcoop_dist.optimize.external import Optimiser, not_installed
-from hbcoop_dist.optimize.external.availability import FLOOR, PAPER_TOLERANCE, forces_dtype, not_minimised
+from hbcoop_dist.optimize.external.availability import (
+    FLOOR,
+    PAPER_TOLERANCE,
+    Optimiser,
+    forces_dtype,
+    not_installed,
+    not_minimised,
+)
 from hbcoop_dist.references import bundled_geometries
 from hbcoop_dist.structures import Chain, Rotamer, conformers_of, rotamers_of
-from hbcoop_dist.structures.chains import Capping, Pattern
+from hbcoop_dist.structures.chains import Capping, Pattern, rotamer_label
 
 LOWEST = "lowest"
 """Rotamers chosen by energy for each model and unit (`rotamer_search`)."""
@@ -266,13 +272,6 @@ class Cell:
     def __str__(self) -> str:
         extra = "" if self.geometry == "own" else f", geometry {self.geometry}"
         return f"{self.model}, {self.pattern}, n = {self.length}, capping {self.capping}{extra} ({self.rotamer})"
-
-
-def rotamer_label(rule: Mapping[str, str]) -> str:
-    """Return the label of a rotamer rule: ``cis-N, trans-C``, or ``odd: cis-N, cis-C; all: cis-N, trans-C``."""
-    if set(rule) == {"all"}:
-        return rule["all"]
-    return "; ".join(f"{unit_type}: {rotamer}" for unit_type, rotamer in rule.items())
 
 
 def cells_of(spec: HBondSpec) -> tuple[Cell, ...]:

@@ -31,8 +31,8 @@ from hbcoop_dist.core.tasks import Batch
 from hbcoop_dist.execution.restart_files import RestartFolder
 from hbcoop_dist.models.sources import ModelSource
 from hbcoop_dist.optimize.constraints import Constraint, free_basis, odd_basis
-from hbcoop_dist.optimize.external import minimise_in_openmm, minimise_with
 from hbcoop_dist.optimize.external.availability import forces_dtype, packages
+from hbcoop_dist.optimize.external.minimization import minimise_in_openmm, minimise_with
 from hbcoop_dist.optimize.hessians import body_hessian
 from hbcoop_dist.optimize.minimization import Minimised, Start, minimise, monomer_start
 from hbcoop_dist.optimize.out_of_plane_modes import Planar, out_of_plane
@@ -40,7 +40,7 @@ from hbcoop_dist.optimize.quasi_newton import State
 from hbcoop_dist.optimize.warm_starts import Monomer, Seed, leave_plane, transplant_hessian, warm_start
 from hbcoop_dist.structures import Chain, Structure, monomers
 from hbcoop_dist.structures.construction import structure_of, tree_of
-from hbcoop_dist.structures.geometry import broken, planarity
+from hbcoop_dist.structures.geometry import broken_geometry, planarity
 from hbcoop_dist.structures.monomers import acceptor_body, donor_body, nma_body
 
 Result = TaskResult[Any]
@@ -108,9 +108,7 @@ class ChainWork:
 def work_factory(sources: Mapping[str, Any], minimize: Minimize) -> Callable[..., ChainWork]:
     """Return the function that makes the work of a batch of these models."""
 
-    def make_work(
-        batch: Batch[ChainTask], inputs: Mapping[str, Result], device: str, scratch: str | None
-    ) -> ChainWork:
+    def make_work(batch: Batch[ChainTask], inputs: Mapping[str, Result], device: str, scratch: str | None) -> ChainWork:
         return ChainWork(batch, sources[batch.model], minimize, inputs, device, scratch)
 
     return make_work
@@ -158,7 +156,10 @@ class _Stages:
         """Minimise isolated units, and compute the Hessians that every chain starts with."""
         potential, constraint = self.model.potential, self._constraint
         crude = [monomer_start(potential, task.chain, constraint) for task in tasks]
-        starts = [replace(start, q=leave_plane(task.chain, start.q, constraint)) for task, start in zip(tasks, crude)]
+        starts = [
+            replace(start, q=leave_plane(task.chain, start.q, constraint))
+            for task, start in zip(tasks, crude, strict=True)
+        ]
         for task, minimised in zip(tasks, self._minimised(tasks, starts), strict=True):
             status, reason = _verdict(minimised)
             path, unit, waters = minimised.path, None, {}
@@ -238,9 +239,7 @@ class _Stages:
         goal = convergence_goal(potential, minimize.max_force, minimize.rms_force, minimize.max_calls)
         if minimize.engine == "openmm":
             assert minimize.tolerance is not None
-            return minimise_in_openmm(
-                potential, self.model.checkpoint, starts, tolerance=minimize.tolerance, goal=goal
-            )
+            return minimise_in_openmm(potential, self.model.checkpoint, starts, tolerance=minimize.tolerance, goal=goal)
         if minimize.optimiser != "tree":
             return minimise_with(minimize.optimiser, potential, starts, constraint=constraint, goal=goal)
         saved = [_saved_state(self.restarts, task, constraint) for task in tasks]
@@ -262,14 +261,14 @@ def _verdict(minimised: Minimised) -> tuple[Status, str]:
         return "failed", path.reason
     if path.turned_over:
         return "broken-geometry", path.reason
-    if reason := broken(minimised.structure, minimised.system.conformers):
+    if reason := broken_geometry(minimised.structure, minimised.chain.conformers):
         return "broken-geometry", reason
     return ("done", "") if path.converged else ("unconverged", path.reason)
 
 
 def _start(task: ChainTask, known: Mapping[str, Result], constraint: Constraint) -> Start:
     """Build the start of a chain from shorter chains where there are any, from monomers otherwise."""
-    units = [_payload(known[key], MonomerResult) for key in task.monomers]
+    units = [known[key].payload_as(MonomerResult) for key in task.monomers]
     bodies = tree_of(task.chain).bodies[len(units) :]
     waters = [units[0].waters[body.name] for body in bodies]
     usable = [(known[key], chain) for key, chain in task.seeds if known[key].status in ("done", "unconverged")]
@@ -286,11 +285,6 @@ def _seed(result: Result, chain: Chain, constraint: Constraint) -> Seed:
     payload = result.payload
     assert isinstance(payload, MinimumResult | CandidateResult)
     return Seed(chain, payload.q, _expanded(free_basis(tree_of(chain), constraint), payload.hessian))
-
-
-def _payload(result: Result, expected: type[Any]) -> Any:
-    assert isinstance(result.payload, expected)
-    return result.payload
 
 
 def _expanded(basis: FloatArray, reduced: AnyArray | None) -> FloatArray:
@@ -330,4 +324,4 @@ def _geometry(task: ChainTask, known: Mapping[str, Result]) -> Structure:
     if task.given is not None:
         return task.given
     assert task.geometry is not None
-    return structure_of(task.chain, _payload(known[task.geometry], MinimumResult).q)
+    return structure_of(task.chain, known[task.geometry].payload_as(MinimumResult).q)

@@ -175,9 +175,7 @@ class PowersKind(CampaignKind[PowersSpec, PowerCell, PowerTask, PowerTasks]):
 
     def requested(self, specs: Sequence[Mapping[str, Any]]) -> Callable[[tuple[Label, ...]], bool]:
         grids = [spec for spec in specs if "bases" in spec and "exponents" in spec]
-        return lambda labels: any(
-            int(labels[0]) in spec["bases"] and labels[1] in spec["exponents"] for spec in grids
-        )
+        return lambda labels: any(int(labels[0]) in spec["bases"] and labels[1] in spec["exponents"] for spec in grids)
 
 
 def make_plan(spec: PowersSpec, source: Multiplication) -> PowersPlan:
