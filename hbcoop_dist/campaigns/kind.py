@@ -215,13 +215,13 @@ class CampaignKind(ABC, Generic[SpecT, CellT, TaskT, CellTasksT]):
         return plan
 
     @abstractmethod
-    def work(self, plan: Plan[SpecT, CellT, TaskT, CellTasksT], kept: Path) -> MakeWork:
+    def work(self, plan: Plan[SpecT, CellT, TaskT, CellTasksT], arrays: Path) -> MakeWork:
         """Return the function that makes the work of a batch.
 
         Parameters
         ----------
         plan : Plan
-        kept : Path
+        arrays : Path
             Folder beside the store for results that are too large for the journal.
         """
 
@@ -255,16 +255,18 @@ class CampaignKind(ABC, Generic[SpecT, CellT, TaskT, CellTasksT]):
         """
 
     def lost_results(
-        self, plan: Plan[SpecT, CellT, TaskT, CellTasksT], needed: Collection[str], journal: Journal, kept: Path
+        self, plan: Plan[SpecT, CellT, TaskT, CellTasksT], needed: Collection[str], journal: Journal, arrays: Path
     ) -> set[str]:
-        """Return keys of results that the journal has and whose files in `kept` are gone."""
+        """Return keys of results that the journal has and whose files in `arrays` are gone."""
         return set()
 
     def restart_state(self, result: TaskResult[Any]) -> State | None:
         """Return where a minimisation that did not converge can go on; None when it cannot."""
         return None
 
-    def finish_cell(self, store: Path, cell: CellT, results: Lookup) -> None:
+    def finish_cell(
+        self, plan: Plan[SpecT, CellT, TaskT, CellTasksT], store: Path, cell: CellT, results: Lookup
+    ) -> None:
         """Write files that belong to a cell that is done, beside the store."""
 
     def check(self, plan: Plan[SpecT, CellT, TaskT, CellTasksT]) -> None:

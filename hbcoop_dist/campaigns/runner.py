@@ -249,7 +249,7 @@ class _Run:
         self.writer.write(records)
         status = records[0].status
         if status == "done":
-            self.kind.finish_cell(self.path, cell, tracker.result)
+            self.kind.finish_cell(self.plan, self.path, cell, tracker.result)
         tracker.release(cell)
         if not tracker.open_by_source[cell.source]:
             # one flush for a source that is complete costs as much as one for its first cell

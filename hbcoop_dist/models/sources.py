@@ -45,3 +45,25 @@ def find_source(card: ModelCard, checkpoint: str | None = None, elsewhere: Colle
         return ModelSource(card, checkpoints.identity(card), here=here)
     found = checkpoints.find(card, checkpoint)
     return ModelSource(card, found.sha256, str(found.path), here)
+
+
+@dataclass(frozen=True, slots=True)
+class PackageSource:
+    name: str
+    licence: str
+    citation: str
+    needs: Requirements
+    identity: str
+    here: bool = True
+
+
+def find_packages(name, licence, citation, needs, elsewhere=()):  # type: ignore
+    from types import SimpleNamespace
+
+    here = needs.environment not in elsewhere
+    reason = (
+        registry.missing_modules(SimpleNamespace(requires=needs.modules, environment=needs.environment, name=name))
+        if here
+        else ""
+    )
+    return reason or PackageSource(name, licence, citation, needs, "x", here)

@@ -59,7 +59,7 @@ class ComplexesKind(CampaignKind[ComplexesSpec, ComplexCell, ComplexTask, Comple
     def plan(self, spec: ComplexesSpec, *, device: str = "cpu", elsewhere: Collection[str] = ()) -> ComplexesPlan:
         return make_plan(spec, device=device, elsewhere=elsewhere)
 
-    def work(self, plan: ComplexesPlan, kept: Path) -> MakeWork:
+    def work(self, plan: ComplexesPlan, arrays: Path) -> MakeWork:
         from hbcoop_dist.campaigns.complexes.worker import work_factory
 
         return work_factory(plan.sources, plan.spec.minimize)

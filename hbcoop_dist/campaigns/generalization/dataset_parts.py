@@ -1,9 +1,4 @@
-"""From the entry of a set in a spec to how its files are read.
-
-Parts of a large set: read from files, described, and what splits and pictures need to know of all of them.
-
-Labelled sets as workers see them: made and labelled chunk by chunk, or read from files, large ones in parts.
-"""
+"""Labelled sets as workers get them: generated and labelled in chunks, or read from files, large ones in parts."""
 
 from __future__ import annotations
 
@@ -11,17 +6,20 @@ import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from hbcoop_dist.campaigns.generalization.array_files import ArrayFile
+from hbcoop_dist.campaigns.generalization.results import LabelResult, StoredArrays
 from hbcoop_dist.campaigns.generalization.spec import DatasetEntry
 from hbcoop_dist.campaigns.generalization.tasks import CHUNK, DataSource
 from hbcoop_dist.core.results import TaskResult
 from hbcoop_dist.learning.datasets.cluster_generation import clusters
 from hbcoop_dist.learning.datasets.connectivity import Parentage, parents
 from hbcoop_dist.learning.datasets.frames import Reading
-from hbcoop_dist.learning.datasets.labelled_structures import LabelledSet, LabelledStructure
+from hbcoop_dist.learning.datasets.labelled_structures import LabelledStructure
 from hbcoop_dist.learning.datasets.labelling import label
 from hbcoop_dist.learning.datasets.packing import pack, unpack
 from hbcoop_dist.learning.datasets.readers.shards import Shards
@@ -37,25 +35,12 @@ from hbcoop_dist.learning.datasets.set_reader import (
 from hbcoop_dist.learning.splits.soap import FEATURES, Blocks, blocks
 from hbcoop_dist.models import registry
 
-
-def reading_of(entry: DatasetEntry) -> Reading:
-    """How the files of a set are read."""
-    return Reading(
-        energy_unit=entry.energy_unit,
-        length_unit=entry.length_unit,
-        keys=entry.labels,
-        neutral_molecules=entry.neutral_molecules,
-        require=entry.require,
-        skip_incomplete=entry.skip_incomplete,
-    )
-
-
-Known = Mapping[str, TaskResult]
+Known = Mapping[str, TaskResult[Any]]
 
 
 @dataclass(frozen=True, slots=True)
-class Outline:
-    """What splits and pictures need to know of a structure."""
+class Traits:
+    """What splits and maps need of a structure; its length is the number of atoms."""
 
     parent: str
     domain: str
@@ -66,87 +51,89 @@ class Outline:
         return self.atoms
 
 
-def read_part(data: DataSource, first: int, count: int) -> dict[str, object]:
-    """So many of the structures that are drawn, packed; their parents are told when all parts are there."""
-    entry = data.entry
-    shards = Shards(entry.files)
-    places = drawn(len(shards), entry.size, entry.seed)[first : first + count]
-    found = read_rows(shards, reading_of(entry), places)
-    left_out = {reason: (count, found.left_out.first[reason]) for reason, count in found.left_out.counts.items()}
-    return {
-        **pack(found.structures),
-        "parentage": json.dumps([asdict(one) for one in found.parentage]),
-        "charges_key": found.charges_key,
-        "left_out": json.dumps(left_out),
-    }
+@dataclass(frozen=True, slots=True)
+class SetOfTask:
+    """The labelled set of a task, as the results so far and the files give it.
 
+    Attributes
+    ----------
+    data : DataSource
+    known : mapping of str to TaskResult
+        Results of the tasks that label it, or read and describe its parts.
+    folder : Path
+        Folder of large results.
+    """
 
-def described_part(structures: tuple[LabelledStructure, ...]) -> dict[str, object]:
-    """Averaged SOAP of one part, by blocks, in float32."""
-    found = blocks(structures)
-    return {"rows": found.rows, "elements": found.elements, "values": found.values, "count": found.count}
+    data: DataSource
+    known: Known
+    folder: Path
 
-
-def blocks_of(data: DataSource, known: Known) -> Blocks:
-    """Averaged SOAP of all parts."""
-    parts = [known[key].data for key in data.described]
-    indices = [(np.asarray(one["rows"]), np.asarray(one["elements"]), int(str(one["count"]))) for one in parts]
-    return Blocks.join(indices, (np.asarray(one["values"]) for one in parts), FEATURES)
-
-
-def read_structures(data: DataSource, known: Known) -> tuple[tuple[LabelledStructure, ...], tuple[str, ...]]:
-    """All structures of a set that was read in parts, and lines about those that could not be used."""
-    found = [_found(known[key].data) for key in data.chunks]
-    return with_parents(found), _left_out(known[key].data for key in data.chunks)
-
-
-def outlines(data: DataSource, known: Known) -> tuple[list[Outline], tuple[str, ...]]:
-    """What is to be known of all structures, and lines about those that could not be used; no structure is read."""
-    packed = [known[key].data for key in data.chunks]
-    named = [parent for one in packed for parent in json.loads(str(one["parents"]))]
-    left_out: tuple[str, ...] = ()
-    if data.entry.files:
-        one_kind_of_charges(str(one["charges_key"]) for one in packed)
-        named = parents([tells for one in packed for tells in _parentage(one)])
-        left_out = _left_out(packed)
-    domains = [domain for one in packed for domain in json.loads(str(one["domains"]))]
-    sizes = [size for one in packed for size in np.diff(np.asarray(one["offsets"])).tolist()]
-    periodic = [bool(cell) for one in packed for cell in _periodic(one)]
-    found = zip(named, domains, sizes, periodic, strict=True)
-    return [Outline(*values) for values in found], left_out
-
-
-def _found(packed: Mapping[str, Any]) -> Found:
-    # all of a file at once: field by field, and structure by structure, it would be opened for each
-    whole = dict(packed)
-    return Found(unpack(whole), tuple(_parentage(whole)), str(whole["charges_key"]), LeftOut())
-
-
-def _parentage(packed: Mapping[str, Any]) -> list[Parentage]:
-    return [Parentage(**one) for one in json.loads(str(packed["parentage"]))]
-
-
-def _periodic(packed: Mapping[str, Any]) -> list[bool]:
-    if "has_cell" in set(packed):
-        return [bool(one) for one in packed["has_cell"]]
-    return [False] * (len(packed["offsets"]) - 1)
-
-
-def _left_out(parts: Any) -> tuple[str, ...]:
-    whole = LeftOut()
-    for part in parts:
-        counted = json.loads(str(part["left_out"]))
-        whole.merge(
-            LeftOut(
-                Counter({reason: count for reason, (count, _) in counted.items()}),
-                {reason: first for reason, (_, first) in counted.items()},
-            )
+    def structures(self) -> tuple[tuple[LabelledStructure, ...], tuple[str, ...]]:
+        """Return the structures in the order of the splits' indices, and lines about those that could not be used."""
+        if self.data.chunks and self.data.entry.files:
+            parts = [_part(part) for part in self._parts()]
+            return with_parents(parts), _left_out(self._parts())
+        if self.data.chunks:
+            labelled = (self.known[key].payload_as(LabelResult) for key in self.data.chunks)
+            return tuple(structure for chunk in labelled for structure in chunk.structures), ()
+        entry = self.data.entry
+        files = read_set(
+            entry.name,
+            entry.files,
+            level_of_theory=entry.level_of_theory,
+            source=entry.source,
+            licence=entry.licence,
+            reading=reading_of(entry),
+            size=entry.size,
+            seed=entry.seed,
         )
-    return whole.lines
+        return files.structures, files.left_out
+
+    def descriptors(self) -> Blocks:
+        """Return averaged SOAP of all parts of a large set."""
+        parts = [self._file(key) for key in self.data.described]
+        indices = [(np.asarray(part["rows"]), np.asarray(part["elements"]), int(part["count"])) for part in parts]
+        return Blocks.join(indices, (np.asarray(part["values"]) for part in parts), FEATURES)
+
+    def traits(self) -> tuple[list[Traits], tuple[str, ...]]:
+        """Return the traits of all structures of a large set without reading the structures themselves."""
+        if not self.data.entry.files:
+            structures, left_out = self.structures()
+            return [traits_of(structure) for structure in structures], left_out
+        parts = self._parts()
+        one_kind_of_charges(str(part["charges_key"]) for part in parts)
+        names = parents([parentage for part in parts for parentage in _parentage(part)])
+        domains = [domain for part in parts for domain in json.loads(str(part["domains"]))]
+        sizes = [size for part in parts for size in np.diff(np.asarray(part["offsets"])).tolist()]
+        periodic = [flag for part in parts for flag in _periodic(part)]
+        return [Traits(*values) for values in zip(names, domains, sizes, periodic, strict=True)], _left_out(parts)
+
+    def _parts(self) -> list[ArrayFile]:
+        return [self._file(key) for key in self.data.chunks]
+
+    def _file(self, key: str) -> ArrayFile:
+        return ArrayFile(self.known[key].payload_as(StoredArrays), self.folder)
 
 
-def labelled_chunk(entry: DatasetEntry, chunk: int, device: str) -> dict[str, object]:
-    """Chunk `chunk` of a generated set, packed, and what its teacher had no answer for."""
+def traits_of(structure: LabelledStructure) -> Traits:
+    """Return the traits of one structure."""
+    return Traits(structure.parent, structure.domain, len(structure), structure.cell is not None)
+
+
+def reading_of(entry: DatasetEntry) -> Reading:
+    """Return how the files of a set are read."""
+    return Reading(
+        energy_unit=entry.energy_unit,
+        length_unit=entry.length_unit,
+        keys=entry.labels,
+        neutral_molecules=entry.neutral_molecules,
+        require=entry.require,
+        skip_incomplete=entry.skip_incomplete,
+    )
+
+
+def labelled_chunk(entry: DatasetEntry, chunk: int, device: str) -> LabelResult:
+    """Generate and label one chunk of a set."""
     assert entry.generate is not None
     assert entry.size is not None
     first = chunk * CHUNK
@@ -158,52 +145,65 @@ def labelled_chunk(entry: DatasetEntry, chunk: int, device: str) -> dict[str, ob
         sizes=entry.molecules,
         cutoff=entry.cutoff,
     )
-    found = label(bare, entry.teacher, device=device, largest_leak=entry.largest_leak)
-    lines = [f"structure {first + one.place}: {one.reason}" for one in found.dropped]
-    return {**pack(found.structures), "dropped": json.dumps(lines)}
+    labelling = label(bare, entry.teacher, device=device, largest_leak=entry.largest_leak)
+    dropped = tuple(f"structure {first + one.place}: {one.reason}" for one in labelling.dropped)
+    return LabelResult(tuple(labelling.structures), dropped)
 
 
-def structures_of(data: DataSource, known: Mapping[str, TaskResult]) -> tuple[LabelledStructure, ...]:
-    """The structures of a set, in the order that splits count them in; parameters as of `set_of`."""
-    return set_of(data, known)[0]
-
-
-def set_of(data: DataSource, known: Mapping[str, TaskResult]) -> tuple[tuple[LabelledStructure, ...], tuple[str, ...]]:
-    """The structures of a set, and lines about those of its files that could not be used.
-
-    Parameters
-    ----------
-    data : DataSource
-    known : mapping of str to TaskResult
-        Results of the tasks that labelled it, or read its parts.
-    """
-    if data.chunks and data.entry.files:
-        return read_structures(data, known)
-    if data.chunks:
-        return tuple(one for key in data.chunks for one in unpack(known[key].data)), ()
-    found = read_files(data)
-    return found.structures, found.left_out
-
-
-def read_files(data: DataSource) -> LabelledSet:
-    """A set that is read from files."""
+def read_part(data: DataSource, first: int, count: int) -> dict[str, object]:
+    """Read one part of a large set, as arrays for a file; parents are named when all parts are known."""
     entry = data.entry
-    return read_set(
-        entry.name,
-        entry.files,
-        level_of_theory=entry.level_of_theory,
-        source=entry.source,
-        licence=entry.licence,
-        reading=reading_of(entry),
-        size=entry.size,
-        seed=entry.seed,
-    )
+    shards = Shards(entry.files)
+    places = drawn(len(shards), entry.size, entry.seed)[first : first + count]
+    part = read_rows(shards, reading_of(entry), places)
+    left_out = {reason: (number, part.left_out.first[reason]) for reason, number in part.left_out.counts.items()}
+    return {
+        **pack(part.structures),
+        "parentage": json.dumps([asdict(parentage) for parentage in part.parentage]),
+        "charges_key": part.charges_key,
+        "left_out": json.dumps(left_out),
+    }
+
+
+def describe_part(structures: tuple[LabelledStructure, ...]) -> dict[str, object]:
+    """Compute averaged SOAP of one part by blocks, in float32, as arrays for a file."""
+    soap = blocks(structures)
+    return {"rows": soap.rows, "elements": soap.elements, "values": soap.values, "count": soap.count}
 
 
 def origin_of(data: DataSource) -> dict[str, str]:
-    """What the labels of a set are, under which terms, and what to cite for them, by the names of `About`."""
+    """Return level of theory, licence and source of the labels of a set, by field of `About`."""
     entry = data.entry
     if entry.generate is None:
         return {"level_of_theory": entry.level_of_theory, "licence": entry.licence, "source": entry.source}
-    card = registry.card(data.entry.teacher)
+    card = registry.card(entry.teacher)
     return {"level_of_theory": card.level_of_theory, "licence": "made here; no terms", "source": card.citation}
+
+
+def _part(file: Mapping[str, Any]) -> Found:
+    # read once: field by field, and structure by structure, the file would be opened for each
+    arrays = dict(file)
+    return Found(unpack(arrays), tuple(_parentage(arrays)), str(arrays["charges_key"]), LeftOut())
+
+
+def _parentage(part: Mapping[str, Any]) -> list[Parentage]:
+    return [Parentage(**fields) for fields in json.loads(str(part["parentage"]))]
+
+
+def _periodic(part: Mapping[str, Any]) -> list[bool]:
+    if "has_cell" in set(part):
+        return [bool(flag) for flag in part["has_cell"]]
+    return [False] * (len(part["offsets"]) - 1)
+
+
+def _left_out(parts: list[ArrayFile]) -> tuple[str, ...]:
+    total = LeftOut()
+    for part in parts:
+        counted = json.loads(str(part["left_out"]))
+        total.merge(
+            LeftOut(
+                Counter({reason: count for reason, (count, _) in counted.items()}),
+                {reason: first for reason, (_, first) in counted.items()},
+            )
+        )
+    return total.lines

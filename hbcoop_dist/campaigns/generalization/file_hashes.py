@@ -20,7 +20,7 @@ WHOLE = 2**30
 _END, _BLOCK, _BLOCKS = 2**20, 2**16, 64
 
 
-def fingerprints(files: Sequence[Path | str]) -> tuple[str, ...]:
+def hash_files(files: Sequence[Path | str]) -> tuple[str, ...]:
     """One hash for each file or folder.
 
     Raises

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from itertools import product
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -19,7 +20,17 @@ from pydantic import (
     model_validator,
 )
 
-from hbcoop_dist.campaigns.spec_fields import Frozen
+from hbcoop_dist.campaigns.spec_fields import (
+    CampaignError,
+    CampaignSpec,
+    Frozen,
+    as_list,
+    name_only,
+    names_of,
+    require_unique,
+    resolve_path,
+)
+from hbcoop_dist.core.yaml_source import YamlError, place_of, read_model
 from hbcoop_dist.learning.datasets.frames import KEYS, NUMBERS
 from hbcoop_dist.learning.networks.architectures.registry import ARCHITECTURES, check_options
 from hbcoop_dist.models import registry
@@ -37,10 +48,6 @@ READING = ("labels", "require", "skip_incomplete", "neutral_molecules")
 """Fields of a set that say how its files are read, beside units."""
 
 
-def _listed(value: Any) -> Any:
-    return value if isinstance(value, list | tuple) else [value]
-
-
 def _default(entry: type[Frozen], name: str) -> Any:
     return entry.model_fields[name].default
 
@@ -49,16 +56,12 @@ def _unsaid(value: Any) -> bool:
     return not value
 
 
-LabelKeys = Annotated[tuple[str, ...], BeforeValidator(_listed), Field(min_length=1)]
+LabelKeys = Annotated[tuple[str, ...], BeforeValidator(as_list), Field(min_length=1)]
 
 
 def known_schemes() -> tuple[str, ...]:
     """Our schemes and those of other distributions, by name: only workers import them."""
     return (*SCHEMES, *sorted(point.name for point in entry_points(group="hbcoop_dist.schemes")))
-
-
-def _named(value: Any) -> Any:
-    return {"name": value} if isinstance(value, str) else value
 
 
 def _a_label(name: str) -> str:
@@ -81,7 +84,7 @@ class DatasetEntry(Frozen):
     teacher: str = Field(default="gfn2-xtb", description="model that labels them")
     size: int | None = Field(default=None, ge=4, description="structures generated, or the most drawn from files")
     seed: int = Field(default=0, ge=0, description="of what is generated, or taken")
-    molecules: Annotated[tuple[Molecules, ...], BeforeValidator(_listed)] = Field(
+    molecules: Annotated[tuple[Molecules, ...], BeforeValidator(as_list)] = Field(
         default=(), description="numbers of molecules of what is generated, which take turns"
     )
     cutoff: Positive = Field(default=4.5, description="A; molecules are put within it and beyond it")
@@ -93,14 +96,14 @@ class DatasetEntry(Frozen):
     source: str = Field(default="unknown", description="what to cite for files")
     energy_unit: Literal["eV", "Hartree", "kcal/mol", "kJ/mol"] = Field(default="eV", description="in files")
     length_unit: Literal["Angstrom", "Bohr"] = Field(default="Angstrom", description="in files")
-    files: Annotated[tuple[str, ...], BeforeValidator(_listed)] = Field(
+    files: Annotated[tuple[str, ...], BeforeValidator(as_list)] = Field(
         default=(), description="extended XYZ, ASE databases, LMDBs or trajectories, folders of them, QMOF databases"
     )
     # what has not been asked for is in no key, and in no definition of a store: those from before it was there hold
     labels: Annotated[Mapping[str, LabelKeys], Field(exclude_if=_unsaid)] = Field(
         default_factory=dict, description="names that labels have in files, where they are not the usual ones"
     )
-    require: Annotated[tuple[str, ...], BeforeValidator(_listed), Field(exclude_if=_unsaid)] = Field(
+    require: Annotated[tuple[str, ...], BeforeValidator(as_list), Field(exclude_if=_unsaid)] = Field(
         default=(), description="labels without which a structure in files is of no use"
     )
     skip_incomplete: Annotated[bool, Field(exclude_if=_unsaid)] = Field(
@@ -241,17 +244,17 @@ class Training(Frozen):
     dtype: Literal["float32", "float64"] = "float32"
 
 
-Labels = Annotated[tuple[str, ...], BeforeValidator(_listed)]
+Labels = Annotated[tuple[str, ...], BeforeValidator(as_list)]
 
 
 class Exclusion(Frozen):
     """Networks left out: those that have one of the labels named here in every axis named here."""
 
     dataset: Labels = ()
-    split: Annotated[tuple[Split, ...], BeforeValidator(_listed)] = ()
+    split: Annotated[tuple[Split, ...], BeforeValidator(as_list)] = ()
     architecture: Labels = ()
     scheme: Labels = ()
-    seed: Annotated[tuple[Seed, ...], BeforeValidator(_listed)] = ()
+    seed: Annotated[tuple[Seed, ...], BeforeValidator(as_list)] = ()
 
     @model_validator(mode="after")
     def _of_something(self) -> Exclusion:
@@ -265,27 +268,26 @@ class Exclusion(Frozen):
         return all(label in labels for labels, label in named if labels)
 
 
-DatasetItem = Annotated[DatasetEntry, BeforeValidator(_named)]
-ArchitectureItem = Annotated[ArchitectureEntry, BeforeValidator(_named)]
-SchemeItem = Annotated[SchemeEntry, BeforeValidator(_named)]
+DatasetItem = Annotated[DatasetEntry, BeforeValidator(name_only)]
+ArchitectureItem = Annotated[ArchitectureEntry, BeforeValidator(name_only)]
+SchemeItem = Annotated[SchemeEntry, BeforeValidator(name_only)]
 
 
-class GeneralizationSpec(Frozen):
-    """A generalization campaign, as written in YAML."""
+class GeneralizationSpec(CampaignSpec):
+    """Generalization campaign, as written in YAML."""
 
-    campaign: str = Field(min_length=1)
     kind: Literal["generalization"]
-    datasets: Annotated[tuple[DatasetItem, ...], BeforeValidator(_listed)] = Field(min_length=1)
-    splits: Annotated[tuple[Split, ...], BeforeValidator(_listed)] = Field(default=("random",), min_length=1)
-    architectures: Annotated[tuple[ArchitectureItem, ...], BeforeValidator(_listed)] = Field(
+    datasets: Annotated[tuple[DatasetItem, ...], BeforeValidator(as_list)] = Field(min_length=1)
+    splits: Annotated[tuple[Split, ...], BeforeValidator(as_list)] = Field(default=("random",), min_length=1)
+    architectures: Annotated[tuple[ArchitectureItem, ...], BeforeValidator(as_list)] = Field(
         default=(ArchitectureEntry(name="mace"),), min_length=1
     )
-    schemes: Annotated[tuple[SchemeItem, ...], BeforeValidator(_listed)] = Field(
+    schemes: Annotated[tuple[SchemeItem, ...], BeforeValidator(as_list)] = Field(
         default=(SchemeEntry(name="none", scheme="none"),), min_length=1
     )
-    seeds: Annotated[tuple[Seed, ...], BeforeValidator(_listed)] = Field(default=(0,), min_length=1)
+    seeds: Annotated[tuple[Seed, ...], BeforeValidator(as_list)] = Field(default=(0,), min_length=1)
     training: Training = Training()
-    exclude: Annotated[tuple[Exclusion, ...], BeforeValidator(_listed)] = Field(
+    exclude: Annotated[tuple[Exclusion, ...], BeforeValidator(as_list)] = Field(
         default=(), description="networks of the product that are not asked for"
     )
 
@@ -309,14 +311,12 @@ class GeneralizationSpec(Frozen):
     @field_validator("datasets", "architectures", "schemes", mode="after")
     @classmethod
     def _unique_names(cls, items: tuple[Any, ...]) -> tuple[Any, ...]:
-        _once([item.name for item in items])
-        return items
+        return require_unique(items, [item.name for item in items])
 
     @field_validator("splits", "seeds", mode="after")
     @classmethod
     def _unique_values(cls, items: tuple[Any, ...]) -> tuple[Any, ...]:
-        _once([str(item) for item in items])
-        return items
+        return require_unique(items, [str(item) for item in items])
 
     @property
     def protocol(self) -> dict[str, object]:
@@ -335,11 +335,6 @@ class GeneralizationSpec(Frozen):
         }
 
 
-def _once(names: list[str]) -> None:
-    if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise ValueError(f"expected every name once, found {', '.join(twice)} more than once")
-
-
 @dataclass(frozen=True, slots=True)
 class TrainingCell:
     """One network to train and test, and the labels it has in the store."""
@@ -356,8 +351,13 @@ class TrainingCell:
         return {dim: getattr(self, dim) for dim in CELL_DIMS}
 
     @property
+    def source(self) -> str:
+        """Name of the source that trains it."""
+        return self.architecture
+
+    @property
     def name(self) -> str:
-        """Its labels as one word, which a file can be called."""
+        """Labels joined to one word, for file names."""
         return "-".join(str(getattr(self, dim)) for dim in CELL_DIMS)
 
     def __str__(self) -> str:
@@ -376,3 +376,60 @@ def _cells(spec: GeneralizationSpec) -> Iterator[TrainingCell]:
                 cell = TrainingCell(dataset.name, split, architecture.name, scheme.name, seed)
                 if not any(one.excludes(cell) for one in spec.exclude):
                     yield cell
+
+
+def requested_by_specs(specs: Sequence[Mapping[str, Any]]) -> Callable[[tuple[Any, ...]], bool]:
+    """Return whether any of these campaigns, read as plain data, asks for the network with these labels."""
+    grids = [grid for spec in specs if (grid := _grid(spec)) is not None]
+
+    def requested(labels: tuple[Any, ...]) -> bool:
+        return any(
+            all(label in allowed for label, allowed in zip(labels, axes, strict=True))
+            and not any(_excluded(labels, exclusion) for exclusion in exclusions)
+            for axes, exclusions in grids
+        )
+
+    return requested
+
+
+def _grid(spec: Mapping[str, Any]) -> tuple[tuple[frozenset[Any], ...], list[Mapping[str, Any]]] | None:
+    try:
+        axes = (
+            names_of(spec["datasets"]),
+            frozenset(spec["splits"]),
+            names_of(spec["architectures"]),
+            names_of(spec["schemes"]),
+            frozenset(spec["seeds"]),
+        )
+        return axes, list(spec.get("exclude", ()))
+    except (KeyError, TypeError):
+        return None
+
+
+def _excluded(labels: tuple[Any, ...], exclusion: Mapping[str, Any]) -> bool:
+    named = [(exclusion.get(dim), label) for dim, label in zip(CELL_DIMS, labels, strict=True)]
+    return all(label in excluded for excluded, label in named if excluded)
+
+
+def load_spec(path: Path) -> GeneralizationSpec:
+    """Read a campaign file of this kind; its paths become relative to the file.
+
+    Raises
+    ------
+    CampaignError
+        When the file is not YAML, a field is wrong, or a file or folder of a set does not exist.
+    """
+    try:
+        spec = read_model(path, GeneralizationSpec)
+    except YamlError as error:
+        raise CampaignError(str(error)) from None
+    base = path.resolve().parent
+    datasets = []
+    for entry in spec.datasets:
+        files = tuple(resolve_path(base, file) for file in entry.files)
+        if absent := [file for file in files if not Path(file).exists()]:
+            raise CampaignError(
+                f"{place_of(path, 'datasets')}: set {entry.name}: expected files, found no {', '.join(absent)}"
+            )
+        datasets.append(entry.model_copy(update={"files": files}))
+    return spec.model_copy(update={"datasets": tuple(datasets)})

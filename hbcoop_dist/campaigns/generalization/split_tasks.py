@@ -1,87 +1,75 @@
-"""Divide a set and draw its map; descriptors of a small set are computed once for all splits that one worker does."""
+"""Split a set and map its chemical space; splits that one worker computes share the descriptors of a small set."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
-from hbcoop_dist.campaigns.generalization.dataset_parts import Outline, blocks_of, origin_of, outlines, set_of
-from hbcoop_dist.campaigns.generalization.tasks import DataSource
-from hbcoop_dist.core.results import TaskResult
+from hbcoop_dist.campaigns.generalization.dataset_parts import SetOfTask, Traits, origin_of, traits_of
+from hbcoop_dist.campaigns.generalization.results import MapResult, SplitResult
+from hbcoop_dist.campaigns.generalization.tasks import DataSource, TrainingTask
+from hbcoop_dist.core.arrays import FloatArray
 from hbcoop_dist.learning.datasets.labelled_structures import LabelledStructure
 from hbcoop_dist.learning.splits.side_separation import flat_map, separation
 from hbcoop_dist.learning.splits.similarity import Rows
 from hbcoop_dist.learning.splits.soap import features
 from hbcoop_dist.learning.splits.strategies import split
 
-FloatArray = NDArray[np.float64]
+_latest: dict[str, FloatArray] = {}
+"""Descriptors of the set that was described last, by its identity."""
 
-_kept: dict[object, FloatArray] = {}
 
-
-def divided(
-    data: DataSource, known: Mapping[str, TaskResult], kind: str, seed: int, validation: float
-) -> dict[str, object]:
-    """Places of the structures of every side, and the similarity of tested ones to the nearest trained one."""
-    structures, rows, _ = _described(data, known)
-    found = split(
-        kind,
+def split_set(task: TrainingTask, labelled: SetOfTask) -> SplitResult:
+    """Split a set, and measure how far the test side is from the training side."""
+    assert task.training is not None
+    structures, descriptors, _ = _described(labelled)
+    sides = split(
+        task.split,
         structures,
-        rows,
-        seed=seed,
-        validation_fraction=validation,
-        largest_train=data.entry.largest_train,
+        descriptors,
+        seed=task.seed,
+        validation_fraction=task.training.validation,
+        largest_train=task.data.entry.largest_train,
     )
-    apart = separation(rows, found)
-    return {
-        "training": found.train,
-        "validation": found.validation,
-        "test": found.test,
-        "similarity": apart.similarity,
-        "notes": json.dumps((*found.notes, *_mixed(structures))),
-    }
+    similarity = separation(descriptors, sides).similarity
+    return SplitResult(sides.train, sides.validation, sides.test, similarity, (*sides.notes, *_mixed(structures)))
 
 
-def mapped(data: DataSource, known: Mapping[str, TaskResult]) -> dict[str, object]:
-    """Coordinates of the map of chemical space, and what the store says of a set."""
-    structures, rows, left_out = _described(data, known)
-    return {
-        **({"dropped": json.dumps(left_out)} if left_out else {}),
-        "umap": flat_map(rows),
-        "domains": json.dumps([one.domain for one in structures]),
-        "parents": json.dumps([one.parent for one in structures]),
-        "atoms": np.array([len(one) for one in structures], dtype=np.int64),
-        "level_of_theory": origin_of(data)["level_of_theory"],
-    }
+def map_set(labelled: SetOfTask) -> MapResult:
+    """Map the chemical space of a set."""
+    structures, descriptors, left_out = _described(labelled)
+    return MapResult(
+        umap=flat_map(descriptors),
+        domains=tuple(structure.domain for structure in structures),
+        parents=tuple(structure.parent for structure in structures),
+        atoms=np.array([len(structure) for structure in structures], dtype=np.int64),
+        level_of_theory=origin_of(labelled.data)["level_of_theory"],
+        dropped=left_out,
+    )
 
 
-def _described(
-    data: DataSource, known: Mapping[str, TaskResult]
-) -> tuple[Sequence[Outline], FloatArray | Rows, tuple[str, ...]]:
-    """Outlines of a set, its averaged SOAP, which a large one has already, and lines about what could not be used."""
-    if data.described:
-        found, left_out = outlines(data, known)
-        return found, blocks_of(data, known), left_out
-    structures, left_out = set_of(data, known)
-    found = [Outline(one.parent, one.domain, len(one), one.cell is not None) for one in structures]
-    return found, _features(data, structures), left_out
+def _described(labelled: SetOfTask) -> tuple[Sequence[Traits], FloatArray | Rows, tuple[str, ...]]:
+    """Return traits and averaged SOAP of a set, and lines about structures that could not be used."""
+    if labelled.data.described:
+        traits, left_out = labelled.traits()
+        return traits, labelled.descriptors(), left_out
+    structures, left_out = labelled.structures()
+    return [traits_of(structure) for structure in structures], _features(labelled.data, structures), left_out
 
 
-def _mixed(structures: Sequence[Outline]) -> tuple[str, ...]:
-    periodic = sum(one.periodic for one in structures)
+def _mixed(structures: Sequence[Traits]) -> tuple[str, ...]:
+    periodic = sum(structure.periodic for structure in structures)
     if periodic in (0, len(structures)):
         return ()
-    return (f"{periodic} structures repeat and {len(structures) - periodic} do not; both are described as they are",)
+    return (f"{periodic} structures are periodic and {len(structures) - periodic} are not; each is described as it is",)
 
 
 def _features(data: DataSource, structures: tuple[LabelledStructure, ...]) -> FloatArray:
-    """Averaged SOAP of a small set; only the last set's is kept."""
     key = json.dumps(data.identity, sort_keys=True)
-    if key not in _kept:
-        _kept.clear()
-        species = sorted({int(z) for one in structures for z in one.numbers})
-        _kept[key] = features(structures, species)
-    return _kept[key]
+    if key not in _latest:
+        _latest.clear()
+        species = sorted({int(z) for structure in structures for z in structure.numbers})
+        _latest[key] = features(structures, species)
+    return _latest[key]

@@ -1,9 +1,7 @@
-"""Tasks of a generalization campaign and their content-hash keys: plain frozen data, no torch, no I/O."""
+"""Tasks of generalization campaigns and their content-hash keys, as plain frozen data: no torch, no I/O."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -16,77 +14,82 @@ from hbcoop_dist.campaigns.generalization.spec import (
     SchemeEntry,
     Training,
 )
+from hbcoop_dist.core.tasks import canonical_json, content_key
 
 PROTOCOL_VERSION = 1
-"""Raised whenever the same key would give another number."""
+"""Raised whenever a worker would return another number for the same key."""
 
 CHUNK = 100
-"""Structures that a task labels."""
+"""Structures that one task labels."""
 
 LARGE = 2000
-"""Structures above which a set is read, and described, in parts by tasks of their own."""
+"""Structures above which a set is read and described in parts, by tasks of their own."""
 
 PART = 500
-"""Structures of such a part; so many as a number of chunks have."""
+"""Structures of such a part; a multiple of `CHUNK`."""
+
+DESCRIPTORS = "soap"
+"""Name of the source that describes, splits and maps sets."""
 
 Kind = Literal["label", "read", "describe", "split", "map", "train", "evaluate"]
-KEPT: frozenset[Kind] = frozenset({"read", "describe"})
-"""Tasks whose results lie in files beside the store."""
 
 
 @dataclass(frozen=True, slots=True)
 class DataSource:
-    """Where a worker gets a labelled set: from the results of tasks, or from files.
+    """Where a worker gets a labelled set from: results of tasks, or files.
 
     Attributes
     ----------
     entry : DatasetEntry
     chunks : tuple of str
-        Keys of the tasks that label it, or read its parts, in order; none where it is read by whoever needs it.
+        Keys of the tasks that label it or read its parts, in order; empty for a set that each worker reads itself.
     sha256 : tuple of str
         Hashes of its files.
     described : tuple of str
-        Keys of the tasks that describe its parts, in order; none where it is described by whoever needs it.
+        Keys of the tasks that describe its parts, in order; empty for a set that each worker describes itself.
+    descriptors : str
+        Identity of the source of its descriptors.
     """
 
     entry: DatasetEntry
     chunks: tuple[str, ...] = ()
     sha256: tuple[str, ...] = ()
     described: tuple[str, ...] = ()
+    descriptors: str = ""
 
     @property
     def identity(self) -> object:
-        """What decides what is in it."""
+        """Everything that decides its structures and labels, as JSON data."""
         if self.chunks:
             return {"chunks": list(self.chunks)}
         units = [self.entry.energy_unit, self.entry.length_unit]
-        drawn = {"size": self.entry.size, "seed": self.entry.seed, "units": units}
+        selection = {"size": self.entry.size, "seed": self.entry.seed, "units": units}
         reading = self.entry.model_dump(mode="json", include=set(READING))
-        return {"files": list(self.sha256), **drawn, **({"reading": reading} if reading else {})}
+        return {"files": list(self.sha256), **selection, **({"reading": reading} if reading else {})}
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingTask:
-    """One thing to compute.
+    """One computation.
 
     Attributes
     ----------
     key : str
     kind : {"label", "read", "describe", "split", "map", "train", "evaluate"}
-        Label a chunk of structures; read a part of a set, describe it; divide a set, draw its map of chemical space,
-        train a network, test it.
+        Label a chunk of structures; read a part of a set, or describe it; split a set, map its chemical space; train a
+        network, or evaluate it.
     data : DataSource
     model : str
-        Whose task it is among the plan's sources.
+        Name of the source that runs it.
     chunk : int
-        Which chunk is labelled, or which part is read or described.
+        Number of the chunk that is labelled, or of the part that is read or described.
     rows : tuple of int
-        The first of the drawn structures that are read, and how many.
+        First structure that is read, and how many.
     split, seed : str and int
-        How the set is divided; the seed is that of the network too.
+        How the set is split; the seed is that of the network too.
     architecture, scheme, training : ArchitectureEntry, SchemeEntry and Training
     divided, trained : str or None
-        Keys of the tasks that divide the set and train the network.
+        Keys of the tasks that split the set and train the network.
     """
 
     key: str
@@ -104,8 +107,8 @@ class TrainingTask:
     trained: str | None = None
 
     @property
-    def geometry(self) -> str | None:
-        """Key of the task it stays with when its batch is split: a test, with the training."""
+    def leader(self) -> str | None:
+        """Key of the task that it stays with when its batch is split: an evaluation stays with the training."""
         return self.trained
 
     @property
@@ -116,15 +119,13 @@ class TrainingTask:
         return (*chunks, *described, *(key for key in (self.divided, self.trained) if key is not None))
 
 
-def key_of(kind: Kind, content: Mapping[str, object]) -> str:
-    """Key of a task: hash (32 hex digits of sha256) of its content in canonical JSON."""
+def _key(kind: Kind, content: Mapping[str, object]) -> str:
     whole = {"version": PROTOCOL_VERSION, "campaign": "generalization", "kind": kind, **content}
-    text = json.dumps(whole, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
+    return content_key(canonical_json(whole))
 
 
-def label_task(entry: DatasetEntry, chunk: int, teacher: str) -> TrainingTask:
-    """The task that makes and labels one chunk; `teacher` is the identity of the model's parameters."""
+def label_task(entry: DatasetEntry, chunk: int, identity: str) -> TrainingTask:
+    """Return the task that generates and labels one chunk; `identity` is that of the labelling model."""
     assert entry.size is not None
     content = {
         "generate": entry.generate,
@@ -133,47 +134,54 @@ def label_task(entry: DatasetEntry, chunk: int, teacher: str) -> TrainingTask:
         "cutoff": entry.cutoff,
         "largest_leak": entry.largest_leak,
         "teacher": entry.teacher,
-        "identity": teacher,
+        "identity": identity,
         "first": chunk * CHUNK,
         "count": min(CHUNK, entry.size - chunk * CHUNK),
     }
-    return TrainingTask(key_of("label", content), "label", DataSource(entry), entry.teacher, chunk)
+    return TrainingTask(_key("label", content), "label", DataSource(entry), entry.teacher, chunk)
 
 
 def read_task(data: DataSource, part: int) -> TrainingTask:
-    """The task that reads one part of a large set from its files."""
+    """Return the task that reads one part of a large set from its files."""
     content = {"data": data.identity, "first": part * PART, "count": PART}
-    return TrainingTask(key_of("read", content), "read", data, "soap", part, rows=(part * PART, PART))
+    return TrainingTask(_key("read", content), "read", data, DESCRIPTORS, part, rows=(part * PART, PART))
 
 
-def describe_task(entry: DatasetEntry, chunks: tuple[str, ...], part: int) -> TrainingTask:
-    """The task that describes one part of a large set, which these chunks are."""
-    content = {"chunks": list(chunks), "dtype": "float32"}
-    return TrainingTask(key_of("describe", content), "describe", DataSource(entry, chunks), "soap", part)
+def describe_task(data: DataSource, chunks: tuple[str, ...], part: int) -> TrainingTask:
+    """Return the task that describes one part of a large set, which these chunks make up."""
+    content = {"chunks": list(chunks), "dtype": "float32", "descriptors": data.descriptors}
+    source = DataSource(data.entry, chunks, descriptors=data.descriptors)
+    return TrainingTask(_key("describe", content), "describe", source, DESCRIPTORS, part)
 
 
 def split_task(data: DataSource, split: str, seed: int, spec: GeneralizationSpec) -> TrainingTask:
-    """The task that divides a set."""
-    part = spec.training.validation
-    content = {"data": data.identity, "split": split, "seed": seed, "validation": part}
+    """Return the task that splits a set."""
+    content = {
+        "data": data.identity,
+        "split": split,
+        "seed": seed,
+        "validation": spec.training.validation,
+        "descriptors": data.descriptors,
+    }
     if data.described:
         content["described"] = list(data.described)
     if split == "size" and data.entry.largest_train is not None:
         content["largest_train"] = data.entry.largest_train
-    key = key_of("split", content)
-    return TrainingTask(key, "split", data, "soap", split=split, seed=seed, training=spec.training)
+    key = _key("split", content)
+    return TrainingTask(key, "split", data, DESCRIPTORS, split=split, seed=seed, training=spec.training)
 
 
 def map_task(data: DataSource) -> TrainingTask:
-    """The task that draws a set's map of chemical space."""
+    """Return the task that maps the chemical space of a set."""
     described = {"described": list(data.described)} if data.described else {}
-    return TrainingTask(key_of("map", {"data": data.identity, **described}), "map", data, "soap")
+    content = {"data": data.identity, "descriptors": data.descriptors, **described}
+    return TrainingTask(_key("map", content), "map", data, DESCRIPTORS)
 
 
 def train_task(
     divided: TrainingTask, architecture: ArchitectureEntry, scheme: SchemeEntry, training: Training
 ) -> TrainingTask:
-    """The task that trains a network on one side of a split."""
+    """Return the task that trains a network on one side of a split."""
     content = {
         "split": divided.key,
         "seed": divided.seed,
@@ -182,7 +190,7 @@ def train_task(
         "training": training.model_dump(mode="json"),
     }
     return TrainingTask(
-        key_of("train", content),
+        _key("train", content),
         "train",
         divided.data,
         architecture.name,
@@ -196,9 +204,9 @@ def train_task(
 
 
 def evaluate_task(trained: TrainingTask) -> TrainingTask:
-    """The task that tests a network on the other side of its split."""
+    """Return the task that evaluates a network on the other side of its split."""
     return TrainingTask(
-        key_of("evaluate", {"trained": trained.key}),
+        _key("evaluate", {"trained": trained.key}),
         "evaluate",
         trained.data,
         trained.model,

@@ -1,61 +1,102 @@
-"""Train a network on one side of a split, and test it on the other."""
+"""Train a network on one side of a split, and evaluate it on the other; imported by workers alone."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
-from hbcoop_dist.campaigns.generalization.dataset_parts import origin_of, structures_of
-from hbcoop_dist.campaigns.generalization.tasks import DataSource, TrainingTask
-from hbcoop_dist.campaigns.generalization.training_results import data_of, trained_of
-from hbcoop_dist.core.results import TaskResult
+from hbcoop_dist.campaigns.generalization.dataset_parts import SetOfTask, origin_of
+from hbcoop_dist.campaigns.generalization.results import EvaluationResult, GroupResult, SplitResult, TrainingResult
+from hbcoop_dist.campaigns.generalization.tasks import TrainingTask
+from hbcoop_dist.core.arrays import IntArray
 from hbcoop_dist.learning.datasets.labelled_structures import LabelledStructure
 from hbcoop_dist.learning.networks.network_builder import network_of, traits_of
 from hbcoop_dist.learning.networks.network_spec import NetworkSpec
+from hbcoop_dist.learning.networks.trained_files import About
 from hbcoop_dist.learning.training.budget import Budget
-from hbcoop_dist.learning.training.evaluation import Errors, GroupErrors, evaluate
+from hbcoop_dist.learning.training.evaluation import GroupErrors, evaluate
 from hbcoop_dist.learning.training.training_loop import train
 
 
-def trained(
-    task: TrainingTask, known: Mapping[str, TaskResult], divided: TaskResult, checkpoint: Path | None, device: str
-) -> dict[str, object]:
-    """The trained network of a task, as data; `checkpoint` is where a killed one goes on from."""
-    structures = structures_of(task.data, known)
+def train_network(
+    task: TrainingTask, labelled: SetOfTask, sides: SplitResult, checkpoint: Path | None, device: str
+) -> TrainingResult:
+    """Train the network of a task.
+
+    Parameters
+    ----------
+    task : TrainingTask
+    labelled : SetOfTask
+    sides : SplitResult
+    checkpoint : Path or None
+        File from which a killed training resumes.
+    device : str
+    """
+    structures, _ = labelled.structures()
     if checkpoint is not None:
         checkpoint.parent.mkdir(parents=True, exist_ok=True)
-    found = train(
+    assert task.training is not None
+    trained = train(
         _network(task, structures),
-        _some(structures, divided.data["training"]),
-        _some(structures, divided.data["validation"]),
-        _budget(task),
+        _take(structures, sides.training),
+        _take(structures, sides.validation),
+        Budget(**task.training.model_dump(exclude={"validation"})),
         checkpoint=checkpoint,
         device=device,
     )
-    about = {**origin_of(task.data), **asdict(traits_of(network_of(found)))}
-    return {
-        **data_of(found),
-        "n_training": len(np.asarray(divided.data["training"])),
-        "about": json.dumps(about, sort_keys=True),
-    }
+    traits = traits_of(network_of(trained))
+    origin = origin_of(task.data)
+    about = About(
+        level_of_theory=origin["level_of_theory"],
+        licence=origin["licence"],
+        source=origin["source"],
+        **asdict(traits),
+    )
+    return TrainingResult(trained, len(sides.training), about)
 
 
-def _some(structures: tuple[LabelledStructure, ...], places: object) -> list[LabelledStructure]:
-    return [structures[int(place)] for place in np.asarray(places)]
+def evaluate_network(labelled: SetOfTask, sides: SplitResult, trained: TrainingResult, device: str) -> EvaluationResult:
+    """Compute the errors of a network on the test side."""
+    structures, _ = labelled.structures()
+    errors = evaluate(trained.network, _take(structures, sides.test), device=device)
+    return EvaluationResult(
+        energy_rmse=errors.all.energy_rmse,
+        energy_mae=errors.all.energy_mae,
+        forces_rmse=errors.all.forces_rmse,
+        forces_mae=errors.all.forces_mae,
+        charges_mae=errors.charges_mae,
+        charges_correlation=errors.charges_correlation,
+        dipole_rmse=errors.dipole_rmse,
+        interaction_near_rmse=errors.near.rmse,
+        interaction_near_mae=errors.near.mae,
+        interaction_beyond_rmse=errors.beyond.rmse,
+        interaction_beyond_mae=errors.beyond.mae,
+        n_test=errors.all.count,
+        n_near=errors.near.count,
+        n_beyond=errors.beyond.count,
+        by_domain=_groups(errors.by_domain),
+        by_size=_groups(errors.by_size),
+    )
+
+
+def _groups(groups: Mapping[str, GroupErrors] | Mapping[int, GroupErrors]) -> tuple[GroupResult, ...]:
+    return tuple(
+        GroupResult(label, errors.energy_rmse, errors.forces_rmse, errors.count) for label, errors in groups.items()
+    )
+
+
+def _take(structures: tuple[LabelledStructure, ...], indices: IntArray) -> list[LabelledStructure]:
+    return [structures[int(index)] for index in indices]
 
 
 def _network(task: TrainingTask, structures: tuple[LabelledStructure, ...]) -> NetworkSpec:
-    """All elements of the set are the network's: those of the test side too."""
+    """Return the network of a task; its elements are those of the whole set, the test side included."""
     architecture, scheme = task.architecture, task.scheme
     assert architecture is not None
     assert scheme is not None
     return NetworkSpec(
-        elements=tuple(sorted({int(z) for one in structures for z in one.numbers})),
+        elements=tuple(sorted({int(z) for structure in structures for z in structure.numbers})),
         architecture=architecture.architecture,
         scheme=scheme.scheme,
         scheme_options=dict(scheme.options),
@@ -69,43 +110,3 @@ def _network(task: TrainingTask, structures: tuple[LabelledStructure, ...]) -> N
         seed=task.seed,
         architecture_options=dict(architecture.options),
     )
-
-
-def _budget(task: TrainingTask) -> Budget:
-    assert task.training is not None
-    return Budget(**task.training.model_dump(exclude={"validation"}))
-
-
-def evaluated(
-    data: DataSource, known: Mapping[str, TaskResult], divided: TaskResult, network: TaskResult, device: str
-) -> dict[str, object]:
-    """Errors on the test side, by the names that the store has for them."""
-    tested = _some(structures_of(data, known), divided.data["test"])
-    return errors_data(evaluate(trained_of(network.data), tested, device=device))
-
-
-def errors_data(found: Errors) -> dict[str, object]:
-    """Errors as plain data."""
-    return {
-        **{name: getattr(found.all, name) for name in ("energy_rmse", "energy_mae", "forces_rmse", "forces_mae")},
-        **{name: getattr(found, name) for name in ("charges_mae", "charges_correlation", "dipole_rmse")},
-        "n_test": found.all.count,
-        **{
-            f"interaction_{where}_{name}": getattr(getattr(found, where), name)
-            for where in ("near", "beyond")
-            for name in ("rmse", "mae")
-        },
-        **{f"n_{where}": getattr(found, where).count for where in ("near", "beyond")},
-        "domains": json.dumps(list(found.by_domain)),
-        **_groups("domain", list(found.by_domain.values())),
-        "atoms": np.array(list(found.by_size), dtype=np.int64),
-        **_groups("atoms", list(found.by_size.values())),
-    }
-
-
-def _groups(prefix: str, groups: list[GroupErrors]) -> dict[str, NDArray[np.float64] | NDArray[np.int64]]:
-    return {
-        f"{prefix}_energy_rmse": np.array([one.energy_rmse for one in groups]),
-        f"{prefix}_forces_rmse": np.array([one.forces_rmse for one in groups]),
-        f"{prefix}_count": np.array([one.count for one in groups], dtype=np.int64),
-    }

@@ -1,6 +1,6 @@
-"""What a worker does with one batch of a generalization campaign: label, read, describe, divide, train, test.
+"""Work of generalization campaigns, in the worker: label, read, describe, split, map, train, evaluate.
 
-Everything that arrives and leaves is plain data.  A task that fails is a result with a reason; its neighbours go on.
+A task that fails gives a result with a reason, and the other tasks of the batch go on.
 """
 
 from __future__ import annotations
@@ -9,161 +9,130 @@ import socket
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from hbcoop_dist.campaigns.generalization.array_files import keep, opened
-from hbcoop_dist.campaigns.generalization.tasks import KEPT, TrainingTask
-from hbcoop_dist.campaigns.hbond.worker import versions_of
+from hbcoop_dist.campaigns.generalization.array_files import write_arrays
+from hbcoop_dist.campaigns.generalization.results import EvaluationResult, SplitResult, TrainingResult
+from hbcoop_dist.campaigns.generalization.tasks import TrainingTask
+from hbcoop_dist.campaigns.model_worker import now, package_versions
 from hbcoop_dist.core.failures import Failure
-from hbcoop_dist.core.results import TaskResult
-from hbcoop_dist.core.tasks import Batch, ModelSource
+from hbcoop_dist.core.results import Provenance, TaskResult
+from hbcoop_dist.core.tasks import Batch, Source
 
-Found = tuple[dict[str, object], dict[str, str]]
-"""Data and provenance of a result."""
+if TYPE_CHECKING:
+    from hbcoop_dist.campaigns.generalization.dataset_parts import SetOfTask
+
+Result = TaskResult[Any]
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingWork:
-    """One batch with all a worker needs to do it.
+    """One batch with everything that a worker needs.
 
     Attributes
     ----------
     batch : Batch of TrainingTask
-    source : ModelSource
-        Of the teacher, the descriptors or the architecture.
+    source : Source
+        Labelling model, descriptors or architecture.
     inputs : mapping of str to TaskResult
         Results of tasks outside the batch, by key.
     device : str
     scratch : str or None
-        Folder where trainings leave how far they are.
-    kept : str or None
+        Folder where trainings write the state that they resume from.
+    arrays : str
         Folder of results that are too large for the journal.
     """
 
     batch: Batch[TrainingTask]
-    source: ModelSource
-    inputs: Mapping[str, TaskResult]
-    device: str = "cpu"
-    scratch: str | None = None
-    kept: str | None = None
+    source: Source
+    inputs: Mapping[str, Result]
+    device: str
+    scratch: str | None
+    arrays: str
 
-    def do(self) -> list[TaskResult]:
-        """Results in the order of the batch's tasks."""
-        known = {key: self._opened(result) for key, result in self.inputs.items()}
-        provenance = _provenance(self.source, self.device)
-        results: list[TaskResult] = []
+    def do(self) -> list[Result]:
+        """Do every task of the batch; the results are in the order of the tasks."""
+        known = dict(self.inputs)
         for task in self.batch.tasks:
             started = time.perf_counter()
-            found = replace(self._result(task, known, provenance), seconds=time.perf_counter() - started)
-            results.append(found)
-            known[task.key] = self._opened(found)
-        return results
+            result = self._result(task, known)
+            known[task.key] = replace(result, seconds=time.perf_counter() - started)
+        return [known[task.key] for task in self.batch.tasks]
 
-    def _opened(self, result: TaskResult) -> TaskResult:
-        return replace(result, data=opened(result, self._kept))
-
-    @property
-    def _kept(self) -> Path | None:
-        return None if self.kept is None else Path(self.kept)
-
-    def _result(self, task: TrainingTask, known: Mapping[str, TaskResult], provenance: dict[str, str]) -> TaskResult:
+    def _result(self, task: TrainingTask, known: Mapping[str, Result]) -> Result:
+        provenance = self._provenance()
         for key in task.inputs:
             if known[key].status != "done":
-                return TaskResult(
-                    task.key, "failed", f"what it needs is not there: {known[key].reason}", {}, provenance
-                )
-        steps: Mapping[str, Callable[[TrainingTask, Mapping[str, TaskResult]], Found]] = {
-            "label": self._label,
-            "read": self._read,
-            "describe": self._describe,
-            "split": self._split,
-            "map": self._map,
-            "train": self._train,
-            "evaluate": self._evaluate,
-        }
+                reason = f"an input is not available: {known[key].reason}"
+                return TaskResult(task.key, "failed", reason, provenance=provenance)
         try:
-            data, more = steps[task.kind](task, known)
-            if task.kind in KEPT and self._kept is not None:
-                data = keep(self._kept, task.key, data)
+            payload = self._payload(task, known)
         except Exception as error:
             failure = Failure.of(error)
             if failure.kind == "out of memory":
                 # another worker, or a smaller batch, may have room
                 raise
-            return TaskResult(task.key, "failed", failure.reason, {}, provenance)
-        return TaskResult(task.key, "done", "", data, provenance | more)
+            return TaskResult(task.key, "failed", failure.reason, provenance=provenance)
+        if isinstance(payload, TrainingResult):
+            network = payload.network
+            provenance = replace(provenance, parameter_hash=network.parameter_hash, dtype=network.budget.dtype)
+        return TaskResult(task.key, "done", payload=payload, provenance=provenance)
 
-    def _label(self, task: TrainingTask, known: Mapping[str, TaskResult]) -> Found:
-        from hbcoop_dist.campaigns.generalization.dataset_parts import labelled_chunk
+    def _payload(self, task: TrainingTask, known: Mapping[str, Result]) -> Any:
+        from hbcoop_dist.campaigns.generalization import dataset_parts, split_tasks
 
-        del known
-        return labelled_chunk(task.data.entry, task.chunk, self._device), {}
+        arrays = Path(self.arrays)
+        labelled = dataset_parts.SetOfTask(task.data, known, arrays)
+        steps: Mapping[str, Callable[[], Any]] = {
+            "label": lambda: dataset_parts.labelled_chunk(task.data.entry, task.chunk, self._device),
+            "read": lambda: write_arrays(arrays, task.key, dataset_parts.read_part(task.data, *task.rows)),
+            "describe": lambda: write_arrays(arrays, task.key, dataset_parts.describe_part(labelled.structures()[0])),
+            "split": lambda: split_tasks.split_set(task, labelled),
+            "map": lambda: split_tasks.map_set(labelled),
+            "train": lambda: self._train(task, labelled, known),
+            "evaluate": lambda: self._evaluate(task, labelled, known),
+        }
+        return steps[task.kind]()
 
-    def _read(self, task: TrainingTask, known: Mapping[str, TaskResult]) -> Found:
-        from hbcoop_dist.campaigns.generalization.dataset_parts import read_part
-
-        del known
-        return read_part(task.data, *task.rows), {}
-
-    def _describe(self, task: TrainingTask, known: Mapping[str, TaskResult]) -> Found:
-        from hbcoop_dist.campaigns.generalization.dataset_parts import described_part, structures_of
-
-        return described_part(structures_of(task.data, known)), {}
-
-    def _split(self, task: TrainingTask, known: Mapping[str, TaskResult]) -> Found:
-        from hbcoop_dist.campaigns.generalization.split_tasks import divided
-
-        assert task.training is not None
-        return divided(task.data, known, task.split, task.seed, task.training.validation), {}
-
-    def _map(self, task: TrainingTask, known: Mapping[str, TaskResult]) -> Found:
-        from hbcoop_dist.campaigns.generalization.split_tasks import mapped
-
-        return mapped(task.data, known), {}
-
-    def _train(self, task: TrainingTask, known: Mapping[str, TaskResult]) -> Found:
-        from hbcoop_dist.campaigns.generalization.training_tasks import trained
+    def _train(self, task: TrainingTask, labelled: SetOfTask, known: Mapping[str, Result]) -> TrainingResult:
+        from hbcoop_dist.campaigns.generalization.training_tasks import train_network
 
         assert task.divided is not None
         checkpoint = None if self.scratch is None else Path(self.scratch) / f"{task.key}.npz"
-        data = trained(task, known, known[task.divided], checkpoint, self._device)
-        return data, {"parameter_hash": str(data["parameter_hash"]), "dtype": _dtype(task)}
+        return train_network(task, labelled, known[task.divided].payload_as(SplitResult), checkpoint, self._device)
 
-    def _evaluate(self, task: TrainingTask, known: Mapping[str, TaskResult]) -> Found:
-        from hbcoop_dist.campaigns.generalization.training_tasks import evaluated
+    def _evaluate(self, task: TrainingTask, labelled: SetOfTask, known: Mapping[str, Result]) -> EvaluationResult:
+        from hbcoop_dist.campaigns.generalization.training_tasks import evaluate_network
 
         assert task.divided is not None
         assert task.trained is not None
-        return evaluated(task.data, known, known[task.divided], known[task.trained], self._device), {}
+        sides, trained = known[task.divided], known[task.trained]
+        return evaluate_network(
+            labelled, sides.payload_as(SplitResult), trained.payload_as(TrainingResult), self._device
+        )
 
     @property
     def _device(self) -> str:
-        return self.device if self.source.card.gpu else "cpu"
+        return self.device if self.source.needs.gpu else "cpu"
+
+    def _provenance(self) -> Provenance:
+        return Provenance(
+            host=socket.gethostname(),
+            device=self._device,
+            dtype="float64",
+            parameter_hash=self.source.identity,
+            versions=package_versions(*self.source.needs.packages, "hbcoop_dist"),
+            computed_at=now(),
+        )
 
 
-def making(sources: Mapping[str, ModelSource], kept: str | None = None) -> Callable[..., TrainingWork]:
-    """What makes the work of a batch (`execute.MakeWork`); `kept` is the folder of large results."""
+def work_factory(sources: Mapping[str, Source], arrays: Path) -> Callable[..., TrainingWork]:
+    """Return the function that makes the work of a batch; `arrays` is the folder of large results."""
 
-    def make(
-        batch: Batch[TrainingTask], inputs: Mapping[str, TaskResult], device: str, scratch: str | None
+    def make_work(
+        batch: Batch[TrainingTask], inputs: Mapping[str, Result], device: str, scratch: str | None
     ) -> TrainingWork:
-        return TrainingWork(batch, sources[batch.model], inputs, device, scratch, kept)
+        return TrainingWork(batch, sources[batch.model], inputs, device, scratch, str(arrays))
 
-    return make
-
-
-def _dtype(task: TrainingTask) -> str:
-    assert task.training is not None
-    return task.training.dtype
-
-
-def _provenance(source: ModelSource, device: str) -> dict[str, str]:
-    return {
-        "host": socket.gethostname(),
-        "device": device if source.card.gpu else "cpu",
-        "dtype": source.card.dtype,
-        "parameter_hash": source.identity,
-        "versions": versions_of(*source.card.packages, "hbcoop_dist"),
-        "computed_at": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
+    return make_work

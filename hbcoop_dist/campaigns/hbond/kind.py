@@ -61,7 +61,7 @@ class HBondKind(CampaignKind[HBondSpec, Cell, ChainTask, ChainCellTasks]):
         chosen = choose_rotamers(plan, results)
         return make_plan(plan.spec, chosen, device=plan.device, elsewhere=plan.elsewhere)
 
-    def work(self, plan: HBondPlan, kept: Path) -> MakeWork:
+    def work(self, plan: HBondPlan, arrays: Path) -> MakeWork:
         from hbcoop_dist.campaigns.hbond.worker import work_factory
 
         return work_factory(plan.sources, plan.spec.minimize)

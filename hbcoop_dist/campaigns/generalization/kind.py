@@ -1,0 +1,158 @@
+"""The kind of campaign ``generalization``: networks trained on parts of chemical space and tested elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Container, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import ValidationError
+
+from hbcoop_dist.campaigns.generalization.plan import GeneralizationPlan, NetworkTasks, describe_plan, make_plan
+from hbcoop_dist.campaigns.generalization.records import cell_records
+from hbcoop_dist.campaigns.generalization.results import (
+    EvaluationResult,
+    GroupResult,
+    LabelResult,
+    MapResult,
+    SplitResult,
+    StoredArrays,
+    TrainingResult,
+)
+from hbcoop_dist.campaigns.generalization.schema import CELL_DIMS, GENERALIZATION_SCHEMA
+from hbcoop_dist.campaigns.generalization.spec import GeneralizationSpec, TrainingCell, load_spec, requested_by_specs
+from hbcoop_dist.campaigns.generalization.tasks import PROTOCOL_VERSION, TrainingTask
+from hbcoop_dist.campaigns.kind import CampaignKind, Exporter, Labels, Lookup, RowLabels
+from hbcoop_dist.campaigns.spec_fields import CampaignError
+from hbcoop_dist.core.results import Label, Record
+from hbcoop_dist.learning.datasets.labelled_structures import LabelledStructure
+from hbcoop_dist.learning.networks.network_spec import NetworkSpec
+from hbcoop_dist.learning.networks.trained_files import About, Curve, Trained
+from hbcoop_dist.learning.training.budget import Budget
+from hbcoop_dist.store.codec import payload_types
+from hbcoop_dist.store.creation import Definitions
+from hbcoop_dist.store.schema import Schema
+
+if TYPE_CHECKING:
+    import xarray as xr
+    from matplotlib.figure import Figure
+    from rich.console import RenderableType
+
+    from hbcoop_dist.analysis.report_content import Report, ReportOptions
+    from hbcoop_dist.execution.scheduler import MakeWork
+    from hbcoop_dist.store import Journal
+
+
+class GeneralizationKind(CampaignKind[GeneralizationSpec, TrainingCell, TrainingTask, NetworkTasks]):
+    """Sets x splits x architectures x long-range schemes x seeds: one network each."""
+
+    name: ClassVar[str] = "generalization"
+    protocol_version: ClassVar[int] = PROTOCOL_VERSION
+    schema: ClassVar[Schema] = GENERALIZATION_SCHEMA
+    payloads: ClassVar[Mapping[str, type]] = payload_types(
+        About,
+        Budget,
+        Curve,
+        EvaluationResult,
+        GroupResult,
+        LabelResult,
+        LabelledStructure,
+        MapResult,
+        NetworkSpec,
+        SplitResult,
+        StoredArrays,
+        Trained,
+        TrainingResult,
+    )
+
+    def load(self, path: Path) -> GeneralizationSpec:
+        return load_spec(path)
+
+    def spec_from_json(self, text: str) -> GeneralizationSpec:
+        try:
+            return GeneralizationSpec.model_validate_json(text)
+        except ValidationError as error:
+            raise CampaignError(str(error)) from None
+
+    def plan(
+        self, spec: GeneralizationSpec, *, device: str = "cpu", elsewhere: Collection[str] = ()
+    ) -> GeneralizationPlan:
+        return make_plan(spec, device=device, elsewhere=elsewhere)
+
+    def work(self, plan: GeneralizationPlan, arrays: Path) -> MakeWork:
+        from hbcoop_dist.campaigns.generalization.worker import work_factory
+
+        return work_factory(plan.sources, arrays)
+
+    def records(self, plan: GeneralizationPlan) -> Callable[[TrainingCell, Lookup, Container[RowLabels]], list[Record]]:
+        return lambda cell, results, written: cell_records(plan, cell, results, written)
+
+    def axis_labels(self, plan: GeneralizationPlan) -> Mapping[str, Sequence[Label]]:
+        return {dim: list(dict.fromkeys(getattr(cell, dim) for cell in plan.cells)) for dim in CELL_DIMS}
+
+    def definitions(self, plan: GeneralizationPlan) -> Definitions:
+        return {f"{dim}_definition": dict(texts) for dim, texts in plan.spec.definitions().items()}
+
+    def requested(self, specs: Sequence[Mapping[str, Any]]) -> Callable[[Labels], bool]:
+        return requested_by_specs(specs)
+
+    def keys_to_retry(self, tasks: NetworkTasks, journal: Journal) -> Collection[str]:
+        # a training that is done is not repeated because its evaluation failed
+        return [key for key in tasks.keys if journal.status(key) != "done"]
+
+    def lost_results(
+        self, plan: GeneralizationPlan, needed: Collection[str], journal: Journal, arrays: Path
+    ) -> set[str]:
+        from hbcoop_dist.campaigns.generalization.array_files import lost_files
+
+        return lost_files(plan.tasks, needed, journal, arrays)
+
+    def finish_cell(self, plan: GeneralizationPlan, store: Path, cell: TrainingCell, results: Lookup) -> None:
+        from hbcoop_dist.campaigns.generalization.model_files import write_model
+
+        write_model(store, cell, results(plan.cell_tasks[cell].trained).payload_as(TrainingResult))
+
+    def describe(self, plan: GeneralizationPlan) -> str:
+        return describe_plan(plan)
+
+    def estimate(self, plan: GeneralizationPlan, store: Path) -> str:
+        from hbcoop_dist.campaigns.generalization.cost_estimate import estimate_core_time
+
+        return estimate_core_time(plan, store)
+
+    def status(self, ds: xr.Dataset) -> Sequence[RenderableType]:
+        from hbcoop_dist.analysis.tables.cells import status_summary
+
+        return status_summary(ds, self.schema, ("dataset", "split"))
+
+    def analyse(self, ds: xr.Dataset, against: str | None = None) -> Sequence[RenderableType]:
+        from hbcoop_dist.analysis.reference_levels import ComparisonError
+        from hbcoop_dist.analysis.tables.generalization import errors_in_terminal
+
+        if against is not None:
+            raise ComparisonError(f"expected no model beside a store of trained networks, found {against}")
+        return [errors_in_terminal(ds)]
+
+    def figure(self, ds: xr.Dataset) -> Figure:
+        from hbcoop_dist.analysis.plots.generalization import errors_by_split
+
+        return errors_by_split(ds)
+
+    def exporters(self) -> Mapping[str, Exporter]:
+        return {".csv": Exporter(_write_errors, "errors of networks, mean over seeds")}
+
+    def report(self, ds: xr.Dataset, options: ReportOptions) -> Report:
+        from hbcoop_dist.campaigns.generalization.report_pages import build_report
+
+        return build_report(ds, options)
+
+
+def _write_errors(ds: xr.Dataset, path: Path) -> str:
+    from hbcoop_dist.analysis.generalization_errors import errors_table
+
+    frame = errors_table(ds)
+    frame.to_csv(path, index=False)
+    return f"{len(frame)} networks"
+
+
+KIND = GeneralizationKind()
