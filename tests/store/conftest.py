@@ -84,7 +84,7 @@ def python() -> Iterator[Callable[..., subprocess.Popen[str]]]:
         root = str(Path(hbcoop_dist.__file__).parents[1])
         process = subprocess.Popen(
             [sys.executable, *flags, "-c", code, *map(str, args)],
-            env={**os.environ, "PYTHONPATH": root},
+            env={**os.environ, "PYTHONPATH": f"{root}{os.pathsep}{Path(__file__).parent}"},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -10,7 +10,7 @@ from subprocess import Popen
 
 import numpy as np
 import pytest
-from small_store import LABELS
+from small_store import FLUIDS, LABELS, make_fluids
 
 from hbcoop_dist.campaigns.hbond.schema import HBOND_SCHEMA
 from hbcoop_dist.core.results import Label, Record
@@ -20,6 +20,7 @@ from hbcoop_dist.store import (
     StoreError,
     StoreSchemaError,
     StoreWriter,
+    creation,
     open_store,
     prepare_store,
     recover,
@@ -313,3 +314,64 @@ def test_protocol_survives_json(tmp_path: Path) -> None:
     protocol = {"lengths": (1, 2), "force": np.pi}
     for _ in range(2):
         prepare_store(tmp_path / "quick.zarr", HBOND_SCHEMA, LABELS, protocol=protocol)
+
+
+def test_another_kind_is_refused(store: Path, protocol: dict[str, object]) -> None:
+    message = "expected a store of a campaign of kind fluids, found one of kind hbond"
+    for call in (
+        lambda: make_fluids(store),
+        lambda: StoreWriter(store, FLUIDS),
+        lambda: open_store(store, kind="fluids"),
+    ):
+        with pytest.raises(StoreSchemaError, match=message):
+            call()
+    assert verify(store, FLUIDS) == [f"{store}: {message}"]
+
+
+@pytest.mark.parametrize("attribute", ["kind", "schema_version"])
+def test_a_store_without_kind_or_version_is_refused(attribute: str, store: Path) -> None:
+    root = json.loads((store / "zarr.json").read_text())
+    del root["attributes"][attribute]
+    (store / "zarr.json").write_text(json.dumps(root))
+    with pytest.raises(StoreSchemaError, match=f"{attribute}: expected .*, found None"):
+        open_store(store)
+
+
+def test_labels_of_the_partition_are_appended_with_their_definitions(tmp_path: Path) -> None:
+    path = make_fluids(tmp_path / "f.zarr", 300)
+    make_fluids(path, 300, fluid="argon", formula={"argon": "Ar"}, atomic_number={"argon": [18]})
+    ds = open_store(path)
+    assert ds.formula.values.tolist() == ["H2O", "Ar"]
+    assert ds.atomic_number.values.tolist() == [[8, 1, 1], [18, -1, -1]]
+    assert [event["event"] for event in json.loads(ds.history)] == ["created", "fluids appended"]
+
+
+def test_a_definition_left_by_a_killed_append_does_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = make_fluids(tmp_path / "f.zarr", 300)
+    with monkeypatch.context() as patch:
+        patch.setattr(creation, "consolidate", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            make_fluids(path, 300, fluid="argon", formula={"argon": "Ar"})
+    assert open_store(path).fluid.values.tolist() == ["water"]
+    make_fluids(path, 300, fluid="neon")
+    assert open_store(path).formula.values.tolist() == ["H2O", ""]
+    make_fluids(path, 300, fluid="neon", formula={"neon": "Ne"})
+    assert open_store(path).formula.values.tolist() == ["H2O", "Ne"]
+
+
+def test_another_definition_of_a_label_is_refused(tmp_path: Path) -> None:
+    path = make_fluids(tmp_path / "f.zarr", 300)
+    with pytest.raises(
+        ProtocolMismatchError, match="fluid water, formula: the store has 'H2O', this campaign asks for 'D2O'"
+    ):
+        make_fluids(path, 300, formula={"water": "D2O"})
+    make_fluids(path, 310, 290)
+    assert open_store(path).celsius.values.round(2).tolist() == [16.85, 26.85, 36.85]
+    assert open_store(path).formula.item() == "H2O"
+
+
+def test_fields_of_a_definition_in_json_are_compared_one_by_one(tmp_path: Path) -> None:
+    path = make_fluids(tmp_path / "f.zarr", fluid="ice", formula={"ice": '{"phase": "Ih", "d": 1}'})
+    with pytest.raises(ProtocolMismatchError, match="fluid ice, formula.phase: the store has 'Ih', .* asks for 'Ic'"):
+        make_fluids(path, fluid="ice", formula={"ice": '{"d": 1, "phase": "Ic"}'})
+    make_fluids(path, fluid="ice", formula={"ice": '{"d":1,"phase":"Ih"}'})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import signal
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -12,10 +13,21 @@ from subprocess import Popen
 import numpy as np
 import pytest
 import zarr
+from small_store import FLUIDS, density, make_fluids
 
 from hbcoop_dist.campaigns.hbond.schema import HBOND_SCHEMA
 from hbcoop_dist.core.results import Label, Record, Value
-from hbcoop_dist.store import Journal, StoreError, StoreSchemaError, StoreWriter, journal_path, open_store, verify
+from hbcoop_dist.store import (
+    Journal,
+    StoreError,
+    StoreSchemaError,
+    StoreWriteError,
+    StoreWriter,
+    creation,
+    journal_path,
+    open_store,
+    verify,
+)
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -299,6 +311,107 @@ def test_unreadable_chunk_is_named(store: Path, cell: Callable[..., Record]) -> 
         writer._waiting.clear()
 
 
+def test_axes_grow_by_the_labels_that_records_bring(tmp_path: Path) -> None:
+    path = make_fluids(tmp_path / "f.zarr", 300, 280)
+    with StoreWriter(path, FLUIDS) as writer:
+        writer.write([density(300, 1.0, 20, 10)])
+        writer.flush()
+        writer.write([density(280, 2.0, 15, 20), density(300, 3.0, 5)])
+        writer.write([Record("fluid", {"fluid": "water"}, values={"pressure": [7, 8]}, along={"time": [30, 15]})])
+        assert open_store(path)["time"].values.tolist() == [10, 20], "axes grow at the flush"
+    ds = open_store(path).squeeze("fluid").load()
+    assert ds["time"].values.tolist() == [5, 10, 15, 20, 30]
+    nan = np.nan
+    np.testing.assert_array_equal(ds.volume.sel(temperature=280), [nan, nan, 30.0, 40.0, nan])
+    np.testing.assert_array_equal(ds.volume.sel(temperature=300), [15.0, nan, nan, nan, nan])
+    assert ds.pressure.values.tolist() == [-1, -1, 8, -1, 7]
+    assert ds.atomic_number.values.tolist() == [8, 1, 1]
+    assert ds.formula.item() == "H2O"
+    np.testing.assert_allclose(ds.celsius, [6.85, 26.85])
+    assert verify(path, FLUIDS) == []
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["f.zarr", "f.zarr.lock"]
+
+
+@pytest.mark.parametrize(
+    ("values", "along", "message"),
+    [
+        ({"volume": [1.0]}, {"time": [1, 2]}, "volume: expected a value for each of the 2 labels along time, found 1"),
+        ({"volume": [1.0, 2.0]}, {"time": [1]}, r"volume: expected shape \(time\) of at most \(1,\), found \(2,\)"),
+        ({"volume": [1.0]}, {"time": ["now"]}, "time: expected labels of type int64, found 'now'"),
+        ({"volume": [1.0]}, {"temperature": [1]}, "along: expected dims that records may extend, found 'temperature'"),
+        ({"volume": [1.0]}, {"colour": [1]}, "along: expected dims that records may extend, found 'colour'"),
+    ],
+)
+def test_labels_along_that_do_not_fit_are_refused(
+    tmp_path: Path, values: dict[str, Value], along: dict[str, list[Label]], message: str
+) -> None:
+    path = make_fluids(tmp_path / "f.zarr", 300)
+    with StoreWriter(path, FLUIDS) as writer, pytest.raises(StoreError, match=message):
+        writer.write([Record("cell", {"fluid": "water", "temperature": 300}, values=values, along=along)])
+    assert open_store(path).sizes["time"] == 0
+
+
+def test_an_unknown_table_is_refused(tmp_path: Path) -> None:
+    path = make_fluids(tmp_path / "f.zarr", 300)
+    with (
+        StoreWriter(path, FLUIDS) as writer,
+        pytest.raises(StoreError, match="expected one of cell, fluid, found 'gas'"),
+    ):
+        writer.write([Record("gas", {"fluid": "water"})])
+
+
+GROWER = """
+import os, signal, sys
+import hbcoop_dist.store.creation as creation
+from hbcoop_dist.store import StoreWriter
+from small_store import FLUIDS, density
+point, path = sys.argv[1:]
+rename, renames = os.rename, []
+def counted(source, target):
+    renames.append(target)
+    if point == f"before-rename-{len(renames)}":
+        os.kill(os.getpid(), signal.SIGKILL)
+    rename(source, target)
+creation.os.rename = counted
+if point == "copying":
+    creation._copy = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+writer = StoreWriter(path, FLUIDS)
+writer.write([density(280, 2.0, 15)])
+writer.flush()
+"""
+
+
+@pytest.mark.parametrize("point", ["copying", "before-rename-1", "before-rename-2"])
+def test_growth_by_records_killed_anywhere_loses_nothing_that_was_flushed(
+    point: str, tmp_path: Path, python: Callable[..., Popen[str]]
+) -> None:
+    path = make_fluids(tmp_path / "f.zarr", 300, 280)
+    with StoreWriter(path, FLUIDS) as writer:
+        writer.write([density(300, 1.0, 10, 20)])
+    assert python(GROWER, point, path).wait(timeout=60) == -signal.SIGKILL
+    ds = open_store(path).squeeze("fluid").load()
+    assert ds.status.sel(temperature=300) == "done"
+    assert ds.volume.sel(temperature=300, time=[10, 20]).values.tolist() == [10.0, 20.0]
+    make_fluids(path, 300)
+    with StoreWriter(path, FLUIDS) as writer:
+        writer.write([density(280, 2.0, 15)])
+    ds = open_store(path).squeeze("fluid").load()
+    assert ds.volume.sel(temperature=280, time=15) == 30.0
+    assert verify(path, FLUIDS) == []
+
+
+def test_growth_on_a_full_disk_is_repeated_at_the_next_flush(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = make_fluids(tmp_path / "f.zarr", 300)
+    with StoreWriter(path, FLUIDS) as writer:
+        writer.write([density(300, 1.0, 10)])
+        with monkeypatch.context() as patch:
+            patch.setattr(creation, "_copy", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+            with pytest.raises(StoreWriteError, match=r"f\.zarr: expected free space .* No space left"):
+                writer.flush()
+        assert open_store(path).sizes["time"] == 0
+    assert open_store(path).volume.values.tolist() == [[[10.0]]]
+
+
 def test_one_file_per_variable_and_model(store: Path, cell: Callable[..., Record]) -> None:
     with StoreWriter(store, HBOND_SCHEMA) as writer:
         writer.write([cell(), cell(length=2), cell("so3lr")])
@@ -312,7 +425,7 @@ from dataclasses import dataclass
 import numpy as np
 from hbcoop_dist.campaigns.hbond.schema import HBOND_SCHEMA
 from hbcoop_dist.core.results import Record, TaskResult
-from hbcoop_dist.store import Journal, StoreWriter, journal_path, payload_types
+from hbcoop_dist.store import Journal, StoreWriteError, StoreWriter, journal_path, payload_types
 @dataclass
 class Energy:
     energy: float
