@@ -1,4 +1,4 @@
-"""Small real stores, and real other processes, for the tests of the store."""
+"""Small stores and separate processes for the tests of the store."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from small_store import LABELS
 
 import hbcoop_dist
-from hbcoop_dist.cooperativity.equation import FRAGMENTS
-from hbcoop_dist.core.results import Record
+from hbcoop_dist.campaigns.hbond.schema import HBOND_SCHEMA, n_atoms
+from hbcoop_dist.core.results import FRAGMENTS, Record, Value
 from hbcoop_dist.store import Layout, prepare_store
-from hbcoop_dist.structures.chains import CELL_DIMS, DIMER_DIMS
 
 PROTOCOL = {"minimize": {"max_force": 1.0e-5, "constraint": "mirror"}, "code": 1}
 
@@ -27,24 +27,24 @@ def protocol() -> dict[str, object]:
 
 @pytest.fixture
 def layout() -> Layout:
-    return Layout(("so3lr", "toy"), ("arc", "linear"), (2, 3, 4), ("none", "water"))
+    return Layout(HBOND_SCHEMA, LABELS)
 
 
 @pytest.fixture
-def store(tmp_path: Path, layout: Layout, protocol: dict[str, object]) -> Path:
+def store(tmp_path: Path, protocol: dict[str, object]) -> Path:
     path = tmp_path / "quick.zarr"
-    prepare_store(path, layout, protocol=protocol, spec="campaign: quick")
+    prepare_store(path, HBOND_SCHEMA, LABELS, protocol=protocol, spec="campaign: quick")
     return path
 
 
 @pytest.fixture
 def cell() -> Callable[..., Record]:
-    """A record of one cell with a value of every shape; what it holds follows from `value`."""
+    """Return a function that makes a record of one cell with an array of every shape, filled with `value`."""
 
-    def make(model: str = "toy", length: int = 3, capping: str = "none", value: float = 1.5, **more: object) -> Record:
-        labels = dict(zip(CELL_DIMS, (model, "arc", length, capping, "own", "default"), strict=True))
-        atoms = 12 * length + (12 if capping == "water" else 0)
-        values: dict[str, object] = {
+    def make(model: str = "toy", length: int = 3, capping: str = "none", value: float = 1.5, **more: Value) -> Record:
+        labels = dict(zip(HBOND_SCHEMA.cells.dims, (model, "arc", length, capping, "own", "default"), strict=True))
+        atoms = n_atoms(length, capping)
+        values: dict[str, Value] = {
             "energy": -value,
             "saddle": False,
             "steps": 7,
@@ -57,32 +57,34 @@ def cell() -> Callable[..., Record]:
             "positions": np.full((atoms, 3), value),
             **more,
         }
-        return Record(labels, "done", "", values)
+        return Record("cell", labels, "done", "", values)
 
     return make
 
 
 @pytest.fixture
 def dimer() -> Callable[..., Record]:
-    """A record of one isolated dimer."""
+    """Return a function that makes a record of one isolated dimer."""
 
-    def make(model: str = "toy", conformer: str = "syn", **values: object) -> Record:
-        labels = dict(zip(DIMER_DIMS, (model, "own", "default", conformer), strict=True))
-        return Record(labels, "done", "", {"dimer_energy": -3.0, "dimer_positions": np.ones((24, 3)), **values})
+    def make(model: str = "toy", conformer: str = "syn", **values: Value) -> Record:
+        labels = {"model": model, "geometry": "own", "rotamer": "default", "conformer": conformer}
+        return Record(
+            "dimer", labels, "done", "", {"dimer_energy": -3.0, "dimer_positions": np.ones((24, 3)), **values}
+        )
 
     return make
 
 
 @pytest.fixture
 def python() -> Iterator[Callable[..., subprocess.Popen[str]]]:
-    """Start ``python -c code *args`` in a process of its own that sees this checkout; ended with the test."""
+    """Return a function that starts ``python -c code *args`` in a separate process, which ends with the test."""
     started: list[subprocess.Popen[str]] = []
 
     def start(code: str, *args: object, flags: tuple[str, ...] = ()) -> subprocess.Popen[str]:
         root = str(Path(hbcoop_dist.__file__).parents[1])
         process = subprocess.Popen(
             [sys.executable, *flags, "-c", code, *map(str, args)],
-            env={**os.environ, "PYTHONPATH": root},
+            env={**os.environ, "PYTHONPATH": f"{root}{os.pathsep}{Path(__file__).parent}"},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

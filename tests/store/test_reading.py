@@ -1,4 +1,4 @@
-"""Opening and verifying say what is wrong, in words, and say nothing when all is well."""
+"""Stores are opened and verified, and every problem is named."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from hbcoop_dist.campaigns.hbond.schema import HBOND_SCHEMA
 from hbcoop_dist.core.results import Record, TaskResult
 from hbcoop_dist.store import Journal, StoreError, StoreSchemaError, StoreWriter, journal_path, open_store, verify
 
@@ -26,12 +27,12 @@ def test_missing_and_foreign_paths(tmp_path: Path) -> None:
         open_store(tmp_path / "none.zarr")
     with pytest.raises(StoreSchemaError, match="expected a hbcoop_dist store, found something else"):
         open_store(tmp_path)
-    assert len(verify(tmp_path)) == 1
-    assert "found something else" in verify(tmp_path)[0]
+    assert len(verify(tmp_path, HBOND_SCHEMA)) == 1
+    assert "found something else" in verify(tmp_path, HBOND_SCHEMA)[0]
 
 
 def test_text_can_be_masked_and_selected(store: Path, cell: Callable[..., Record]) -> None:
-    with StoreWriter(store) as writer:
+    with StoreWriter(store, HBOND_SCHEMA) as writer:
         writer.write([cell()])
     found = open_store(store)
     assert {array.dtype.kind for array in found.variables.values()} <= {"O", "f", "i"}
@@ -45,11 +46,11 @@ def test_text_can_be_masked_and_selected(store: Path, cell: Callable[..., Record
 
 
 def test_readers_need_no_lock(store: Path, cell: Callable[..., Record]) -> None:
-    with StoreWriter(store) as writer:
+    with StoreWriter(store, HBOND_SCHEMA) as writer:
         writer.write([cell()])
         writer.flush()
         assert (open_store(store).status == "done").sum() == 1
-        assert verify(store) == []
+        assert verify(store, HBOND_SCHEMA) == []
 
 
 def test_verify_compares_with_the_schema(store: Path) -> None:
@@ -60,7 +61,7 @@ def test_verify_compares_with_the_schema(store: Path) -> None:
         del metadata["positions"]["attributes"]["units"]  # type: ignore[attr-defined]
 
     edit_metadata(store, damage)
-    assert verify(store) == [
+    assert verify(store, HBOND_SCHEMA) == [
         "energy, units: expected 'eV', found 'hartree'",
         "angle: expected a variable, found none",
         "positions, units: expected 'angstrom', found ''",
@@ -69,23 +70,23 @@ def test_verify_compares_with_the_schema(store: Path) -> None:
 
 
 def test_verify_finds_done_cells_without_values(store: Path, cell: Callable[..., Record]) -> None:
-    with StoreWriter(store) as writer:
+    with StoreWriter(store, HBOND_SCHEMA) as writer:
         writer.write([cell(cooperative_energy=[1.0, 2.0]), cell(length=4, hbond_cooperative_energy=[1.0])])
-        writer.write([Record(cell("so3lr").labels, "unconverged", "why", {})])
-    problems = verify(store)
+        writer.write([Record("cell", cell("so3lr").labels, "unconverged", "why")])
+    problems = verify(store, HBOND_SCHEMA)
     assert len(problems) == 2
     assert "length=3" in problems[0]
-    assert ", cooperative_energy: expected finite values" in problems[0]
+    assert ", cooperative_energy: expected values in a row that is done" in problems[0]
     assert "length=4" in problems[1]
     assert "hbond_cooperative_energy" in problems[1]
 
 
 def test_verify_finds_unreadable_chunks(store: Path, cell: Callable[..., Record]) -> None:
-    with StoreWriter(store) as writer:
+    with StoreWriter(store, HBOND_SCHEMA) as writer:
         writer.write([cell()])
     (chunk,) = (store / "status").glob("c.*")
     chunk.write_bytes(b"torn")
-    problems = verify(store)
+    problems = verify(store, HBOND_SCHEMA)
     assert len(problems) == 1
     assert problems[0].startswith("status: expected readable chunks")
     with pytest.raises(StoreError, match="status: expected readable chunks"):
@@ -94,10 +95,10 @@ def test_verify_finds_unreadable_chunks(store: Path, cell: Callable[..., Record]
 
 def test_verify_finds_journal_damage(store: Path) -> None:
     path = journal_path(store)
-    with Journal(path) as journal:
+    with Journal(path, {}) as journal:
         journal.append_many(TaskResult(key, "done") for key in "abc")
     path.write_bytes(path.read_bytes().replace(b'"key":"b"', b'"key":"x"')[:-5])
-    problems = verify(store)
+    problems = verify(store, HBOND_SCHEMA)
     assert len(problems) == 2
     assert "line 2" in problems[0]
     assert "unfinished" in problems[1]
@@ -107,7 +108,7 @@ def test_missing_consolidated_metadata_is_an_error_with_a_name(store: Path) -> N
     root = json.loads((store / "zarr.json").read_text())
     del root["consolidated_metadata"]
     (store / "zarr.json").write_text(json.dumps(root))
-    assert len(verify(store)) == 1
+    assert len(verify(store, HBOND_SCHEMA)) == 1
     with pytest.raises(StoreSchemaError, match="consolidated"):
-        StoreWriter(store)
+        StoreWriter(store, HBOND_SCHEMA)
     shutil.rmtree(store)

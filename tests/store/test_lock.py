@@ -1,4 +1,4 @@
-"""One driver per store, also across processes, and a dead one is in nobody's way."""
+"""The lock admits one driver per store, also across processes, and a dead driver releases it."""
 
 from __future__ import annotations
 
@@ -8,34 +8,36 @@ from pathlib import Path
 from subprocess import Popen
 
 import pytest
+from small_store import LABELS
 
+from hbcoop_dist.campaigns.hbond.schema import HBOND_SCHEMA
 from hbcoop_dist.store import StoreError, StoreLock, StoreLockedError, StoreWriter, prepare_store
-from hbcoop_dist.store.layout import Layout
 
 pytestmark = pytest.mark.filterwarnings("error")
 
 HOLDER = """
 import sys
+from hbcoop_dist.campaigns.hbond.schema import HBOND_SCHEMA
 from hbcoop_dist.store import StoreWriter
-with StoreWriter(sys.argv[1]):
+with StoreWriter(sys.argv[1], HBOND_SCHEMA):
     print("held", flush=True)
     sys.stdin.readline()
 """
 
 
 def test_second_driver_is_refused_and_told_who_holds_the_store(
-    store: Path, layout: Layout, protocol: dict[str, object], python: Callable[..., Popen[str]]
+    store: Path, protocol: dict[str, object], python: Callable[..., Popen[str]]
 ) -> None:
     process = python(HOLDER, store)
     assert process.stdout is not None
     assert process.stdout.readline() == "held\n"
     message = f"pid {process.pid} on {platform.node()} since 20"
     with pytest.raises(StoreLockedError, match=message):
-        StoreWriter(store)
+        StoreWriter(store, HBOND_SCHEMA)
     with pytest.raises(StoreLockedError, match=message):
-        prepare_store(store, layout, protocol=protocol)
+        prepare_store(store, HBOND_SCHEMA, LABELS, protocol=protocol)
     process.communicate("\n")
-    StoreWriter(store).close()
+    StoreWriter(store, HBOND_SCHEMA).close()
 
 
 def test_lock_of_a_killed_driver_is_free_at_once(store: Path, python: Callable[..., Popen[str]]) -> None:
@@ -44,12 +46,12 @@ def test_lock_of_a_killed_driver_is_free_at_once(store: Path, python: Callable[.
     assert process.stdout.readline() == "held\n"
     process.kill()
     process.wait()
-    StoreWriter(store).close()
+    StoreWriter(store, HBOND_SCHEMA).close()
 
 
 def test_second_driver_in_the_same_process_is_refused_too(store: Path) -> None:
-    with StoreWriter(store), pytest.raises(StoreLockedError):
-        StoreWriter(store)
+    with StoreWriter(store, HBOND_SCHEMA), pytest.raises(StoreLockedError):
+        StoreWriter(store, HBOND_SCHEMA)
 
 
 def test_every_route_to_a_store_leads_to_the_same_lock(store: Path) -> None:
@@ -59,11 +61,11 @@ def test_every_route_to_a_store_leads_to_the_same_lock(store: Path) -> None:
         StoreLock(link)
 
 
-def test_lock_of_the_caller_is_used_and_stays_his(tmp_path: Path, layout: Layout, protocol: dict[str, object]) -> None:
+def test_lock_of_the_caller_is_used_and_stays_his(tmp_path: Path, protocol: dict[str, object]) -> None:
     path = tmp_path / "new" / "quick.zarr"
     with StoreLock(path) as lock:
-        prepare_store(path, layout, protocol=protocol, lock=lock)
-        StoreWriter(path, lock=lock).close()
+        prepare_store(path, HBOND_SCHEMA, LABELS, protocol=protocol, lock=lock)
+        StoreWriter(path, HBOND_SCHEMA, lock=lock).close()
         with pytest.raises(StoreLockedError):
             StoreLock(path)
     StoreLock(path).release()
