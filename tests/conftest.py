@@ -10,17 +10,17 @@ from typing import Any
 
 import pytest
 
-from hbcoop_dist.campaigns.hbond.plan import Plan, plan
+from hbcoop_dist.campaigns.hbond.plan import HBondPlan, make_plan
 from hbcoop_dist.campaigns.hbond.records import cell_record
-from hbcoop_dist.campaigns.hbond.spec import CampaignSpec
-from hbcoop_dist.campaigns.hbond.worker import working
+from hbcoop_dist.campaigns.hbond.spec import HBondSpec
+from hbcoop_dist.campaigns.hbond.worker import work_factory
 from hbcoop_dist.core.results import Record, TaskResult
 from hbcoop_dist.execution.scheduler import SerialBackend, execute
 
 # Before any numerical library is imported: more threads make small calls slower.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-Computed = tuple[Plan, dict[str, TaskResult], list[Record]]
+Computed = tuple[HBondPlan, dict[str, TaskResult], list[Record]]
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -39,13 +39,13 @@ def compute() -> Callable[..., Computed]:
     def run(**fields: Any) -> Computed:
         name = json.dumps(fields, sort_keys=True)
         if name not in made:
-            made[name] = _compute(plan(CampaignSpec.model_validate({"campaign": "test", **fields})))
+            made[name] = _compute(make_plan(HBondSpec.model_validate({"campaign": "test", **fields})))
         return made[name]
 
     return run
 
 
-def _compute(drawn: Plan) -> Computed:
-    found = execute(drawn.batches, working(drawn.sources, drawn.spec.minimize), {}, SerialBackend())
+def _compute(plan: HBondPlan) -> Computed:
+    found = execute(plan.batches, work_factory(plan.sources, plan.spec.minimize), {}, SerialBackend())
     results = {result.key: result for result in found}
-    return drawn, results, [cell_record(drawn, cell, results.__getitem__) for cell in drawn.cell_tasks]
+    return plan, results, [cell_record(plan, cell, results.__getitem__) for cell in plan.cell_tasks]

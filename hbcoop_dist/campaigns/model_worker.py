@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 import socket
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +12,7 @@ import numpy as np
 
 from hbcoop_dist.campaigns.model_tasks import FragmentResult
 from hbcoop_dist.cooperativity.fragment_energies import evaluate_fragments
+from hbcoop_dist.core.provenance import now, package_versions
 from hbcoop_dist.core.results import Provenance, TaskResult
 from hbcoop_dist.models import registry
 from hbcoop_dist.models.base import ModelCard, ModelError, Potential
@@ -100,20 +97,6 @@ def _provenance(potential: Potential) -> Provenance:
         versions=package_versions(*potential.card.packages, "numpy", "hbcoop_dist"),
         computed_at=now(),
     )
-
-
-def now() -> str:
-    """Return the time as ISO 8601, UTC."""
-    return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def package_versions(*names: str) -> str:
-    """Return the versions of the packages that are installed here, as JSON."""
-    versions = {}
-    for name in names:
-        with contextlib.suppress(PackageNotFoundError):
-            versions[name] = version(name)
-    return json.dumps(versions, sort_keys=True)
 
 
 def convergence_goal(potential: Potential, max_force: float, rms_force: float | None, max_calls: int) -> Goal:

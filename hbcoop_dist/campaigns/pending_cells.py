@@ -5,15 +5,14 @@ The store is read by whole variables, never cell by cell.
 
 from __future__ import annotations
 
-import contextlib
 import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from operator import attrgetter
 
 from hbcoop_dist.campaigns.kind import AnyKind, AnyPlan, Cell, Labels
+from hbcoop_dist.core.provenance import installed_version
 from hbcoop_dist.store import Journal, StoreWriter
 from hbcoop_dist.store.schema import Schema
 
@@ -122,10 +121,3 @@ def _outdated(plan: AnyPlan, schema: Schema, writer: StoreWriter) -> set[Labels]
         if source.here and (text := versions[labels]) and changed(text, source.needs.packages):
             outdated.add(labels)
     return outdated
-
-
-def installed_version(package: str) -> str | None:
-    """Return the version of a package in this Python; None when it is not installed."""
-    with contextlib.suppress(PackageNotFoundError):
-        return version(package)
-    return None

@@ -11,11 +11,13 @@ from typing import Annotated, Any, Literal, TypeVar
 from ase.data import atomic_numbers, chemical_symbols
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from hbcoop_dist.core.yaml_source import YamlError, read_model
 from hbcoop_dist.models import registry
 from hbcoop_dist.models.base import ModelCard, ModelError
 from hbcoop_dist.models.families.ase_calculator import DEFAULT_ELEMENTS, calculator_card, files_beside
 
 T = TypeVar("T")
+SpecT = TypeVar("SpecT", bound="CampaignSpec")
 
 
 class CampaignError(ValueError):
@@ -42,6 +44,20 @@ class CampaignSpec(Frozen):
     def to_json(self) -> str:
         """Return the spec as the history of a store keeps it."""
         return self.model_dump_json(exclude_none=True)
+
+
+def read_spec(path: Path, model: type[SpecT]) -> SpecT:
+    """Read a campaign file as a spec.
+
+    Raises
+    ------
+    CampaignError
+        When the file is not YAML, or a field is wrong; the message names file, line and field.
+    """
+    try:
+        return read_model(path, model)
+    except YamlError as error:
+        raise CampaignError(str(error)) from None
 
 
 def name_only(value: Any) -> Any:

@@ -86,20 +86,23 @@ class KindContract:
         return find_kind(self.name)
 
     @pytest.fixture(scope="class")
-    def workspace(self, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    @classmethod
+    def workspace(cls, tmp_path_factory: pytest.TempPathFactory) -> Path:
         """Folder that the tests of a class share."""
-        return tmp_path_factory.mktemp(f"contract-{self.name}")
+        return tmp_path_factory.mktemp(f"contract-{cls.name}")
 
     @pytest.fixture(scope="class")
-    def campaign(self, workspace: Path) -> Path:
+    @classmethod
+    def campaign(cls, workspace: Path) -> Path:
         """Campaign with one label on the partition axis."""
-        return self.write_campaign(workspace, 1)
+        return cls().write_campaign(workspace, 1)
 
     @pytest.fixture(scope="class")
-    def finished(self, workspace: Path, campaign: Path) -> Path:
+    @classmethod
+    def finished(cls, workspace: Path, campaign: Path) -> Path:
         """Store of that campaign, run to the end without a disturbance. Tests must not change it."""
         store = workspace / "finished.zarr"
-        summary = self.run(campaign, store)
+        summary = cls().run(campaign, store)
         assert set(summary.statuses) == {"done"}, summary
         return store
 

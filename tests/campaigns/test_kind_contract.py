@@ -87,7 +87,8 @@ class TestPowers(KindContract):
     name = "powers"
 
     @pytest.fixture(scope="class", autouse=True)
-    def installed(self, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    @classmethod
+    def installed(cls, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         folder = tmp_path_factory.mktemp("site")
         (folder / "tiny_kind.py").write_text((TINY / "tiny_kind.py").read_text())
         info = folder / "tiny_kind-0.1.dist-info"

@@ -11,15 +11,14 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from hbcoop_dist.campaigns.spec_fields import (
-    CampaignError,
     CampaignSpec,
     Frozen,
     Models,
     as_list,
+    read_spec,
     require_unique,
     resolve_path,
 )
-from hbcoop_dist.core.yaml_source import YamlError, read_model
 from hbcoop_dist.structures.complexes import Complex
 
 
@@ -120,10 +119,7 @@ def load_spec(path: Path) -> ComplexesSpec:
     CampaignError
         When the file is not YAML, or a field is wrong.
     """
-    try:
-        spec = read_model(path, ComplexesSpec)
-    except YamlError as error:
-        raise CampaignError(str(error)) from None
+    spec = read_spec(path, ComplexesSpec)
     base = path.resolve().parent
     models = tuple(entry.resolved(base) for entry in spec.models)
     complexes = tuple(entry.model_copy(update={"file": resolve_path(base, entry.file)}) for entry in spec.complexes)

@@ -27,10 +27,11 @@ from hbcoop_dist.campaigns.spec_fields import (
     as_list,
     name_only,
     names_of,
+    read_spec,
     require_unique,
     resolve_path,
 )
-from hbcoop_dist.core.yaml_source import YamlError, place_of, read_model
+from hbcoop_dist.core.yaml_source import place_of
 from hbcoop_dist.learning.datasets.frames import KEYS, NUMBERS
 from hbcoop_dist.learning.networks.architectures.registry import ARCHITECTURES, check_options
 from hbcoop_dist.models import registry
@@ -419,10 +420,7 @@ def load_spec(path: Path) -> GeneralizationSpec:
     CampaignError
         When the file is not YAML, a field is wrong, or a file or folder of a set does not exist.
     """
-    try:
-        spec = read_model(path, GeneralizationSpec)
-    except YamlError as error:
-        raise CampaignError(str(error)) from None
+    spec = read_spec(path, GeneralizationSpec)
     base = path.resolve().parent
     datasets = []
     for entry in spec.datasets:

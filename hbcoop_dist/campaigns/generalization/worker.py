@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 from hbcoop_dist.campaigns.generalization.array_files import write_arrays
 from hbcoop_dist.campaigns.generalization.results import EvaluationResult, SplitResult, TrainingResult
 from hbcoop_dist.campaigns.generalization.tasks import TrainingTask
-from hbcoop_dist.campaigns.model_worker import now, package_versions
 from hbcoop_dist.core.failures import Failure
+from hbcoop_dist.core.provenance import now, package_versions
 from hbcoop_dist.core.results import Provenance, TaskResult
 from hbcoop_dist.core.tasks import Batch, Source
 

@@ -18,10 +18,11 @@ from hbcoop_dist.campaigns.spec_fields import (
     Models,
     as_list,
     name_only,
+    read_spec,
     require_unique,
     resolve_path,
 )
-from hbcoop_dist.core.yaml_source import YamlError, place_of, read_model
+from hbcoop_dist.core.yaml_source import place_of
 from hbcoop_dist.models import registry
 from hbcoop_dist.optimize.external.availability import (
     FLOOR,
@@ -304,10 +305,7 @@ def load_spec(path: Path) -> HBondSpec:
     CampaignError
         When the file is not YAML, a field is wrong, or a folder of geometries does not exist.
     """
-    try:
-        spec = read_model(path, HBondSpec)
-    except YamlError as error:
-        raise CampaignError(str(error)) from None
+    spec = read_spec(path, HBondSpec)
     models = tuple(entry.resolved(path.resolve().parent) for entry in spec.models)
     geometry = tuple(_resolve_geometry(path, name, spec.geometry_models) for name in spec.geometry)
     return spec.model_copy(update={"models": models, "geometry": geometry})

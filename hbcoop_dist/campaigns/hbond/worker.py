@@ -23,9 +23,9 @@ from hbcoop_dist.campaigns.model_worker import (
     failed_input,
     fragment_results,
     load_model,
-    package_versions,
 )
 from hbcoop_dist.core.arrays import AnyArray, FloatArray
+from hbcoop_dist.core.provenance import package_versions
 from hbcoop_dist.core.results import Provenance, Status, TaskResult
 from hbcoop_dist.core.tasks import Batch
 from hbcoop_dist.execution.restart_files import RestartFolder

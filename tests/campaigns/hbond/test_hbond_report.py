@@ -9,11 +9,11 @@ import pandas as pd
 import pytest
 import xarray as xr
 from bokeh.models import GlyphRenderer, Line, Segment
+from hbcoop_dist.report.ranking import REFERENCE
+from hbcoop_dist.report.sentences import headline, summary
 
 from hbcoop_dist.references import read_references, reference_energies
 from hbcoop_dist.report import Report, ReportError, build_report
-from hbcoop_dist.report.ranking import REFERENCE
-from hbcoop_dist.report.sentences import headline, summary
 
 PLACE = {"model": "toy", "pattern": "arc", "capping": "none", "geometry": "own"}
 
