@@ -61,9 +61,9 @@ def close(one: Minimised, other: Minimised) -> bool:
 
 def beside(found: Minimised, start: Start, constraint: Constraint) -> Start:
     """A start a little off a minimum, where the constraint lets it be."""
-    basis = free_basis(tree_of(start.system), constraint)
+    basis = free_basis(tree_of(start.chain), constraint)
     off = np.random.default_rng(0).uniform(-0.01, 0.01, basis.shape[1])
-    return Start(start.system, found.path.q + basis @ off, start.hessian)
+    return Start(start.chain, found.path.q + basis @ off, start.hessian)
 
 
 @functools.cache
@@ -115,7 +115,7 @@ def test_the_minimum_with_torsions_held_is_theirs(model, pattern, optimiser) -> 
 def saddle(model: str) -> tuple[Minimised, OutOfPlaneMode]:
     """The linear trimer in the default rotamer, planar, and its lowest mode."""
     _, one = reached(model, "linear", 3, "none")
-    return one, out_of_plane(loaded(model), [Planar(tree_of(one.system), one.path.q, one.structure)])[0]
+    return one, out_of_plane(loaded(model), [Planar(tree_of(one.chain), one.path.q, one.structure)])[0]
 
 
 @pytest.mark.parametrize(
@@ -145,7 +145,7 @@ def test_the_mode_is_odd_of_unit_norm_and_has_its_eigenvalue() -> None:
     """By the whole Hessian and by Davidson alike; the curvature along it is the eigenvalue."""
     potential = loaded("toy")
     one, whole = saddle("toy")
-    few = out_of_plane(potential, [Planar(tree_of(one.system), one.path.q, one.structure, whole.hessian)])[0]
+    few = out_of_plane(potential, [Planar(tree_of(one.chain), one.path.q, one.structure, whole.hessian)])[0]
     assert few.hessian is None
     x, step = one.structure.positions, 5e-3
     for verdict in (whole, few):
@@ -161,7 +161,7 @@ def test_the_mode_is_odd_of_unit_norm_and_has_its_eigenvalue() -> None:
 def test_following_needs_a_hessian_from_somewhere() -> None:
     potential = loaded("toy")
     one, whole = saddle("toy")
-    few = out_of_plane(potential, [Planar(tree_of(one.system), one.path.q, one.structure, whole.hessian)])[0]
+    few = out_of_plane(potential, [Planar(tree_of(one.chain), one.path.q, one.structure, whole.hessian)])[0]
     with pytest.raises(ValueError, match="expected a verdict with its Hessian"):
         follow_mode(potential, one, few)
     down = follow_mode(potential, one, few, guess=whole.hessian)
