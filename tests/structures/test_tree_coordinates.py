@@ -1,14 +1,12 @@
-"""Tree coordinates: explicit, invertible, with the exact gradient, and constraints that hold exactly."""
+"""Tree coordinates are invertible and have the exact gradient."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from hbcoop_dist.optimize.constraints import free_basis
 from hbcoop_dist.structures import DEFAULT_ROTAMER, Chain, Structure, make_chain
-from hbcoop_dist.structures.construction import crude_start, structure_of, tree_of
-from hbcoop_dist.structures.geometry import hbond_geometry, planarity
+from hbcoop_dist.structures.construction import crude_start, tree_of
 from hbcoop_dist.structures.tree_coordinates import Tree
 
 CHAINS = [
@@ -65,34 +63,6 @@ def test_gradient_takes_many_right_hand_sides(chain: Chain) -> None:
     one_by_one = np.array([tree.gradient(q, row) for row in weights])
     assert tree.gradient(q, weights) == pytest.approx(one_by_one, abs=1e-12)
     assert tree.jacobian(q).T @ weights[0].ravel() == pytest.approx(one_by_one[0], abs=1e-10)
-
-
-@pytest.mark.parametrize("length", [1, 2, 5])
-def test_degrees_of_freedom(length: int) -> None:
-    """22 n - 3 in the mirror plane; 36 n - 6 in all, less two torsions for each H-bond (design, section 2)."""
-    chain = make_chain("linear", length) if length > 1 else CHAINS[0]
-    tree = tree_of(chain)
-    assert tree.n_q == 36 * length - 6
-    assert free_basis(tree, "mirror").shape[1] == 22 * length - 3
-    assert free_basis(tree, "torsions").shape[1] == 36 * length - 6 - 2 * (length - 1)
-    assert free_basis(tree, "none").shape[1] == 36 * length - 6
-
-
-@pytest.mark.parametrize("chain", CHAINS, ids=str)
-@pytest.mark.parametrize("constraint", ["mirror", "torsions", "none"])
-def test_constraints_hold_exactly_and_are_orthonormal(chain: Chain, constraint) -> None:
-    tree, q = tree_of(chain), crude_start(chain)
-    basis = free_basis(tree, constraint)
-    assert basis.T @ basis == pytest.approx(np.eye(basis.shape[1]), abs=1e-12)
-    moved = structure_of(chain, q + basis @ (0.1 * np.random.default_rng(4).normal(size=basis.shape[1])))
-    before, after = hbond_geometry(structure_of(chain, q)), hbond_geometry(moved)
-    if constraint == "mirror":
-        assert planarity(moved) < 1e-12
-    if constraint in ("mirror", "torsions"):
-        assert np.cos(np.radians(after.phi1)) == pytest.approx(np.cos(np.radians(before.phi1)), abs=1e-12)
-        assert np.cos(np.radians(after.phi2)) == pytest.approx(np.cos(np.radians(before.phi2)), abs=1e-12)
-    if constraint == "none" and chain.length > 1:
-        assert planarity(moved) > 1e-3
 
 
 def test_a_wrong_vector_is_refused() -> None:
