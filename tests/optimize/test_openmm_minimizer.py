@@ -154,7 +154,7 @@ def test_openmm_has_our_forces_in_single_precision(name: str) -> None:
 
 @pytest.mark.slow
 def test_openmmml_s_own_ani_has_a_tenth_of_the_forces(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Why ours stands beside it; when this fails, openmm-ml has mended it and `ani_in_openmm` can use its function."""
+    """Why ours stands beside it; when this fails, openmm-ml is corrected and `openmm_ani` can use its function."""
     from hbcoop_dist.optimize.external.openmm_minimizer import _topology
 
     potential, folder = ani()
