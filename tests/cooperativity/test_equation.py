@@ -9,7 +9,13 @@ import pytest
 from toy_ensemble import SPREAD, ToyEnsemble
 from wrapped import Wrapped
 
-from hbcoop_dist.cooperativity.equation import Cooperativity, hbond_cooperativity
+from hbcoop_dist.cooperativity.equation import (
+    EV_TO_KCAL,
+    FRAGMENTS,
+    Cooperativity,
+    cooperativity_from_points,
+    hbond_cooperativity,
+)
 from hbcoop_dist.cooperativity.fragment_energies import evaluate_fragments
 from hbcoop_dist.models import registry
 from hbcoop_dist.models.base import Evaluation, Potential
@@ -26,6 +32,29 @@ def eq1(potential: Potential, structure: Structure, hbond: int) -> Cooperativity
     dimer = dimer.with_positions(x)
     both = evaluate_fragments(potential, [structure, dimer])
     return hbond_cooperativity(structure, both[0], hbond, dimer, both[1])
+
+
+@pytest.mark.parametrize("point", FRAGMENTS)
+def test_every_point_enters_equation_one_with_its_sign(point: str) -> None:
+    """Raising one energy by 1 eV changes dV and its parts by one unit of conversion, or not at all."""
+    raised = cooperativity_from_points(np.eye(len(FRAGMENTS))[FRAGMENTS.index(point)])
+    signs = {"ABC": -1, "BC": 1, "AC": 1, "C": -1, "AB": 1, "A": -1, "B": -1}
+    rigid = {"AB_complex": 1, "A_complex": -1, "B_complex": -1}
+    inside = signs.get(point, 0) if point in FRAGMENTS[:4] else 0
+    isolated = signs.get(point, 0) if point in FRAGMENTS[4:7] else 0
+    assert raised.total == pytest.approx(23.060548 * signs.get(point, 0), rel=1e-6)
+    assert raised.electronic == pytest.approx(23.060548 * (inside + rigid.get(point, 0)), rel=1e-6)
+    assert raised.geometric == pytest.approx(23.060548 * (isolated - rigid.get(point, 0)), rel=1e-6)
+    assert raised.interaction == pytest.approx(-23.060548 * inside, rel=1e-6)
+    assert raised.interaction_dimer == pytest.approx(23.060548 * isolated, rel=1e-6)
+
+
+def test_the_spread_is_the_sample_deviation_over_members() -> None:
+    points = np.zeros((len(FRAGMENTS), 3))
+    points[0] = [0.0, 0.1, 0.2]
+    spread = cooperativity_from_points(points.mean(axis=1), member_points=points).spread
+    assert spread["total"] == pytest.approx(0.1 * EV_TO_KCAL)
+    assert spread["geometric"] == 0.0
 
 
 CHAIN = build(make_chain("arc", 4, "water"))

@@ -1,4 +1,4 @@
-"""Patterns, rotamers, caps and positions are what the vocabulary says."""
+"""Patterns, rotamers, caps and positions of chains, and the crude structures built from them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from hbcoop_dist.structures import (
     rotamers_of,
 )
 from hbcoop_dist.structures.construction import build
-from hbcoop_dist.structures.geometry import broken_geometry, dihedral, hbond_geometry, hbonds, planarity
+from hbcoop_dist.structures.geometry import broken_geometry, dihedral, hbond_geometry, planarity
 from hbcoop_dist.structures.monomers import nma, rotamer_of
 from hbcoop_dist.structures.structure import NMA_ATOMS
 
@@ -40,14 +40,14 @@ def test_positions(length: int, middle: int) -> None:
 @pytest.mark.parametrize("rotamer", ROTAMERS, ids=str)
 @pytest.mark.parametrize("length", [2, 3, 6])
 def test_crude_chains_are_planar_intact_and_in_pattern(pattern, capping, rotamer, length) -> None:
-    system = make_chain(pattern, length, capping, rotamer)
-    structure = build(system)
+    chain = make_chain(pattern, length, capping, rotamer)
+    structure = build(chain)
     assert len(structure) == 12 * length + (12 if capping == "water" else 0)
     assert structure.kinds == ("nma",) * length + (("water",) * 4 if capping == "water" else ())
     assert planarity(structure) < 1e-12
-    assert broken_geometry(structure, system.conformers) == ""
+    assert broken_geometry(structure, chain.conformers) == ""
     geometry = hbond_geometry(structure)
-    for conformer, phi1, phi2 in zip(system.conformers, geometry.phi1, geometry.phi2, strict=True):
+    for conformer, phi1, phi2 in zip(chain.conformers, geometry.phi1, geometry.phi2, strict=True):
         expected = (0.0, 180.0) if conformer == "syn" else (180.0, 0.0)
         assert (abs(phi1), abs(phi2)) == pytest.approx(expected, abs=1e-6)
 
@@ -66,8 +66,8 @@ def test_rotamers_are_what_they_are_called(rotamer: Rotamer) -> None:
 def test_rotamers_by_unit_type_the_more_special_wins() -> None:
     odd, first = Rotamer("cis-N", "cis-C"), Rotamer("cis-O", "cis-C")
     assert rotamers_of({"odd": odd, "first": first}, 4) == (first, DEFAULT_ROTAMER, odd, DEFAULT_ROTAMER)
-    system = Chain(conformers_of("linear", 3), rotamers_of({"odd": odd}, 3))
-    assert system.dimer(2) == Chain(("anti",), (DEFAULT_ROTAMER, odd))
+    chain = Chain(conformers_of("linear", 3), rotamers_of({"odd": odd}, 3))
+    assert chain.dimer(2) == Chain(("anti",), (DEFAULT_ROTAMER, odd))
 
 
 def test_caps_are_arranged_as_designed() -> None:
@@ -101,33 +101,3 @@ def test_caps_are_arranged_as_designed() -> None:
 def test_wrong_questions_are_answered_clearly(call, words) -> None:
     with pytest.raises(ValueError, match=words):
         call()
-
-
-@pytest.mark.parametrize("capping", ["none", "water"])
-@pytest.mark.parametrize("pattern", ["arc", "linear"])
-def test_bridges_are_whole_where_a_chain_is_and_lost_where_it_broke(pattern, capping) -> None:
-    system = make_chain(pattern, 4, capping)
-    structure = build(system)
-    whole = hbonds(structure, system.conformers)
-    assert len(whole) == 3 + (5 if capping == "water" else 0)
-    assert all(bridge.whole for bridge in whole)
-    assert all(structure.molecules[bridge.h] != structure.molecules[bridge.o] for bridge in whole)
-    assert {tuple(structure.numbers[[bridge.h, bridge.o]]) for bridge in whole} == {(1, 8)}
-    away = structure.positions + [0.0, 0.0, 2.0] * (structure.molecules == 1)[:, None]
-    torn = structure.with_positions(away)
-    assert [bridge.whole for bridge in hbonds(torn, system.conformers)][:3] == [False, False, True]
-    assert broken_geometry(torn, system.conformers).startswith("H-bond 1 is lost")
-    other = tuple("anti" if conformer == "syn" else "syn" for conformer in system.conformers)
-    assert not any(bridge.whole for bridge in hbonds(structure, other)[:3])
-
-
-@pytest.mark.parametrize("water", [1, 2, 3, 4])
-def test_a_bridge_of_a_cap_is_lost_with_its_water(water) -> None:
-    system = make_chain("arc", 2, "water")
-    structure = build(system)
-    away = structure.positions + [0.0, 0.0, 3.0] * (structure.molecules == 1 + water)[:, None]
-    moved = structure.with_positions(away)
-    lost = [bridge for bridge in hbonds(moved, system.conformers) if not bridge.whole]
-    assert len(lost) == {1: 1, 2: 2, 3: 2, 4: 2}[water]
-    assert all(1 + water in structure.molecules[[bridge.h, bridge.o]] for bridge in lost)
-    assert broken_geometry(moved, system.conformers).startswith("cap is lost: water")

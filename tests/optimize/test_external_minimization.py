@@ -48,8 +48,8 @@ def test_torsions_are_held_where_the_start_has_them(toy: Potential, optimiser) -
     """A dimer held at phi1 = 30 degrees pulls on its constraint, yet is converged."""
     start = crude(toy, make_chain("arc", 2), "torsions")
     q = start.q.copy()
-    q[tree_of(start.system).joint_slice(1).start + 2] = np.radians(30.0)
-    turned = Start(start.system, q, start.hessian)
+    q[tree_of(start.chain).joint_slice(1).start + 2] = np.radians(30.0)
+    turned = Start(start.chain, q, start.hessian)
     ours = minimise(toy, [turned], constraint="torsions")[0]
     theirs = minimise_with(optimiser, toy, [turned], constraint="torsions", goal=PATIENT)[0]
     assert theirs.path.converged, theirs.path.reason

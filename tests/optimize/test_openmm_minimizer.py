@@ -120,8 +120,8 @@ def test_restraints_hold_what_pulls_on_them() -> None:
     potential = registry.load("amber14")
     start = crude(potential, make_chain("arc", 2), "torsions")
     q = start.q.copy()
-    q[tree_of(start.system).joint_slice(1).start + 2] = np.radians(30.0)
-    turned = Start(start.system, q, start.hessian)
+    q[tree_of(start.chain).joint_slice(1).start + 2] = np.radians(30.0)
+    turned = Start(start.chain, q, start.hessian)
     ours = minimise(potential, [turned], constraint="torsions")[0]
     theirs = minimise_in_openmm(potential, None, [turned], goal=Goal(max_force=1e-3, max_calls=20000))[0]
     assert theirs.path.converged, theirs.path.reason
@@ -154,7 +154,7 @@ def test_openmm_has_our_forces_in_single_precision(name: str) -> None:
 
 @pytest.mark.slow
 def test_openmmml_s_own_ani_has_a_tenth_of_the_forces(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Why ours stands beside it; when this fails, openmm-ml has mended it and `ani_in_openmm` can use its function."""
+    """Why ours stands beside it; when this fails, openmm-ml is corrected and `openmm_ani` can use its function."""
     from hbcoop_dist.optimize.external.openmm_minimizer import _topology
 
     potential, folder = ani()
@@ -196,7 +196,7 @@ def test_a_store_has_our_dimer_says_which_forces_were_seen_and_takes_no_other_en
             "max_force": 0.03,
         }
         start = crude(potential, make_chain("arc", 2), "torsions")
-        same(potential, start, build(start.system).with_positions(opened.positions.values.reshape(-1, 3)))
+        same(potential, start, build(start.chain).with_positions(opened.positions.values.reshape(-1, 3)))
     other = CampaignSpec.model_validate({**fields, "minimize": {"constraint": "torsions"}})
     with pytest.raises(ProtocolMismatchError, match="engine"):
         hb.run(hb.plan(other), store, serial=True, display=Quiet())

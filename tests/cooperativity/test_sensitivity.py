@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from wrapped import Wrapped
 
-from hbcoop_dist.cooperativity import sensitivity as noise
+from hbcoop_dist.cooperativity import sensitivity
 from hbcoop_dist.cooperativity.equation import EV_TO_KCAL, FragmentEnergies, hbond_cooperativity
 from hbcoop_dist.cooperativity.fragment_energies import evaluate_fragments
 from hbcoop_dist.models import available, card, load
@@ -30,11 +30,11 @@ BATCH = 1e-8 * POINTS * EV_TO_KCAL
 """kcal/mol, from the contract's bounds of a float64 energy."""
 
 
-def bond_of(length: int, hbond: int) -> noise.Bond:
+def bond_of(length: int, hbond: int) -> sensitivity.ChainHBond:
     folder = bundled_geometry("nma-so3lr")
     assert folder is not None
     known, chain = read_reference_set(folder), make_chain("arc", length)
-    return noise.Bond(known.structure(chain), hbond, known.structure(chain.dimer(hbond)))
+    return sensitivity.ChainHBond(known.structure(chain), hbond, known.structure(chain.dimer(hbond)))
 
 
 BOND = bond_of(3, 1)
@@ -59,7 +59,7 @@ def ensemble(request: pytest.FixtureRequest) -> AniPotential:
 def test_noise_of_float64_is_within_the_contract(name: str) -> None:
     potential = loaded(name)
     assert potential.card.dtype == "float64"
-    turned, batched = noise.under_rotation(potential, BOND), noise.under_batching(potential, BOND)
+    turned, batched = sensitivity.under_rotation(potential, BOND), sensitivity.under_batching(potential, BOND)
     assert (turned.others.shape, batched.others.shape) == ((8,), (5,))
     assert turned.value == pytest.approx(batched.value, abs=BATCH)
     assert turned.largest < ROTATION
@@ -71,14 +71,14 @@ def test_the_value_is_equation_one(length: int, hbond: int) -> None:
     bond, potential = bond_of(length, hbond), loaded("toy")
     both = evaluate_fragments(potential, [bond.structure, bond.dimer])
     expected = hbond_cooperativity(bond.structure, both[0], hbond, bond.dimer, both[1]).total
-    for spread in (noise.under_rotation(potential, bond), noise.under_batching(potential, bond)):
+    for spread in (sensitivity.under_rotation(potential, bond), sensitivity.under_batching(potential, bond)):
         assert spread.value == pytest.approx(expected, abs=1e-9)
         assert spread.others == pytest.approx(expected, abs=1e-9)
 
 
 def test_a_turn_moves_complex_and_dimer_alike() -> None:
     turn = np.linalg.qr(np.random.default_rng(1).standard_normal((3, 3)))[0]
-    turned = BOND.turned(turn)
+    turned = BOND.rotated(turn)
     for one, before in ((turned.structure, BOND.structure), (turned.dimer, BOND.dimer)):
         np.testing.assert_allclose(one.positions @ turn, before.positions, atol=1e-12)
         assert np.abs(one.positions - before.positions).max() > 0.1
@@ -114,38 +114,38 @@ def spoilt() -> _Spoilt:
 
 def test_a_model_that_is_not_invariant_is_found_out(spoilt: _Spoilt) -> None:
     spoilt.orientation = 1e-4
-    assert noise.under_rotation(spoilt, BOND).largest > 100 * ROTATION
-    assert noise.under_batching(spoilt, BOND).largest < BATCH
+    assert sensitivity.under_rotation(spoilt, BOND).largest > 100 * ROTATION
+    assert sensitivity.under_batching(spoilt, BOND).largest < BATCH
 
 
 def test_a_model_that_looks_at_the_batch_is_found_out(spoilt: _Spoilt) -> None:
     spoilt.company = 1e-8
-    assert noise.under_batching(spoilt, BOND).largest > 100 * BATCH
-    assert noise.under_rotation(spoilt, BOND).largest < ROTATION
+    assert sensitivity.under_batching(spoilt, BOND).largest > 100 * BATCH
+    assert sensitivity.under_rotation(spoilt, BOND).largest < ROTATION
 
 
 def test_fragments_come_alone_together_and_in_between(spoilt: _Spoilt) -> None:
-    noise.under_batching(spoilt, BOND)
-    everything = sum(len(pieces) for pieces in BOND.pieces())
+    sensitivity.under_batching(spoilt, BOND)
+    everything = sum(len(pieces) for pieces in BOND.fragments())
     assert sum(spoilt.sizes) == 6 * everything
     assert {1, everything} < set(spoilt.sizes)
 
 
 def test_float32_is_noisier_than_a_turn_and_still_small() -> None:
     potential = loaded("so3lr")
-    found = noise.in_float_type(potential, load(replace(card("so3lr"), dtype="float32")), BOND)
+    found = sensitivity.in_float_type(potential, load(replace(card("so3lr"), dtype="float32")), BOND)
     assert ROTATION < found.largest < 0.05
     assert found.others.shape == (9,)
 
 
 def test_the_same_float_type_adds_nothing_but_the_turn() -> None:
     potential = loaded("gfn2-xtb")
-    assert noise.in_float_type(potential, potential, BOND).largest < ROTATION
+    assert sensitivity.in_float_type(potential, potential, BOND).largest < ROTATION
 
 
 def test_members_mean_the_model_and_differ(ensemble: AniPotential) -> None:
     """Eq. 1 is linear, so what the members say of a bond means what their mean says."""
-    (found,) = noise.cooperativities(ensemble, [BOND])
+    (found,) = sensitivity.cooperativities(ensemble, [BOND])
     both = evaluate_fragments(ensemble, [BOND.structure, BOND.dimer])
     alone = np.array([_of_member(both, member) for member in range(8)])
     assert alone.mean() == pytest.approx(found.total, abs=BATCH)
@@ -156,7 +156,7 @@ def test_members_mean_the_model_and_differ(ensemble: AniPotential) -> None:
 
 def _of_member(both: list[FragmentEnergies], member: int) -> float:
     here, alone = (
-        FragmentEnergies(one.fragments, np.array([one.of_members(piece)[member] for piece in one.fragments]))
+        FragmentEnergies(one.fragments, np.array([one.by_member(piece)[member] for piece in one.fragments]))
         for one in both
     )
     return hbond_cooperativity(BOND.structure, here, 1, BOND.dimer, alone).total
@@ -165,15 +165,15 @@ def _of_member(both: list[FragmentEnergies], member: int) -> float:
 @pytest.mark.parametrize("name", ["amber14", "toy"])
 def test_what_is_no_ensemble_has_no_spread(name: str) -> None:
     potential = loaded(name)
-    (found,) = noise.cooperativities(potential, [BOND])
+    (found,) = sensitivity.cooperativities(potential, [BOND])
     assert found.spread == {}
     (energies,) = evaluate_fragments(potential, [BOND.dimer])
-    with pytest.raises(ValueError, match="this model is no ensemble"):
-        energies.of_members((0,))
+    with pytest.raises(ValueError, match="found a model that is no ensemble"):
+        energies.by_member((0,))
 
 
 def test_a_spread_is_measured_from_its_value() -> None:
-    found = noise.Spread(1.0, np.array([2.0, 4.0]))
+    found = sensitivity.Variation(1.0, np.array([2.0, 4.0]))
     assert found.largest == 3.0
 
 

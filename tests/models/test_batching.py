@@ -45,7 +45,7 @@ def test_what_is_converged_makes_room_for_what_waits(toy: Potential) -> None:
     rotamers = [Rotamer(a, c) for a in ("cis-N", "cis-O") for c in ("cis-C", "trans-C")] * 3
     starts = [monomer_start(toy, Chain((), (rotamer,))) for rotamer in rotamers]
     kicks = np.linspace(0.0, 0.1, len(starts))
-    starts = [type(s)(s.system, s.q * (1.0 + kick), s.hessian) for s, kick in zip(starts, kicks, strict=True)]
+    starts = [type(s)(s.chain, s.q * (1.0 + kick), s.hessian) for s, kick in zip(starts, kicks, strict=True)]
     watched = _Watched(toy)
     found = minimise(watched, starts, batch=BatchSize(36))
     assert all(one.path.converged for one in found)
