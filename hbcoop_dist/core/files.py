@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from io import BufferedRandom
 from pathlib import Path
+from typing import BinaryIO
+from uuid import uuid4
 
 
 @contextmanager
-def atomic_write(path: Path, *, sync: bool = False) -> Iterator[BufferedRandom]:
+def atomic_write(path: Path, *, sync: bool = False) -> Iterator[BinaryIO]:
     """Open a temporary file beside `path` and rename it to `path` when the block ends without an error.
 
     Parameters
@@ -22,7 +23,7 @@ def atomic_write(path: Path, *, sync: bool = False) -> Iterator[BufferedRandom]:
 
     Yields
     ------
-    io.BufferedRandom
+    BinaryIO
         The temporary file, open for reading and writing. It is removed when the block raises.
 
     Raises
@@ -31,7 +32,8 @@ def atomic_write(path: Path, *, sync: bool = False) -> Iterator[BufferedRandom]:
         When the disk is full or the folder cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    # unique among the threads and machines that may write the same path
+    partial = path.with_name(f".{path.name}.{uuid4().hex[:12]}.partial")
     try:
         with partial.open("w+b") as file:
             yield file
@@ -47,7 +49,13 @@ def atomic_write(path: Path, *, sync: bool = False) -> Iterator[BufferedRandom]:
 
 
 def sync_path(path: Path) -> None:
-    """Flush a file, or the entries of a folder, to disk."""
+    """Flush a file, or the entries of a folder, to disk.
+
+    Parameters
+    ----------
+    path : Path
+        An existing file or folder.
+    """
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -66,3 +67,18 @@ def test_the_file_is_synced_before_the_rename_and_the_folder_after(
     calls.clear()
     sync_path(tmp_path)
     assert calls == ["folder"]
+
+
+def test_threads_that_write_one_file_leave_one_complete_version(tmp_path: Path) -> None:
+    path = tmp_path / "data.bin"
+    contents = [bytes([number]) * 4096 for number in range(16)]
+
+    def write(content: bytes) -> None:
+        with atomic_write(path) as file:
+            for start in range(0, len(content), 64):
+                file.write(content[start : start + 64])
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(write, contents))
+    assert path.read_bytes() in contents
+    assert [entry.name for entry in tmp_path.iterdir()] == ["data.bin"]
