@@ -15,7 +15,7 @@ from hbcoop_dist.campaigns.hbond.records import cell_record
 from hbcoop_dist.campaigns.hbond.spec import CampaignSpec
 from hbcoop_dist.campaigns.hbond.worker import working
 from hbcoop_dist.core.results import Record, TaskResult
-from hbcoop_dist.execution.scheduler import SerialBackend, execute
+from hbcoop_dist.execution.scheduler import SerialBackend, iter_results
 
 # Before any numerical library is imported: more threads make small calls slower.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -46,6 +46,6 @@ def compute() -> Callable[..., Computed]:
 
 
 def _compute(drawn: Plan) -> Computed:
-    found = execute(drawn.batches, working(drawn.sources, drawn.spec.minimize), {}, SerialBackend())
+    found = iter_results(drawn.batches, working(drawn.sources, drawn.spec.minimize), {}, SerialBackend())
     results = {result.key: result for result in found}
     return drawn, results, [cell_record(drawn, cell, results.__getitem__) for cell in drawn.cell_tasks]

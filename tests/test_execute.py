@@ -19,9 +19,9 @@ from hbcoop_dist.campaigns.hbond.worker import Work, working
 from hbcoop_dist.core.failures import Failure, LostWorkerError
 from hbcoop_dist.core.results import TaskResult
 from hbcoop_dist.core.tasks import Batch, Task
-from hbcoop_dist.execution.batch_queue import Offer, ReadyQueue
-from hbcoop_dist.execution.runtime_estimate import Pace
-from hbcoop_dist.execution.scheduler import Outcome, SerialBackend, execute, turns
+from hbcoop_dist.execution.batch_queue import BatchQueue, WorkerSlot
+from hbcoop_dist.execution.worker_table import RuntimeEstimate
+from hbcoop_dist.execution.scheduler import Outcome, SerialBackend, iter_results, run_batches
 
 
 def draw(**fields: Any) -> Plan:
@@ -37,16 +37,16 @@ class Failing(SerialBackend):
         self.seen: list[list[str]] = []
 
     def wait(self, seconds: float) -> tuple[int, Outcome] | None:
-        number, work = self._waiting[0]
+        number, work = self._submitted[0]
         self.seen.append([task.key for task in work.batch.tasks])
         if error := self.spoil(work, len(self.seen)):
-            self._waiting.popleft()
+            self._submitted.popleft()
             return number, error
         return super().wait(seconds)
 
 
 def done(drawn: Plan, backend: SerialBackend, known: dict[str, TaskResult] | None = None) -> dict[str, TaskResult]:
-    found = execute(drawn.batches, working(drawn.sources, drawn.spec.minimize), known or {}, backend)
+    found = iter_results(drawn.batches, working(drawn.sources, drawn.spec.minimize), known or {}, backend)
     return {result.key: result for result in found}
 
 
@@ -78,7 +78,7 @@ def test_one_bad_task_costs_only_itself_and_what_needs_it() -> None:
 
     results = done(drawn, Failing(spoil))
     failed = {key for key, result in results.items() if result.status == "failed"}
-    trimer_energies = {t.key for t in drawn.tasks.values() if t.geometry == trimer}
+    trimer_energies = {t.key for t in drawn.tasks.values() if t.leader == trimer}
     assert failed == {trimer, *trimer_energies}
     assert results[trimer].reason == "code: ValueError: no such orbital"
     records = {c.length: cell_record(drawn, c, results.__getitem__) for c in drawn.cell_tasks}
@@ -128,7 +128,7 @@ def test_a_batch_that_no_walltime_has_room_for_is_split_and_its_guilty_task_quar
     whole = Batch("trimers", "toy", one.tasks + other.tasks)
     ends = LostWorkerError("the walltime ended of worker main-1", blamed=False, expired=True)
     endless = Failing(lambda work, _: ends if trimer in [t.key for t in work.batch.tasks] else None)
-    found = execute([*first, whole], working(drawn.sources, drawn.spec.minimize), {}, endless)
+    found = iter_results([*first, whole], working(drawn.sources, drawn.spec.minimize), {}, endless)
     results = {result.key: result for result in found}
     assert results[trimer].reason == "lost worker: the walltime ended of worker main-1, 10 times"
     quarantined = {key for key, result in results.items() if result.status == "quarantined"}
@@ -153,21 +153,21 @@ def test_what_failed_on_one_host_is_tried_on_another_before_it_is_a_row() -> Non
         return bool({"sick", "well"} - hosts)
 
     class TwoHosts(SerialBackend):
-        def offers(self, ready: Mapping[str, int]) -> Iterable[Offer]:
-            free = ("sick", "well") if not self._waiting else ()
+        def free_slots(self, ready: Mapping[str, int]) -> Iterable[WorkerSlot]:
+            free = ("sick", "well") if not self._submitted else ()
             return [
-                Offer(host, host=host, elsewhere=lambda model, hosts: bool({"sick", "well"} - hosts)) for host in free
+                WorkerSlot(host, host=host, elsewhere=lambda model, hosts: bool({"sick", "well"} - hosts)) for host in free
             ]
 
-        def submit(self, number: int, work: Work, offer: Offer) -> None:
+        def submit(self, number: int, work: Work, offer: WorkerSlot) -> None:
             if monomer in [task.key for task in work.batch.tasks]:
                 hosts.append(offer.host)
             self.host = offer.host
             super().submit(number, work, offer)
 
         def wait(self, seconds: float) -> tuple[int, Outcome] | None:
-            if hosts[-1:] == ["sick"] and monomer in [task.key for task in self._waiting[0][1].batch.tasks]:
-                return self._waiting.popleft()[0], RuntimeError("CUDA error: device unavailable")
+            if hosts[-1:] == ["sick"] and monomer in [task.key for task in self._submitted[0][1].batch.tasks]:
+                return self._submitted.popleft()[0], RuntimeError("CUDA error: device unavailable")
             return super().wait(seconds)
 
     assert {result.status for result in done(drawn, TwoHosts()).values()} == {"done"}
@@ -176,13 +176,13 @@ def test_what_failed_on_one_host_is_tried_on_another_before_it_is_a_row() -> Non
 
 
 def test_a_batch_that_failed_on_every_host_is_still_done_somewhere() -> None:
-    queue = ReadyQueue(())
+    queue = BatchQueue(())
     batch = next(batch for batch in draw(lengths=[2]).batches if not batch.inputs)
     queue.add((0,), batch, avoid=frozenset({"a", "b"}))
     hosts = {"a", "b", "c"}
-    assert queue.pop(Offer("1", host="a", elsewhere=lambda model, avoided: bool(hosts - avoided))) is None
+    assert queue.pop(WorkerSlot("1", host="a", elsewhere=lambda model, avoided: bool(hosts - avoided))) is None
     hosts.discard("c")
-    assert queue.pop(Offer("1", host="a", elsewhere=lambda model, avoided: bool(hosts - avoided))) is not None
+    assert queue.pop(WorkerSlot("1", host="a", elsewhere=lambda model, avoided: bool(hosts - avoided))) is not None
 
 
 @pytest.mark.parametrize(
@@ -204,25 +204,25 @@ def test_failures_are_classified(error: Exception, kind: str) -> None:
 
 def test_a_worker_goes_on_with_its_model_and_a_new_one_takes_a_model_that_nobody_has() -> None:
     drawn = draw(models=["toy", "toy-additive"], lengths=[2])
-    queue = ReadyQueue(())
+    queue = BatchQueue(())
     for number, batch in enumerate(batch for batch in drawn.batches if not batch.inputs):
         queue.add((number,), batch)
     assert set(queue.ready) == {"toy", "toy-additive"}
     crowd = {"toy": 1, "toy-additive": 0}
-    other = queue.pop(Offer("b", crowd=crowd.__getitem__))
+    other = queue.pop(WorkerSlot("b", loaded_workers=crowd.__getitem__))
     assert other is not None
     assert other.batch.model == "toy-additive"
-    assert queue.pop(Offer("c", loaded="toy-additive", only_loaded=True)) is None
-    same = queue.pop(Offer("a", loaded="toy", only_loaded=True))
+    assert queue.pop(WorkerSlot("c", loaded="toy-additive", only_loaded=True)) is None
+    same = queue.pop(WorkerSlot("a", loaded="toy", only_loaded=True))
     assert same is not None
     assert same.batch.model == "toy"
     assert len(queue) == 0
 
 
-def test_tasks_whose_inputs_nobody_computes_fail_instead_of_waiting() -> None:
+def test_tasks_whose_inputs_nobody_computes_fail_instead_of_submitted() -> None:
     drawn = draw(lengths=[3])
     orphan = [batch for batch in drawn.batches if batch.inputs]
-    found = execute(orphan, working(drawn.sources, drawn.spec.minimize), {}, SerialBackend())
+    found = iter_results(orphan, working(drawn.sources, drawn.spec.minimize), {}, SerialBackend())
     assert {r.status for r in found} == {"failed"}
 
 
@@ -241,7 +241,7 @@ def test_a_model_that_is_over_leaves_nothing_in_memory() -> None:
     drawn = draw(lengths="2..5", models=["toy", "toy-additive"])
     alive: weakref.WeakSet[Kept] = weakref.WeakSet()
     left = sum(task.model == "toy" for task in drawn.tasks.values())
-    going = turns(drawn.batches, working(drawn.sources, drawn.spec.minimize), {}, Keeping(alive))
+    going = run_batches(drawn.batches, working(drawn.sources, drawn.spec.minimize), {}, Keeping(alive))
     turn: list[TaskResult] = []
     while left:
         turn = next(going)
@@ -284,7 +284,7 @@ def test_a_turn_costs_what_it_changes(monkeypatch: pytest.MonkeyPatch) -> None:
         looks.clear()
         many = [Batch(f"{n} {b.name}", b.model, renamed(b, n)) for n in range(models) for b in drawn.batches]
         backend = Instant()
-        results = list(execute(many, working(drawn.sources, drawn.spec.minimize), {}, backend))
+        results = list(iter_results(many, working(drawn.sources, drawn.spec.minimize), {}, backend))
         assert len(results) == models * len(drawn.tasks)
         assert backend.submitted == len(many)
         counts.append(len(looks))
@@ -316,35 +316,35 @@ class Instant(SerialBackend):
         super().__init__()
         self.submitted = 0
 
-    def offers(self, ready: Mapping[str, int]) -> Iterable[Offer]:
-        return [Offer(f"worker {n}") for n in range(6 - len(self._waiting))]
+    def free_slots(self, ready: Mapping[str, int]) -> Iterable[WorkerSlot]:
+        return [WorkerSlot(f"worker {n}") for n in range(6 - len(self._submitted))]
 
-    def submit(self, number: int, work: Work, offer: Offer) -> None:
+    def submit(self, number: int, work: Work, offer: WorkerSlot) -> None:
         self.submitted += 1
         super().submit(number, work, offer)
 
     def wait(self, seconds: float) -> tuple[int, Outcome] | None:
-        if not self._waiting:
+        if not self._submitted:
             return None
-        number, work = self._waiting.popleft()
+        number, work = self._submitted.popleft()
         return number, [TaskResult(task.key, "done") for task in work.batch.tasks]
 
 
 def test_the_queue_says_at_any_time_what_is_ready_and_what_is_left() -> None:
     drawn = draw(models=["toy", "toy-additive"], lengths=[2])
-    queue = ReadyQueue(())
+    queue = BatchQueue(())
     ready = queue.ready
     for number, batch in enumerate(drawn.batches):
         queue.add((number,), batch)
     assert len(queue) == len(drawn.batches)
     assert ready == {"toy": 1, "toy-additive": 1}
-    first = queue.pop(Offer("a", loaded="toy"))
+    first = queue.pop(WorkerSlot("a", loaded="toy"))
     assert first is not None
     assert ready == {"toy-additive": 1}
     assert len(queue) == len(drawn.batches) - 1
     queue.settle(task.key for task in first.batch.tasks)
     assert ready["toy"] >= 1
-    other = queue.pop(Offer("b", loaded="toy-additive"))
+    other = queue.pop(WorkerSlot("b", loaded="toy-additive"))
     blocked = queue.pop_blocked()
     assert other is not None
     assert len(queue) == sum(ready.values()) == len(drawn.batches) - 2 - len(blocked)
@@ -353,8 +353,8 @@ def test_the_queue_says_at_any_time_what_is_ready_and_what_is_left() -> None:
 @pytest.mark.parametrize("count", [1, 2, 14, 200])
 def test_the_pace_of_a_model_is_the_95th_percentile_of_its_batches(count: int) -> None:
     seconds = np.random.default_rng(count).lognormal(size=count)
-    pace = Pace()
+    pace = RuntimeEstimate()
     for one in seconds:
         pace.add("toy", one)
-    assert pace.slow("other") is None
-    assert pace.slow("toy") == pytest.approx(np.quantile(seconds, 0.95), rel=1e-12)
+    assert pace.upper("other") is None
+    assert pace.upper("toy") == pytest.approx(np.quantile(seconds, 0.95), rel=1e-12)

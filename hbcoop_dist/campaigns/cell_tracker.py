@@ -10,7 +10,7 @@ from hbcoop_dist.campaigns.hbond.plan import Plan
 from hbcoop_dist.campaigns.hbond.records import Place, cell_record, complex_of, dimer_records
 from hbcoop_dist.campaigns.hbond.spec import Cell
 from hbcoop_dist.core.results import Record, TaskResult
-from hbcoop_dist.execution.result_cache import Held
+from hbcoop_dist.execution.result_cache import ResultCache
 from hbcoop_dist.store import Journal
 
 _DIMERS_KEPT = 64
@@ -66,7 +66,7 @@ class Cells:
 
     def __init__(self, plan: Plan, todo: Sequence[Cell], known: Mapping[str, TaskResult]) -> None:
         self._plan = plan
-        self._held = Held(known.__getitem__)
+        self._held = ResultCache(known.__getitem__)
         self._open: dict[Cell, int] = {}
         self._waiting: dict[str, list[Cell]] = {}
         self._dimers: set[Place] = set()

@@ -17,14 +17,15 @@ from hbcoop_dist.campaigns.hbond.plan import Plan
 from hbcoop_dist.campaigns.hbond.plan import plan as make_plan
 from hbcoop_dist.campaigns.hbond.rotamer_choice import choose_rotamers
 from hbcoop_dist.campaigns.hbond.spec import Cell
-from hbcoop_dist.campaigns.hbond.worker import working
+from hbcoop_dist.campaigns.hbond.worker import restart_state, working
 from hbcoop_dist.campaigns.pending_cells import FINAL, Survey, labels_of, survey
 from hbcoop_dist.campaigns.requested_cells import UNASKED, asked_for
 from hbcoop_dist.clusters import ClusterProfile
 from hbcoop_dist.core.results import CELL_DIMS, TaskResult
-from hbcoop_dist.execution.backends import Workforce
-from hbcoop_dist.execution.driver import Driver, with_inputs
-from hbcoop_dist.execution.progress import Count, Display
+from hbcoop_dist.core.tasks import PROTOCOL_VERSION, with_inputs
+from hbcoop_dist.execution.backends import ExecutionSettings
+from hbcoop_dist.execution.driver import Driver
+from hbcoop_dist.execution.progress import Display, RunCounts
 from hbcoop_dist.store import Journal, Labels, Layout, StoreLock, StoreWriter, history_of, prepare_store
 from hbcoop_dist.store.errors import writing
 
@@ -104,7 +105,8 @@ def run(
     StoreError
         When the store cannot be used: another protocol, another driver, not a store. Nothing is computed then.
     """
-    workforce = Workforce(plan.sources, serial, workers, device, cluster, report)
+    protocol = f"hbond={PROTOCOL_VERSION}"
+    settings = ExecutionSettings(plan.sources, serial, workers, device, cluster, report, protocol)
     path = Path(store)
     with StoreLock(path) as lock:
         layout = _layout(plan)
@@ -114,7 +116,7 @@ def run(
             )
         with (
             StoreWriter(path, lock=lock) as writer,
-            workforce.driver(path, writer.journal, display) as (driver, shown),
+            settings.open_driver(path, writer.journal, display, restart_state) as (driver, shown),
         ):
             settled = _settled(plan, driver, shown)
             systems = ComplexCells(settled, str(path), retry, match)
@@ -133,15 +135,15 @@ def _settled(plan: Plan, driver: Driver, display: Display) -> Plan:
     known = Earlier(driver.journal, needed)
     make = working(plan.sources, plan.spec.minimize)
     if left := len(needed) - len(known):
-        display.say(f"choosing rotamers of {len(plan.questions)} cells by the energies of short chains")
-        count = Count(len(plan.questions), tasks=left)
+        display.message(f"choosing rotamers of {len(plan.questions)} cells by the energies of short chains")
+        count = RunCounts(len(plan.questions), tasks=left)
         with contextlib.closing(
-            driver.compute(plan.batches, make, needed, known, lambda: display.show(count))
+            driver.compute(plan.batches, make, needed, known, lambda: display.update(count))
         ) as arriving:
             for results in arriving:
                 count.tasks -= len(results)
                 count.running = driver.running
-                display.show(count)
+                display.update(count)
     chosen = choose_rotamers(plan, Earlier(driver.journal, needed).get)
     return make_plan(plan.spec, chosen, device=plan.device, elsewhere=plan.elsewhere)
 
@@ -196,21 +198,21 @@ class _Run:
         wanted = (key for cell in self.todo for key in self.plan.cell_tasks[cell].keys)
         needed = with_inputs(self.plan.tasks, chain(wanted, self.systems.keys))
         known = Earlier(self.journal, needed - self.again)
-        driver.go_on(needed & self.again)
+        driver.continue_from(needed & self.again)
         make = working(self.plan.sources, self.plan.spec.minimize)
-        count = Count(len(self.todo) + len(self.systems.todo), tasks=len(needed) - len(known))
+        count = RunCounts(len(self.todo) + len(self.systems.todo), tasks=len(needed) - len(known))
         cells = Cells(self.plan, self.todo, known)
-        display.show(count)
+        display.update(count)
         for cell in cells.complete():
             self._write(cells, cell, count, display)
-            display.show(count)
+            display.update(count)
         for system in self.systems.begin(known):
             self._counted(self.systems.write(system), count)
 
         def idle() -> None:
             self.writer.flush_if_due()
             count.running = driver.running
-            display.show(count)
+            display.update(count)
 
         # closed before the cluster is, whatever happens: it hands out batches in a thread of its own
         with contextlib.closing(driver.compute(self.plan.batches, make, needed, known, idle)) as arriving:
@@ -221,14 +223,14 @@ class _Run:
                     self._write(cells, cell, count, display)
                 for system in self.systems.take(results):
                     self._counted(self.systems.write(system), count)
-                display.show(count)
+                display.update(count)
         self.writer.flush()
-        display.show(count, last=True)
+        display.update(count, last=True)
 
-    def _write(self, cells: Cells, cell: Cell, count: Count, display: Display) -> None:
+    def _write(self, cells: Cells, cell: Cell, count: RunCounts, display: Display) -> None:
         records = cells.records(cell)
         if told := compare_identities(self.earlier, records[0]):
-            display.say(told)
+            display.message(told)
             del self.earlier[cell.model]
         self.writer.write(records)
         if not cells.left[cell.model]:
@@ -238,7 +240,7 @@ class _Run:
         self.statuses[labels_of(cell)] = status
         self._counted(status, count)
 
-    def _counted(self, status: str, count: Count) -> None:
+    def _counted(self, status: str, count: RunCounts) -> None:
         self.computed += 1
         if status == "done":
             count.done += 1

@@ -305,7 +305,7 @@ def cluster_list() -> None:
 @cluster_app.command("script")
 def cluster_script(profile: Annotated[str, typer.Argument(metavar="PROFILE")]) -> None:
     """Print what would be submitted for the first job of every pool."""
-    typer.echo(cluster_command.scripts(load_profile(profile)), nl=False)
+    typer.echo(cluster_command.job_scripts(load_profile(profile)), nl=False)
 
 
 @cluster_app.command("submit")

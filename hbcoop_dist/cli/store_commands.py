@@ -18,7 +18,7 @@ from hbcoop_dist.campaigns.hbond.spec import CampaignSpec
 from hbcoop_dist.campaigns.runner import task_results
 from hbcoop_dist.cli.terminal import progress_lines
 from hbcoop_dist.core.tasks import Task
-from hbcoop_dist.execution.run_status import read_progress
+from hbcoop_dist.execution.run_status import read_run_state
 from hbcoop_dist.store import StoreError, has_systems, open_systems, progress_path
 
 WATCH_SECONDS = 2.0
@@ -60,7 +60,7 @@ def _systems(store: Path) -> xr.Dataset | None:
 def watch(store: Path, console: Console) -> None:
     """Show the run of a store again and again until it is over."""
     with Live(console=console, refresh_per_second=1) as live:
-        while (progress := read_progress(progress_path(store))) is not None and progress.alive:
+        while (progress := read_run_state(progress_path(store))) is not None and progress.alive:
             live.update("\n".join(progress_lines(store)))
             time.sleep(WATCH_SECONDS)
 

@@ -11,13 +11,13 @@ from pathlib import Path
 
 from rich.console import Console
 
-from hbcoop_dist.execution.run_status import read_progress
+from hbcoop_dist.execution.run_status import read_run_state
 from hbcoop_dist.store import progress_path
 
 
 def progress_lines(store: Path) -> list[str]:
     """What the driver of a store last said of itself."""
-    progress = read_progress(progress_path(store))
+    progress = read_run_state(progress_path(store))
     if progress is None or progress.over:
         return []
     if not progress.alive:

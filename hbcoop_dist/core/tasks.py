@@ -33,6 +33,52 @@ Kind = Literal["monomer", "candidate", "minimise", "relax", "energies"]
 
 
 @dataclass(frozen=True, slots=True)
+class Requirements:
+    """What a source of batches needs of the Python and the machine that runs them.
+
+    Attributes
+    ----------
+    modules : tuple of str
+        Importable modules.
+    packages : tuple of str
+        Distributions whose versions are recorded.
+    environment : str
+        Environment that provides them: ``main``, or the NAME of ``environments/NAME.txt``.
+    gpu : bool
+        Whether it can use a GPU.
+    """
+
+    modules: tuple[str, ...]
+    packages: tuple[str, ...]
+    environment: str = "main"
+    gpu: bool = False
+
+
+class Source(Protocol):
+    """What runs the tasks of a batch."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def identity(self) -> str: ...
+
+    @property
+    def licence(self) -> str: ...
+
+    @property
+    def citation(self) -> str: ...
+
+    @property
+    def needs(self) -> Requirements: ...
+
+    @property
+    def here(self) -> bool:
+        """Whether its packages are installed in this Python."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
 class ModelSource:
     """A model as the planner knows it.
 
@@ -51,6 +97,23 @@ class ModelSource:
     identity: str
     path: str | None = None
     here: bool = True
+
+    @property
+    def name(self) -> str:
+        return self.card.name
+
+    @property
+    def licence(self) -> str:
+        return self.card.licence
+
+    @property
+    def citation(self) -> str:
+        return self.card.citation
+
+    @property
+    def needs(self) -> Requirements:
+        card = self.card
+        return Requirements(card.requires, card.packages, card.environment, card.gpu)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +157,11 @@ class Task:
         return self.system
 
     @property
+    def leader(self) -> str | None:
+        """Key of the task it stays with when its batch is split."""
+        return self.geometry
+
+    @property
     def inputs(self) -> tuple[str, ...]:
         """Keys of the tasks whose results this one needs, each once."""
         own = (self.geometry,) if self.geometry else ()
@@ -107,7 +175,7 @@ class AnyTask(Protocol):
     def key(self) -> str: ...
 
     @property
-    def geometry(self) -> str | None:
+    def leader(self) -> str | None:
         """Key of the task that it stays with when its batch is split."""
         ...
 
@@ -137,6 +205,18 @@ class Batch(Generic[AnyTaskT]):
     def part(self, name: str, tasks: Iterable[AnyTaskT]) -> Batch[AnyTaskT]:
         """Some of its tasks, under another name."""
         return replace(self, name=name, tasks=tuple(tasks))
+
+
+def with_inputs(tasks: Mapping[str, AnyTask], keys: Iterable[str]) -> set[str]:
+    """Return keys of tasks together with those of all tasks that they depend on."""
+    needed: set[str] = set()
+    stack = list(keys)
+    while stack:
+        key = stack.pop()
+        if key not in needed:
+            needed.add(key)
+            stack += tasks[key].inputs
+    return needed
 
 
 MODEL, GEOMETRY = "@model", "@geometry"

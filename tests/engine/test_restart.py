@@ -16,7 +16,7 @@ from hbcoop_dist.campaigns.hbond.spec import CampaignSpec
 from hbcoop_dist.campaigns.hbond.worker import working
 from hbcoop_dist.core.results import TaskResult
 from hbcoop_dist.execution.restart_files import RestartFolder
-from hbcoop_dist.execution.scheduler import SerialBackend, execute
+from hbcoop_dist.execution.scheduler import SerialBackend, iter_results
 from hbcoop_dist.models import registry
 from hbcoop_dist.models.base import Evaluation
 from hbcoop_dist.optimize.quasi_newton import State
@@ -53,7 +53,7 @@ def campaign(scratch: Path, monkeypatch: pytest.MonkeyPatch, dies_at: int) -> tu
     drawn = plan(CampaignSpec.model_validate({"campaign": "test", "models": ["toy"], "lengths": [4]}))
     results: dict[str, TaskResult] = {}
     try:
-        for result in execute(
+        for result in iter_results(
             drawn.batches, working(drawn.sources, drawn.spec.minimize), {}, SerialBackend(), scratch=str(scratch)
         ):
             results[result.key] = result
@@ -85,42 +85,42 @@ def test_what_was_done_before_the_kill_is_not_done_again(tmp_path: Path, monkeyp
 
 def test_files_are_read_back_exactly(tmp_path: Path) -> None:
     folder = RestartFolder(tmp_path / "x")
-    folder.write("key", STATE)
-    found = folder.read("key", 3, 2)
+    folder.save("key", STATE)
+    found = folder.load("key", 3, 2)
     assert found is not None
     for name in ("q", "curvature", "forces"):
         np.testing.assert_array_equal(getattr(found, name), getattr(STATE, name))
     for name in ("energy", "cap", "max_component", "steps", "force_calls"):
         assert getattr(found, name) == getattr(STATE, name)
     assert type(found.steps) is int
-    folder.forget("key")
-    assert folder.read("key", 3, 2) is None
+    folder.remove("key")
+    assert folder.load("key", 3, 2) is None
     folder.close()
     assert not (tmp_path / "x").exists()
 
 
 def test_a_file_that_is_damaged_or_of_another_structure_is_ignored(tmp_path: Path) -> None:
     folder = RestartFolder(tmp_path)
-    folder.write("key", STATE)
-    assert folder.read("key", 4, 2) is None
+    folder.save("key", STATE)
+    assert folder.load("key", 4, 2) is None
     (path,) = tmp_path.iterdir()
     content = path.read_bytes()
     for damaged in (b"", content[: len(content) // 2], content[:-30] + b"x" * 30, b"not a zip file"):
         path.write_bytes(damaged)
-        assert folder.read("key", 3, 2) is None
+        assert folder.load("key", 3, 2) is None
 
 
 def test_a_folder_that_cannot_be_written_costs_nothing(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     folder = RestartFolder(tmp_path / "file" / "x", seconds=0.0)
-    folder.keep("key", STATE)
-    assert folder.read("key", 3, 2) is None
-    folder.forget("key")
+    folder.save_if_due("key", STATE)
+    assert folder.load("key", 3, 2) is None
+    folder.remove("key")
     folder.close()
 
 
 def test_files_are_written_now_and_then_only(tmp_path: Path) -> None:
     folder = RestartFolder(tmp_path, seconds=3600.0)
-    folder.keep("key", STATE)
-    folder.keep("key", STATE)
+    folder.save_if_due("key", STATE)
+    folder.save_if_due("key", STATE)
     assert list(tmp_path.iterdir()) == []

@@ -10,7 +10,7 @@ from hbcoop_dist.campaigns.hbond.plan import Plan
 from hbcoop_dist.campaigns.hbond.spec import CampaignSpec
 from hbcoop_dist.campaigns.hbond.worker import working
 from hbcoop_dist.core.results import TaskResult
-from hbcoop_dist.execution.scheduler import SerialBackend, execute
+from hbcoop_dist.execution.scheduler import SerialBackend, iter_results
 from hbcoop_dist.models import registry
 from hbcoop_dist.optimize.hessians import guess_hessian
 from hbcoop_dist.optimize.minimization import Start, minimise
@@ -34,7 +34,7 @@ def done() -> Done:
         "capping": ["none", "water"],
     }
     drawn = plan(CampaignSpec.model_validate(fields))
-    found = execute(drawn.batches, working(drawn.sources, drawn.spec.minimize), {}, SerialBackend())
+    found = iter_results(drawn.batches, working(drawn.sources, drawn.spec.minimize), {}, SerialBackend())
     return drawn, {result.key: result for result in found}
 
 
@@ -108,7 +108,7 @@ def test_a_failed_rung_is_no_loss(done: Done) -> None:
     known = {**results, five: TaskResult(five, "failed", "lost")}
     del known[six]
     again = {
-        r.key: r for r in execute(drawn.batches, working(drawn.sources, drawn.spec.minimize), known, SerialBackend())
+        r.key: r for r in iter_results(drawn.batches, working(drawn.sources, drawn.spec.minimize), known, SerialBackend())
     }
     assert again[six].status == "done"
     assert again[six].data["energy"] == pytest.approx(results[six].data["energy"], abs=1e-8)

@@ -10,7 +10,7 @@ from hbcoop_dist.campaigns.complexes.tasks import ComplexCell
 from hbcoop_dist.campaigns.hbond.plan import Plan
 from hbcoop_dist.campaigns.pending_cells import FINAL
 from hbcoop_dist.core.results import Status, TaskResult
-from hbcoop_dist.execution.result_cache import Held
+from hbcoop_dist.execution.result_cache import ResultCache
 from hbcoop_dist.store import SystemsWriter
 
 STALE = "to be computed again: system or checkpoint changed, or a retry"
@@ -57,7 +57,7 @@ class ComplexCells:
 
         self.todo = tuple(cell for cell in plan.systems if open_(cell))
         self.again = frozenset(key for cell in self.todo if retried(cell) for key in plan.systems[cell].keys)
-        self._held: Held | None = None
+        self._held: ResultCache | None = None
         self._open: dict[ComplexCell, int] = {}
         self._waiting: dict[str, list[ComplexCell]] = {}
 
@@ -77,7 +77,7 @@ class ComplexCells:
 
     def begin(self, known: Mapping[str, TaskResult]) -> Iterator[ComplexCell]:
         """Take what is known from earlier; hand out what is complete with it."""
-        self._held = Held(known.__getitem__)
+        self._held = ResultCache(known.__getitem__)
         for cell in self.todo:
             keys = self._plan.systems[cell].keys
             self._held.need(keys)

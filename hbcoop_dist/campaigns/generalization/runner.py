@@ -15,13 +15,15 @@ from hbcoop_dist.campaigns.generalization.records import cell_values, dataset_va
 from hbcoop_dist.campaigns.generalization.schema import SPLIT_DIMS
 from hbcoop_dist.campaigns.generalization.spec import TrainingCell
 from hbcoop_dist.campaigns.generalization.store import GeneralizationStore
+from hbcoop_dist.campaigns.generalization.tasks import PROTOCOL_VERSION
 from hbcoop_dist.campaigns.generalization.worker import making
 from hbcoop_dist.campaigns.runner import Summary
 from hbcoop_dist.clusters import ClusterProfile
 from hbcoop_dist.core.results import TaskResult
-from hbcoop_dist.execution.backends import Workforce
-from hbcoop_dist.execution.driver import Driver, with_inputs
-from hbcoop_dist.execution.progress import Count, Display
+from hbcoop_dist.core.tasks import with_inputs
+from hbcoop_dist.execution.backends import ExecutionSettings
+from hbcoop_dist.execution.driver import Driver
+from hbcoop_dist.execution.progress import Display, RunCounts
 from hbcoop_dist.store import Journal, StoreLock, journal_path, kept_path
 
 FINAL = ("done", "failed", "quarantined")
@@ -48,11 +50,12 @@ def run(
     -------
     Summary
     """
-    workforce = Workforce(plan.sources, serial, workers, device, cluster, report)
+    protocol = f"generalization={PROTOCOL_VERSION}"
+    settings = ExecutionSettings(plan.sources, serial, workers, device, cluster, report, protocol)
     path = Path(store)
     with StoreLock(path), Journal(journal_path(path)) as journal:
         run_ = _Run(plan, GeneralizationStore(path, plan.spec), journal, path)
-        with workforce.driver(path, journal, display) as (driver, shown):
+        with settings.open_driver(path, journal, display, lambda result: None) as (driver, shown):
             run_.survey(retry, match)
             if run_.todo:
                 run_.compute(driver, shown)
@@ -101,14 +104,14 @@ class _Run:
         needed = with_inputs(self.plan.tasks, keys)
         self.again |= lost_arrays(self.plan.tasks, needed, self.journal, self.kept)
         known = Earlier(self.journal, needed - self.again)
-        count = Count(len(self.todo), tasks=len(needed) - len(known))
-        display.show(count)
+        count = RunCounts(len(self.todo), tasks=len(needed) - len(known))
+        display.update(count)
         self._settle(known, count)
 
         def idle() -> None:
             self.store.flush_if_due()
             count.running = driver.running
-            display.show(count)
+            display.update(count)
 
         make = making(self.plan.sources, str(self.kept))
         with contextlib.closing(driver.compute(self.plan.batches, make, needed, known, idle)) as arriving:
@@ -117,10 +120,10 @@ class _Run:
                 count.running = driver.running
                 self._settle([result.key for result in results], count)
                 self.store.flush_if_due()
-                display.show(count)
-        display.show(count, last=True)
+                display.update(count)
+        display.update(count, last=True)
 
-    def _settle(self, keys: Iterable[str], count: Count) -> None:
+    def _settle(self, keys: Iterable[str], count: RunCounts) -> None:
         """Take note of tasks that are over; write the cells that have all of theirs."""
         self._told.update(keys)
         for cell in list(self.todo):

@@ -104,7 +104,7 @@ class TrainingTask:
     trained: str | None = None
 
     @property
-    def geometry(self) -> str | None:
+    def leader(self) -> str | None:
         """Key of the task it stays with when its batch is split: a test, with the training."""
         return self.trained
 

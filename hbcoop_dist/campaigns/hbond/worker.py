@@ -87,6 +87,14 @@ def working(sources: Mapping[str, ModelSource], minimize: Minimize) -> Callable[
     return make
 
 
+def restart_state(result: TaskResult) -> State | None:
+    """Return the state from which a minimisation that did not converge continues."""
+    if "hessian" not in result.data:
+        return None
+    q, curvature = (np.asarray(result.data[name], dtype=float) for name in ("q", "hessian"))
+    return State(q, curvature)
+
+
 @dataclass(frozen=True, slots=True)
 class _Bench:
     """What the stages of one batch work with."""
@@ -220,7 +228,7 @@ def _minimised(bench: _Bench, tasks: Sequence[Task], starts: Sequence[Start]) ->
         constraint=constraint,
         goal=goal,
         batch=bench.size,
-        keep=lambda index, state: bench.restarts.keep(tasks[index].key, state),
+        keep=lambda index, state: bench.restarts.save_if_due(tasks[index].key, state),
         resume={index: state for index, state in enumerate(kept) if state is not None},
     )
 
@@ -311,7 +319,7 @@ def _relaxations(bench: _Bench, tasks: Sequence[Task]) -> Iterable[TaskResult]:
 def _kept(restarts: RestartFolder, task: Task, constraint: Constraint) -> State | None:
     """Where an earlier attempt at a minimisation was when it was killed."""
     tree = tree_of(task.chain)
-    return restarts.read(task.key, tree.n_q, free_basis(tree, constraint).shape[1])
+    return restarts.load(task.key, tree.n_q, free_basis(tree, constraint).shape[1])
 
 
 def _planar(task: Task, one: Minimised, known: Mapping[str, TaskResult]) -> Planar:
