@@ -6,9 +6,9 @@
 
 STORE is one that a campaign of one model on the paper's grid of 44 cells was run into: what it measured is drawn from.
 
-Real: the plan (checkpoints of the scratch family of overhead.py, 44 cells each), the loop of `run_batches` with its queue
-and its result cache, `DaskBackend`, and the pool manager's look at its jobs.  Simulated: the Dask client, the workers and
-the jobs.  They keep a virtual clock and a heap of events: a batch ends at the later of now and when its worker is free,
+Real: the plan (checkpoints of the scratch family of overhead.py, 44 cells each), the loop of `run_batches` with its
+queue and its result cache, `DaskBackend`, and the pool manager's look at its jobs.  Simulated: the Dask client, the
+workers and the jobs.  They keep a virtual clock and a heap of events: a batch ends at the later of now and when its worker is free,
 plus what it takes.  What comes back are the results in STORE under the keys that are asked for, pickled, Hessians and
 all, so the driver unpickles, holds and pickles what it would.  The driver's own CPU time moves the clock
 too: a driver that cannot keep up shows as a longer makespan.  The simulation's own CPU time does not.

@@ -82,6 +82,7 @@ class BatchSystem(ABC):
         ClusterError
             When they cannot.
         """
+        return
 
     def sized(self, pool: Pool) -> Pool:
         """Return the pool with the number of jobs that ``auto`` stands for.
@@ -147,6 +148,7 @@ class BatchSystem(ABC):
         OSError
             When the batch system does not answer; the states are unknown then.
         """
+        return
 
     @abstractmethod
     def state_of(self, job: Any, submitted: float) -> JobState:
@@ -190,6 +192,7 @@ class BatchSystem(ABC):
         ----------
         jobs : sequence of ProcessInterface
         """
+        return
 
     def cancel_abandoned(self, jobs: Mapping[str, str]) -> None:
         """Cancel jobs of a driver that was killed.
@@ -199,6 +202,7 @@ class BatchSystem(ABC):
         jobs : mapping of str to str
             Job id -> name of the job. A job that has another name by now is left alone.
         """
+        return
 
 
 def make_batch_system(profile: ClusterProfile, logs: Path, protocol: str) -> BatchSystem:

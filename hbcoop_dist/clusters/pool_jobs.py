@@ -36,7 +36,7 @@ class JobRecord:
 
     pool: str
     job_id: str = ""
-    state: JobState = JobState("PENDING")
+    state: JobState = field(default_factory=lambda: JobState("PENDING"))
     workers: set[str] = field(default_factory=set)
     joined: bool = False
     idle_since: float | None = None

@@ -60,11 +60,8 @@ def clean_environ() -> dict[str, str]:
     dict of str to str
         `os.environ` without Slurm's variables, except SLURM_CONF.
     """
-    return {
-        name: text
-        for name, text in os.environ.items()
-        if not name.startswith(_DRIVER_VARIABLES) or name == "SLURM_CONF"
-    }
+    kept = [name for name in os.environ if name == "SLURM_CONF" or not name.startswith(_DRIVER_VARIABLES)]
+    return {name: os.environ[name] for name in kept}
 
 
 class SlurmJob(SLURMJob):  # type: ignore[misc]  # dask-jobqueue has no types

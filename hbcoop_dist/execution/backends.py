@@ -20,8 +20,8 @@ from hbcoop_dist.execution.scheduler import Backend, SerialBackend
 from hbcoop_dist.store import Journal, logs_path, progress_path, scratch_path
 
 SWITCH_SECONDS = 0.0005
-"""Longest time for which one thread of the driver blocks the others. With Python's default of 5 ms a worker waited 59 ms
-for its next batch while cells were written, with this value 44 ms (benchmarks/slurm.py)."""
+"""Longest time for which one thread of the driver blocks the others. With Python's default of 5 ms a worker waited
+59 ms for its next batch while cells were written, with this value 44 ms (benchmarks/slurm.py)."""
 
 
 @dataclass(frozen=True, slots=True)
