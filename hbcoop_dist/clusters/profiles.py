@@ -153,10 +153,6 @@ class Pool(_Frozen):
     @field_validator("walltime", mode="before")
     @classmethod
     def _walltime(cls, value: Any) -> Any:
-        # YAML 1.1 reads 12:30:00 without quotes as a number of seconds in base 60
-        if isinstance(value, int) and not isinstance(value, bool):
-            hours, rest = divmod(value, 3600)
-            return f"{hours:02d}:{rest // 60:02d}:{rest % 60:02d}"
         if value is not None and WALLTIME.fullmatch(str(value)) is None:
             raise ValueError(f"expected hours:minutes:seconds or days-hours:minutes:seconds, found {value!r}")
         return value
