@@ -195,7 +195,7 @@ def test_the_prologue_of_an_allocation_has_every_line_once(tmp_path: Path) -> No
         "two": {"jobs": 1, "prologue": ["module load b"]},
     }
     profile = load_profile(profile_file(tmp_path, kind="allocation", pools=pools))
-    assert allocation_prologue(profile) == lines
+    assert allocation_prologue(profile) == ["module load a", "module load b"]
 
 
 @pytest.mark.parametrize("name", bundled_names("cluster_profiles"))
