@@ -21,7 +21,7 @@ import torch
 import hbcoop_dist as hb
 from hbcoop_dist.campaigns.hbond.spec import CampaignSpec
 from hbcoop_dist.campaigns.hbond.worker import load_once, working
-from hbcoop_dist.execution.scheduler import SerialBackend, execute
+from hbcoop_dist.execution.scheduler import SerialBackend, iter_results
 from hbcoop_dist.models import load
 from hbcoop_dist.models.checks.speed import rates
 from hbcoop_dist.structures import make_chain
@@ -64,7 +64,7 @@ def _campaign(model: str, longest: int, device: str) -> float:
     source = drawn.sources[model]
     load_once(source.card, source.path, device).evaluate([build(make_chain("arc", 2))])
     begun = time.perf_counter()
-    found = list(execute(drawn.batches, working(drawn.sources, drawn.spec.minimize), {}, SerialBackend(device)))
+    found = list(iter_results(drawn.batches, working(drawn.sources, drawn.spec.minimize), {}, SerialBackend(device)))
     seconds = time.perf_counter() - begun
     odd = sorted({result.status for result in found} - {"done"})
     print(f"    {len(drawn.batches)} batches, {len(found)} tasks" + (f", some {', '.join(odd)}" if odd else ""))

@@ -40,7 +40,7 @@ from hbcoop_dist.campaigns.hbond.spec import CampaignSpec
 from hbcoop_dist.campaigns.hbond.worker import working
 from hbcoop_dist.core.results import TaskResult
 from hbcoop_dist.core.tasks import Task
-from hbcoop_dist.execution.scheduler import SerialBackend, execute
+from hbcoop_dist.execution.scheduler import SerialBackend, iter_results
 from hbcoop_dist.models import registry
 from hbcoop_dist.models.base import Evaluation, Potential
 from hbcoop_dist.models.batching import BatchSize
@@ -117,7 +117,7 @@ def campaign(
     work.out_of_plane = timed_modes  # type: ignore[assignment]
     timed.seconds, timed.calls = 0.0, 0
     begun = time.perf_counter()
-    found = execute(drawn.batches, working(drawn.sources, drawn.spec.minimize), {}, SerialBackend())
+    found = iter_results(drawn.batches, working(drawn.sources, drawn.spec.minimize), {}, SerialBackend())
     results = {result.key: result for result in found}
     return drawn, results, time.perf_counter() - begun, timed
 

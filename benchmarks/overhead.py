@@ -39,8 +39,8 @@ import hbcoop_dist as hb
 from hbcoop_dist.campaigns.hbond.spec import CampaignSpec
 from hbcoop_dist.campaigns.hbond.worker import working
 from hbcoop_dist.clusters import usable_cores
-from hbcoop_dist.execution.progress import Count
-from hbcoop_dist.execution.scheduler import SerialBackend, execute
+from hbcoop_dist.execution.progress import RunCounts
+from hbcoop_dist.execution.scheduler import SerialBackend, iter_results
 from hbcoop_dist.store import journal_path
 
 LINES = Path(__file__).with_suffix(".jsonl")
@@ -101,7 +101,7 @@ def spec(models: int) -> CampaignSpec:
 def record_toy(scratch: Path) -> None:
     """Run the toy on the grid and keep its results by what was computed instead of by key."""
     drawn = hb.plan(CampaignSpec.model_validate({"campaign": "record", "models": ["toy"], **GRID}))
-    found = execute(drawn.batches, working(drawn.sources, drawn.spec.minimize), {}, SerialBackend())
+    found = iter_results(drawn.batches, working(drawn.sources, drawn.spec.minimize), {}, SerialBackend())
     recorded = {(drawn.tasks[one.key].kind, drawn.tasks[one.key].system): one for one in found}
     (scratch / "recorded.pickle").write_bytes(pickle.dumps(recorded))
 
@@ -123,10 +123,10 @@ class Stopwatch:
         self.cluster: float | None = None
         self.first: float | None = None
 
-    def say(self, text: str) -> None:
+    def message(self, text: str) -> None:
         self.cluster = self.cluster or time.perf_counter() - self.begun
 
-    def show(self, count: Count, *, last: bool = False) -> None:
+    def update(self, count: RunCounts, *, last: bool = False) -> None:
         if count.running and self.first is None:
             self.first = time.perf_counter() - self.begun
 

@@ -6,9 +6,9 @@
 
 STORE is one that a campaign of one model on the paper's grid of 44 cells was run into: what it measured is drawn from.
 
-Real: the plan (checkpoints of the scratch family of overhead.py, 44 cells each), the loop of `turns` with what waits
-and what is held, `DaskBackend`, and the pool manager's look at its jobs.  Simulated: the Dask client, the workers and
-the jobs.  They keep a virtual clock and a heap of events: a batch ends at the later of now and when its worker is free,
+Real: the plan (checkpoints of the scratch family of overhead.py, 44 cells each), the loop of `run_batches` with its
+queue and its result cache, `DaskBackend`, and the pool manager's look at its jobs.  Simulated: the Dask client, the
+workers and the jobs.  They keep a virtual clock and a heap of events: a batch ends at the later of now and when its worker is free,
 plus what it takes.  What comes back are the results in STORE under the keys that are asked for, pickled, Hessians and
 all, so the driver unpickles, holds and pickles what it would.  The driver's own CPU time moves the clock
 too: a driver that cannot keep up shows as a longer makespan.  The simulation's own CPU time does not.
@@ -55,20 +55,20 @@ import hbcoop_dist as hb
 from hbcoop_dist.campaigns.hbond.spec import CampaignSpec
 from hbcoop_dist.campaigns.hbond.worker import Work, working
 from hbcoop_dist.campaigns.runner import task_results
-from hbcoop_dist.clusters.pool_cluster import TICK_SECONDS, PoolCluster
+from hbcoop_dist.clusters.batch_system import TICK_SECONDS, BatchSystem, JobState
+from hbcoop_dist.clusters.pool_cluster import PoolCluster
 from hbcoop_dist.clusters.pool_jobs import JobRecord, PoolJobs
-from hbcoop_dist.clusters.profile import ClusterProfile, JobRange, Pool
-from hbcoop_dist.clusters.slurm_queue import SlurmState
+from hbcoop_dist.clusters.profiles import ClusterProfile, JobRange, Pool
 from hbcoop_dist.core.tasks import Batch
-from hbcoop_dist.execution.batch_queue import Offer
+from hbcoop_dist.execution.batch_queue import WorkerSlot
 from hbcoop_dist.execution.dask_backend import DaskBackend
-from hbcoop_dist.execution.scheduler import Outcome, turns
+from hbcoop_dist.execution.scheduler import Outcome, run_batches
 from hbcoop_dist.models import registry
 from hbcoop_dist.store import open_store
 
 LINES = Path(__file__).with_suffix(".jsonl")
 SIZES = ((10_000, 16), (100_000, 200), (1_000_000, 1000))
-PARTS = ("start", "offers", "submit", "wait", "turns", "pool manager")
+PARTS = ("start", "free slots", "submit", "wait", "loop", "pool manager")
 NODE = 64
 """Workers on a node."""
 SAY_BATCHES = 10_000
@@ -106,9 +106,9 @@ class Meter:
             self._stack.pop()
 
     def begin(self) -> None:
-        """All batches wait in their queues; from now on it is turns."""
+        """All batches wait in their queues; from now on it is the loop."""
         self._note()
-        self._stack[0] = "turns"
+        self._stack[0] = "loop"
 
     @property
     def driver(self) -> float:
@@ -259,8 +259,23 @@ class SimulatedClient:
 class SimulatedJob:
     """A job that runs for ever."""
 
-    def __init__(self, job_id: str) -> None:
-        self.job_id = job_id
+    started = True
+
+    def __init__(self, job_id: str, node: str) -> None:
+        self.job_id, self.node = job_id, node
+
+
+class SimulatedSystem(BatchSystem):
+    """A batch system whose jobs all run."""
+
+    def job_spec(self, name: str, pool: Pool, running: Collection[str], excluded: Iterable[str]) -> dict[str, Any]:
+        raise AssertionError("the pool changed")
+
+    def preview(self, pool_name: str) -> str:
+        return pool_name
+
+    def state_of(self, job: Any, submitted: float) -> JobState:
+        return JobState("RUNNING", node=job.node)
 
 
 class SimulatedCluster(PoolCluster):
@@ -269,12 +284,12 @@ class SimulatedCluster(PoolCluster):
     def __init__(self, clock: Clock, meter: Meter, workers: int, per_job: int) -> None:
         jobs = -(-workers // per_job)
         pool = Pool(jobs=JobRange(least=jobs, most=jobs))
-        self.profile = ClusterProfile(profile="simulated", kind="local", pools={"cpu": pool})
+        profile = ClusterProfile(profile="simulated", kind="local", pools={"cpu": pool})
+        self.system = SimulatedSystem(profile, Path(), "")
         self.pools = {"cpu": PoolJobs("cpu", pool.model_copy(update={"workers_per_job": per_job}))}
-        self.problem, self.excluded = None, set()
-        self.worker_spec, self.workers, self._queue = {}, {}, {}
-        self._busy, self._spent = (), set()
-        self._queue_read, self._allocation = 0.0, None
+        self.problem, self.excluded = None, frozenset()
+        self.worker_spec, self.workers = {}, {}
+        self._busy, self._expiring = frozenset(), frozenset()
         self._clock, self._meter = clock, meter
         self.scheduler_info = {"workers": {}}
         for number in range(workers):
@@ -282,9 +297,8 @@ class SimulatedCluster(PoolCluster):
             host = f"node-{number // NODE}"
             if not rank:
                 name = self.pools["cpu"].next_name()
-                self.workers[name] = SimulatedJob(str(job))
-                self.pools["cpu"].records[name] = JobRecord("cpu", str(job))
-                self._queue[str(job)] = SlurmState("RUNNING", None, host)
+                self.workers[name] = SimulatedJob(str(job), host)
+                self.pools["cpu"].jobs[name] = JobRecord("cpu", str(job))
             worker = name if per_job == 1 else f"{name}-{rank}"
             self.scheduler_info["workers"][f"tcp://{host}:{number}"] = {"name": worker, "host": host}
         self.ticks = 0
@@ -308,24 +322,24 @@ class Metered:
         self.turns = 0
 
     @property
-    def flying(self) -> int:
-        return self._backend.flying
+    def running(self) -> int:
+        return self._backend.running
 
-    def offers(self, ready: Mapping[str, int]) -> Iterator[Offer]:
+    def free_slots(self, ready: Mapping[str, int]) -> Iterator[WorkerSlot]:
         if not self.turns:
             self._meter.begin()
         self.turns += 1
-        offers = iter(self._backend.offers(ready))
+        slots = iter(self._backend.free_slots(ready))
         while True:
-            with self._meter.of("offers"):
-                offer = next(offers, None)
-            if offer is None:
+            with self._meter.of("free slots"):
+                slot = next(slots, None)
+            if slot is None:
                 return
-            yield offer
+            yield slot
 
-    def submit(self, number: int, work: Work, offer: Offer) -> None:
+    def submit(self, number: int, work: Work, slot: WorkerSlot) -> None:
         with self._meter.of("submit"):
-            self._backend.submit(number, work, offer)
+            self._backend.submit(number, work, slot)
 
     def wait(self, seconds: float) -> tuple[int, Outcome] | None:
         with self._meter.of("wait"):
@@ -345,10 +359,10 @@ def simulate(recorded: Recorded, cells: int, workers: int, per_job: int, first: 
     clock = Clock(meter)
     cluster = SimulatedCluster(clock, meter, workers, per_job)
     client = SimulatedClient(clock, meter, recorded, drawn.batches)
-    real = DaskBackend(client, cluster, drawn.sources, clock=clock.now, over=Tickets(clock, meter))
+    real = DaskBackend(client, cluster, drawn.sources, clock=clock.now, ended=Tickets(clock, meter))
     backend = Metered(real, meter)
     left, said = len(drawn.tasks), 0
-    for results in turns(drawn.batches, working(drawn.sources, drawn.spec.minimize), {}, backend):
+    for results in run_batches(drawn.batches, working(drawn.sources, drawn.spec.minimize), {}, backend):
         left -= len(results)
         if client.batches >= said + SAY_BATCHES:
             said = client.batches

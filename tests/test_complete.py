@@ -13,7 +13,7 @@ from hbcoop_dist.campaigns.hbond.plan import Plan
 from hbcoop_dist.campaigns.hbond.spec import CampaignSpec
 from hbcoop_dist.campaigns.hbond.worker import working
 from hbcoop_dist.core.results import TaskResult
-from hbcoop_dist.execution.scheduler import SerialBackend, execute
+from hbcoop_dist.execution.scheduler import SerialBackend, iter_results
 from hbcoop_dist.store import Journal
 
 
@@ -28,7 +28,7 @@ def drawn() -> Plan:
 
 @pytest.fixture(scope="module")
 def results(drawn: Plan) -> list[TaskResult]:
-    return list(execute(drawn.batches, working(drawn.sources, drawn.spec.minimize), {}, SerialBackend()))
+    return list(iter_results(drawn.batches, working(drawn.sources, drawn.spec.minimize), {}, SerialBackend()))
 
 
 def test_every_cell_comes_once_and_nothing_of_a_written_model_stays(drawn: Plan, results: list[TaskResult]) -> None:

@@ -1,4 +1,4 @@
-"""`hbcoop cluster`: profiles and their job scripts, and drivers that run as a job themselves."""
+"""`hbcoop cluster`: bundled profiles, their job scripts, and drivers that run as a job."""
 
 from __future__ import annotations
 
@@ -13,18 +13,22 @@ from rich.console import Console
 from rich.table import Table
 
 from hbcoop_dist.clusters import ClusterError, ClusterProfile, load_profile
-from hbcoop_dist.clusters.local_job import local_command
-from hbcoop_dist.clusters.step_job import allocation_directives, prologue, step_command
+from hbcoop_dist.clusters.batch_system import make_batch_system
 from hbcoop_dist.core.resources import bundled_names
-from hbcoop_dist.core.tasks import PROTOCOL_VERSION
 from hbcoop_dist.store.paths import logs_path
 
 DRIVER_WALLTIME = "2-00:00:00"
 EXAMPLE_LOGS = Path("STORE.logs")
+EXAMPLE_PROTOCOL = "KIND=VERSION"
 
 
 def show_list(console: Console) -> None:
-    """The bundled profiles."""
+    """Print a table of the bundled profiles and their pools.
+
+    Parameters
+    ----------
+    console : rich.console.Console
+    """
     table = Table("profile", "kind", "pool", "environments", "device", "jobs", "workers per job", box=None)
     for name in bundled_names("cluster_profiles"):
         profile = load_profile(name)
@@ -35,24 +39,30 @@ def show_list(console: Console) -> None:
     console.print(table)
 
 
-def scripts(profile: ClusterProfile) -> str:
-    """What would be handed to sbatch (or started, on this machine): the first job of every pool, or the one for all."""
+def job_scripts(profile: ClusterProfile) -> str:
+    """Return the scripts or commands that start the first job of every pool.
+
+    Parameters
+    ----------
+    profile : ClusterProfile
+
+    Returns
+    -------
+    str
+        For an allocation, the script of the job and the command of one step per pool.
+
+    Raises
+    ------
+    ClusterError
+        When the profile lacks a setting that the batch system requires.
+    """
+    system = make_batch_system(profile, EXAMPLE_LOGS, EXAMPLE_PROTOCOL)
     if profile.kind == "allocation":
         script = driver_script("SPEC", Path("STORE"), profile.profile, profile, None, [], [])
-        for name, pool in profile.pools.items():
-            step = step_command("tcp://DRIVER:PORT", f"{name}-1", pool, profile.interface)
-            script += f"# step of pool {name}: {shlex.join(step)}\n"
-        return script
-    parts = []
-    for name, pool in profile.pools.items():
-        if profile.kind == "local":
-            text = shlex.join(local_command("tcp://DRIVER:PORT", f"{name}-1", pool))
-        else:
-            from hbcoop_dist.clusters.slurm_job import job_script
-
-            text = job_script(name, profile, EXAMPLE_LOGS, PROTOCOL_VERSION).strip()
-        parts.append(f"# pool {name}\n{text}\n" if len(profile.pools) > 1 else f"{text}\n")
-    return "\n".join(parts)
+        return script + "".join(f"# step of pool {name}: {system.preview(name)}\n" for name in profile.pools)
+    previews = {name: system.preview(name) for name in profile.pools}
+    headed = len(previews) > 1
+    return "\n".join((f"# pool {name}\n" if headed else "") + f"{text}\n" for name, text in previews.items())
 
 
 def driver_script(
@@ -64,55 +74,89 @@ def driver_script(
     extra: Sequence[str],
     directives: Sequence[str],
 ) -> str:
-    """A job that runs the driver, on one core; it submits the workers' jobs from there, or holds them all itself.
+    """Return the script of a Slurm job that runs the driver.
+
+    Parameters
+    ----------
+    spec : str
+        Path or name of the campaign.
+    store : Path
+    cluster : str
+        Path or name of the profile.
+    profile : ClusterProfile
+        For kind ``slurm`` the job has one core and submits the workers' jobs; for kind ``allocation`` it holds driver
+        and workers.
+    walltime : str or None
+        Of the job; two days, or the walltime of the allocation's profile, by default.
+    extra : sequence of str
+        Further options of ``hbcoop run``.
+    directives : sequence of str
+        Further ``#SBATCH`` options.
+
+    Returns
+    -------
+    str
 
     Raises
     ------
     ClusterError
-        When the profile's pools cannot share one job, though it says that they do.
+        When the pools of an allocation cannot share one job.
     """
     logs = logs_path(store)
     command = [sys.executable, "-m", "hbcoop_dist", "run", spec, str(store), "--cluster", cluster, *extra]
-    before: list[str] = []
+    prologue: list[str] = []
     if profile.kind == "allocation":
-        asked, before = allocation_directives(profile), prologue(profile)
-        asked += [f"--time={walltime}"] if walltime else []
+        from hbcoop_dist.clusters.allocation import allocation_directives, allocation_prologue
+
+        options, prologue = allocation_directives(profile), allocation_prologue(profile)
+        options += [f"--time={walltime}"] if walltime else []
     else:
-        asked = ["-n 1", "--cpus-per-task=1", "--mem=4G", f"-t {walltime or DRIVER_WALLTIME}"]
-        # whoever pays for the workers pays for the driver; its partition is the site's default, or --directive's
-        asked += list(dict.fromkeys(f"--account={pool.account}" for pool in profile.pools.values() if pool.account))[:1]
+        options = ["-n 1", "--cpus-per-task=1", "--mem=4G", f"-t {walltime or DRIVER_WALLTIME}"]
+        # the account of the workers also pays for the driver; its partition is the site's default, or --directive's
+        options += [f"--account={pool.account}" for pool in profile.pools.values() if pool.account][:1]
     lines = [
         "#!/usr/bin/env bash",
         "#SBATCH -J hbcoop-driver",
         f"#SBATCH -o {logs}/driver-%j.out",
-        # the same command continues, so Slurm may start it again after a node failed
+        # the same command continues a campaign, so Slurm may restart the job after a node failure
         "#SBATCH --requeue",
         "#SBATCH --open-mode=append",
-        *(f"#SBATCH {text}" for text in (*asked, *directives)),
-        *before,
+        *(f"#SBATCH {text}" for text in (*options, *directives)),
+        *prologue,
         "exec " + shlex.join(command),
     ]
     return "\n".join(lines) + "\n"
 
 
 def submit(script: str, store: Path) -> str:
-    """Hand a driver's script to sbatch; the job's id.
+    """Submit the script of a driver.
+
+    Parameters
+    ----------
+    script : str
+    store : Path
+        The folder of its logs is created.
+
+    Returns
+    -------
+    str
+        Id of the job.
 
     Raises
     ------
     ClusterError
-        When sbatch is not there, or refuses it.
+        When sbatch does not exist, or refuses the script.
     """
-    from hbcoop_dist.clusters.slurm_job import clean_environ
+    from hbcoop_dist.clusters.slurm import clean_environ
 
     logs_path(store).mkdir(parents=True, exist_ok=True)
     try:
-        found = subprocess.run(
+        done = subprocess.run(
             ["sbatch"], input=script, capture_output=True, text=True, check=False, env=clean_environ()
         )
     except FileNotFoundError:
         raise ClusterError("sbatch: expected Slurm's commands on this machine, found none") from None
-    match = re.search(r"(\d+)", found.stdout)
-    if found.returncode != 0 or match is None:
-        raise ClusterError(f"sbatch refused the driver's job: {found.stderr.strip() or found.stdout.strip()}")
+    match = re.search(r"(\d+)", done.stdout)
+    if done.returncode != 0 or match is None:
+        raise ClusterError(f"sbatch refused the driver's job: {done.stderr.strip() or done.stdout.strip()}")
     return match[1]

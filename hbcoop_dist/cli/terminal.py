@@ -12,7 +12,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.live import Live
 
-from hbcoop_dist.execution.run_status import read_progress
+from hbcoop_dist.execution.run_status import read_run_state
 from hbcoop_dist.store import progress_path
 
 WATCH_SECONDS = 2.0
@@ -28,7 +28,7 @@ def watch_progress(store: Path, console: Console) -> None:
 
 def progress_lines(store: Path) -> list[str]:
     """What the driver of a store last said of itself."""
-    progress = read_progress(progress_path(store))
+    progress = read_run_state(progress_path(store))
     if progress is None or progress.over:
         return []
     if not progress.alive:

@@ -1,16 +1,26 @@
-"""Where a campaign's workers run: profiles, job scripts, and the pools of jobs under one Dask scheduler."""
+"""Cluster profiles, and the batch systems that start the workers of a campaign."""
 
+from hbcoop_dist.clusters.batch_system import BatchSystem, JobState
 from hbcoop_dist.clusters.devices import DeviceError, check_device, usable_cores, visible_gpus
-from hbcoop_dist.clusters.errors import ClusterError, ClusterLostError
-from hbcoop_dist.clusters.profile import ClusterProfile, JobRange, Pool, local_profile
-from hbcoop_dist.clusters.profile_loading import leave_out_absent, load_profile
+from hbcoop_dist.clusters.profiles import (
+    ClusterError,
+    ClusterLostError,
+    ClusterProfile,
+    JobRange,
+    Pool,
+    leave_out_absent,
+    load_profile,
+    local_profile,
+)
 
 __all__ = [
+    "BatchSystem",
     "ClusterError",
     "ClusterLostError",
     "ClusterProfile",
     "DeviceError",
     "JobRange",
+    "JobState",
     "Pool",
     "check_device",
     "leave_out_absent",

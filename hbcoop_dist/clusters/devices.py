@@ -1,4 +1,4 @@
-"""What this machine has to work with: cores, CUDA devices that torch sees or that the driver lists, open files."""
+"""Cores, CUDA devices and open files that this machine offers."""
 
 from __future__ import annotations
 
@@ -11,40 +11,62 @@ import subprocess
 
 
 class DeviceError(ValueError):
-    """A device that is not there, or is none; the message says what there is."""
+    """A device that does not exist on this machine, or whose name is malformed."""
 
 
 def usable_cores() -> int:
-    """Cores this process may use."""
+    """Return the number of cores that this process may use.
+
+    Returns
+    -------
+    int
+    """
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
 
 
 def raise_open_files() -> None:
-    """Allow this process as many open files as it may have: a driver has a few connections to every worker.
+    """Raise the limit of open files to its maximum, since a driver keeps a few connections to every worker.
 
-    Usual is 1,024, which four hundred workers use up.
+    The usual limit of 1,024 is exhausted by four hundred workers.
     """
     import resource
 
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    # systems that say "unlimited" and do not mean it refuse
+    # some systems report an unlimited maximum and refuse it
     with contextlib.suppress(ValueError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def visible_gpus() -> list[str]:
-    """What CUDA_VISIBLE_DEVICES may be set to for one GPU each; asks NVIDIA's tool, so that no torch is needed."""
+    """Return the values of CUDA_VISIBLE_DEVICES that select one GPU each.
+
+    Returns
+    -------
+    list of str
+        From CUDA_VISIBLE_DEVICES, else from nvidia-smi, so that the driver needs no torch; empty without GPUs.
+    """
     if (chosen := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
         return [name for name in chosen.split(",") if name]
     if shutil.which("nvidia-smi") is None:
         return []
     command = ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"]
-    found = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
-    return found.stdout.split() if found.returncode == 0 else []
+    listing = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+    return listing.stdout.split() if listing.returncode == 0 else []
 
 
 def check_device(device: str) -> None:
-    """Raise `DeviceError` unless `device` is ``cpu``, or a CUDA device torch sees here."""
+    """Check that a device can be used in this process.
+
+    Parameters
+    ----------
+    device : str
+        ``cpu``, ``cuda`` or ``cuda:N``.
+
+    Raises
+    ------
+    DeviceError
+        When the name is malformed, or torch does not see the device.
+    """
     if device == "cpu":
         return
     match = re.fullmatch(r"cuda(?::(\d+))?", device)

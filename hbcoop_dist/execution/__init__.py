@@ -1,1 +1,1 @@
-"""Scheduling of batches on workers."""
+"""Scheduling of batches on workers: queue, retries, backends, journaled results, and the display of progress."""

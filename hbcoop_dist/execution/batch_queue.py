@@ -1,6 +1,6 @@
-"""Batches that wait, and those of them that are ready, by model: a worker is given what it has loaded.
+"""Queue of batches: those that wait for inputs, and those that are ready, by model.
 
-Open inputs are counted down as results come, so a turn costs what it changes and not what still waits.
+Missing inputs are counted down as results arrive, so an update costs what it changes and not what is still waiting.
 """
 
 from __future__ import annotations
@@ -14,12 +14,25 @@ from typing import Any
 from hbcoop_dist.core.tasks import Batch
 
 Order = tuple[int, ...]
-"""Place in the plan; parts of a batch that was split follow their whole's place."""
+"""Place in the plan; the parts of a batch that was split follow the place of the whole."""
 
 
 @dataclass(order=True, slots=True)
-class Waiting:
-    """A batch that waits for `missing` of its inputs, and is not done again on the hosts that it failed on."""
+class QueuedBatch:
+    """A batch in the queue.
+
+    Attributes
+    ----------
+    order : tuple of int
+        Unique place in the plan.
+    batch : Batch
+    inputs : tuple of str
+        Keys of the results that it needs.
+    missing : int
+        Number of inputs that have no result yet.
+    avoid : frozenset of str
+        Hosts on which it failed.
+    """
 
     order: Order
     batch: Batch[Any]
@@ -29,25 +42,26 @@ class Waiting:
 
 
 @dataclass(frozen=True, slots=True)
-class Offer:
-    """A worker that would take a batch now.
+class WorkerSlot:
+    """A worker that can take a batch now.
 
     Attributes
     ----------
     worker : str
+        Address of the worker.
     host : str
     device : str
         ``cpu``, ``cuda`` or ``cuda:N``.
     loaded : str or None
-        The model it has loaded, or will have by then.
+        Model that it has loaded, or will have loaded when it begins the batch.
     only_loaded : bool
-        Whether it takes no other: it is still busy with that one.
+        Whether it takes batches of that model only, because it is still busy with one.
     elsewhere : callable
-        (Model name, hosts) -> whether a worker on another host than those could do that model.
-    takes : callable
-        Model name -> whether it could do that model at all.
-    crowd : callable
-        Model name -> how many workers have that model loaded.
+        (Model, hosts) -> whether a worker on another host can run the model.
+    accepts : callable
+        Model -> whether the worker can run the model.
+    loaded_workers : callable
+        Model -> number of workers that have it loaded.
     """
 
     worker: str
@@ -56,102 +70,140 @@ class Offer:
     loaded: str | None = None
     only_loaded: bool = False
     elsewhere: Callable[[str, frozenset[str]], bool] = lambda model, hosts: False
-    takes: Callable[[str], bool] = lambda _: True
-    crowd: Callable[[str], int] = lambda _: 0
+    accepts: Callable[[str], bool] = lambda model: True
+    loaded_workers: Callable[[str], int] = lambda model: 0
 
 
-class ReadyQueue:
-    """Batches that wait, and those of them that are ready.
+class BatchQueue:
+    """Waiting and ready batches.
 
     Parameters
     ----------
     known : container of str
-        Keys of the tasks that have a result from earlier.
+        Keys of the tasks that have a result from an earlier run.
 
     Attributes
     ----------
     ready : mapping of str to int
-        Number of ready batches by model, at any time; models that have none are not in it.
+        Live view of the number of ready batches by model; models without any are absent.
     """
 
     def __init__(self, known: Container[str]) -> None:
         self._known = known
-        self._over: set[str] = set()
-        self._ready: dict[str, list[Waiting]] = {}
+        self._settled: set[str] = set()
+        self._ready: dict[str, list[QueuedBatch]] = {}
         self._counts: dict[str, int] = {}
-        self._by_input: dict[str, list[Waiting]] = {}
-        self._left = 0
+        self._by_input: dict[str, list[QueuedBatch]] = {}
+        self._length = 0
         self.ready: Mapping[str, int] = MappingProxyType(self._counts)
 
-    def add(self, order: Order, batch: Batch[Any], avoid: frozenset[str] = frozenset()) -> Waiting:
-        """Take a batch; orders are different from one another."""
-        waiting = Waiting(order, batch, batch.inputs, avoid=avoid)
-        for key in waiting.inputs:
-            if key not in self._over and key not in self._known:
-                waiting.missing += 1
-                self._by_input.setdefault(key, []).append(waiting)
-        self._left += 1
-        if not waiting.missing:
-            self._push(waiting)
-        return waiting
+    def add(self, order: Order, batch: Batch[Any], avoid: frozenset[str] = frozenset()) -> QueuedBatch:
+        """Add a batch.
 
-    def _push(self, waiting: Waiting) -> None:
-        model = waiting.batch.model
-        heapq.heappush(self._ready.setdefault(model, []), waiting)
+        Parameters
+        ----------
+        order : tuple of int
+            Place in the plan, different from those of all other batches.
+        batch : Batch
+        avoid : frozenset of str
+            Hosts on which it failed.
+
+        Returns
+        -------
+        QueuedBatch
+        """
+        queued = QueuedBatch(order, batch, batch.inputs, avoid=avoid)
+        for key in queued.inputs:
+            if key not in self._settled and key not in self._known:
+                queued.missing += 1
+                self._by_input.setdefault(key, []).append(queued)
+        self._length += 1
+        if not queued.missing:
+            self._push(queued)
+        return queued
+
+    def _push(self, queued: QueuedBatch) -> None:
+        model = queued.batch.model
+        heapq.heappush(self._ready.setdefault(model, []), queued)
         self._counts[model] = len(self._ready[model])
 
     def settle(self, keys: Iterable[str]) -> None:
-        """Say that these tasks have results now."""
+        """Mark tasks as having a result; batches whose last missing input this is become ready.
+
+        Parameters
+        ----------
+        keys : iterable of str
+        """
         for key in keys:
-            self._over.add(key)
-            for waiting in self._by_input.pop(key, ()):
-                waiting.missing -= 1
-                if not waiting.missing:
-                    self._push(waiting)
+            self._settled.add(key)
+            for queued in self._by_input.pop(key, ()):
+                queued.missing -= 1
+                if not queued.missing:
+                    self._push(queued)
 
-    def pop(self, offer: Offer) -> Waiting | None:
-        """The batch this worker should do next, or None: of the model that it has, else of one that few have."""
-        if offer.loaded in self._ready and offer.takes(offer.loaded) and (found := self._take(offer.loaded, offer)):
-            return found
-        return None if offer.only_loaded else self._of_another(offer)
+    def pop(self, slot: WorkerSlot) -> QueuedBatch | None:
+        """Remove and return the batch that a worker should run next.
 
-    def _of_another(self, offer: Offer) -> Waiting | None:
-        """A batch of the first model of the plan that no worker has, else of the one with most to do per worker."""
-        crowded: list[tuple[float, str]] = []
+        A worker gets a batch of the model that it has loaded, else of the first model of the plan that no worker has
+        loaded, else of the model with the most ready batches per worker.
+
+        Parameters
+        ----------
+        slot : WorkerSlot
+
+        Returns
+        -------
+        QueuedBatch or None
+            None when no ready batch suits the worker.
+        """
+        loaded = slot.loaded
+        if loaded in self._ready and slot.accepts(loaded) and (queued := self._take(loaded, slot)):
+            return queued
+        return None if slot.only_loaded else self._pop_other_model(slot)
+
+    def _pop_other_model(self, slot: WorkerSlot) -> QueuedBatch | None:
+        shared: list[tuple[float, str]] = []
         for model in self._ready:
-            if model == offer.loaded or not offer.takes(model):
+            if model == slot.loaded or not slot.accepts(model):
                 continue
-            if workers := offer.crowd(model):
-                crowded.append((-len(self._ready[model]) / workers, model))
-            elif found := self._take(model, offer):
-                return found
-        for _, model in sorted(crowded):
-            if found := self._take(model, offer):
-                return found
+            if workers := slot.loaded_workers(model):
+                shared.append((-len(self._ready[model]) / workers, model))
+            elif queued := self._take(model, slot):
+                return queued
+        for _, model in sorted(shared):
+            if queued := self._take(model, slot):
+                return queued
         return None
 
-    def _take(self, model: str, offer: Offer) -> Waiting | None:
-        heap, aside, found = self._ready[model], [], None
-        while heap and found is None:
+    def _take(self, model: str, slot: WorkerSlot) -> QueuedBatch | None:
+        """The first ready batch of a model, without those that failed on this host and can run on another."""
+        heap, aside, taken = self._ready[model], [], None
+        while heap and taken is None:
             first = heapq.heappop(heap)
-            if offer.host in first.avoid and offer.elsewhere(model, first.avoid):
+            if slot.host in first.avoid and slot.elsewhere(model, first.avoid):
                 aside.append(first)
             else:
-                found = first
-        for waiting in aside:
-            heapq.heappush(heap, waiting)
+                taken = first
+        for queued in aside:
+            heapq.heappush(heap, queued)
         self._counts[model] = len(heap)
         if not heap:
             del self._ready[model], self._counts[model]
-        self._left -= found is not None
-        return found
+        self._length -= taken is not None
+        return taken
 
-    def pop_blocked(self) -> list[Waiting]:
-        """Every batch that waits for an input, in order; they wait no more."""
-        blocked = {waiting.order: waiting for group in self._by_input.values() for waiting in group}
+    def pop_blocked(self) -> list[QueuedBatch]:
+        """Remove and return all batches that wait for an input.
+
+        Returns
+        -------
+        list of QueuedBatch
+            In the order of the plan.
+        """
+        blocked = {queued.order: queued for group in self._by_input.values() for queued in group}
         self._by_input.clear()
-        self._left -= len(blocked)
+        self._length -= len(blocked)
         return [blocked[order] for order in sorted(blocked)]
 
     def __len__(self) -> int:
-        return self._left
+        return self._length

@@ -1,6 +1,6 @@
-"""Get results of tasks: batches go to the backend, and what comes back is in the journal before a cell is made of it.
+"""The driver: runs batches on a backend and journals every result before a cell is made of it.
 
-What needs a result may be handed out before that result is kept: a driver that is killed then computes both again.
+A batch may start from a result that is not journaled yet; a driver that is killed then computes both again.
 """
 
 from __future__ import annotations
@@ -11,38 +11,44 @@ from typing import Any
 
 from hbcoop_dist.core.results import TaskResult
 from hbcoop_dist.core.tasks import Batch
-from hbcoop_dist.execution.prefetch import ahead
+from hbcoop_dist.execution.prefetch import iterate_in_background
 from hbcoop_dist.execution.restart_files import RestartFolder
-from hbcoop_dist.execution.scheduler import Backend, MakeWork, SerialBackend, turns
+from hbcoop_dist.execution.scheduler import Backend, MakeWork, SerialBackend, run_batches
+from hbcoop_dist.optimize.quasi_newton import State
 from hbcoop_dist.store import Journal
 
-TURNS_AHEAD = 16
-"""Turns of results that may wait to be written: a driver that is killed loses them, and they are in memory."""
+PREFETCHED_GROUPS = 16
+"""Groups of results that may wait in memory to be journaled; a driver that is killed loses them."""
+
+RestartState = Callable[[TaskResult], State | None]
+"""Result of a minimisation that did not converge -> state from which it can continue, if there is one."""
 
 
 class Driver:
-    """What a run computes with.
+    """Computes the tasks of a run.
 
     Parameters
     ----------
     journal : Journal
     backend : callable
-        Gives the backend; called when there is something to compute, so that nothing is started for nothing.
+        Returns the backend; called when there is something to compute, so that no worker is started in vain.
     scratch : str
         Folder of restart files.
+    restart_state : callable
+        Result -> state from which an unconverged minimisation continues, or None.
     """
 
     def __init__(
-        self, journal: Journal, backend: Callable[[], Backend], scratch: str, restart_state: Any = None
+        self, journal: Journal, backend: Callable[[], Backend], scratch: str, restart_state: RestartState
     ) -> None:
-        self._restart_state = restart_state
         self.journal = journal
-        self._backend, self._scratch, self._restarts = backend, scratch, RestartFolder(scratch)
+        self._backend, self._scratch, self._restart_state = backend, scratch, restart_state
+        self._restarts = RestartFolder(scratch)
 
     @property
     def running(self) -> int:
-        """Batches that are being done."""
-        return self._backend().flying
+        """Number of batches that workers run."""
+        return self._backend().running
 
     def compute(
         self,
@@ -52,38 +58,63 @@ class Driver:
         known: Mapping[str, TaskResult],
         idle: Callable[[], None],
     ) -> Generator[list[TaskResult]]:
-        """Results of the needed tasks of a plan that are not known, as they come; who stops early has to close it."""
+        """Compute the needed tasks of a plan that have no result.
+
+        Parameters
+        ----------
+        planned : iterable of Batch
+            Batches of the plan, inputs first.
+        make : callable
+            Makes the work of a batch.
+        needed : collection of str
+            Keys of the tasks to compute, and of their inputs.
+        known : mapping of str to TaskResult
+            Results of earlier runs.
+        idle : callable
+            Called about once a second while no result arrives.
+
+        Yields
+        ------
+        list of TaskResult
+            Journaled results. A consumer that stops early must close the generator.
+        """
         batches = [
-            batch.part(batch.name, kept)
+            batch.part(batch.name, tasks)
             for batch in planned
-            if (kept := tuple(task for task in batch.tasks if task.key in needed))
+            if (tasks := tuple(task for task in batch.tasks if task.key in needed))
         ]
         backend = self._backend()
 
-        def arriving(rest: Callable[[], None] = lambda: None) -> Generator[list[TaskResult]]:
-            return turns(batches, make, known, backend, scratch=self._scratch, idle=rest)
+        def results_of(wait: Callable[[], None]) -> Generator[list[TaskResult]]:
+            return run_batches(batches, make, known, backend, scratch=self._scratch, idle=wait)
 
-        # in this process work and writing take turns anyhow
-        there = isinstance(backend, SerialBackend)
-        with closing(arriving(idle) if there else _joined(ahead(arriving, TURNS_AHEAD, idle))) as found:
-            for results in found:
+        # the serial backend works in this process, where computing and writing alternate anyway
+        serial = isinstance(backend, SerialBackend)
+        background = _merged(iterate_in_background(results_of, PREFETCHED_GROUPS, idle))
+        with closing(results_of(idle) if serial else background) as groups:
+            for results in groups:
                 self.journal.append_many(results)
                 for result in results:
-                    self._restarts.forget(result.key)
+                    self._restarts.remove(result.key)
                 yield results
         self._restarts.close()
 
     def continue_from(self, keys: Iterable[str]) -> None:
-        """Temporary."""
+        """Write restart files, so that unconverged minimisations that are repeated continue where they ended.
+
+        Parameters
+        ----------
+        keys : iterable of str
+            Tasks to repeat.
+        """
         for key in keys:
-            before = self.journal.get(key)
-            state = self._restart_state(before) if before is not None else None
-            if state is not None:
-                self._restarts.write(key, state)
+            result = self.journal.get(key) if self.journal.status(key) == "unconverged" else None
+            if result is not None and (state := self._restart_state(result)) is not None:
+                self._restarts.save(key, state)
 
 
-def _joined(groups: Generator[list[list[TaskResult]]]) -> Generator[list[TaskResult]]:
-    """All turns that there are by now as one: one fsync keeps them all."""
+def _merged(groups: Generator[list[list[TaskResult]]]) -> Generator[list[TaskResult]]:
+    """Merge all groups of results that exist at a time, so that one fsync suffices."""
     with closing(groups):
         for group in groups:
             yield [result for results in group for result in results]

@@ -1,6 +1,6 @@
-"""Items made in a thread of their own: who makes them does not wait for what is done with them.
+"""Prefetch items in a background thread, so that the producer never blocks on the consumer.
 
-A driver hands out batches while it writes what came of others; else its workers would wait for its disk.
+The driver dispatches batches while it writes earlier results; otherwise its workers would wait for its disk.
 """
 
 from __future__ import annotations
@@ -21,79 +21,80 @@ class _End:
 
 
 class _StoppedError(Exception):
-    """The caller wants no more."""
+    """The consumer has stopped."""
 
 
-def ahead(
-    items: Callable[[Callable[[], None]], Iterator[T]], most: int, idle: Callable[[], None]
+def iterate_in_background(
+    items: Callable[[Callable[[], None]], Iterator[T]], limit: int, idle: Callable[[], None]
 ) -> Generator[list[T]]:
-    """Iterate over `items(rest)` in another thread.
+    """Iterate over `items(check_stopped)` in another thread.
 
     Parameters
     ----------
     items : callable
-        Gives the iterator; called in that thread, as is the iterator's ``close`` when the caller stops early. While it
-        waits it has to call `rest` now and then, which raises once the caller has stopped: an item may take hours.
-    most : int
-        Items that may wait for the caller; the thread then waits for him.
+        Returns the iterator. It is called in that thread, as is the iterator's ``close`` when the consumer stops early.
+        While it waits it must call its argument now and then, which raises after the consumer has stopped: an item may
+        take hours.
+    limit : int
+        Number of unconsumed items at which the thread waits for the consumer.
     idle : callable
-        Called about once a second, in the caller's thread, while there is no item.
+        Called about once a second, in the consumer's thread, while there is no item.
 
     Yields
     ------
     list
-        All items that there are by then, in order. What `items` raises is raised here after the items before it.
+        All items that exist at that moment, in order. An exception of `items` is raised here after the items before it.
     """
-    waiting: queue.Queue[T | _End] = queue.Queue(most)
-    stop = threading.Event()
+    buffer: queue.Queue[T | _End] = queue.Queue(limit)
+    stopped = threading.Event()
 
     def put(item: T | _End) -> bool:
-        while not stop.is_set():
+        while not stopped.is_set():
             try:
-                waiting.put(item, timeout=0.5)
+                buffer.put(item, timeout=0.5)
             except queue.Full:
                 continue
             return True
         return False
 
-    def rest() -> None:
-        if stop.is_set():
+    def check_stopped() -> None:
+        if stopped.is_set():
             raise _StoppedError
 
-    def make() -> None:
+    def produce() -> None:
         error: BaseException | None = None
-        iterator = items(rest)
+        iterator = items(check_stopped)
         try:
             for item in iterator:
                 if not put(item):
                     break
         except _StoppedError:
             pass
-        except BaseException as raised:  # noqa: BLE001  the caller gets it
+        except BaseException as raised:  # noqa: BLE001  raised again in the consumer's thread
             error = raised
         finally:
             if close := getattr(iterator, "close", None):
                 close()
         put(_End(error))
 
-    thread = threading.Thread(target=make, name="hbcoop-dispatch", daemon=True)
+    thread = threading.Thread(target=produce, name="hbcoop-dispatch", daemon=True)
     thread.start()
     try:
         while True:
             try:
-                found = [waiting.get(timeout=1.0)]
+                group = [buffer.get(timeout=1.0)]
             except queue.Empty:
                 idle()
                 continue
             with contextlib.suppress(queue.Empty):
                 while True:
-                    found.append(waiting.get_nowait())
-            if there := [item for item in found if not isinstance(item, _End)]:
-                yield there
-            if isinstance(end := found[-1], _End):
+                    group.append(buffer.get_nowait())
+            if ready := [item for item in group if not isinstance(item, _End)]:
+                yield ready
+            if isinstance(end := group[-1], _End):
                 if end.error is not None:
                     raise end.error
                 return
     finally:
-        stop.set()
+        stopped.set()
         thread.join()

@@ -1,4 +1,4 @@
-"""What a user sees while a campaign runs: a live bar on a terminal, plain lines elsewhere."""
+"""Display of a running campaign: a live bar on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -15,8 +15,22 @@ PLAIN_SECONDS = 10.0
 
 
 @dataclass(slots=True)
-class Count:
-    """Cells of a run and how they stand; tasks still to be done, and batches that are being done."""
+class RunCounts:
+    """Counts of a run.
+
+    Attributes
+    ----------
+    cells : int
+        Cells to compute.
+    done, failed : int
+        Cells that are done, and cells that ended otherwise.
+    tasks : int
+        Tasks without a result.
+    running : int
+        Batches that workers run.
+    started : float
+        Monotonic time of the start.
+    """
 
     cells: int
     done: int = 0
@@ -27,60 +41,68 @@ class Count:
 
     @property
     def finished(self) -> int:
+        """Cells that are done or failed."""
         return self.done + self.failed
 
     @property
     def rate(self) -> float:
-        """Cells per second so far."""
+        """Cells per second since the start."""
         return self.finished / max(time.monotonic() - self.started, 1e-9)
 
     @property
-    def left(self) -> str:
-        """Estimated time left."""
-        if not self.finished:
-            return "time left unknown"
-        seconds = (self.cells - self.finished) / self.rate
-        return f"{seconds / 3600:.1f} h left" if seconds > 5400 else f"{seconds / 60:.1f} min left"
+    def seconds_left(self) -> float | None:
+        """Estimated seconds to the end; None before the first cell is finished."""
+        return (self.cells - self.finished) / self.rate if self.finished else None
 
     @property
-    def words(self) -> str:
-        """Everything but the number of cells."""
-        return f"{self.running} batches running, {self.tasks} tasks to go, {self.rate:.2f} cells/s, {self.left}"
+    def time_left(self) -> str:
+        """Estimated time to the end, as text."""
+        if (seconds := self.seconds_left) is None:
+            return "time left unknown"
+        return f"{seconds / 3600:.1f} h left" if seconds > 5400 else f"{seconds / 60:.1f} min left"
 
     def __str__(self) -> str:
-        return f"{self.finished}/{self.cells} cells ({self.failed} with problems), {self.words}"
+        return (
+            f"{self.finished}/{self.cells} cells ({self.failed} with problems), {self.running} batches running, "
+            f"{self.tasks} tasks to go, {self.rate:.2f} cells/s, {self.time_left}"
+        )
 
 
 class Display(Protocol):
-    """Shows a `Count` as it changes, and a few words now and then."""
+    """Shows the counts of a run as they change, and messages."""
 
-    def say(self, text: str) -> None: ...
+    def message(self, text: str) -> None: ...
 
-    def show(self, count: Count, *, last: bool = False) -> None: ...
+    def update(self, counts: RunCounts, *, last: bool = False) -> None: ...
 
     def close(self) -> None: ...
 
 
 class PlainDisplay:
-    """One line every ten seconds and one at the end, for logs and pipes."""
+    """Prints one line every ten seconds and one at the end, for logs and pipes."""
 
     def __init__(self) -> None:
         self._next = 0.0
 
-    def say(self, text: str) -> None:
+    def message(self, text: str) -> None:
         print(text, file=sys.stderr, flush=True)
 
-    def show(self, count: Count, *, last: bool = False) -> None:
+    def update(self, counts: RunCounts, *, last: bool = False) -> None:
         if last or time.monotonic() >= self._next:
             self._next = time.monotonic() + PLAIN_SECONDS
-            self.say(str(count))
+            self.message(str(counts))
 
     def close(self) -> None:
         pass
 
 
 class RichDisplay:
-    """A live bar with cells done, tasks left, failures, rate and time left."""
+    """Draws a live bar with finished and failed cells, running batches, rate and time left.
+
+    Parameters
+    ----------
+    console : rich.console.Console
+    """
 
     def __init__(self, console: Console) -> None:
         self._progress = Progress(
@@ -94,15 +116,16 @@ class RichDisplay:
         )
         self._task: TaskID | None = None
 
-    def say(self, text: str) -> None:
+    def message(self, text: str) -> None:
         self._progress.console.print(text, highlight=False)
 
-    def show(self, count: Count, *, last: bool = False) -> None:
-        words = f"{count.left}, {count.failed} not done, {count.running} batches running, {count.rate:.2f} cells/s"
+    def update(self, counts: RunCounts, *, last: bool = False) -> None:
+        rate = f"{counts.running} batches running, {counts.rate:.2f} cells/s"
+        words = f"{counts.time_left}, {counts.failed} not done, {rate}"
         if self._task is None:
             self._progress.start()
-            self._task = self._progress.add_task("cells", total=count.cells, words=words)
-        self._progress.update(self._task, completed=count.finished, words=words, refresh=last)
+            self._task = self._progress.add_task("cells", total=counts.cells, words=words)
+        self._progress.update(self._task, completed=counts.finished, words=words, refresh=last)
 
     def close(self) -> None:
         self._progress.stop()
@@ -111,10 +134,10 @@ class RichDisplay:
 class QuietDisplay:
     """Shows nothing."""
 
-    def say(self, text: str) -> None:
+    def message(self, text: str) -> None:
         pass
 
-    def show(self, count: Count, *, last: bool = False) -> None:
+    def update(self, counts: RunCounts, *, last: bool = False) -> None:
         pass
 
     def close(self) -> None:
@@ -122,6 +145,11 @@ class QuietDisplay:
 
 
 def default_display() -> Display:
-    """A live bar when standard error is a terminal, plain lines otherwise."""
+    """Return a live bar when standard error is a terminal, else plain lines.
+
+    Returns
+    -------
+    Display
+    """
     console = Console(stderr=True)
     return RichDisplay(console) if console.is_terminal else PlainDisplay()

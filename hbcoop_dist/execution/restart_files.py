@@ -1,13 +1,12 @@
-"""Restart files: where a long minimisation stands, by the key of its task, so that a killed one goes on from there.
+"""Restart files: the state of a long minimisation by the key of its task, from which a killed one continues.
 
-A folder of small files beside the store, written by the workers; what is in them is never a result.  A file that
-cannot be read costs a start from the beginning, nothing else.
+Workers write them into a folder beside the store. They are never results: an unreadable file only costs a start from
+the beginning.
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
 import time
 import zipfile
 from dataclasses import fields
@@ -15,10 +14,11 @@ from pathlib import Path
 
 import numpy as np
 
+from hbcoop_dist.core.files import atomic_write
 from hbcoop_dist.optimize.quasi_newton import State
 
-SECONDS = 20.0
-"""A minimisation is written down this often, and not before it has lasted that long."""
+SAVE_SECONDS = 20.0
+"""Interval between two writes of one minimisation, and its duration before the first."""
 
 
 class RestartFolder:
@@ -27,61 +27,85 @@ class RestartFolder:
     Parameters
     ----------
     folder : str or Path or None
-        Made when the first file is written; None keeps nothing.
+        Created with the first file; None writes no files.
     seconds : float
-        Least time between two writes of one minimisation.
+        Shortest interval between two writes of one minimisation.
     """
 
-    def __init__(self, folder: str | Path | None, seconds: float = SECONDS) -> None:
+    def __init__(self, folder: str | Path | None, seconds: float = SAVE_SECONDS) -> None:
         self._folder = None if folder is None else Path(folder)
         self._seconds = seconds
-        self._written: dict[str, float] = {}
+        self._saved_at: dict[str, float] = {}
 
-    def keep(self, key: str, state: State) -> None:
-        """Write a state down if it is time to."""
+    def save_if_due(self, key: str, state: State) -> None:
+        """Save a state if the interval since the last write has passed.
+
+        Parameters
+        ----------
+        key : str
+            Key of the task.
+        state : State
+        """
         now = time.monotonic()
-        if self._folder is not None and now - self._written.setdefault(key, now) >= self._seconds:
-            self._written[key] = now
-            self.write(key, state)
+        if self._folder is not None and now - self._saved_at.setdefault(key, now) >= self._seconds:
+            self._saved_at[key] = now
+            self.save(key, state)
 
-    def write(self, key: str, state: State) -> None:
-        """Write a state down; a reader sees the file before or the file after.
+    def save(self, key: str, state: State) -> None:
+        """Save a state atomically; write errors are ignored, since they cost the restart and not the minimisation.
 
-        A disk that is full, or a folder that cannot be written, costs the restart and not the minimisation.
+        Parameters
+        ----------
+        key : str
+            Key of the task.
+        state : State
         """
         if self._folder is None:
             return
-        path = self._path(key)
-        partial = path.with_suffix(f".{os.getpid()}.partial")
         values = {field.name: getattr(state, field.name) for field in fields(State)}
-        with contextlib.suppress(OSError):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with partial.open("wb") as file:
-                np.savez(file, **{name: v for name, v in values.items() if v is not None})
-            os.replace(partial, path)
+        with contextlib.suppress(OSError), atomic_write(self._path(key)) as file:
+            np.savez(file, **{name: value for name, value in values.items() if value is not None})
 
-    def read(self, key: str, n_q: int, n_free: int) -> State | None:
-        """The state kept for a task; None when there is none, or none of a structure with so many coordinates."""
+    def load(self, key: str, n_q: int, n_free: int) -> State | None:
+        """Load the state of a task.
+
+        Parameters
+        ----------
+        key : str
+            Key of the task.
+        n_q, n_free : int
+            Number of coordinates, and of free directions of the constraint.
+
+        Returns
+        -------
+        State or None
+            None when there is no readable file, or the sizes differ.
+        """
         if self._folder is None:
             return None
         try:
             with self._path(key).open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-                values = {name: file[name] for name in file.files}
-            whole = {name: v if v.ndim else v.item() for name, v in values.items()}
-            state = State(**whole)
+                arrays = {name: file[name] for name in file.files}
+            state = State(**{name: array if array.ndim else array.item() for name, array in arrays.items()})
         except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile):
             return None
         fits = state.q.shape == (n_q,) and state.curvature.shape == (n_free, n_free)
         return state if fits else None
 
-    def forget(self, key: str) -> None:
-        """The minimisation is over."""
+    def remove(self, key: str) -> None:
+        """Remove the file of a task whose minimisation has ended.
+
+        Parameters
+        ----------
+        key : str
+            Key of the task.
+        """
         if self._folder is not None:
             with contextlib.suppress(OSError):
                 self._path(key).unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Remove the folder if nothing is left in it."""
+        """Remove the folder if it is empty."""
         if self._folder is not None:
             with contextlib.suppress(OSError):
                 self._folder.rmdir()

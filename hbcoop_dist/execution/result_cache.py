@@ -1,4 +1,4 @@
-"""Results in memory exactly as long as something still needs them: a campaign's Hessians together would not fit."""
+"""Task results in memory for as long as something needs them: all Hessians of a campaign together would not fit."""
 
 from __future__ import annotations
 
@@ -8,42 +8,59 @@ from hbcoop_dist.core.results import TaskResult
 
 
 class ResultCache:
-    """Task results by key, counted by what needs them.
+    """Reference-counted task results.
 
     Parameters
     ----------
     load : callable
-        Task key -> TaskResult of a result that is needed and was not put here, e.g. from an earlier run's journal.
+        Task key -> TaskResult, for results that are needed and were never put here, e.g. from the journal of an earlier
+        run.
     """
 
     def __init__(self, load: Callable[[str], TaskResult]) -> None:
         self._load = load
-        self._needs: dict[str, int] = {}
+        self._references: dict[str, int] = {}
         self._results: dict[str, TaskResult] = {}
 
     def need(self, keys: Iterable[str]) -> None:
-        """Say that one more thing needs the results of these tasks, now or later."""
+        """Add a reference to the results of tasks, which may not exist yet.
+
+        Parameters
+        ----------
+        keys : iterable of str
+        """
         for key in keys:
-            self._needs[key] = self._needs.get(key, 0) + 1
+            self._references[key] = self._references.get(key, 0) + 1
 
     def release(self, keys: Iterable[str]) -> None:
-        """Say that one thing less needs them; what nothing needs is let go."""
+        """Remove a reference to the results of tasks; results without references are dropped.
+
+        Parameters
+        ----------
+        keys : iterable of str
+        """
         for key in keys:
-            self._needs[key] -= 1
-            if not self._needs[key]:
-                del self._needs[key]
+            self._references[key] -= 1
+            if not self._references[key]:
+                del self._references[key]
                 self._results.pop(key, None)
 
     def put(self, result: TaskResult) -> None:
-        """Hold a result if anything needs it."""
-        if result.key in self._needs:
+        """Store a result if there is a reference to it.
+
+        Parameters
+        ----------
+        result : TaskResult
+        """
+        if result.key in self._references:
             self._results[result.key] = result
 
     def __getitem__(self, key: str) -> TaskResult:
         if key not in self._results:
-            self.put(found := self._load(key))
-            return found
+            self.put(loaded := self._load(key))
+            return loaded
         return self._results[key]
 
     def __len__(self) -> int:
+        """Number of results in memory."""
         return len(self._results)

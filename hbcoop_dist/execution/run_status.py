@@ -1,4 +1,4 @@
-"""How a run stands, in a file beside the store: `hbcoop status` reads it from anywhere, without the driver."""
+"""State of a run in a file beside the store, which `hbcoop status` reads without contacting the driver."""
 
 from __future__ import annotations
 
@@ -7,38 +7,41 @@ import json
 import os
 import platform
 import time
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import psutil
 
-from hbcoop_dist.execution.progress import Count, Display
+from hbcoop_dist.core.files import atomic_write
+from hbcoop_dist.execution.progress import Display, RunCounts
 
-BEAT_SECONDS = 2.0
+WRITE_SECONDS = 2.0
 SILENT_SECONDS = 60.0
-"""Time without a beat after which a driver counts as dead."""
+"""Age of the file at which its driver counts as dead."""
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
-    """What the file says.
+class RunState:
+    """Content of the file.
 
     Attributes
     ----------
     driver : str
-        Process and host.
+        ``pid PID on HOST``.
     started, updated : float
-        Seconds since the epoch.
+        Start of the run and time of the last write, seconds since the epoch.
     dashboard : str
+        Address of the Dask dashboard; empty without one.
     cells, done, failed, running, tasks : int
-        Cells of the run and how they stand; batches being done; tasks to go.
+        As in `RunCounts`.
     seconds_left : float or None
-        None before the first cell is over.
+        Estimated seconds to the end; None before the first cell is finished.
     jobs : list of dict
-        Every job: pool, name, job id, state, node, workers, end of its walltime.
+        Rows of `PoolCluster.job_table`.
     over : bool
-        Whether the run ended by itself.
+        Whether the driver has ended the run.
     """
 
     driver: str
@@ -56,70 +59,92 @@ class Progress:
 
     @property
     def alive(self) -> bool:
-        """Whether there is a driver that beats; one of this host that is gone does not, however late it did."""
+        """Whether the driver still runs: its last write is recent and, on this host, its process exists."""
         pid, _, host = self.driver.removeprefix("pid ").partition(" on ")
         gone = host == platform.node() and pid.isdigit() and not psutil.pid_exists(int(pid))
         return not self.over and not gone and time.time() - self.updated < SILENT_SECONDS
 
 
-def read_progress(path: Path) -> Progress | None:
-    """What the file says; None where there is none."""
-    try:
-        return Progress(**json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
-        return None
-
-
-class Heartbeat(Display):
-    """A display that also keeps the file up to date.
+def read_run_state(path: Path) -> RunState | None:
+    """Read the state of a run.
 
     Parameters
     ----------
     path : Path
-    shown : Display
-        Gets everything too.
+
+    Returns
+    -------
+    RunState or None
+        None when there is no readable file.
+    """
+    try:
+        return RunState(**json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+class StatusWriter(Display):
+    """A display that also writes the state of the run into a file.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    display : Display
+        Receives everything too.
     """
 
-    def __init__(self, path: Path, shown: Display) -> None:
-        self._path, self._shown = path, shown
+    def __init__(self, path: Path, display: Display) -> None:
+        self._path, self._display = path, display
         self._driver = f"pid {os.getpid()} on {platform.node()}"
         self._started, self._next = time.time(), 0.0
-        self._count = Count(0)
-        self.cluster: Any = None
+        self._counts = RunCounts(0)
+        self._dashboard = ""
+        self._job_table: Callable[[], list[dict[str, Any]]] = list
 
-    def say(self, text: str) -> None:
-        self._shown.say(text)
+    def set_cluster(self, dashboard: str, job_table: Callable[[], list[dict[str, Any]]]) -> None:
+        """Include a cluster in the state.
 
-    def show(self, count: Count, *, last: bool = False) -> None:
-        self._count = count
-        self._shown.show(count, last=last)
+        Parameters
+        ----------
+        dashboard : str
+            Address of the Dask dashboard.
+        job_table : callable
+            Returns one row per job.
+        """
+        self._dashboard, self._job_table = dashboard, job_table
+
+    def message(self, text: str) -> None:
+        self._display.message(text)
+
+    def update(self, counts: RunCounts, *, last: bool = False) -> None:
+        self._counts = counts
+        self._display.update(counts, last=last)
         if last or time.monotonic() >= self._next:
-            self._next = time.monotonic() + BEAT_SECONDS
+            self._next = time.monotonic() + WRITE_SECONDS
             self._write(over=False)
 
     def close(self) -> None:
-        self.cluster = None
+        self.set_cluster("", list)
         self._write(over=True)
-        self._shown.close()
+        self._display.close()
 
     def _write(self, *, over: bool) -> None:
-        count = self._count
-        progress = {
-            "driver": self._driver,
-            "started": self._started,
-            "updated": time.time(),
-            "dashboard": str(getattr(self.cluster, "dashboard_link", "") or ""),
-            "cells": count.cells,
-            "done": count.done,
-            "failed": count.failed,
-            "running": count.running,
-            "tasks": count.tasks,
-            "seconds_left": (count.cells - count.finished) / count.rate if count.finished else None,
-            "jobs": self.cluster.jobs() if self.cluster is not None else [],
-            "over": over,
-        }
-        new = self._path.with_name(self._path.name + ".new")
-        # a disk that is full ends the run at the journal, where it matters; this is only a view
-        with contextlib.suppress(OSError):
-            new.write_text(json.dumps(progress), encoding="utf-8")
-            new.replace(self._path)
+        counts = self._counts
+        state = RunState(
+            driver=self._driver,
+            started=self._started,
+            updated=time.time(),
+            dashboard=self._dashboard,
+            cells=counts.cells,
+            done=counts.done,
+            failed=counts.failed,
+            running=counts.running,
+            tasks=counts.tasks,
+            seconds_left=counts.seconds_left,
+            jobs=self._job_table(),
+            over=over,
+        )
+        # a full disk ends the run when the journal is written, not for the sake of this file
+        with contextlib.suppress(OSError), atomic_write(self._path) as file:
+            file.write(json.dumps(asdict(state)).encode())

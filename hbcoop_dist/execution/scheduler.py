@@ -1,7 +1,7 @@
-"""Run the batches of a plan and hand out results as they come, on whatever does the work.
+"""The scheduler: run the batches of a plan on a backend, split and retry those that fail, and yield results.
 
-Serial or Dask, the loop is the same: what has its inputs is submitted, what fails is split until the guilty task
-stands alone, and that one becomes a result with a reason. Nothing raises because a task failed.
+The loop is the same for every backend. A batch is submitted when it has its inputs; one that fails is split until the
+failing task is alone, and that task becomes a result with a reason. No exception is raised because a task failed.
 """
 
 from __future__ import annotations
@@ -13,29 +13,40 @@ from typing import Any, Protocol
 
 from hbcoop_dist.core.failures import Failure
 from hbcoop_dist.core.results import Status, TaskResult
-from hbcoop_dist.core.tasks import Batch, Task
-from hbcoop_dist.execution.batch_queue import Offer, Order, ReadyQueue, Waiting
+from hbcoop_dist.core.tasks import Batch
+from hbcoop_dist.execution.batch_queue import BatchQueue, Order, QueuedBatch, WorkerSlot
 from hbcoop_dist.execution.result_cache import ResultCache
 
 Outcome = list[TaskResult] | Failure | BaseException
 
 LOST_WORKER_TRIES = 3
-"""How often a task that stands alone may kill its worker before it is quarantined."""
+"""Number of workers that a single task may kill before it is quarantined."""
 EXPIRED_TRIES, EXPIRED_TRIES_ALONE = 3, 10
-"""How often the walltime may end while a batch is being done before it is split, and before a task that stands alone is
-quarantined: a long minimisation goes on from where it was, so for that one it may well take several jobs."""
+"""Number of walltimes that may end during a batch before it is split, and during a single task before it is
+quarantined. A long minimisation continues where it was interrupted, so it may need several jobs."""
 FAILURE_TRIES = 2
-"""How often a task that stands alone may fail, each time on another host, before that is its result."""
+"""Number of tries of a single task that fails, each on another host."""
 
 
 class Work(Protocol):
-    """One batch with all that a worker needs to do it; it goes to workers as it is."""
+    """One batch with all data that a worker needs; it is pickled and sent to the worker."""
 
     @property
     def batch(self) -> Batch[Any]: ...
 
     def do(self) -> list[TaskResult]:
-        """Results in the order of the batch's tasks; raises what stops the batch as a whole."""
+        """Run the batch.
+
+        Returns
+        -------
+        list of TaskResult
+            In the order of the batch's tasks.
+
+        Raises
+        ------
+        Exception
+            When the batch fails as a whole.
+        """
         ...
 
 
@@ -44,60 +55,93 @@ MakeWork = Callable[[Batch[Any], Mapping[str, TaskResult], str, str | None], Wor
 
 
 class Backend(Protocol):
-    """Something that does batches: it offers workers that would take one now; `flying` batches are with it."""
+    """Runs batches on workers; `running` is the number of batches that it has and has not returned."""
 
     @property
-    def flying(self) -> int: ...
+    def running(self) -> int: ...
 
-    def offers(self, ready: Mapping[str, int]) -> Iterable[Offer]:
-        """Workers that would take a batch now; `ready` says how many batches of each model could be done."""
+    def free_slots(self, ready: Mapping[str, int]) -> Iterable[WorkerSlot]:
+        """Iterate over the workers that can take a batch now.
+
+        Parameters
+        ----------
+        ready : mapping of str to int
+            Live view of the number of ready batches by model.
+        """
         ...
 
-    def submit(self, number: int, work: Work, offer: Offer) -> None:
-        """Give an offered worker a batch; `number` is its ticket."""
+    def submit(self, ticket: int, work: Work, slot: WorkerSlot) -> None:
+        """Send a batch to a worker.
+
+        Parameters
+        ----------
+        ticket : int
+            Number of the submission.
+        work : Work
+        slot : WorkerSlot
+            From `free_slots`.
+        """
         ...
 
     def wait(self, seconds: float) -> tuple[int, Outcome] | None:
-        """The ticket and outcome of a batch that is over, or None when nothing was within `seconds`."""
+        """Wait for a batch to end.
+
+        Parameters
+        ----------
+        seconds : float
+            Longest waiting time.
+
+        Returns
+        -------
+        (int, Outcome) or None
+            Ticket, and results or failure of the batch; None when no batch ended.
+        """
         ...
 
     def close(self) -> None: ...
 
 
 class SerialBackend:
-    """Everything in this process, one batch at a time: for debugging."""
+    """Runs one batch at a time in this process, for debugging.
+
+    Parameters
+    ----------
+    device : str
+        ``cpu``, ``cuda`` or ``cuda:N``.
+    """
 
     def __init__(self, device: str = "cpu") -> None:
         self._device = device
-        self._waiting: deque[tuple[int, Work]] = deque()
+        self._submitted: deque[tuple[int, Work]] = deque()
         self._loaded: str | None = None
 
     @property
-    def flying(self) -> int:
-        return len(self._waiting)
+    def running(self) -> int:
+        """Number of submitted batches."""
+        return len(self._submitted)
 
-    def offers(self, ready: Mapping[str, int]) -> Iterable[Offer]:
+    def free_slots(self, ready: Mapping[str, int]) -> Iterable[WorkerSlot]:
         del ready
-        return () if self._waiting else (Offer("here", device=self._device, loaded=self._loaded),)
+        return () if self._submitted else (WorkerSlot("here", device=self._device, loaded=self._loaded),)
 
-    def submit(self, number: int, work: Work, offer: Offer) -> None:
-        del offer
+    def submit(self, ticket: int, work: Work, slot: WorkerSlot) -> None:
+        del slot
         self._loaded = work.batch.model
-        self._waiting.append((number, work))
+        self._submitted.append((ticket, work))
 
     def wait(self, seconds: float) -> tuple[int, Outcome] | None:
         del seconds
-        number, work = self._waiting.popleft()
+        ticket, work = self._submitted.popleft()
         try:
-            return number, work.do()
-        except Exception as error:  # noqa: BLE001  any failure is a row, not a crash
-            return number, error
+            return ticket, work.do()
+        except Exception as error:  # noqa: BLE001  every failure becomes a result
+            return ticket, error
 
     def close(self) -> None:
-        self._waiting.clear()
+        self._submitted.clear()
 
 
-def execute(
+def iter_results(
     batches: Iterable[Batch[Any]],
     make: MakeWork,
     known: Mapping[str, TaskResult],
@@ -106,12 +150,16 @@ def execute(
     scratch: str | None = None,
     idle: Callable[[], None] = lambda: None,
 ) -> Iterator[TaskResult]:
-    """Do all tasks of the batches that have no result yet, as `turns` does, and hand the results out one by one."""
-    found = turns(batches, make, known, backend, scratch=scratch, idle=idle)
-    return chain.from_iterable(found)
+    """Run batches and iterate over single results; parameters as in `run_batches`.
+
+    Returns
+    -------
+    iterator of TaskResult
+    """
+    return chain.from_iterable(run_batches(batches, make, known, backend, scratch=scratch, idle=idle))
 
 
-def turns(
+def run_batches(
     batches: Iterable[Batch[Any]],
     make: MakeWork,
     known: Mapping[str, TaskResult],
@@ -120,48 +168,48 @@ def turns(
     scratch: str | None = None,
     idle: Callable[[], None] = lambda: None,
 ) -> Generator[list[TaskResult]]:
-    """Do all tasks of the batches that have no result yet.
+    """Run all tasks of batches that have no result yet.
 
     Parameters
     ----------
     batches : iterable of Batch
-        In an order in which inputs come before what needs them; it is the order in which ready batches are done.
+        Inputs come before the batches that need them. Ready batches are submitted in this order.
     make : callable
         Makes the work of a batch.
     known : mapping of str to TaskResult
-        Results from earlier; their tasks are left out. One is looked up only when a batch needs it.
+        Results of earlier runs, whose tasks are left out. A result is looked up only when a batch needs it.
     backend : Backend
     scratch : str, optional
-        Folder where workers leave restart files of long minimisations.
+        Folder in which workers keep the restart files of long minimisations.
     idle : callable
-        Called about once a second while nothing arrives.
+        Called about once a second while no batch ends.
 
     Yields
     ------
     list of TaskResult
-        Results, failed tasks too, of all the batches that were over at this moment: one fsync keeps them all.
+        Results, including those of failed tasks, of all batches that have ended by then, so that one fsync suffices.
     """
-    state = _State(batches, make, known, scratch)
-    while state.queue or state.flying:
+    state = _SchedulerState(batches, make, known, scratch)
+    while state.queue or state.running:
         state.submit_ready(backend)
-        if not state.flying and not state.queue.ready:
-            yield state.fail_orphans()
+        if not state.running and not state.queue.ready:
+            yield state.fail_blocked()
             continue
-        arrived = backend.wait(1.0)
-        if arrived is None:
+        ended = backend.wait(1.0)
+        if ended is None:
             idle()
             continue
         results: list[TaskResult] = []
-        while arrived is not None:
-            results += state.over(*arrived)
-            arrived = backend.wait(0.0) if state.flying else None
-        # workers do not wait for the journal and the store
+        while ended is not None:
+            results += state.finish(*ended)
+            ended = backend.wait(0.0) if state.running else None
+        # before the yield, so that workers do not wait for the journal and the store
         state.submit_ready(backend)
         yield results
 
 
-class _State:
-    """What is still to be done, and the results that it still needs."""
+class _SchedulerState:
+    """Queued and running batches, and the results that they need."""
 
     def __init__(
         self,
@@ -171,84 +219,81 @@ class _State:
         scratch: str | None,
     ) -> None:
         self._make, self._scratch = make, scratch
-        self._held = ResultCache(known.__getitem__)
+        self._cache = ResultCache(known.__getitem__)
         self._tries: Counter[str] = Counter()
         self._expired: Counter[str] = Counter()
         self._ticket = 0
-        self.queue = ReadyQueue(known)
-        self.flying: dict[int, tuple[Waiting, Offer]] = {}
+        self.queue = BatchQueue(known)
+        self.running: dict[int, tuple[QueuedBatch, WorkerSlot]] = {}
         for number, batch in enumerate(batches):
-            rest = tuple(task for task in batch.tasks if task.key not in known)
-            if rest:
-                self._add((number,), batch.part(batch.name, rest))
+            tasks = tuple(task for task in batch.tasks if task.key not in known)
+            if tasks:
+                self._add((number,), batch.part(batch.name, tasks))
 
     def _add(self, order: Order, batch: Batch[Any], avoid: frozenset[str] = frozenset()) -> None:
-        self._held.need(self.queue.add(order, batch, avoid).inputs)
+        self._cache.need(self.queue.add(order, batch, avoid).inputs)
 
     def submit_ready(self, backend: Backend) -> None:
-        """Give every worker that is offered a batch it can do."""
-        for offer in backend.offers(self.queue.ready):
-            if (ready := self.queue.pop(offer)) is None:
+        """Submit a batch to every free worker that can run one."""
+        for slot in backend.free_slots(self.queue.ready):
+            if (queued := self.queue.pop(slot)) is None:
                 continue
-            batch, inputs = ready.batch, {key: self._held[key] for key in ready.inputs}
-            self.flying[self._ticket] = ready, offer
-            backend.submit(self._ticket, self._make(batch, inputs, offer.device, self._scratch), offer)
+            inputs = {key: self._cache[key] for key in queued.inputs}
+            self.running[self._ticket] = queued, slot
+            backend.submit(self._ticket, self._make(queued.batch, inputs, slot.device, self._scratch), slot)
             self._ticket += 1
 
-    def over(self, ticket: int, outcome: Outcome) -> list[TaskResult]:
-        """The results of a batch that is over; none when it is to be tried again, whole or in parts."""
-        done, offer = self.flying.pop(ticket)
+    def finish(self, ticket: int, outcome: Outcome) -> list[TaskResult]:
+        """Return the results of a batch that ended; none when it is queued again, whole or in parts."""
+        queued, slot = self.running.pop(ticket)
         if isinstance(outcome, BaseException):
             outcome = Failure.of(outcome)
-        results = self._failures(done, outcome, offer) if isinstance(outcome, Failure) else outcome
-        self._keep(results)
-        self._held.release(done.inputs)
-        return results
-
-    def _keep(self, results: list[TaskResult]) -> None:
+        results = self._retry(queued, outcome, slot) if isinstance(outcome, Failure) else outcome
         for result in results:
-            self._held.put(result)
+            self._cache.put(result)
         self.queue.settle(result.key for result in results)
-
-    def fail_orphans(self) -> list[TaskResult]:
-        """Nothing runs and nothing can: the inputs of what waits are part of no batch, so waiting would be for ever."""
-        results: list[TaskResult] = []
-        for orphan in self.queue.pop_blocked():
-            results += _failed(orphan.batch, "failed", "a task it needs is not part of this plan")
-            self._held.release(orphan.inputs)
+        self._cache.release(queued.inputs)
         return results
 
-    def _failures(self, done: Waiting, failure: Failure, offer: Offer) -> list[TaskResult]:
-        """Split a batch that failed as a whole; a task alone is tried again where that can help, else it is a row."""
-        parts, first = _split(done.batch), done.batch.tasks[0].key
+    def fail_blocked(self) -> list[TaskResult]:
+        """Fail the batches whose inputs belong to no batch, which would otherwise wait for ever."""
+        results: list[TaskResult] = []
+        for queued in self.queue.pop_blocked():
+            results += _failed(queued.batch, "failed", "a task it needs is not part of this plan")
+            self._cache.release(queued.inputs)
+        return results
+
+    def _retry(self, queued: QueuedBatch, failure: Failure, slot: WorkerSlot) -> list[TaskResult]:
+        """Split a batch that failed; queue a single task again where that can help, else return its failed results."""
+        parts, first = _split(queued.batch), queued.batch.tasks[0].key
         if failure.expired:
             self._expired[first] += 1
         expired = self._expired[first] >= (EXPIRED_TRIES if len(parts) > 1 else EXPIRED_TRIES_ALONE)
         if not failure.blamed and not expired:
-            self._add(done.order, done.batch, done.avoid)
+            self._add(queued.order, queued.batch, queued.avoid)
             return []
         if len(parts) > 1:
-            # the first part is known by the same task as the whole
+            # the first part has the same first task as the whole
             del self._expired[first]
             for number, part in enumerate(parts):
-                self._add((*done.order, number), part)
+                self._add((*queued.order, number), part)
             return []
         if expired:
-            return _failed(done.batch, "quarantined", f"{failure.reason}, {self._expired[first]} times")
+            return _failed(queued.batch, "quarantined", f"{failure.reason}, {self._expired[first]} times")
         lost = failure.kind == "lost worker"
         self._tries[first] += 1
-        # what fails here may be this host's fault; where there is no other, a second try would tell nothing
-        avoid = done.avoid | {offer.host}
-        tries = LOST_WORKER_TRIES if lost else FAILURE_TRIES if offer.elsewhere(done.batch.model, avoid) else 1
+        # the host may be at fault; where there is no other, a second try would give no information
+        avoid = queued.avoid | {slot.host}
+        tries = LOST_WORKER_TRIES if lost else FAILURE_TRIES if slot.elsewhere(queued.batch.model, avoid) else 1
         if self._tries[first] < tries:
-            self._add(done.order, done.batch, avoid)
+            self._add(queued.order, queued.batch, avoid)
             return []
-        return _failed(done.batch, "quarantined" if lost else "failed", failure.reason)
+        return _failed(queued.batch, "quarantined" if lost else "failed", failure.reason)
 
 
 def _split(batch: Batch[Any]) -> list[Batch[Any]]:
-    """One batch per geometry: a minimisation stays with the fragment energies that need it."""
-    groups: dict[str, list[Task]] = {}
+    """Split a batch by leaders: fragment energies stay with the minimisation that they need."""
+    groups: dict[str, list[Any]] = {}
     own = {task.key for task in batch.tasks}
     for task in batch.tasks:
         leader = task.leader if task.leader in own and task.leader is not None else task.key

@@ -8,14 +8,19 @@ from pathlib import Path
 import dask
 import pytest
 
-from hbcoop_dist.cli.cluster_commands import driver_script
-from hbcoop_dist.clusters import ClusterError, JobRange, leave_out_absent, load_profile, local_profile
-from hbcoop_dist.clusters.slurm_job import clean_environ, job_script
-from hbcoop_dist.clusters.step_job import allocation_directives, require_allocation, step_command
+from hbcoop_dist.cli.cluster_commands import driver_script, job_scripts
+from hbcoop_dist.clusters import ClusterError, ClusterProfile, JobRange, leave_out_absent, load_profile, local_profile
+from hbcoop_dist.clusters.allocation import allocation_directives, allocation_prologue
+from hbcoop_dist.clusters.batch_system import make_batch_system
+from hbcoop_dist.clusters.slurm import clean_environ
 from hbcoop_dist.core.resources import bundled_names
 from hbcoop_dist.core.yaml_source import dump_yaml
 
 LOGS = Path("a.zarr.logs")
+
+
+def job_script(pool: str, profile: ClusterProfile) -> str:
+    return make_batch_system(profile, LOGS, "hbond=3").preview(pool)
 
 
 def profile_file(folder: Path, pool: dict[str, object] | None = None, **fields: object) -> Path:
@@ -61,10 +66,12 @@ def test_an_unknown_profile_names_those_there_are() -> None:
         load_profile("slurm-9gpu")
 
 
-def test_a_walltime_without_quotes_is_not_a_number_of_seconds(tmp_path: Path) -> None:
+@pytest.mark.parametrize("walltime", ["12:30:00", "04:30:00", "1-00:00:00", "00:05"])
+def test_a_walltime_needs_no_quotes(tmp_path: Path, walltime: str) -> None:
+    """YAML 1.1 reads 12:30:00, but not 04:30:00, as a number in base 60."""
     path = tmp_path / "mine.yaml"
-    path.write_text("profile: mine\nkind: slurm\npools: {gpu: {jobs: 1, memory: 8GB, walltime: 04:30:00}}\n")
-    assert load_profile(path).pools["gpu"].walltime == "04:30:00"
+    path.write_text(f"profile: mine\nkind: slurm\npools: {{gpu: {{jobs: 1, memory: 8GB, walltime: {walltime}}}}}\n")
+    assert load_profile(path).pools["gpu"].walltime == walltime
 
 
 def test_a_python_with_a_folder_is_relative_to_the_profile(tmp_path: Path) -> None:
@@ -90,7 +97,7 @@ def test_a_pool_of_this_machine_without_its_python_is_left_out_by_name(tmp_path:
 
 
 def test_a_job_with_four_gpus_starts_four_workers_with_one_each() -> None:
-    script = job_script("gpu", load_profile("slurm-4gpu"), LOGS, 3)
+    script = job_script("gpu", load_profile("slurm-4gpu"))
     lines = script.splitlines()
     assert "#SBATCH --gres=gpu:4" in lines
     assert "#SBATCH --nodes=1 --ntasks=4 --cpus-per-task=4" in lines
@@ -105,10 +112,10 @@ def test_a_job_with_four_gpus_starts_four_workers_with_one_each() -> None:
 
 
 def test_a_job_with_one_worker_needs_no_srun(tmp_path: Path) -> None:
-    script = job_script("gpu", load_profile(profile_file(tmp_path, {"prologue": ["module load x"]})), LOGS, 3)
+    script = job_script("gpu", load_profile(profile_file(tmp_path, {"prologue": ["module load x"]})))
     assert "srun" not in script
     assert "gres" not in script
-    assert "export HBCOOP_WORKER_LOGS=a.zarr.logs HBCOOP_WORKER_PROTOCOL=3\nmodule load x\n" in script
+    assert "export HBCOOP_WORKER_LOGS=a.zarr.logs HBCOOP_WORKER_PROTOCOL=hbond=3\nmodule load x\n" in script
 
 
 def test_the_users_own_settings_of_dask_jobqueue_are_honoured(tmp_path: Path) -> None:
@@ -119,7 +126,7 @@ def test_the_users_own_settings_of_dask_jobqueue_are_honoured(tmp_path: Path) ->
         "jobqueue.slurm.job-script-prologue": ["source ~/env.sh"],
     }
     with dask.config.set(own):
-        script = job_script("gpu", load_profile(profile_file(tmp_path)), LOGS, 3)
+        script = job_script("gpu", load_profile(profile_file(tmp_path)))
     for line in ("#SBATCH -A chem", "#SBATCH -t 01:00:00", "#SBATCH --qos=long", "source ~/env.sh"):
         assert line in script.splitlines()
 
@@ -127,7 +134,7 @@ def test_the_users_own_settings_of_dask_jobqueue_are_honoured(tmp_path: Path) ->
 def test_memory_that_nobody_names_is_asked_for(tmp_path: Path) -> None:
     profile = load_profile(profile_file(tmp_path, pools={"gpu": {"jobs": 1}}))
     with pytest.raises(ClusterError, match=r"profile mine, pool gpu: memory: expected e\.g\. 16GB"):
-        job_script("gpu", profile, LOGS, 3)
+        job_script("gpu", profile)
 
 
 def test_a_driver_in_a_job_hands_nothing_of_it_on(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -153,7 +160,7 @@ def test_an_allocation_asks_for_all_its_nodes_and_steps_for_one_each() -> None:
     wanted = ("--nodes=2", "--ntasks-per-node=4", "--cpus-per-task=4", "--gres=gpu:4", "--mem=60G", "--time=12:00:00")
     for line in (*wanted, "--no-kill", "--qos=long"):
         assert f"#SBATCH {line}\n" in script
-    step = step_command("tcp://DRIVER:1", "gpu-1", profile.pools["gpu"], "ib0")
+    step = make_batch_system(profile.model_copy(update={"interface": "ib0"}), LOGS, "hbond=1").preview("gpu").split()
     assert step[:7] == [
         "srun",
         "--nodes=1",
@@ -182,7 +189,19 @@ def test_an_allocation_does_not_grow(tmp_path: Path) -> None:
         load_profile("slurm-allocation").with_jobs(JobRange.parse("0:2"))
 
 
-def test_outside_a_job_there_is_no_allocation(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
-    with pytest.raises(ClusterError, match=r"expected to run inside a Slurm job.*hbcoop cluster submit"):
-        require_allocation(load_profile("slurm-allocation"))
+def test_the_prologue_of_an_allocation_has_every_line_once(tmp_path: Path) -> None:
+    pools = {
+        "one": {"jobs": 1, "prologue": ["module load a", "module load b"]},
+        "two": {"jobs": 1, "prologue": ["module load b"]},
+    }
+    profile = load_profile(profile_file(tmp_path, kind="allocation", pools=pools))
+    assert allocation_prologue(profile) == ["module load a", "module load b"]
+
+
+@pytest.mark.parametrize("name", bundled_names("cluster_profiles"))
+def test_every_bundled_profile_shows_the_jobs_of_all_its_pools(name: str) -> None:
+    profile = load_profile(name)
+    text = job_scripts(profile)
+    assert text.count("clusters.dask_worker") + text.count("clusters/dask_worker.py") == len(profile.pools)
+    for pool in profile.pools:
+        assert f"--name {pool}-1 " in text

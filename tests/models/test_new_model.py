@@ -21,7 +21,7 @@ from hbcoop_dist.campaigns.hbond.plan import plan
 from hbcoop_dist.campaigns.hbond.spec import load_campaign
 from hbcoop_dist.campaigns.hbond.worker import working
 from hbcoop_dist.cli.model_template import NewModel, new_model
-from hbcoop_dist.execution.scheduler import SerialBackend, execute
+from hbcoop_dist.execution.scheduler import SerialBackend, iter_results
 from hbcoop_dist.models import ModelError, broken_families, card, check, identity, load, registry
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -60,7 +60,7 @@ def test_what_is_made_keeps_the_contract_and_finishes_a_campaign(made: NewModel,
     assert card(made.name).packages == (made.name, "numpy")
     (tmp_path / "spec.yaml").write_text(CAMPAIGN.format(name=made.name))
     drawn = plan(load_campaign(tmp_path / "spec.yaml"))
-    results = list(execute(drawn.batches, working(drawn.sources, drawn.spec.minimize), {}, SerialBackend()))
+    results = list(iter_results(drawn.batches, working(drawn.sources, drawn.spec.minimize), {}, SerialBackend()))
     assert results
     assert {result.status for result in results} == {"done"}
 
