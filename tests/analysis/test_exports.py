@@ -1,4 +1,4 @@
-"""What leaves a store, and what two stores have to do with one another."""
+"""Exported tables, leaderboards and geometries equal the store; two stores are compared bond by bond."""
 
 from __future__ import annotations
 

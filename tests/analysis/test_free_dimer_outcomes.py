@@ -1,4 +1,4 @@
-"""Free dimers: every start is one outcome, judged by geometry alone, whichever molecule donates and however it lies."""
+"""Outcomes of free dimers depend on geometry alone, not on orientation or on which molecule donates."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Growth curves on series whose end is known."""
+"""Growth fits recover known curves; the receptive field bounds the units with an electronic share."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One row per model: errors against the reference, growth, distances; what is missing stays missing."""
+"""Scores of models: errors against the reference, growth, distances; missing values are not averaged."""
 
 from __future__ import annotations
 
