@@ -19,7 +19,7 @@ def main(store: Annotated[str, typer.Argument(help="Store of chains, zipped.")] 
     # Only cells whose status is done hold results; all others are masked.
     energy = ds.cooperative_energy.where(ds.status == "done")
 
-    # Every number has labels. Bonds of near-rings have more neighbours than the length of their chain tells.
+    # Every number has labels. Bonds of near-rings have more neighbours than those of open chains.
     cell = {"pattern": "arc", "capping": "none", "geometry": "own", "rotamer": ds.rotamer.values[0]}
     middle = energy.where(ds.near_ring != 1).sel(cell).sel(position="middle")
     print(f"{energy.attrs.get('long_name', energy.name)}, middle bond, kcal/mol")

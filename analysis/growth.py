@@ -16,7 +16,7 @@ from hbcoop_dist import analysis
 def main(store: Annotated[str, typer.Argument(help="Store of chains.")] = "store/nma.zarr.zip") -> None:
     """Print what each unit adds, and the asymptote of an exponential with its standard error."""
     ds = hb.open_store(store).sel(pattern=["arc"], capping=["none"], geometry=["own"])
-    # near-rings have no ends: their bonds have more neighbours than the length tells
+    # near-rings have no ends: their bonds have more neighbours than those of open chains
     ds = ds.assign(cooperative_energy=ds.cooperative_energy.where(ds.near_ring != 1))
     fits = analysis.growth(ds).sel(position="middle", shape="exponential").isel(rotamer=0).squeeze()
     print("increment per unit, kcal/mol")

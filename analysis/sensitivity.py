@@ -24,9 +24,7 @@ MODELS = ("so3lr", "ani-2x", "ani-1x", "ani-1ccx", "gfn2-xtb", "amber14", "charm
 
 
 def main(
-    names: Annotated[
-        list[str] | None, typer.Argument(metavar="[MODEL]...", help="Nine fast models by default.")
-    ] = None,
+    names: Annotated[list[str] | None, typer.Argument(metavar="[MODEL]...", help="Nine fast ones by default.")] = None,
     geometry: Annotated[str, typer.Option(help="Bundled geometries, or a folder of .xyz files.")] = "nma-so3lr",
     length: Annotated[list[int] | None, typer.Option(help="Length; repeatable, 3 and 4 by default.")] = None,
     spec: Annotated[str | None, typer.Option(help="Campaign file, for models without a registered name.")] = None,

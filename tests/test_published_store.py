@@ -1,61 +1,36 @@
-"""The published store: read as the README says, whole, of this schema, and every script in `analysis/` runs on it."""
+"""The published stores: complete, valid, and in agreement with physical laws."""
 
 from __future__ import annotations
 
-import ast
 import json
 import os
 import re
-import runpy
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hbcoop_dist.analysis.tables.reference_page import yardstick_page
-from hbcoop_dist.cli.scripts import opened
 
 import hbcoop_dist as hb
 from hbcoop_dist import analysis
+from hbcoop_dist.analysis.free_dimer_outcomes import OUTCOMES
+from hbcoop_dist.analysis.reference_levels import PLACES, by_level
 from hbcoop_dist.campaigns.hbond.spec import load_campaign
-from hbcoop_dist.report import build_report
-from hbcoop_dist.store import open_systems, verify
+from hbcoop_dist.store import open_store, verify
 from hbcoop_dist.structures.chains import rotamer_label
 
 ROOT = Path(__file__).resolve().parents[1]
 STORE = ROOT / "store" / "nma.zarr.zip"
 FREE = ROOT / "store" / "free-dimers.zarr.zip"
 TWINS = ROOT / "store" / "twins.zarr.zip"
-BRIDGE = ROOT / "store" / "bridge.zarr.zip"
-NETWORKS = ROOT / "store" / "generalization-claims.zarr.zip"
 ROTAMERS = ROOT / "store" / "rotamers.zarr.zip"
-OTHERS = {
-    "figure_free.py": FREE,
-    "bridge.py": TWINS,
-    "bridge_networks.py": BRIDGE,
-    "claims.py": NETWORKS,
-    "rotamers.py": ROTAMERS,
-}
-"""Scripts that read another one."""
-WITH_MODELS = ("many_body.py", "noise.py", "free_dimers.py")
-"""They run models, and have tests of their own."""
-WRITERS = ("yardstick.py", "export_references.py", "headline.py")
-"""They write into the repository."""
-SCRIPTS = sorted(path.name for path in (ROOT / "analysis").glob("*.py") if path.name not in (*WITH_MODELS, *WRITERS))
 
 
 def _python(*arguments: str | Path, folder: Path) -> str:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    ended = subprocess.run(
-        [sys.executable, "-W", "error", *map(str, arguments)],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        env=environment,
-        check=False,
-    )
+    command = [sys.executable, "-W", "error", *map(str, arguments)]
+    ended = subprocess.run(command, cwd=folder, capture_output=True, text=True, env=environment, check=False)
     assert ended.returncode == 0, ended.stderr
     return ended.stdout
 
@@ -124,20 +99,12 @@ def test_a_rotamer_that_both_stores_have_is_the_same_in_both() -> None:
     assert found["cooperative_energy"].abs().max() < 1e-6
 
 
-def test_free_dimers_are_all_there_and_each_has_one_outcome() -> None:
-    systems = open_systems(FREE)
-    found = analysis.free_dimers(systems)
-    outcomes = ["kept", "turned", "stacked", "collapsed", "other", "reacted", "unconverged", "failed"]
-    assert (found["tried"] == 5).all()
-    assert (found[outcomes].sum(axis=1) == found["tried"]).all()
-    assert float(systems["max_force"].max()) < 1e-5
-
-
-def test_a_report_shows_marked_systems() -> None:
-    report = build_report(hb.open_store(FREE), systems=open_systems(FREE))
-    (table,) = [one for one in report.tables if one.anchor == "systems"]
-    assert len(table.frame) == open_systems(FREE)["status"].size
-    assert table.frame["interaction energy dimer"].lt(0).all()
+def test_every_free_dimer_was_run_and_has_one_outcome() -> None:
+    ds = open_store(FREE, kind="complexes")
+    counts = analysis.free_dimers(ds)
+    assert (counts["tried"] == 5).all()
+    assert (counts[list(OUTCOMES)].sum(axis=1) == counts["tried"]).all()
+    assert float(ds["max_force"].max()) < 1e-5
 
 
 def test_the_laws_hold_in_it() -> None:
@@ -152,70 +119,17 @@ def test_the_laws_hold_in_it() -> None:
     assert np.nanmax(np.abs(parts.values)) < 1e-9
 
 
-@pytest.fixture
-def script(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Iterator[Callable[..., tuple[int, str, str]]]:
-    """Run a script of `analysis/` as a command would, in a folder of its own: exit code, what it prints, and says."""
-    from matplotlib import pyplot
-
-    monkeypatch.chdir(tmp_path)
-
-    def run(name: str, *arguments: str | Path) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", [name, *map(str, arguments)])
-        code = 0
-        try:
-            runpy.run_path(str(ROOT / "analysis" / name), run_name="__main__")
-        except SystemExit as ended:
-            code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
-        return (code, *capsys.readouterr())
-
-    yield run
-    pyplot.close("all")
-
-
-@pytest.mark.parametrize("name", SCRIPTS)
-def test_every_script_runs_on_it_and_is_short(name: str, script: Callable[..., tuple[int, str, str]]) -> None:
-    assert len((ROOT / "analysis" / name).read_text(encoding="utf-8").splitlines()) < 40
-    code, printed, _ = script(name, OTHERS.get(name, STORE))
-    assert code == 0
-    assert printed
-
-
-def test_a_script_needs_nothing_but_the_package(tmp_path: Path) -> None:
-    assert _python(ROOT / "analysis" / "cooperative_energy.py", STORE, folder=tmp_path)
-
-
-@pytest.mark.parametrize("name", SCRIPTS)
-def test_every_script_says_what_is_wrong_with_a_store(name: str, script: Callable[..., tuple[int, str, str]]) -> None:
-    code, _, said = script(name, "none.zarr")
-    assert code == 2
-    assert "expected a store, found nothing there" in said
-
-
-@pytest.mark.parametrize("name", sorted(path.name for path in (ROOT / "analysis").glob("*.py")))
-def test_a_script_says_what_it_takes_and_does_nothing(
-    name: str, script: Callable[..., tuple[int, str, str]], tmp_path: Path
-) -> None:
-    code, words, _ = script(name, "--help")
-    assert code == 0
-    assert words.startswith(f"usage: {name}")
-    assert ast.get_docstring(ast.parse((ROOT / "analysis" / name).read_text(encoding="utf-8"))).split(",")[0] in words
-    if name in SCRIPTS and name not in OTHERS:
-        assert "store/nma.zarr.zip when not given" in words
-    assert not list(tmp_path.iterdir())
-
-
-def test_the_tour_in_a_notebook_takes_the_published_store(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its kernel's own arguments are none of the script's."""
-    monkeypatch.chdir(ROOT)
-    monkeypatch.setitem(sys.modules, "ipykernel", sys)
-    monkeypatch.setattr(sys, "argv", ["ipykernel_launcher.py", "-f", "kernel.json"])
-    assert opened("", "store/nma.zarr.zip").sizes["length"] == 11
-
-
-def test_the_page_of_the_yardstick_is_what_its_command_writes() -> None:
-    assert (ROOT / "docs" / "yardstick.md").read_text(encoding="utf-8") == yardstick_page(hb.open_store(STORE))
+def test_the_page_of_reference_levels_has_the_bundled_values() -> None:
+    """Every row of the first table of a geometry holds the rounded energies of its level of theory."""
+    text = (ROOT / "docs" / "reference-levels.md").read_text(encoding="utf-8")
+    table = by_level().loc[("nma-so3lr", "cis-N, trans-C")]
+    section = text.split("### nma-so3lr, rotamer cis-N, trans-C: total\n")[1].split("###")[0]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in section.splitlines() if line[:1] == "|"]
+    assert rows[0] == ["model", *PLACES, "dimer V"]
+    page = {name: cells for name, *cells in rows[2:]}
+    assert set(page) == set(table.index)
+    for level, values in table.iterrows():
+        assert page[str(level)] == ["" if np.isnan(value) else f"{value:.2f}" for value in values]
 
 
 def test_ensembles_of_it_have_their_spread_and_nothing_else_has() -> None:

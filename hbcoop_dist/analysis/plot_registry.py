@@ -17,38 +17,27 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Plot:
-    """A figure that `hbcoop plot` can draw.
+    """A figure that `hbcoop plot` can draw; those of chains show own minima.
 
     Attributes
     ----------
-    name : str
-        Name on the command line.
     kind : str
         Kind of the stores that it is drawn from: ``hbond``, ``complexes`` or ``generalization``.
     function : str
         Name of the function in `hbcoop_dist.analysis.plots`; takes the dataset of a store.
     description : str
-        One line.
+        One line; figures of the paper are those of Feng, Xu and Huang (2025).
     options : mapping of str to object
         Keyword arguments of the function.
-    own_geometry : bool
-        Draw own minima only, when the store has other geometries beside them.
     table : str
         Name of a function in `hbcoop_dist.analysis` whose result is printed beside the figure; empty for none.
     """
 
-    name: str
     kind: str
     function: str
     description: str
     options: Mapping[str, object] = field(default_factory=dict)
-    own_geometry: bool = False
     table: str = ""
-
-    @property
-    def default_file(self) -> str:
-        """File that is written unless another is given."""
-        return f"{self.name}.png"
 
     def draw(self, ds: xr.Dataset, **options: object) -> Figure:
         """Draw the figure.
@@ -79,104 +68,38 @@ class Plot:
         if not self.table:
             return None
         values: Any = getattr(import_module("hbcoop_dist.analysis"), self.table)(self._selected(ds))
-        if hasattr(values, "to_pandas"):
-            values = values.squeeze(drop=True).to_pandas()
-        frame: pd.DataFrame = values if values.ndim == 2 else values.to_frame(values.name or self.table)
+        # the last dim of an array becomes columns
+        frame: pd.DataFrame = values.to_series().unstack() if hasattr(values, "to_series") else values
         return frame
 
     def _selected(self, ds: xr.Dataset) -> xr.Dataset:
-        return ds.sel(geometry=["own"]) if self.own_geometry and "own" in ds["geometry"].values else ds
+        return ds.sel(geometry=["own"]) if self.kind == "hbond" and "own" in ds["geometry"].values else ds
 
 
-_MP2: Mapping[str, object] = {"reference": REFERENCE}
-_PLOTS = (
-    Plot(
-        "cooperative-energy",
-        "hbond",
-        "cooperative_energy_against_length",
-        "Cooperative energy against length, every kind of chain.",
-        own_geometry=True,
+_ENERGY = "cooperative_energy_against_length"
+_BARE, _CAPPED = ({"capping": capping, "reference": REFERENCE} for capping in ("none", "water"))
+PLOTS: Mapping[str, Plot] = {
+    "cooperative-energy": Plot("hbond", _ENERGY, "Cooperative energy against length, every kind of chain."),
+    "bare-chains": Plot("hbond", _ENERGY, "Bare chains, MP2 in black (figures 3 and S2 of the paper).", _BARE),
+    "capped-chains": Plot("hbond", _ENERGY, "Water-capped chains, MP2 in black (figures 4 and S3).", _CAPPED),
+    "bare-arcs": Plot("hbond", "bare_arcs", "Bare arcs without near-rings, MP2 in black."),
+    "distances": Plot("hbond", "distance_against_length", "O..N distance against length (figures 5 and S4)."),
+    "dimers": Plot("hbond", "dimers", "Isolated dimers, syn and anti (figure 2).", table="syn_anti_difference"),
+    "molecules": Plot("hbond", "molecule_map", "One model's middle bond by molecule (figure 6); see --model."),
+    "broken-geometries": Plot("hbond", "broken_geometries", "Last geometry of chains that broke (figure S1)."),
+    "every-hbond": Plot("hbond", "every_hbond", "Every H-bond along bare arcs."),
+    "growth": Plot("hbond", "growth_curves", "Growth of the middle bond of bare arcs, fits and receptive fields."),
+    "parts": Plot("hbond", "parts", "Electronic and geometric part of the middle bond of the bare arc of four units."),
+    "rotamers": Plot("hbond", "rotamers", "The same bond in each methyl rotamer.", table="by_rotamer"),
+    "twins": Plot(
+        "hbond", "cooperative_energy_of_twins", "Models with and without charges, middle bond.", table="middle_bond"
     ),
-    Plot(
-        "bare-chains",
-        "hbond",
-        "cooperative_energy_against_length",
-        "Cooperative energy against length, bare chains, MP2 in black (figures 3 and S2 of the paper).",
-        {"capping": "none", **_MP2},
-        own_geometry=True,
+    "schemes": Plot(
+        "hbond", "cooperative_energy_by_scheme", "Networks of a bridge campaign by scheme.", table="middle_bond"
     ),
-    Plot(
-        "capped-chains",
-        "hbond",
-        "cooperative_energy_against_length",
-        "Cooperative energy against length, water-capped chains, MP2 in black (figures 4 and S3).",
-        {"capping": "water", **_MP2},
-        own_geometry=True,
-    ),
-    Plot("bare-arcs", "hbond", "bare_arcs", "Cooperative energy against length, bare arcs without near-rings."),
-    Plot(
-        "distances",
-        "hbond",
-        "distance_against_length",
-        "O..N distance against length (figures 5 and S4).",
-        own_geometry=True,
-    ),
-    Plot(
-        "dimers",
-        "hbond",
-        "dimers",
-        "Interaction energy and O..N distance of the isolated dimers (figure 2).",
-        own_geometry=True,
-        table="syn_anti_difference",
-    ),
-    Plot(
-        "molecules",
-        "hbond",
-        "molecule_map",
-        "Contributions of molecules to the middle bond of one model (figure 6); --model chooses it.",
-        own_geometry=True,
-    ),
-    Plot(
-        "broken-geometries",
-        "hbond",
-        "broken_geometries",
-        "Last geometry of chains that broke (figure S1).",
-        own_geometry=True,
-    ),
-    Plot("every-hbond", "hbond", "every_hbond", "Cooperative energy of every H-bond along bare arcs."),
-    Plot("growth", "hbond", "growth_curves", "Growth of the middle bond with fits and receptive fields, bare arcs."),
-    Plot("parts", "hbond", "parts", "Electronic and geometric part of the middle bond, bare arc of four units."),
-    Plot(
-        "rotamers",
-        "hbond",
-        "rotamers",
-        "The middle bond of the bare arc of four units in each methyl rotamer.",
-        table="by_rotamer",
-    ),
-    Plot(
-        "twins",
-        "hbond",
-        "cooperative_energy_of_twins",
-        "Pairs of models with and without charges: the middle bond beyond its neighbours.",
-        table="middle_bond",
-    ),
-    Plot(
-        "schemes",
-        "hbond",
-        "cooperative_energy_by_scheme",
-        "Networks of a bridge campaign by long-range scheme: the middle bond beyond its neighbours.",
-        table="middle_bond",
-    ),
-    Plot(
-        "free-dimers",
-        "complexes",
-        "free_dimer_outcomes",
-        "Outcomes of dimers minimised without constraints (section 3.1 of the paper).",
-        table="free_dimers",
-    ),
-    Plot("errors", "generalization", "errors_by_split", "Errors on the test set by split and long-range scheme."),
-    Plot("learning-curves", "generalization", "learning_curves", "Force errors on the validation set against steps."),
-    Plot("chemical-space", "generalization", "chemical_space", "Maps of chemical space coloured by part of a split."),
-)
-PLOTS: Mapping[str, Plot] = {plot.name: plot for plot in _PLOTS}
+    "free-dimers": Plot("complexes", "free_dimer_outcomes", "Outcomes of unconstrained dimers.", table="free_dimers"),
+    "errors": Plot("generalization", "errors_by_split", "Errors on the test set by split and long-range scheme."),
+    "learning-curves": Plot("generalization", "learning_curves", "Force errors on the validation set against steps."),
+    "chemical-space": Plot("generalization", "chemical_space", "Maps of chemical space by part of each split."),
+}
 """Figures by name."""

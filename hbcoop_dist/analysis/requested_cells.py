@@ -41,7 +41,7 @@ class _Grid:
 
 
 def requested_by(history: str) -> Callable[[Labels], bool]:
-    """Build a predicate that tells whether any campaign of a history requests a cell.
+    """Build a predicate: whether any campaign of a history requests a cell.
 
     Parameters
     ----------

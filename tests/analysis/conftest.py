@@ -1,4 +1,4 @@
-"""A small dataset of the schema's variables, made by code, with several statuses, flags and reasons in it."""
+"""A small dataset of a chain store, built by code, with several statuses, flags and reasons."""
 
 from __future__ import annotations
 

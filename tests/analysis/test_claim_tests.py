@@ -1,4 +1,4 @@
-"""Verdicts on the paper's claims follow from errors that are made to say one thing or the other."""
+"""Verdicts on the claims of the paper follow from errors constructed to support or contradict each claim."""
 
 from __future__ import annotations
 

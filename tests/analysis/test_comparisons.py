@@ -1,16 +1,15 @@
-"""The same bond in every rotamer: literature and prototype values, and what is not done is no spread."""
+"""Comparison of rotamers: values of the store, spread of done cells only, saddles by name."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 import xarray as xr
 
 import hbcoop_dist as hb
 from hbcoop_dist import analysis
-from hbcoop_dist.analysis import plots
+from hbcoop_dist.analysis.paper_values import WITHIN
 from hbcoop_dist.campaigns.hbond.spec import CampaignSpec
 from hbcoop_dist.models import available, cards
 
@@ -41,26 +40,7 @@ def test_a_row_is_one_bond_and_its_spread_the_difference(ds: xr.Dataset) -> None
     assert row["spread"] > 0
 
 
-def test_the_figure_has_a_point_for_every_rotamer_and_saddles_hollow(ds: xr.Dataset) -> None:
-    at = {"model": "toy", "length": 4, "rotamer": CIS}
-    ds["saddle"].loc[at] = 1
-    figure = plots.rotamers(ds)
-    drawn = {str(line.get_label()): line for line in figure.get_axes()[0].get_lines()}
-    for label in (TRANS, CIS):
-        energy = ds["cooperative_energy"].sel(model="toy", length=4, position="middle", rotamer=label).item()
-        assert drawn[f"toy {label}"].get_xdata() == [energy]
-    assert drawn[f"toy {CIS}"].get_markerfacecolor() == "white"
-    assert drawn[f"toy {TRANS}"].get_markerfacecolor() != "white"
-    table = analysis.by_rotamer(ds).loc[("toy", "arc", 4, "none", "own", 2)]
-    assert np.ptp(np.asarray(drawn["_range toy"].get_xdata())) == pytest.approx(table["spread"])
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == [TRANS, CIS, "hollow: saddle"]
-    with pytest.raises(ValueError, match="rotamer: expected two or more to compare, found cis-N, trans-C"):
-        plots.rotamers(ds.sel(rotamer=[TRANS]))
-    with pytest.raises(ValueError, match="length: expected one of 2, 3, 4, found 7"):
-        plots.rotamers(ds, length=7)
-
-
-def test_models_stand_in_the_store_s_order_and_any_quantity_may_be_asked_for(ds: xr.Dataset) -> None:
+def test_models_keep_the_order_of_the_store_for_any_quantity(ds: xr.Dataset) -> None:
     more = xr.concat([ds.assign_coords(model=[name]) for name in ("z", "a")], "model", data_vars="minimal")
     table = analysis.by_rotamer(more, "distance_on")
     assert list(table.index.unique("model")) == ["z", "a"]
@@ -95,13 +75,15 @@ def test_one_rotamer_is_nothing_to_compare(ds: xr.Dataset) -> None:
         analysis.by_rotamer(ds, "colour")
 
 
-def test_ani_2x_moves_by_the_prototype_s_factor(tmp_path: Path) -> None:
-    """Design, section 2: terminal bonds of n = 4 at 0.54 (trans-C) and 0.21 to 0.22 (cis-C), middle 1.09 and 0.43."""
-    if not (there := available(cards()["ani-2x"])):
-        pytest.skip(there.reason)
+def test_the_default_rotamer_of_ani_2x_is_the_paper_s_and_the_other_moves_it_by_more_than_two(tmp_path: Path) -> None:
+    """Feng, Xu and Huang (2025): terminal bonds of ANI models 0.3 to 0.6 kcal/mol, middle bonds 0.4 to 1.0."""
+    if not (availability := available(cards()["ani-2x"])):
+        pytest.skip(availability.reason)
     spec = {"campaign": "x", "models": ["ani-2x"], "lengths": [4], "rotamer": ["default", CIS]}
     hb.run(hb.plan(CampaignSpec.model_validate(spec)), tmp_path / "x.zarr", serial=True)
     table = analysis.by_rotamer(hb.open_store(tmp_path / "x.zarr"))
-    np.testing.assert_allclose(table[TRANS], [0.54, 1.09, 0.54], atol=0.01)
-    np.testing.assert_allclose(table[CIS], [0.21, 0.43, 0.22], atol=0.01)
-    np.testing.assert_allclose(table["spread"], [0.33, 0.66, 0.32], atol=0.02)
+    head, middle, tail = table[TRANS]
+    # one in the last digit that the paper prints
+    assert 0.3 - WITHIN <= min(head, tail) <= max(head, tail) <= 0.6 + WITHIN
+    assert 0.4 - WITHIN <= middle <= 1.0 + WITHIN
+    assert (table[TRANS] > 2 * table[CIS]).all()

@@ -1,4 +1,4 @@
-"""What leaves a store, and what two stores have to do with one another."""
+"""Exported tables, leaderboards and geometries equal the store; two stores are compared bond by bond."""
 
 from __future__ import annotations
 
@@ -15,11 +15,13 @@ from typer.testing import CliRunner, Result
 
 import hbcoop_dist as hb
 from hbcoop_dist.analysis import compare, geometries, largest, leaderboard, select, structure_of, tidy
+from hbcoop_dist.analysis.exports import QUANTITIES
 from hbcoop_dist.campaigns.hbond.spec import CampaignSpec
 from hbcoop_dist.cli.exchange_commands import _differences
 from hbcoop_dist.cli.main import app
 from hbcoop_dist.models import load
 from hbcoop_dist.store import write_archive
+from hbcoop_dist.structures.chains import CELL_DIMS
 
 SPEC = {"campaign": "x", "models": ["toy", "toy-additive"], "lengths": [2, 4], "capping": ["none", "water"]}
 
@@ -69,7 +71,6 @@ def test_files_hold_what_was_asked_for(store: Path, ds: xr.Dataset, tmp_path: Pa
     where = ("--where", "model=toy", "--where", "length=4", "--where", "capping=none")
     assert hbcoop("export", store, "-o", tmp_path / "x.csv", *where).exit_code == 0
     table = pd.read_csv(tmp_path / "x.csv")
-    pd.testing.assert_frame_equal(table, pd.read_csv(tmp_path / "x.csv"))
     np.testing.assert_allclose(
         table["cooperative_energy"],
         ds["hbond_cooperative_energy"].sel(model="toy", length=4, capping="none").squeeze().values,
@@ -86,6 +87,52 @@ def test_files_hold_what_was_asked_for(store: Path, ds: xr.Dataset, tmp_path: Pa
     assert atoms.info["energy_eV"] == pytest.approx(float(energy))
     np.testing.assert_allclose(atoms.positions, positions.transpose("atom", "xyz").values[: len(atoms)], atol=1e-7)
     assert len(atoms) == 48
+
+
+EV_TO_KCAL = 23.060547830619
+"""CODATA 2018: elementary charge times Avogadro's number over 4184."""
+
+
+def test_every_exported_number_is_that_of_the_store_in_its_units(store: Path, ds: xr.Dataset, tmp_path: Path) -> None:
+    assert hbcoop("export", store, "-o", tmp_path / "x.csv").exit_code == 0
+    table = pd.read_csv(tmp_path / "x.csv")
+    assert len(table) == 2 * 2 * (1 + 3)
+    for row in table.to_dict("records"):
+        bond = {dim: [row[dim]] for dim in (*CELL_DIMS, "hbond")}
+        values = ds.sel(bond).squeeze()
+        for name in QUANTITIES:
+            assert row[name] == pytest.approx(float(values[f"hbond_{name}"]), rel=1e-12, abs=1e-12), name
+        for name in ("energy", "max_force", "seconds"):
+            assert row[name] == pytest.approx(float(values[name]), rel=1e-12), name
+        # Eq. 1 from the stored energies of fragments, which are in eV
+        point = {str(name): float(values["fragment_energy"].sel(fragment=name)) for name in ds["fragment"].values}
+        complex_part = point["ABC"] - point["BC"] - point["AC"] + point["C"]
+        dimer_part = point["AB"] - point["A"] - point["B"]
+        assert row["cooperative_energy"] == pytest.approx(EV_TO_KCAL * (dimer_part - complex_part), abs=1e-6)
+        assert row["interaction_energy"] == pytest.approx(EV_TO_KCAL * complex_part, abs=1e-6)
+    units = {name: ds[f"hbond_{name}"].attrs["units"] for name in QUANTITIES}
+    assert units == {name: "kcal/mol" for name in QUANTITIES if "energy" in name} | {
+        "distance_on": "angstrom",
+        "distance_oh": "angstrom",
+        "angle": "degree",
+    }
+
+
+def test_the_leaderboard_holds_the_store_s_numbers_and_says_their_units(
+    store: Path, ds: xr.Dataset, tmp_path: Path
+) -> None:
+    assert hbcoop("export", store, "-o", tmp_path / "x.json").exit_code == 0
+    board = json.loads((tmp_path / "x.json").read_text())
+    assert board["units"]["cooperative_energy"] == ds["cooperative_energy"].attrs["units"] == "kcal/mol"
+    counted = 0
+    for cell in ds["cooperative_energy"].stack(cell=ds["cooperative_energy"].dims).transpose("cell"):
+        pattern, capping, geometry, rotamer, length, position = (
+            str(cell[dim].item()) for dim in ("pattern", "capping", "geometry", "rotamer", "length", "position")
+        )
+        energies = board["models"][str(cell["model"].item())]["cooperative_energy"]
+        assert energies[pattern][capping][geometry][rotamer][length][position] == float(cell)
+        counted += 1
+    assert counted == 2 * 2 * 2 * 3
 
 
 def test_exported_geometries_are_a_reference_set_again(store: Path, tmp_path: Path) -> None:

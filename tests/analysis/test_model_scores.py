@@ -1,15 +1,16 @@
-"""One row per model: errors against the reference, growth, distances; what is missing stays missing."""
+"""Scores of models: errors against the reference, growth, distances; missing values are not averaged."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 
 import hbcoop_dist as hb
-from hbcoop_dist.analysis import scores
+from hbcoop_dist.analysis import ranks, reference_width, scores
 from hbcoop_dist.campaigns.hbond.spec import CampaignSpec
 from hbcoop_dist.references import reference_energies
 
@@ -49,6 +50,24 @@ def test_an_error_known_by_hand_is_the_root_mean_square(ds: xr.Dataset) -> None:
     assert row["rmse_own"] != pytest.approx(0.3)
 
 
+def test_missing_bonds_neither_count_nor_lower_the_error(ds: xr.Dataset) -> None:
+    """Of bonds that are all 0.3 off, those that are not done change the count alone."""
+    at = {"model": LEVEL, "geometry": "nma-so3lr", "rotamer": "cis-N, trans-C", "pattern": "arc", "capping": "none"}
+    reference = reference_energies()["cooperative_energy"].sel(at)
+    changed = ds.copy(deep=True)
+    place = {"model": "toy", "geometry": "nma-so3lr", "pattern": "arc", "capping": "none"}
+    for length in (3, 4):
+        changed["cooperative_energy"].loc[place | {"length": length}] = (reference.sel(length=length) + 0.3).values
+    changed["status"].loc[place | {"length": 4}] = "failed"
+    row = scores(changed).loc["toy"]
+    assert row["rmse_there"] == pytest.approx(0.3)
+    assert row["compared_there"] == 2
+    changed["status"].loc[place | {"length": 3}] = "unconverged"
+    row = scores(changed).loc["toy"]
+    assert np.isnan(row["rmse_there"])
+    assert row["compared_there"] == 0
+
+
 def test_growth_and_distances_are_those_of_the_longest_arc(ds: xr.Dataset) -> None:
     row = scores(ds).loc["toy"]
     middle = ds["cooperative_energy"].sel(model="toy", geometry="own", position="middle").squeeze()
@@ -77,3 +96,35 @@ def test_without_the_reference_or_its_geometry_there_are_no_errors(ds: xr.Datase
     assert (row["compared_there"], row["compared_own"]) == (0, 0)
     assert np.isnan(row["rmse_there"])
     assert scores(ds.sel(geometry=["own"])).loc["toy", "compared_there"] == 0
+
+
+def test_a_perfect_reference_ranks_everybody_once() -> None:
+    found = ranks(pd.Series({"b": 0.2, "a": 0.1, "c": 0.9}), 0.0)
+    assert found.loc[["a", "b", "c"], "best"].tolist() == [1, 2, 3]
+    assert (found["best"] == found["worst"]).all()
+
+
+def test_what_the_reference_cannot_tell_apart_shares_its_ranks() -> None:
+    found = ranks(pd.Series({"a": 0.1, "b": 0.2, "c": 0.9}), 0.15)
+    assert found.loc["a"].tolist() == found.loc["b"].tolist() == [1, 2]
+    assert found.loc["c"].tolist() == [3, 3]
+    assert ranks(pd.Series({"a": 0.1, "b": 0.2, "c": 0.9}), 5.0)["worst"].tolist() == [3, 3, 3]
+
+
+def test_a_model_without_an_error_has_no_rank_and_takes_none() -> None:
+    found = ranks(pd.Series({"a": np.nan, "b": 0.2}), 0.1)
+    assert found.loc["a"].isna().all()
+    assert found.loc["b"].tolist() == [1, 1]
+
+
+def test_the_width_is_the_largest_difference_among_equals() -> None:
+    width = reference_width("rimp2:cc-pvtz:frozen-core")
+    energies = reference_energies()["cooperative_energy"]
+    bonds = energies.sel(geometry="nma-so3lr", pattern="arc", rotamer="cis-N, trans-C").stack(
+        place=("length", "capping", "position")
+    )
+    bonds = bonds.isel(place=((bonds["length"] > 2) | (bonds["capping"] == "water")).values)
+    one, other = (bonds.sel(model=name).values for name in ("rimp2:cc-pvtz:frozen-core", "scs-mp2:cc-pvtz:frozen-core"))
+    assert width >= float(np.sqrt(np.nanmean((one - other) ** 2))) - 1e-12
+    assert 0 < width < 1
+    assert np.isnan(reference_width("nonsense"))

@@ -1,16 +1,14 @@
-"""A store held against what was printed: which models, which bonds, inside or outside; nothing where none is known."""
+"""Models of a store compared with published ranges."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 import xarray as xr
 
 import hbcoop_dist as hb
 from hbcoop_dist.analysis import beside_published
-from hbcoop_dist.analysis.plots import parts
 
 STORE = Path(__file__).resolve().parents[2] / "store" / "nma.zarr.zip"
 
@@ -46,17 +44,3 @@ def test_a_value_outside_is_outside_and_one_that_is_missing_is_no_row(ds: xr.Dat
     assert "ani-2x" not in set(beside_published(other)["model"])
     assert beside_published(ds.sel(geometry=["nma-so3lr"])).empty
     assert not set(beside_published(ds)["model"]) & {"so3lr", "gfn2-xtb"}
-
-
-def test_bars_are_as_long_as_the_parts(ds: xr.Dataset) -> None:
-    panel = parts(ds).axes[0]
-    widths = [bar.get_width() for bar in panel.patches]
-    place = {"pattern": "arc", "capping": "none", "geometry": "own", "length": 4, "position": "middle"}
-    names = [label.get_text() for label in panel.get_yticklabels()]
-    for row, model in enumerate(names):
-        cell = ds.sel(place | {"model": model}).isel(rotamer=0)
-        expected = [float(cell["cooperative_energy_electronic"]), float(cell["cooperative_energy_geometric"])]
-        assert np.allclose(widths[2 * row : 2 * row + 2], expected)
-    assert "gfn1-xtb" not in names
-    with pytest.raises(ValueError, match=r"length: expected one of .*, found 40"):
-        parts(ds, length=40)

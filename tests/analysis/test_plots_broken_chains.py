@@ -1,4 +1,4 @@
-"""What broke, drawn: one panel per model, pattern and capping, nothing bent by the projection, the lost bond shown."""
+"""Figure of broken geometries: which cells are drawn, undistorted, with lost bonds marked."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every H-bond of a chain, and growth with the chain, as drawn: points, bars, ends and what is out of sight."""
+"""Figures along and against chain length: energies of every bond, fits, asymptotes and receptive fields."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a figure draws is what the dataset says: lines, gaps, single points, hollow points, colours."""
+"""Lines, gaps, markers and colours of figures equal the data of the store."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Figures beside the first: distances, dimers, molecules, and a reference in black."""
+"""Figures of distances and dimers, and a reference in black."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import xarray as xr
 from matplotlib.axes import Axes
 
 import hbcoop_dist as hb
-from hbcoop_dist import analysis
 from hbcoop_dist.analysis import plots
 from hbcoop_dist.campaigns.hbond.spec import CampaignSpec
 from hbcoop_dist.references import reference_energies
@@ -74,21 +73,3 @@ def test_dimers_are_drawn_filled_and_open(real: xr.Dataset) -> None:
     assert (styles["so3lr syn"], styles["so3lr anti"]) == ("full", "none")
     with pytest.raises(ValueError, match="geometry: expected one of own, found qm"):
         plots.dimers(real, geometry="qm")
-
-
-def test_syn_anti_difference_is_anti_less_syn(real: xr.Dataset) -> None:
-    energy = real["dimer_interaction_energy"].sel(model="so3lr").squeeze()
-    expected = float(energy.sel(conformer="anti") - energy.sel(conformer="syn"))
-    assert float(analysis.syn_anti_difference(real).sel(model="so3lr").squeeze()) == pytest.approx(expected)
-
-
-def test_the_map_shows_each_molecule_of_each_length(real: xr.Dataset) -> None:
-    figure = plots.molecule_map(real, "so3lr", position="head")
-    panel = figure.get_axes()[0]
-    values = np.ma.filled(panel.get_images()[0].get_array(), np.nan)
-    expected = analysis.by_molecule(real)["molecular_cooperative_energy"].sel(model="so3lr", pattern="arc", hbond=1)
-    np.testing.assert_allclose(values, expected.squeeze().transpose("molecule", "length").values[:3])
-    assert sorted(text.get_text() for text in panel.texts) == ["A", "A", "B", "B"]
-    empty = real.assign(atomic_cooperative_energy=real["atomic_cooperative_energy"] * np.nan)
-    with pytest.raises(ValueError, match=r"model toy: expected done cells with energies of atoms \(arc, none\)"):
-        plots.molecule_map(empty, "toy")

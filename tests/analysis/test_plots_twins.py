@@ -1,4 +1,4 @@
-"""Pairs of models, drawn: one colour a pair, dashes for charges, gaps where nothing is done, gains since length 4."""
+"""Figure of pairs of models: colours, dashes, gaps, and gains over the chain with two neighbours."""
 
 from __future__ import annotations
 

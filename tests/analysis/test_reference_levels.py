@@ -1,4 +1,4 @@
-"""Models at the geometries of a reference, on a store that two toys and SO3LR ran into."""
+"""Models at the geometries of a reference."""
 
 from __future__ import annotations
 

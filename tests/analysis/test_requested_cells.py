@@ -1,4 +1,4 @@
-"""Cells that an earlier campaign asked for are not said to be unasked, whatever a later one wrote of them."""
+"""Cells that an earlier campaign of the history requests become pending again."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def _history(*specs: str) -> str:
     return json.dumps([{"at": "", "event": "run", "spec": spec} for spec in specs])
 
 
-def test_a_history_asks_for_the_cells_of_its_campaigns_and_no_others() -> None:
+def test_a_history_requests_the_cells_of_its_campaigns_and_no_others() -> None:
     specs = [
         _spec(capping=["none", {"name": "water", "lengths": [4]}], rotamer=RULES, geometry=["own", "nma-so3lr"]),
         _spec(models=["toy-additive"], patterns=["linear"], lengths="2..4"),
@@ -45,7 +45,7 @@ def test_a_history_asks_for_the_cells_of_its_campaigns_and_no_others() -> None:
     assert len(wanted) < len(every)
 
 
-def test_only_what_the_history_asks_for_becomes_pending(ds: xr.Dataset) -> None:
+def test_only_requested_cells_become_pending(ds: xr.Dataset) -> None:
     assert mark_pending(ds) is ds
     models, length = [str(name) for name in ds["model"].values[:2]], int(ds["length"].values[0])
     labels = {dim: str(ds[dim].values[0]) for dim in CELL_DIMS if dim != "length"} | {"length": length}

@@ -1,4 +1,4 @@
-"""What is not done is masked, everything else stays: dtypes, units, names, order."""
+"""Masking keeps dtypes, units, names and order, and hides every value of cells that are not done."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tables show numbers for results and words for everything else; reasons are grouped and counted."""
+"""Tables show numbers for results and words for other statuses; reasons are grouped and counted."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_a_cell_that_is_not_done_is_a_word_never_a_number(ds: xr.Dataset) -> Non
     assert "pend" not in text
 
 
-def test_rows_that_nobody_asked_for_are_left_out_and_counted(ds: xr.Dataset) -> None:
+def test_rows_of_unrequested_cells_are_left_out_and_counted(ds: xr.Dataset) -> None:
     every = printed(tables.cooperative_energy_table(ds))
     place = {"model": "my-model", "pattern": "linear", "capping": "water"}
     ds["reason"].loc[place] = "not asked for by campaign other"
@@ -91,7 +91,7 @@ def test_rows_that_nobody_asked_for_are_left_out_and_counted(ds: xr.Dataset) -> 
     assert len(rows(every, "my-model", "linear", "water")) == 3
     assert rows(text, "my-model", "linear", "water") == []
     assert len(rows(text, "my-model", "linear", "none")) == 3
-    assert "1 row left out, of cells that nobody asked for" in text
+    assert "1 row left out, of cells that no campaign requests" in text
     assert "left out" not in every
 
 

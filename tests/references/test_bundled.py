@@ -154,7 +154,7 @@ def test_energies_are_each_caller_s_own() -> None:
 
 def test_export_refuses_a_store_without_references_and_bad_names(store: Path) -> None:
     main = runpy.run_path(str(Path(__file__).resolve().parents[2] / "analysis" / "export_references.py"))["main"]
-    with pytest.raises(ValueError, match="expected done cells of rimp2:.* at geometry nma-so3lr, found none"):
+    with pytest.raises(ValueError, match=r"expected done cells of rimp2:.* at geometry nma-so3lr, found none"):
         main(store, SO3LR, "nma-new", "here")
     with pytest.raises(ValueError, match="NAME: expected small letters"):
         main(store, SO3LR, "../x", "here")

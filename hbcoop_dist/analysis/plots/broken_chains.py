@@ -135,7 +135,7 @@ def _shortened(reason: str) -> str:
 def _draw(panel: Axes, structure: Structure, cell: _BrokenCell) -> None:
     x = projected(structure.positions)
     panel.add_collection(LineCollection(list(x[_bonds(structure), :2]), colors="#404040", linewidths=1.6, zorder=1))
-    # a minimisation stops before a bond that turns over points elsewhere: only the reason tells which one it is
+    # a minimisation stops before a bond that turns over points elsewhere: only the reason names the bond
     named = re.match(r"(?:isolated dimer of H-bond \d+: )?H-bond (\d+)", cell.reason)
     for number, bridge in enumerate(bridges(structure, cell.conformers), 1):
         lost = not bridge.whole or (named is not None and number == int(named[1]))

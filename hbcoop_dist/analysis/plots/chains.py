@@ -119,7 +119,7 @@ def bare_arcs(ds: xr.Dataset, *, reference: str = REFERENCE) -> Figure:
         Level of theory of the bundled references.
     """
     own = ds.sel(geometry=["own"])
-    # the bonds of a ring have more neighbours than its length tells
+    # the bonds of a ring have more neighbours than those of an open chain
     own = own.assign(status=own["status"].where(own["near_ring"] != 1, "unconverged"))
     return cooperative_energy_against_length(own, pattern="arc", capping="none", reference=reference)
 

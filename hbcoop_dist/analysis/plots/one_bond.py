@@ -181,6 +181,7 @@ def molecule_map(
     if model is None:
         with_energies = energy.notnull().any([dim for dim in energy.dims if dim != "model"]).values
         model = str(energy["model"].values[int(np.argmax(with_energies))])
+    require_labels(ds, {"model": model})
     energy = energy.sel(model=model)
     if not bool(energy.notnull().any()):
         raise ValueError(
