@@ -20,7 +20,7 @@ _CELLS = Table(
     reason="reason",
     key="task_key",
     versions="versions",
-    required=("energy_rmse", "forces_rmse"),
+    required=("energy_rmse",),
     variables=(
         *status_variables(CELL_DIMS, "network"),
         *variables(
