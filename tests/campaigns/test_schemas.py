@@ -9,7 +9,7 @@ import pytest
 from hbcoop_dist.campaigns.complexes.schema import COMPLEXES_SCHEMA
 from hbcoop_dist.campaigns.generalization.schema import GENERALIZATION_SCHEMA
 from hbcoop_dist.campaigns.hbond.schema import HBOND_SCHEMA
-from hbcoop_dist.store import Layout, Schema, describe
+from hbcoop_dist.store import Layout, Schema
 from hbcoop_dist.structures import make_chain, monomer
 from hbcoop_dist.structures.chains import PATTERNS, Capping
 
@@ -56,7 +56,12 @@ def test_static_atoms_agree_with_the_structures() -> None:
     assert values["atomic_number"][0, 1, 24:36].tolist() == [8, 1, 1] * 4
 
 
-def test_the_data_dictionary_lists_every_variable_of_every_kind() -> None:
+@pytest.mark.parametrize("schema", SCHEMAS, ids=lambda schema: schema.kind)
+def test_the_data_dictionary_lists_every_variable_with_its_units(schema: Schema) -> None:
     dictionary = (Path(__file__).resolve().parents[2] / "store" / "README.md").read_text(encoding="utf-8")
-    for schema in SCHEMAS:
-        assert describe(schema) in dictionary, f"store/README.md: expected the section of kind {schema.kind}"
+    section = dictionary.partition(f"## Stores of kind `{schema.kind}`\n")[2].partition("\n## ")[0]
+    rows = {cells[1].strip(" `"): cells for line in section.splitlines() if len(cells := line.split("|")) > 4}
+    assert set(schema.axis) | set(schema.variables) <= set(rows)
+    for variable in schema.variables.values():
+        assert rows[variable.name][4].strip() == variable.units, variable.name
+        assert rows[variable.name][5].strip() == variable.long_name, variable.name

@@ -372,6 +372,6 @@ def test_another_definition_of_a_label_is_refused(tmp_path: Path) -> None:
 
 def test_fields_of_a_definition_in_json_are_compared_one_by_one(tmp_path: Path) -> None:
     path = make_fluids(tmp_path / "f.zarr", fluid="ice", formula={"ice": '{"phase": "Ih", "d": 1}'})
-    with pytest.raises(ProtocolMismatchError, match="fluid ice, formula.phase: the store has 'Ih', .* asks for 'Ic'"):
+    with pytest.raises(ProtocolMismatchError, match=r"fluid ice, formula\.phase: the store has 'Ih', .* asks for 'Ic'"):
         make_fluids(path, fluid="ice", formula={"ice": '{"d": 1, "phase": "Ic"}'})
     make_fluids(path, fluid="ice", formula={"ice": '{"d":1,"phase":"Ih"}'})

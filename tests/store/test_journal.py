@@ -149,7 +149,7 @@ def test_a_payload_of_an_unknown_type_or_other_fields_is_refused_by_name(path: P
         journal.append(result("a"))
     journal = Journal(path, {})
     assert journal.status("a") == "done"
-    with pytest.raises(StoreError, match="result a: expected one of the payloads .*, found Minimum"):
+    with pytest.raises(StoreError, match=r"result a: expected one of the payloads .*, found Minimum"):
         journal.get("a")
     with pytest.raises(StoreError, match="result a: expected the fields of Minimum, found energy, positions"):
         Journal(path, {"Minimum": Other}).get("a")
@@ -222,7 +222,7 @@ def test_lines_are_copied_without_decoding_and_the_better_status_stays(tmp_path:
     with Journal(tmp_path / "joined", {}) as joined:
         for name in statuses:
             joined.copy_from(Journal(tmp_path / name, {}))
-        in_memory = {key: joined.status(key) for key in joined.keys()}
+        in_memory = {key: joined.status(key) for key in "abcdef"}
     restored = {found.key: found for found in Journal(tmp_path / "joined", TYPES).results()}
     expected = {"a": "done", "b": "done", "c": "unconverged", "d": "unconverged", "e": "done", "f": "done"}
     assert in_memory == expected

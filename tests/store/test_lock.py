@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
+import os
 import platform
 from collections.abc import Callable
 from pathlib import Path
@@ -84,3 +87,16 @@ def test_folder_that_cannot_hold_a_lock(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(StoreError, match="expected a folder in which files can be locked"):
         StoreLock(tmp_path / "file" / "quick.zarr")
+
+
+@pytest.mark.parametrize("code", [errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks_is_refused(tmp_path: Path, code: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A soft lock in its place would outlive a killed driver."""
+
+    def unsupported(*_: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(fcntl, "flock", unsupported)
+    with pytest.raises(StoreError, match="expected a folder in which files can be locked"):
+        StoreLock(tmp_path / "quick.zarr")
+    assert not (tmp_path / "quick.zarr.lock.txt").exists()
