@@ -20,7 +20,6 @@ from hbcoop_dist import analysis
 from hbcoop_dist.analysis.tables.reference_page import yardstick_page
 from hbcoop_dist.campaigns.hbond.spec import load_campaign, rotamer_label
 from hbcoop_dist.cli.scripts import opened
-from hbcoop_dist.report import build_report
 from hbcoop_dist.store import open_systems, verify
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -130,13 +129,6 @@ def test_free_dimers_are_all_there_and_each_has_one_outcome() -> None:
     assert (found["tried"] == 5).all()
     assert (found[outcomes].sum(axis=1) == found["tried"]).all()
     assert float(systems["max_force"].max()) < 1e-5
-
-
-def test_a_report_shows_marked_systems() -> None:
-    report = build_report(hb.open_store(FREE), systems=open_systems(FREE))
-    (table,) = [one for one in report.tables if one.anchor == "systems"]
-    assert len(table.frame) == open_systems(FREE)["status"].size
-    assert table.frame["interaction energy dimer"].lt(0).all()
 
 
 def test_the_laws_hold_in_it() -> None:
