@@ -24,9 +24,9 @@ SPEC = {
 
 
 @cache
-def small_hbond_store(factory: pytest.TempPathFactory) -> Path:
-    """Path of the store."""
-    path = factory.mktemp("report") / "small.zarr"
+def small_hbond_store(folder: Path) -> Path:
+    """Path of the store, in a folder that lasts for the session."""
+    path = folder / "small-hbond.zarr"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(worker, "load_once", lambda card, *_: ToyEnsemble() if card.name == "toy" else load(card))
         hb.run(hb.plan(CampaignSpec.model_validate(SPEC)), path, serial=True)

@@ -1,4 +1,4 @@
-"""A page from disk in headless Chromium, without a network to help it."""
+"""Open pages from disk in headless Chromium and look at what they show."""
 
 from __future__ import annotations
 
@@ -15,10 +15,7 @@ import pytest
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="the browser is driven by selenium")
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-needs_browser = pytest.mark.skipif(
-    not (CHROMIUM and DRIVER), reason="needs a browser: apt-get install chromium chromium-driver"
-)
-# some keep the browser itself silent, the last three let it draw without a GPU
+# most options keep the browser itself silent; the last three allow WebGL without a GPU
 _OPTIONS = (
     "--headless=new",
     "--no-first-run",
@@ -32,33 +29,35 @@ _OPTIONS = (
     "--enable-unsafe-swiftshader",
     "--ignore-gpu-blocklist",
 )
-_PATIENCE = 60.0
+_TIMEOUT = 60.0
 FIND = """
-const found = [], look = root => {
-  found.push(...root.querySelectorAll(arguments[0]));
-  for (const one of root.querySelectorAll("*")) if (one.shadowRoot) look(one.shadowRoot);
+const elements = [], search = root => {
+  elements.push(...root.querySelectorAll(arguments[0]));
+  for (const element of root.querySelectorAll("*")) if (element.shadowRoot) search(element.shadowRoot);
 };
-look(document);
-return found;
+search(document);
+return elements;
 """
-"""Everything that a selector fits, what Bokeh hides in shadow roots too."""
+"""All elements of a selector, those in Bokeh's shadow roots too."""
 
 
 @contextmanager
 def shown(page: Path, profile: Path, ready: Callable[[Any], Any], pictures: Sequence[str]) -> Iterator[Any]:
-    """A driver that has the page open, and ready.
+    """A driver with the page open, once `ready` holds; the test is skipped without a browser.
 
-    HBCOOP_SCREENSHOTS=FOLDER takes pictures of the sections named, for a person to look at.
+    With HBCOOP_SCREENSHOTS=FOLDER, pictures of the sections with these anchors are taken at the end.
     """
     from selenium.webdriver.chrome.service import Service
 
+    if not (CHROMIUM and DRIVER):
+        pytest.skip("needs a browser: apt-get install chromium chromium-driver")
     options = webdriver.ChromeOptions()
     options.binary_location = str(CHROMIUM)
     for option in (*_OPTIONS, f"--user-data-dir={profile}"):
         options.add_argument(option)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
     driver = webdriver.Chrome(options=options, service=Service(str(DRIVER)))
-    driver.set_script_timeout(_PATIENCE)
+    driver.set_script_timeout(_TIMEOUT)
     try:
         driver.get(page.as_uri())
         until(lambda: ready(driver))
@@ -71,40 +70,41 @@ def shown(page: Path, profile: Path, ready: Callable[[Any], Any], pictures: Sequ
 
 
 def complaints(browser: Any) -> list[str]:
-    """Errors and warnings of its console."""
+    """Errors and warnings in the console of the browser."""
     return [entry["message"] for entry in browser.get_log("browser") if entry["level"] in ("SEVERE", "WARNING")]
 
 
 def requests(browser: Any, page: Path) -> list[str]:
-    """What it asked for beyond the page itself, which it must have asked for."""
+    """URLs requested beside the page itself."""
     messages = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
-    asked = [one["params"]["request"]["url"] for one in messages if one["method"] == "Network.requestWillBeSent"]
-    assert page.as_uri() in asked
-    # the browser's own first tab is a page too
-    inside = ("data:", "blob:", "chrome:")
-    return [url for url in asked if url != page.as_uri() and not url.startswith(inside)]
+    sent = [message for message in messages if message["method"] == "Network.requestWillBeSent"]
+    urls = [message["params"]["request"]["url"] for message in sent]
+    assert page.as_uri() in urls
+    # chrome: is the first tab of the browser
+    local = ("data:", "blob:", "chrome:")
+    return [url for url in urls if url != page.as_uri() and not url.startswith(local)]
 
 
 def find(browser: Any, selector: str) -> list[Any]:
     return list(browser.execute_script(FIND, selector))
 
 
-def choose(select: Any, words: str) -> None:
+def choose(select: Any, text: str) -> None:
     from selenium.webdriver.support.ui import Select
 
-    Select(select).select_by_visible_text(words)
+    Select(select).select_by_visible_text(text)
 
 
 def column(browser: Any, number: int) -> list[str]:
-    """Cells of a column of the table that sorts, from above."""
+    """Cells of a column of the sortable table, from top to bottom."""
     rows = sorted(find(browser, ".slick-row"), key=lambda row: row.location["y"])
     return [row.find_elements("css selector", ".slick-cell")[number].text for row in rows]
 
 
 def sort_by(browser: Any, heading: str) -> None:
-    (found,) = [one for one in find(browser, ".slick-header-column") if one.text.strip() == heading]
-    browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", found)
-    found.click()
+    (element,) = [header for header in find(browser, ".slick-header-column") if header.text.strip() == heading]
+    browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", element)
+    element.click()
 
 
 @contextmanager
@@ -118,9 +118,9 @@ def narrowed(browser: Any, width: int) -> Iterator[None]:
 
 
 def until(reached: Callable[[], Any]) -> None:
-    end = time.monotonic() + _PATIENCE
+    end = time.monotonic() + _TIMEOUT
     while not reached():
-        assert time.monotonic() < end, "waited in vain"
+        assert time.monotonic() < end, f"not reached within {_TIMEOUT:g} s"
         time.sleep(0.1)
 
 

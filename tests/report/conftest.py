@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -18,7 +19,7 @@ from hbcoop_dist.report import write_report
 
 @pytest.fixture(scope="session")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return small_hbond_store(tmp_path_factory)
+    return small_hbond_store(tmp_path_factory.getbasetemp())
 
 
 @pytest.fixture(scope="session")
@@ -36,8 +37,9 @@ def page(chain_report: Report, tmp_path_factory: pytest.TempPathFactory) -> Path
     return write_report(chain_report, tmp_path_factory.mktemp("page") / "report.html")
 
 
-def report_of(table: Table, text: str) -> Report:
-    """A report with one table, one empty figure, and `text` in every other place."""
+def _report_of(text: str) -> Report:
+    """A report with one table, one empty figure, and `text` in every place that takes text."""
+    table = Table("rows", text, text, pd.DataFrame({"model": [text], text: [1.0]}))
     return Report(
         title=text,
         subtitle=text,
@@ -53,6 +55,6 @@ def report_of(table: Table, text: str) -> Report:
     )
 
 
-@pytest.fixture
-def plain_report() -> Report:
-    return report_of(Table("rows", "Rows", "Caption.", pd.DataFrame({"model": ["a"], "value": [1.0]})), "text")
+@pytest.fixture(scope="session")
+def report_of() -> Callable[[str], Report]:
+    return _report_of

@@ -1,19 +1,27 @@
-"""The report in a real browser: headless Chromium, a page from disk, and no network to help it."""
+"""Pages in a real browser (headless Chromium), from disk and without a network."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
-from chromium import FIND, choose, column, complaints, find, narrowed, needs_browser, requests, shown, sort_by, until
+import xarray as xr
+from chromium import FIND, choose, column, complaints, find, narrowed, requests, shown, sort_by, until
 
-pytestmark = needs_browser
+from hbcoop_dist.analysis.report_content import Report
+from hbcoop_dist.campaigns.hbond.report_pages import build_report
+from hbcoop_dist.report import write_report
+
 _LINES = """
-const roots = Bokeh.documents.flatMap(one => one.roots());
+const roots = Bokeh.documents.flatMap(document => document.roots());
 return roots.flatMap(root => [...root.references()])
-  .filter(one => one.type === "GlyphRenderer" && one.name).map(one => [one.name, one.visible]);
+  .filter(model => model.type === "GlyphRenderer" && model.name).map(model => [model.name, model.visible]);
 """
 
 
@@ -48,12 +56,12 @@ def test_the_model_filter_changes_the_figure(browser: Any) -> None:
 
 def test_a_chosen_quantity_changes_the_numbers(browser: Any) -> None:
     script = """
-    const panel = Bokeh.documents.flatMap(one => one.roots()).flatMap(root => [...root.references()])
+    const panel = Bokeh.documents.flatMap(document => document.roots()).flatMap(root => [...root.references()])
       .find(one => one.type === "GlyphRenderer" && one.name === "toy");
     return Array.from(panel.data_source.data.y);
     """
     before = browser.execute_script(script)
-    select = next(one for one in find(browser, "select") if "that a unit adds" in one.text)
+    select = next(one for one in find(browser, "select") if "per added unit" in one.text)
     choose(select, "O..N distance, A")
     until(lambda: browser.execute_script(script) != before)
     assert all(2.5 < value < 3.5 for value in browser.execute_script(script) if value is not None)
@@ -63,11 +71,11 @@ def test_a_chosen_quantity_changes_the_numbers(browser: Any) -> None:
 
 def test_bars_are_there_for_energies_of_an_ensemble_alone(browser: Any) -> None:
     script = """
-    const glyphs = Bokeh.documents.flatMap(one => one.roots()).flatMap(root => [...root.references()])
+    const glyphs = Bokeh.documents.flatMap(document => document.roots()).flatMap(root => [...root.references()])
       .filter(one => one.type === "GlyphRenderer" && one.glyph.type === "Segment");
     return glyphs.filter(one => Array.from(one.data_source.data.high).some(Number.isFinite)).map(one => one.name);
     """
-    select = next(one for one in find(browser, "select") if "that a unit adds" in one.text)
+    select = next(one for one in find(browser, "select") if "per added unit" in one.text)
     assert browser.execute_script(script) == ["toy"] * 4, "head, middle, tail, and along a chain"
     choose(select, "O..N distance, A")
     until(lambda: browser.execute_script(script) == ["toy"])
@@ -102,7 +110,7 @@ def test_the_viewer_shows_the_atoms_of_the_chosen_cell(browser: Any) -> None:
                 return Math.max(0, ...drawn);
                 """,
                 browser.execute_script(
-                    FIND.replace("look(document)", "look(document.getElementById('viewer-structure'))"), "canvas"
+                    FIND.replace("search(document)", "search(document.getElementById('viewer-structure'))"), "canvas"
                 ),
             )
         )
@@ -117,7 +125,7 @@ def test_the_viewer_shows_the_atoms_of_the_chosen_cell(browser: Any) -> None:
     browser.execute_script(change, length)
     until(lambda: cell().startswith("toy|arc|2|none|own"))
     assert pixels() > 500
-    energies = browser.find_element("id", "cell-energies").text
+    energies = browser.find_element("id", "cell-values").text
     assert energies == "0.00"
 
 
@@ -130,3 +138,54 @@ def test_a_narrow_page_needs_no_scrolling_sideways(browser: Any) -> None:
             for name in ("nav", "#explore h2")
         )
         assert nav["bottom"] <= heading["top"]
+
+
+HOSTILE = "</script><script>window.injected = 1</script><img src=x onerror='window.injected = 1'><!--<script>"
+
+
+class _Elements(HTMLParser):
+    """Counts elements, and errors where an attribute runs a script."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.counts: Counter[str] = Counter()
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.counts[tag] += 1
+        assert not any(name.startswith("on") for name, _ in attrs)
+
+
+def test_text_with_markup_adds_no_elements(report_of: Callable[[str], Report], tmp_path: Path) -> None:
+    harmless, hostile = (
+        _Elements(write_report(report_of(text), tmp_path / "x.html").read_text(encoding="utf-8"))
+        for text in ("text", HOSTILE)
+    )
+    assert hostile.counts == harmless.counts
+    assert hostile.counts["script"] > 3
+
+
+def test_names_with_markup_are_shown_and_not_run(ds: xr.Dataset, tmp_path: Path) -> None:
+    names = ["toy", HOSTILE]
+    small = ds.sel(length=[2, 4], pattern=["arc"])
+    report = build_report(small.assign_coords(model=names, rotamer=[HOSTILE]))
+    # the static figures have no room for a legend with such a name
+    path = write_report(replace(report, charts=()), tmp_path / "x.html")
+
+    def ready(driver: Any) -> bool:
+        seen = driver.execute_script("return document.getElementById('viewer').dataset.shown")
+        return bool(seen and find(driver, ".slick-row"))
+
+    with shown(path, tmp_path / "profile", ready, ()) as driver:
+        assert column(driver, 0) == names
+        model = driver.find_element("css selector", "#cell select[data-dim=model]")
+        choose(model, HOSTILE)
+        until(lambda: HOSTILE in driver.execute_script("return document.getElementById('viewer').dataset.shown"))
+        assert driver.execute_script("return window.injected") is None
+        assert complaints(driver) == []
+
+
+def test_the_page_refers_to_nothing_on_the_network(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    assert not re.findall(r"<(?:script|img|link|iframe)[^>]*(?:src|href)=[\"']?(?:https?:)?//", text)
+    assert len(text) < 10e6

@@ -1,4 +1,4 @@
-"""The report of trained networks in a real browser, from the published store."""
+"""The page of a store of trained networks in a real browser, from the published store."""
 
 from __future__ import annotations
 
@@ -10,13 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 import xarray as xr
-from chromium import choose, column, complaints, find, narrowed, needs_browser, requests, shown, sort_by, until
-from typer.testing import CliRunner
+from chromium import choose, column, complaints, find, narrowed, requests, shown, sort_by, until
 
-from hbcoop_dist.cli.main import app
+from hbcoop_dist.campaigns.generalization.report_pages import build_report
+from hbcoop_dist.report import write_report
 from hbcoop_dist.store import open_store
 
-pytestmark = needs_browser
 STORE = Path(__file__).resolve().parents[2] / "store" / "generalization-quick.zarr.zip"
 # what a named figure draws, and what stands along its axes
 _DRAWN = """
@@ -53,11 +52,8 @@ def ds() -> xr.Dataset:
 
 
 @pytest.fixture(scope="module")
-def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    target = tmp_path_factory.mktemp("page") / "quick.html"
-    done = CliRunner().invoke(app, ["report", str(STORE), "-o", str(target)])
-    assert done.exit_code == 0, done.output
-    return target
+def page(ds: xr.Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_report(build_report(ds), tmp_path_factory.mktemp("page") / "quick.html")
 
 
 @pytest.fixture(scope="module")

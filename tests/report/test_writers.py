@@ -1,75 +1,70 @@
-"""The report in each of its formats, by the library and by the command line."""
+"""Reports in each of their formats."""
 
 from __future__ import annotations
 
 import re
+import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from hbcoop_dist.cli.main import main as cli
-from hbcoop_dist.report import Report, Table, write_report
-from hbcoop_dist.report.writers import markdown_table
+from hbcoop_dist.analysis.report_content import Report, ReportError, Table
+from hbcoop_dist.report import FORMATS, markdown_table, write_report
 
 
-def _hbcoop(*words: str, monkeypatch: pytest.MonkeyPatch) -> int:
-    monkeypatch.setattr(sys, "argv", ["hbcoop", *words])
-    with pytest.raises(SystemExit) as ended:
-        cli.main()
-    assert isinstance(ended.value.code, int)
-    return ended.value.code
-
-
-def test_the_page_asks_nothing_of_the_network(page: Path) -> None:
-    text = page.read_text(encoding="utf-8")
-    assert not re.findall(r"<(?:script|img|link|iframe)[^>]*(?:src|href)=[\"']?(?:https?:)?//", text)
-    assert len(text) < 10e6
-
-
-def test_markdown_has_the_words_the_tables_and_its_figures(made: Report, tmp_path: Path) -> None:
-    path = write_report(made, tmp_path / "report.md")
+def test_markdown_has_the_summary_the_tables_and_the_figures(chain_report: Report, tmp_path: Path) -> None:
+    path = write_report(chain_report, tmp_path / "report.md")
     text = path.read_text(encoding="utf-8")
-    assert all(sentence in text for sentence in made.summary)
-    assert all(f"## {table.title}" in text for table in made.tables)
+    assert all(f"- {sentence}\n" in text for sentence in chain_report.summary)
+    assert all(f"## {table.title}" in text for table in chain_report.tables)
     images = re.findall(r"\]\((report_files/[^)]*)\)", text)
-    assert len(images) == len(made.charts)
-    assert all((tmp_path / image).stat().st_size > 1000 for image in images)
+    assert images == [f"report_files/{chart.anchor}.png" for chart in chain_report.charts]
+    assert all((tmp_path / image).read_bytes().startswith(b"\x89PNG") for image in images)
 
 
-def test_numbers_read_as_numbers() -> None:
+def test_numbers_in_markdown_have_the_digits_of_their_column() -> None:
     frame = pd.DataFrame({"model": ["a|b"], "change": [-0.001], "units": [11.0], "count": [3], "none": [np.nan]})
-    text = markdown_table(Table("x", "X", "", frame, places={"units": 0}))
+    text = markdown_table(Table("x", "X", "", frame, column_digits={"units": 0}))
     assert text.splitlines()[-1] == "| a\\|b | 0.00 | 11 | 3 |  |"
 
 
-def test_figures_as_pdf_are_one_page_each(made: Report, tmp_path: Path) -> None:
-    path = write_report(made, tmp_path / "figures.pdf")
-    data = path.read_bytes()
+def test_a_pdf_has_one_page_per_figure(chain_report: Report, tmp_path: Path) -> None:
+    data = write_report(chain_report, tmp_path / "figures.pdf").read_bytes()
     assert data.startswith(b"%PDF")
-    assert len(re.findall(rb"/Type /Page\b", data)) == len(made.charts)
+    assert len(re.findall(rb"/Type /Page\b", data)) == len(chain_report.charts)
 
 
-def test_the_format_may_be_said(made: Report, tmp_path: Path) -> None:
-    assert write_report(made, tmp_path / "report.txt", "md").read_text(encoding="utf-8").startswith("# small")
-    with pytest.raises(ValueError, match="expected a format"):
-        write_report(made, tmp_path / "report.txt")
-
-
-def test_the_command_line_writes_a_page_and_refuses_what_it_cannot(
-    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("name", "format", "start"),
+    [("x.HTML", None, b"<!DOCTYPE html>"), ("x.txt", "md", b"# text"), ("x.md", "pdf-figures", b"%PDF")],
+)
+def test_the_format_is_given_or_that_of_the_suffix(
+    report_of: Callable[[str], Report], tmp_path: Path, name: str, format: str | None, start: bytes
 ) -> None:
-    target = tmp_path / "mine.html"
-    assert _hbcoop("report", str(store), "-o", str(target), "--title", "Mine & yours", monkeypatch=monkeypatch) == 0
-    assert "<h1>Mine &amp; yours</h1>" in target.read_text(encoding="utf-8")
-    for words, complaint in (
-        (["report", str(tmp_path / "none.zarr"), "-o", str(target)], "expected a store, found nothing there"),
-        (["report", str(store), "-o", str(tmp_path / "x.docx")], "expected a format"),
-        (["report", str(store), "-o", str(tmp_path / "no" / "x.html")], "expected an existing folder"),
-        (["report", str(store), "-o", str(target), "--format", "tex"], "expected html, md, pdf-figures, found tex"),
-    ):
-        capsys.readouterr()
-        assert _hbcoop(*words, monkeypatch=monkeypatch) == 2
-        assert complaint in " ".join(capsys.readouterr().err.replace("│", " ").split())
+    assert write_report(report_of("text"), tmp_path / name, format).read_bytes().startswith(start)
+
+
+@pytest.mark.parametrize(("name", "format"), [("x.txt", None), ("x.html", "tex")])
+def test_an_unknown_format_is_refused(
+    report_of: Callable[[str], Report], tmp_path: Path, name: str, format: str | None
+) -> None:
+    with pytest.raises(ReportError, match=f"output: expected a format .{', '.join(FORMATS)}. or a file ending in"):
+        write_report(report_of("text"), tmp_path / name, format)
+    assert not (tmp_path / name).exists()
+
+
+def test_pages_of_every_kind_are_built_without_bokeh() -> None:
+    """Interactive figures are drawn when a page is written, not when its content is gathered."""
+    code = (
+        "import importlib, sys\n"
+        "for kind in ('hbond', 'complexes', 'generalization'):\n"
+        "    importlib.import_module(f'hbcoop_dist.campaigns.{kind}.report_pages')\n"
+        "import hbcoop_dist.report, hbcoop_dist.cli.report_command\n"
+        "print(sorted({'bokeh', 'chemiscope', 'torch'} & set(sys.modules)))"
+    )
+    completed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert completed.stdout.strip() == "[]"

@@ -13,7 +13,7 @@ from hbcoop_dist.campaigns.hbond.report_pages import build_report
 
 @pytest.fixture(scope="session")
 def ds(tmp_path_factory: pytest.TempPathFactory) -> xr.Dataset:
-    return hb.open_store(small_hbond_store(tmp_path_factory)).load()
+    return hb.open_store(small_hbond_store(tmp_path_factory.getbasetemp())).load()
 
 
 @pytest.fixture(scope="session")
