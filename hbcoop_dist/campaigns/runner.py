@@ -18,9 +18,9 @@ from hbcoop_dist.campaigns.pending_cells import FINAL, PendingCells, find_pendin
 from hbcoop_dist.clusters import ClusterProfile
 from hbcoop_dist.core.results import Record, Status, TaskResult
 from hbcoop_dist.core.tasks import with_inputs
-from hbcoop_dist.execution.backends import Workforce
+from hbcoop_dist.execution.backends import ExecutionSettings
 from hbcoop_dist.execution.driver import Driver
-from hbcoop_dist.execution.progress import Count, Display
+from hbcoop_dist.execution.progress import Display, RunCounts
 from hbcoop_dist.store import Journal, StoreLock, StoreWriter, arrays_path, history_of, journal_path, prepare_store
 from hbcoop_dist.store.errors import writing
 
@@ -106,7 +106,7 @@ def run(
         When the store cannot be used: another protocol, another driver, not a store. Nothing is computed then.
     """
     kind = kind_of(plan.spec)
-    workforce = Workforce(plan.sources, serial, workers, device, cluster, report, kind.protocol)
+    settings = ExecutionSettings(plan.sources, serial, workers, device, cluster, report, kind.protocol)
     path = Path(store)
     with StoreLock(path) as lock:
         with writing(path):
@@ -122,7 +122,7 @@ def run(
         with (
             StoreWriter(path, kind.schema, lock=lock) as writer,
             Journal(journal_path(path), kind.payloads) as journal,
-            workforce.driver(path, journal, display, kind.restart_state) as (driver, shown),
+            settings.open_driver(path, journal, display, kind.restart_state) as (driver, shown),
         ):
             decided = _decide(plan, kind, path, driver, shown)
             pending = find_pending_cells(decided, kind, writer, journal, retry, match)
@@ -140,16 +140,16 @@ def _decide(plan: AnyPlan, kind: AnyKind, path: Path, driver: Driver, display: D
     needed = with_inputs(plan.tasks, chain.from_iterable(plan.undecided.values()))
     stored = StoredResults(driver.journal, needed)
     if missing := len(needed) - len(stored):
-        display.say(f"computing what the tasks of {len(plan.undecided)} cells depend on")
-        count = Count(len(plan.undecided), tasks=missing)
+        display.message(f"computing what the tasks of {len(plan.undecided)} cells depend on")
+        count = RunCounts(len(plan.undecided), tasks=missing)
         work = kind.work(plan, arrays_path(path))
         with contextlib.closing(
-            driver.compute(plan.batches, work, needed, stored, lambda: display.show(count))
+            driver.compute(plan.batches, work, needed, stored, lambda: display.update(count))
         ) as arriving:
             for results in arriving:
                 count.tasks -= len(results)
                 count.running = driver.running
-                display.show(count)
+                display.update(count)
     return kind.decide(plan, StoredResults(driver.journal, needed).get)
 
 
@@ -214,17 +214,17 @@ class _Run:
         repeat = self.repeat | self.kind.lost_results(plan, needed, journal, arrays)
         stored = StoredResults(journal, needed - repeat)
         driver.continue_from(needed & repeat)
-        count = Count(len(self.cells), tasks=len(needed) - len(stored))
+        count = RunCounts(len(self.cells), tasks=len(needed) - len(stored))
         tracker = CellTracker(plan, self.cells, stored)
-        display.show(count)
+        display.update(count)
         for cell in tracker.complete():
             self._write(tracker, cell, count, display)
-            display.show(count)
+            display.update(count)
 
         def idle() -> None:
             self.writer.flush_if_due()
             count.running = driver.running
-            display.show(count)
+            display.update(count)
 
         # closed before the cluster is, whatever happens: it dispatches batches from a thread of its own
         with contextlib.closing(
@@ -235,15 +235,15 @@ class _Run:
                 count.running = driver.running
                 for cell in tracker.add(results):
                     self._write(tracker, cell, count, display)
-                display.show(count)
+                display.update(count)
         self.writer.flush()
-        display.show(count, last=True)
+        display.update(count, last=True)
 
-    def _write(self, tracker: CellTracker, cell: Cell, count: Count, display: Display) -> None:
+    def _write(self, tracker: CellTracker, cell: Cell, count: RunCounts, display: Display) -> None:
         records = self._records(cell, tracker.result, self._written)
         if change := describe_change(self._changed, records[0]):
             model, line = change
-            display.say(line)
+            display.message(line)
             del self._changed[model]
         self._written.update(_row_labels(record) for record in records[1:])
         self.writer.write(records)

@@ -33,13 +33,11 @@ def bridge(
 
     Then:  hbcoop run bridge.yaml bridge.zarr
     """
-    import yaml
-
-    from hbcoop_dist.campaigns.generalization.schema import KIND
+    from hbcoop_dist.core.yaml_source import dump_yaml
     from hbcoop_dist.store import open_store
 
     check_output(output, store)
-    ds = open_store(store, kind=KIND)
+    ds = open_store(store, kind="generalization")
     labels = {"dataset": dataset, "split": split, "architecture": architecture, "seed": seed}
     networks, datasets = _networks(ds, store, {dim: label for dim, label in labels.items() if label is not None})
     campaign: dict[str, Any] = {
@@ -51,7 +49,7 @@ def bridge(
         "capping": "none",
     }
     _check_options(campaign)
-    output.write_text(yaml.safe_dump(campaign, sort_keys=False), encoding="utf-8")
+    output.write_text(dump_yaml(campaign), encoding="utf-8")
     typer.echo(f"{output}: {len(networks)} networks; next: hbcoop run {output} {output.with_suffix('.zarr')}")
 
 
@@ -92,10 +90,10 @@ def _check_options(campaign: Mapping[str, Any]) -> None:
     """Validate the campaign; only its lengths and patterns come from the user."""
     from pydantic import ValidationError
 
-    from hbcoop_dist.campaigns.hbond.spec import CampaignSpec
+    from hbcoop_dist.campaigns.hbond.spec import HBondSpec
 
     try:
-        CampaignSpec.model_validate(campaign)
+        HBondSpec.model_validate(campaign)
     except ValidationError as error:
         first = error.errors()[0]
         option = {"lengths": "--lengths", "patterns": "--pattern"}[str(first["loc"][0])]

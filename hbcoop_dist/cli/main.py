@@ -11,7 +11,10 @@ from collections.abc import Sequence
 
 import typer
 
-from hbcoop_dist.cli import campaign_commands, store_commands
+from hbcoop_dist.cli import campaign_commands, cluster_group, dataset_commands, model_group, store_commands
+from hbcoop_dist.cli.bridge_command import bridge
+from hbcoop_dist.cli.plot_command import plot
+from hbcoop_dist.cli.report_command import report
 
 NOT_DONE, BAD_INPUT, INTERRUPTED = 1, 2, 3
 _TYPER_INTERRUPTED = 130
@@ -38,6 +41,22 @@ app.command()(store_commands.analyse)
 app.command()(store_commands.export)
 app.command()(store_commands.compare)
 app.command()(store_commands.merge)
+app.command()(report)
+app.command()(plot)
+app.command()(bridge)
+app.add_typer(model_group.app, name="models")
+app.add_typer(dataset_commands.datasets_app, name="datasets")
+app.add_typer(cluster_group.app, name="cluster")
+
+
+@app.command()
+def doctor() -> None:
+    """Show what is installed, which models can run here, and which devices and threads there are."""
+    from rich.console import Console
+
+    from hbcoop_dist.cli import doctor as doctor_report
+
+    doctor_report.show(Console())
 
 
 def main() -> None:

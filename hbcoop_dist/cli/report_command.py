@@ -3,16 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    import xarray as xr
-
-    from hbcoop_dist.analysis.report_content import Report, ReportOptions
 
 
 def report(
@@ -39,6 +32,7 @@ def report(
     It has a summary, a leaderboard, interactive figures, structures in 3-D, failures and the provenance of the numbers.
     """
     from hbcoop_dist.analysis.report_content import ReportError, ReportOptions
+    from hbcoop_dist.campaigns.kind import find_kind
     from hbcoop_dist.cli.output_files import check_output, size_of
     from hbcoop_dist.references import read_references
     from hbcoop_dist.report import FORMATS, write_report
@@ -51,19 +45,10 @@ def report(
     ds = open_store(store, kind=kind)
     energies = None if references is None else read_references(references)
     try:
-        content = _report_builder(kind)(ds, ReportOptions(title, reference, energies))
+        content = find_kind(kind).report(ds, ReportOptions(title, reference, energies))
         for warning in content.warnings:
             typer.echo(warning, err=True)
         write_report(content, output, format)
     except ReportError as error:
         raise typer.BadParameter(f"--{error}") from None
     typer.echo(f"{output}: {size_of(output)}")
-
-
-def _report_builder(kind: str) -> Callable[[xr.Dataset, ReportOptions], Report]:
-    """Function that builds the report of a kind of campaign."""
-    import importlib
-
-    pages = importlib.import_module(f"hbcoop_dist.campaigns.{kind}.report_pages")
-    builder: Callable[[xr.Dataset, ReportOptions], Report] = pages.build_report
-    return builder

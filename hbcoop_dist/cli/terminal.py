@@ -21,7 +21,7 @@ WATCH_SECONDS = 2.0
 def watch_progress(store: Path, console: Console) -> None:
     """Show the progress of a run until it is over."""
     with Live(console=console, refresh_per_second=1) as live:
-        while (progress := read_progress(progress_path(store))) is not None and progress.alive:
+        while (progress := read_run_state(progress_path(store))) is not None and progress.alive:
             live.update("\n".join(progress_lines(store)))
             time.sleep(WATCH_SECONDS)
 

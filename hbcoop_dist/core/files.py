@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BufferedRandom
 from pathlib import Path
-from typing import BinaryIO
 from uuid import uuid4
 
 
 @contextmanager
-def atomic_write(path: Path, *, sync: bool = False) -> Iterator[BinaryIO]:
+def atomic_write(path: Path, *, sync: bool = False) -> Iterator[BufferedRandom]:
     """Open a temporary file beside `path` and rename it to `path` when the block ends without an error.
 
     Parameters
@@ -23,7 +23,7 @@ def atomic_write(path: Path, *, sync: bool = False) -> Iterator[BinaryIO]:
 
     Yields
     ------
-    BinaryIO
+    BufferedRandom
         The temporary file, open for reading and writing. It is removed when the block raises.
 
     Raises

@@ -69,7 +69,7 @@ def _write_html(report: Report, path: Path) -> None:
 
 
 def _write_markdown(report: Report, path: Path) -> None:
-    from hbcoop_dist.analysis import save_figure
+    from hbcoop_dist.analysis.plots.chains import save_figure
 
     folder = path.with_name(path.stem + "_files")
     sections = [f"# {report.title}", report.subtitle, "\n".join(f"- {sentence}" for sentence in report.summary)]

@@ -24,6 +24,7 @@ from hbcoop_dist.campaigns import pending_cells
 from hbcoop_dist.campaigns.kind import AnyKind, AnyPlan, find_kind
 from hbcoop_dist.campaigns.loading import load_campaign, plan, specs_in_history
 from hbcoop_dist.campaigns.runner import Summary, run
+from hbcoop_dist.core import provenance
 from hbcoop_dist.execution.progress import QuietDisplay
 from hbcoop_dist.store import Journal, history_of, journal_path, kind_of_store, merge_stores, open_store, verify
 
@@ -195,7 +196,7 @@ class KindContract:
         if not packages:
             pytest.skip("no package decides the numbers of this campaign")
         changed = sorted(packages)[0]
-        real = pending_cells.installed_version
+        real = provenance.installed_version
         monkeypatch.setattr(pending_cells, "installed_version", lambda name: "99.0" if name == changed else real(name))
         # one package of several that has changed is enough
         assert self.run(campaign, store).computed == len(made.cell_tasks)

@@ -24,7 +24,8 @@ from hbcoop_dist.analysis.selection import readable
 from hbcoop_dist.core.arrays import FloatArray, IntArray
 from hbcoop_dist.structures import NMA_ATOMS, WATER_ATOMS, Structure
 from hbcoop_dist.structures.chains import CAP_WATERS, CELL_DIMS
-from hbcoop_dist.structures.geometry import BONDS, bridges
+from hbcoop_dist.structures.geometry import hbonds
+from hbcoop_dist.structures.structure import MOLECULE_BONDS
 
 MOST = 12
 """Largest number of panels."""
@@ -137,8 +138,8 @@ def _draw(panel: Axes, structure: Structure, cell: _BrokenCell) -> None:
     panel.add_collection(LineCollection(list(x[_bonds(structure), :2]), colors="#404040", linewidths=1.6, zorder=1))
     # a minimisation stops before a bond that turns over points elsewhere: only the reason names the bond
     named = re.match(r"(?:isolated dimer of H-bond \d+: )?H-bond (\d+)", cell.reason)
-    for number, bridge in enumerate(bridges(structure, cell.conformers), 1):
-        lost = not bridge.whole or (named is not None and number == int(named[1]))
+    for number, bridge in enumerate(hbonds(structure, cell.conformers), 1):
+        lost = not bridge.intact or (named is not None and number == int(named[1]))
         panel.plot(*x[[bridge.h, bridge.o], :2].T, zorder=2, **(_LOST if lost else _INTACT))
     heights = np.argsort(np.argsort(x[:, 2])) / len(x)
     for (across, up, _), number, height in zip(x, structure.numbers.tolist(), heights, strict=True):
@@ -154,7 +155,7 @@ def _bonds(structure: Structure) -> IntArray:
     pairs = []
     for molecule, kind in enumerate(structure.kinds):
         names, atoms = NMA_ATOMS if kind == "nma" else WATER_ATOMS, structure.atoms_of(molecule)
-        pairs += [[atoms[names.index(first)], atoms[names.index(second)]] for first, second in BONDS[kind]]
+        pairs += [[atoms[names.index(first)], atoms[names.index(second)]] for first, second in MOLECULE_BONDS[kind]]
     return np.array(pairs)
 
 

@@ -21,7 +21,7 @@ from bokeh.plotting import figure
 from bokeh.transform import dodge
 
 from hbcoop_dist.analysis.growth_fits import growth
-from hbcoop_dist.analysis.plots.chains import bars_aside
+from hbcoop_dist.analysis.plots.chains import spread_offsets
 from hbcoop_dist.analysis.plots.interactive_widgets import MIN_WIDTH, legend_checkboxes, menu, wrapping_row
 from hbcoop_dist.analysis.plots.style import model_style
 from hbcoop_dist.analysis.selection import done
@@ -160,7 +160,7 @@ def _against_length(
     key = _chosen_key(choices)
     lengths = [int(length) for length in ds["length"].values]
     energies = ds.assign(increment=growth(ds)["increment"])
-    offsets = bars_aside(ds, "cooperative_energy")
+    offsets = spread_offsets(ds, "cooperative_energy")
     panels: list[Any] = []
     sources: list[tuple[ColumnDataSource, _SeriesTable]] = []
     for position in map(str, ds["position"].values):
@@ -191,7 +191,7 @@ def _along_chain(ds: xr.Dataset, dim_menus: Sequence[Select], lines: dict[str, l
     choices: list[Select | Slider] = [quantity, *dim_menus, length]
     panel = _panel("every H-bond of a chain", "H-bond, from the head", [], "right")
     panel.yaxis.axis_label = names[first_name]
-    offsets = bars_aside(ds, first_name)
+    offsets = spread_offsets(ds, first_name)
     sources = []
     for model, glyphs in lines.items():
         series = _series(ds.sel(model=model), list(names))

@@ -177,12 +177,11 @@ def cell_report(ds: xr.Dataset, schema: Schema, options: ReportOptions) -> Repor
         subtitle=schema.title,
         topic=schema.title.lower(),
         about="",
-        figures_words="",
+        figures_caption="",
         summary=(f"{ds[schema.cells.status].size} cells: {words}.",),
         leaderboard=Table("cells", "Cells", "One row per cell.", cell_frame(ds, schema)),
         tables=(),
         charts=(),
         campaigns=(),
         citations=(),
-        explore=None,
     )

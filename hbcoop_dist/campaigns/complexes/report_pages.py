@@ -8,8 +8,9 @@ from functools import partial
 import pandas as pd
 import xarray as xr
 
-from hbcoop_dist.analysis import free_dimer_outcomes, free_dimers, readable
+from hbcoop_dist.analysis import free_dimers, readable
 from hbcoop_dist.analysis.free_dimer_outcomes import OUTCOMES
+from hbcoop_dist.analysis.plots import free_dimer_outcomes
 from hbcoop_dist.analysis.report_content import Chart, Report, ReportOptions, Table
 from hbcoop_dist.campaigns.report_provenance import campaign_names, campaign_texts, cooperativity_citations
 

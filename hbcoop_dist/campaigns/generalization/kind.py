@@ -24,7 +24,7 @@ from hbcoop_dist.campaigns.generalization.spec import GeneralizationSpec, Traini
 from hbcoop_dist.campaigns.generalization.tasks import PROTOCOL_VERSION, TrainingTask
 from hbcoop_dist.campaigns.kind import CampaignKind, Exporter, Labels, Lookup, RowLabels
 from hbcoop_dist.campaigns.spec_fields import CampaignError
-from hbcoop_dist.core.results import Label, Record
+from hbcoop_dist.core.results import Label, Record, Value
 from hbcoop_dist.learning.datasets.labelled_structures import LabelledStructure
 from hbcoop_dist.learning.networks.network_spec import NetworkSpec
 from hbcoop_dist.learning.networks.trained_files import About, Curve, Trained
@@ -91,7 +91,10 @@ class GeneralizationKind(CampaignKind[GeneralizationSpec, TrainingCell, Training
         return {dim: list(dict.fromkeys(getattr(cell, dim) for cell in plan.cells)) for dim in CELL_DIMS}
 
     def definitions(self, plan: GeneralizationPlan) -> Definitions:
-        return {f"{dim}_definition": dict(texts) for dim, texts in plan.spec.definitions().items()}
+        definitions: dict[str, Mapping[Label, Value]] = {
+            f"{dim}_definition": dict(texts.items()) for dim, texts in plan.spec.definitions().items()
+        }
+        return definitions
 
     def requested(self, specs: Sequence[Mapping[str, Any]]) -> Callable[[Labels], bool]:
         return requested_by_specs(specs)

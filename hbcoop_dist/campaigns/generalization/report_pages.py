@@ -15,7 +15,7 @@ from hbcoop_dist.analysis.claim_tests import NOISE, claims
 from hbcoop_dist.analysis.generalization_errors import RANDOM, degradation, errors_table
 from hbcoop_dist.analysis.plots.generalization import PARTS, chemical_space, errors_by_split, learning_curves
 from hbcoop_dist.analysis.report_content import Chart, Interactive, Report, ReportOptions, Table
-from hbcoop_dist.campaigns.generalization.planner import SOAP
+from hbcoop_dist.campaigns.generalization.plan import SOAP_CITATION
 from hbcoop_dist.campaigns.generalization.report_sentences import headline, summary
 from hbcoop_dist.campaigns.report_provenance import SOFTWARE_CITATION, campaign_names, campaign_texts
 from hbcoop_dist.learning.networks.architectures.registry import ARCHITECTURES
@@ -146,7 +146,7 @@ def _citations(ds: xr.Dataset) -> Iterator[str]:
     for definition in _definitions(ds, "scheme"):
         if (citation := _SCHEME_CITATIONS.get(definition["scheme"])) is not None:
             yield f"scheme `{definition['scheme']}`: {citation}"
-    yield f"SOAP, which measures the similarity of structures: {SOAP.citation}"
+    yield f"SOAP, which measures the similarity of structures: {SOAP_CITATION}"
 
 
 def _definitions(ds: xr.Dataset, dim: str) -> Iterator[dict[str, Any]]:

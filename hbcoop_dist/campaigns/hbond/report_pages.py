@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import xarray as xr
 
 from hbcoop_dist import analysis
+from hbcoop_dist.analysis import plots
 from hbcoop_dist.analysis.growth_fits import LEAST
 from hbcoop_dist.analysis.model_scores import reference_width
 from hbcoop_dist.analysis.report_content import (
@@ -32,7 +33,8 @@ from hbcoop_dist.campaigns.hbond.report_tables import (
     unfinished_table,
 )
 from hbcoop_dist.campaigns.report_provenance import campaign_names, campaign_texts, cooperativity_citations
-from hbcoop_dist.references import near, reference_energies
+from hbcoop_dist.core.suggestions import suggestion
+from hbcoop_dist.references import reference_energies
 
 if TYPE_CHECKING:
     from bokeh.models import LayoutDOM
@@ -73,8 +75,10 @@ def build_report(ds: xr.Dataset, options: ReportOptions | None = None) -> Report
     reference = options.reference or DEFAULT_REFERENCE
     levels = [str(name) for name in references["model"].values]
     if reference not in levels:
-        raise ReportError(f"reference: expected one of {', '.join(levels)}, found {reference}{near(reference, levels)}")
-    ds = analysis.as_asked(readable(ds).load())
+        raise ReportError(
+            f"reference: expected one of {', '.join(levels)}, found {reference}{suggestion(reference, levels)}"
+        )
+    ds = analysis.mark_pending(readable(ds).load())
     board = leaderboard(ds, reference, references)
     tables = (
         *reference_tables(ds, references),
@@ -134,14 +138,14 @@ def _charts(ds: xr.Dataset, reference: str, references: xr.Dataset) -> Iterator[
         "Cooperative energy against length",
         f"Head, middle and tail H-bond; hollow points are saddles or near-rings; black: `{reference}`. As in the "
         f"paper's figures 3 and 4, with caps and without. {analysis.spread_words(own)}",
-        partial(analysis.cooperative_energy_against_length, own, reference=reference, references=references),
+        partial(plots.cooperative_energy_against_length, own, reference=reference, references=references),
     )
     if has_arcs and ds["length"].max() > 2:
         yield Chart(
             "every-hbond",
             "Every H-bond of a chain",
             f"Bare arcs; hollow points are saddles or near-rings. {analysis.spread_words(own)}",
-            partial(analysis.every_hbond, ds),
+            partial(plots.every_hbond, ds),
         )
     if has_arcs and ds.sizes["length"] >= LEAST:
         yield Chart(
@@ -150,34 +154,34 @@ def _charts(ds: xr.Dataset, reference: str, references: xr.Dataset) -> Iterator[
             "Bare arcs without near-rings, each model on its own scale, with the exponential of the table above: solid "
             "in the fitted range, its asymptote with the standard error of the fit. Shaded: lengths at which the bond "
             "has more units on one side than lie within the receptive field of a short-range model.",
-            partial(analysis.growth_curves, ds),
+            partial(plots.growth_curves, ds),
         )
     yield Chart(
         "distance",
         "O..N distance against length",
         "As in the paper's figure 5.",
-        partial(analysis.distance_against_length, own),
+        partial(plots.distance_against_length, own),
     )
     if has_own:
         yield Chart(
             "dimer-figure",
             "Isolated dimers",
             "As in the paper's figure 2: syn filled, anti open.",
-            partial(analysis.dimers, ds),
+            partial(plots.dimers, ds),
         )
     if has_arcs and 4 in ds["length"].values:
         yield Chart(
             "parts",
             "Electronic and geometric part",
             "The electronic part has the dimer at the complex's geometry: it is zero for an additive force field.",
-            partial(analysis.parts, ds),
+            partial(plots.parts, ds),
         )
     if has_arcs and 4 in ds["length"].values and ds.sizes["rotamer"] > 1:
         yield Chart(
             "rotamers",
             "Methyl rotamers",
             "The same bond in every methyl rotamer of the store, at each model's own minima; hollow: saddles.",
-            partial(analysis.rotamers, ds),
+            partial(plots.rotamers, ds),
         )
     if bool((own["status"] == "broken-geometry").any()):
         yield Chart(
@@ -185,14 +189,14 @@ def _charts(ds: xr.Dataset, reference: str, references: xr.Dataset) -> Iterator[
             "Broken geometries",
             "As in the paper's figure S1: last geometries of broken chains, the shortest of each model, pattern and "
             "capping, with lost H-bonds dotted.",
-            partial(analysis.broken_geometries, own),
+            partial(plots.broken_geometries, own),
         )
     for model in _models_with_atomic_terms(own):
         yield Chart(
             f"map-{model}",
             f"Cooperative energy of {model} by molecule",
             "As in the paper's figure 6 (Eqs. 2 to 5): middle H-bond of bare arcs, by molecule and length.",
-            partial(analysis.molecule_map, own, model),
+            partial(plots.molecule_map, own, model),
         )
 
 

@@ -13,8 +13,8 @@ import pandas as pd
 import xarray as xr
 
 from hbcoop_dist.analysis import not_done
-from hbcoop_dist.analysis.ensemble_spread import with_spread
 from hbcoop_dist.analysis.growth_fits import CLOSE
+from hbcoop_dist.analysis.quantities import with_spread
 from hbcoop_dist.analysis.selection import readable
 from hbcoop_dist.campaigns.hbond.report_leaderboard import FLAT
 from hbcoop_dist.references import published_values

@@ -10,12 +10,10 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from hbcoop_dist.analysis import not_done
-from hbcoop_dist.analysis.growth_fits import CLOSE
+from hbcoop_dist.analysis import not_done, syn_anti_difference
+from hbcoop_dist.analysis.growth_fits import CLOSE, units_seen
 from hbcoop_dist.analysis.model_scores import reference_width
 from hbcoop_dist.analysis.paper_values import WITHIN, beside_published
-from hbcoop_dist.analysis.plots.isolated_dimers import syn_anti_difference
-from hbcoop_dist.analysis.receptive_field import units_seen
 from hbcoop_dist.analysis.reference_levels import beside_models, by_level, wall_times
 from hbcoop_dist.analysis.report_content import Table
 from hbcoop_dist.analysis.selection import done, readable

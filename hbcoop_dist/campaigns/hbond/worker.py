@@ -249,7 +249,7 @@ class _Stages:
             constraint=constraint,
             goal=goal,
             batch=self.model.size,
-            keep=lambda index, state: self.restarts.keep(tasks[index].key, state),
+            keep=lambda index, state: self.restarts.save_if_due(tasks[index].key, state),
             resume={index: state for index, state in enumerate(saved) if state is not None},
         )
 
@@ -301,7 +301,7 @@ def _free_hessian(chain: Chain, minimised: Minimised, constraint: Constraint) ->
 def _saved_state(restarts: RestartFolder, task: ChainTask, constraint: Constraint) -> State | None:
     """Return the state at which an earlier attempt at a minimisation was killed."""
     tree = tree_of(task.chain)
-    return restarts.read(task.key, tree.n_q, free_basis(tree, constraint).shape[1])
+    return restarts.load(task.key, tree.n_q, free_basis(tree, constraint).shape[1])
 
 
 def _planar(task: ChainTask, minimised: Minimised, known: Mapping[str, Result]) -> Planar:
