@@ -22,7 +22,7 @@ from hbcoop_dist.analysis.claim_tests import AGREED, CONTRADICTED, NOISE, UNTEST
 from hbcoop_dist.analysis.generalization_errors import RANDOM, degradation, errors, errors_table, one_network
 from hbcoop_dist.analysis.plots.generalization import chemical_space, errors_by_split, learning_curves
 from hbcoop_dist.campaigns.generalization.planner import SOAP
-from hbcoop_dist.learning.networks.architectures.registry import ARCHITECTURES
+from hbcoop_dist.learning.networks.registry import ARCHITECTURES
 from hbcoop_dist.models import registry
 from hbcoop_dist.report.content import Chart, Interactive, Report, Table
 

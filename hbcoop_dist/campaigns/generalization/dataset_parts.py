@@ -18,29 +18,29 @@ import numpy as np
 from hbcoop_dist.campaigns.generalization.spec import DatasetEntry
 from hbcoop_dist.campaigns.generalization.tasks import CHUNK, DataSource
 from hbcoop_dist.core.results import TaskResult
-from hbcoop_dist.learning.datasets.cluster_generation import clusters
-from hbcoop_dist.learning.datasets.connectivity import Parentage, parents
-from hbcoop_dist.learning.datasets.frames import Reading
-from hbcoop_dist.learning.datasets.labelled_structures import LabelledSet, LabelledStructure
+from hbcoop_dist.learning.datasets.cluster_generation import generate_clusters
+from hbcoop_dist.learning.datasets.connectivity import ParentClues, parent_names
+from hbcoop_dist.learning.datasets.frames import ReadOptions
+from hbcoop_dist.learning.datasets.labelled_structures import LabelledSet, LabelledStructure, PackedStructures
 from hbcoop_dist.learning.datasets.labelling import label
-from hbcoop_dist.learning.datasets.packing import pack, unpack
 from hbcoop_dist.learning.datasets.readers.shards import Shards
-from hbcoop_dist.learning.datasets.set_reader import (
-    Found,
+from hbcoop_dist.learning.datasets.set_files import (
     LeftOut,
-    drawn,
-    one_kind_of_charges,
+    PartialSet,
+    draw_rows,
+    join_parts,
     read_rows,
     read_set,
-    with_parents,
+    require_one_charges_key,
 )
-from hbcoop_dist.learning.splits.soap import FEATURES, Blocks, blocks
+from hbcoop_dist.learning.splits.feature_rows import ElementBlocks
+from hbcoop_dist.learning.splits.soap import FEATURES, soap_blocks
 from hbcoop_dist.models import registry
 
 
-def reading_of(entry: DatasetEntry) -> Reading:
+def reading_of(entry: DatasetEntry) -> ReadOptions:
     """How the files of a set are read."""
-    return Reading(
+    return ReadOptions(
         energy_unit=entry.energy_unit,
         length_unit=entry.length_unit,
         keys=entry.labels,
@@ -70,12 +70,12 @@ def read_part(data: DataSource, first: int, count: int) -> dict[str, object]:
     """So many of the structures that are drawn, packed; their parents are told when all parts are there."""
     entry = data.entry
     shards = Shards(entry.files)
-    places = drawn(len(shards), entry.size, entry.seed)[first : first + count]
+    places = draw_rows(len(shards), entry.size, entry.seed)[first : first + count]
     found = read_rows(shards, reading_of(entry), places)
     left_out = {reason: (count, found.left_out.first[reason]) for reason, count in found.left_out.counts.items()}
     return {
-        **pack(found.structures),
-        "parentage": json.dumps([asdict(one) for one in found.parentage]),
+        **PackedStructures.of(found.structures).arrays(),
+        "parentage": json.dumps([asdict(one) for one in found.clues]),
         "charges_key": found.charges_key,
         "left_out": json.dumps(left_out),
     }
@@ -83,21 +83,21 @@ def read_part(data: DataSource, first: int, count: int) -> dict[str, object]:
 
 def described_part(structures: tuple[LabelledStructure, ...]) -> dict[str, object]:
     """Averaged SOAP of one part, by blocks, in float32."""
-    found = blocks(structures)
+    found = soap_blocks(structures)
     return {"rows": found.rows, "elements": found.elements, "values": found.values, "count": found.count}
 
 
-def blocks_of(data: DataSource, known: Known) -> Blocks:
+def blocks_of(data: DataSource, known: Known) -> ElementBlocks:
     """Averaged SOAP of all parts."""
     parts = [known[key].data for key in data.described]
     indices = [(np.asarray(one["rows"]), np.asarray(one["elements"]), int(str(one["count"]))) for one in parts]
-    return Blocks.join(indices, (np.asarray(one["values"]) for one in parts), FEATURES)
+    return ElementBlocks.join(indices, (np.asarray(one["values"]) for one in parts), FEATURES)
 
 
 def read_structures(data: DataSource, known: Known) -> tuple[tuple[LabelledStructure, ...], tuple[str, ...]]:
     """All structures of a set that was read in parts, and lines about those that could not be used."""
     found = [_found(known[key].data) for key in data.chunks]
-    return with_parents(found), _left_out(known[key].data for key in data.chunks)
+    return join_parts(found), _left_out(known[key].data for key in data.chunks)
 
 
 def outlines(data: DataSource, known: Known) -> tuple[list[Outline], tuple[str, ...]]:
@@ -106,8 +106,8 @@ def outlines(data: DataSource, known: Known) -> tuple[list[Outline], tuple[str, 
     named = [parent for one in packed for parent in json.loads(str(one["parents"]))]
     left_out: tuple[str, ...] = ()
     if data.entry.files:
-        one_kind_of_charges(str(one["charges_key"]) for one in packed)
-        named = parents([tells for one in packed for tells in _parentage(one)])
+        require_one_charges_key(str(one["charges_key"]) for one in packed)
+        named = parent_names([tells for one in packed for tells in _parentage(one)])
         left_out = _left_out(packed)
     domains = [domain for one in packed for domain in json.loads(str(one["domains"]))]
     sizes = [size for one in packed for size in np.diff(np.asarray(one["offsets"])).tolist()]
@@ -116,14 +116,16 @@ def outlines(data: DataSource, known: Known) -> tuple[list[Outline], tuple[str, 
     return [Outline(*values) for values in found], left_out
 
 
-def _found(packed: Mapping[str, Any]) -> Found:
+def _found(packed: Mapping[str, Any]) -> PartialSet:
     # all of a file at once: field by field, and structure by structure, it would be opened for each
     whole = dict(packed)
-    return Found(unpack(whole), tuple(_parentage(whole)), str(whole["charges_key"]), LeftOut())
+    return PartialSet(
+        PackedStructures.from_arrays(whole).structures(), tuple(_parentage(whole)), str(whole["charges_key"]), LeftOut()
+    )
 
 
-def _parentage(packed: Mapping[str, Any]) -> list[Parentage]:
-    return [Parentage(**one) for one in json.loads(str(packed["parentage"]))]
+def _parentage(packed: Mapping[str, Any]) -> list[ParentClues]:
+    return [ParentClues(**one) for one in json.loads(str(packed["parentage"]))]
 
 
 def _periodic(packed: Mapping[str, Any]) -> list[bool]:
@@ -150,7 +152,7 @@ def labelled_chunk(entry: DatasetEntry, chunk: int, device: str) -> dict[str, ob
     assert entry.generate is not None
     assert entry.size is not None
     first = chunk * CHUNK
-    bare = clusters(
+    bare = generate_clusters(
         entry.generate,
         min(CHUNK, entry.size - first),
         entry.seed,
@@ -159,8 +161,8 @@ def labelled_chunk(entry: DatasetEntry, chunk: int, device: str) -> dict[str, ob
         cutoff=entry.cutoff,
     )
     found = label(bare, entry.teacher, device=device, largest_leak=entry.largest_leak)
-    lines = [f"structure {first + one.place}: {one.reason}" for one in found.dropped]
-    return {**pack(found.structures), "dropped": json.dumps(lines)}
+    lines = [f"structure {first + one.index}: {one.reason}" for one in found.dropped]
+    return {**PackedStructures.of(found.structures).arrays(), "dropped": json.dumps(lines)}
 
 
 def structures_of(data: DataSource, known: Mapping[str, TaskResult]) -> tuple[LabelledStructure, ...]:
@@ -180,7 +182,9 @@ def set_of(data: DataSource, known: Mapping[str, TaskResult]) -> tuple[tuple[Lab
     if data.chunks and data.entry.files:
         return read_structures(data, known)
     if data.chunks:
-        return tuple(one for key in data.chunks for one in unpack(known[key].data)), ()
+        return tuple(
+            one for key in data.chunks for one in PackedStructures.from_arrays(known[key].data).structures()
+        ), ()
     found = read_files(data)
     return found.structures, found.left_out
 
@@ -194,7 +198,7 @@ def read_files(data: DataSource) -> LabelledSet:
         level_of_theory=entry.level_of_theory,
         source=entry.source,
         licence=entry.licence,
-        reading=reading_of(entry),
+        options=reading_of(entry),
         size=entry.size,
         seed=entry.seed,
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from importlib.util import find_spec
 from pathlib import Path
 
 import yaml
@@ -13,6 +12,8 @@ from hbcoop_dist.campaigns.generalization.spec import GeneralizationSpec
 from hbcoop_dist.campaigns.hbond.spec import CampaignError
 from hbcoop_dist.core.resources import find_file
 from hbcoop_dist.core.yaml_source import YamlError, place_of, read_model
+from hbcoop_dist.learning.networks.hyperparameters import NetworkShape
+from hbcoop_dist.learning.networks.registry import scheme_options
 
 _HBOND = "hbond"
 
@@ -68,17 +69,11 @@ def load_generalization(name: str | Path) -> GeneralizationSpec:
 
 
 def _check_options(path: Path, spec: GeneralizationSpec) -> None:
-    """Refuse options that a scheme does not have, where there is a torch to ask; elsewhere the networks fail."""
-    with_options = [entry for entry in spec.schemes if entry.options]
-    if not with_options or find_spec("torch") is None:
-        return
-    from hbcoop_dist.learning.networks.schemes.base import NetworkShape
-    from hbcoop_dist.learning.networks.schemes.registry import scheme_of
-
-    for entry in with_options:
+    """Refuse options that a scheme does not have, or that do not fit one of the networks."""
+    for entry in spec.schemes:
         for network in spec.architectures:
             shape = NetworkShape(2, network.channels, network.layers, network.radial, network.cutoff, elements=(1, 8))
             try:
-                scheme_of(entry.scheme)(shape, entry.options)
+                scheme_options(entry.scheme, entry.options, shape)
             except ValueError as error:
                 raise CampaignError(f"{place_of(path, 'schemes')}: {entry.name}: {error}") from None

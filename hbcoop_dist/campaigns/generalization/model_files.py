@@ -8,7 +8,7 @@ from pathlib import Path
 from hbcoop_dist.campaigns.generalization.spec import TrainingCell
 from hbcoop_dist.campaigns.generalization.training_results import trained_of
 from hbcoop_dist.core.results import TaskResult
-from hbcoop_dist.learning.networks.trained_files import About, write
+from hbcoop_dist.learning.networks.trained_files import NetworkMetadata, write_trained
 from hbcoop_dist.store.errors import writing
 from hbcoop_dist.store.paths import StorePaths
 
@@ -29,5 +29,5 @@ def write_model(store: str | Path, cell: TrainingCell, result: TaskResult) -> Pa
     path = model_path(store, cell)
     with writing(path):
         path.parent.mkdir(exist_ok=True)
-        write(path, trained_of(result.data), About(**json.loads(str(result.data["about"]))))
+        write_trained(path, trained_of(result.data), NetworkMetadata(**json.loads(str(result.data["about"]))))
     return path

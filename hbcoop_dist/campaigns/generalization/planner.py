@@ -32,7 +32,7 @@ from hbcoop_dist.campaigns.spec_fields import ModelEntry
 from hbcoop_dist.core.tasks import Batch, ModelSource
 from hbcoop_dist.learning.datasets.frames import ReadError
 from hbcoop_dist.learning.datasets.readers.shards import count_rows
-from hbcoop_dist.learning.networks.architectures.registry import ARCHITECTURES
+from hbcoop_dist.learning.networks.registry import find_architecture
 from hbcoop_dist.models import registry
 from hbcoop_dist.models.base import ModelCard
 
@@ -144,7 +144,7 @@ def _sources(spec: GeneralizationSpec, elsewhere: Collection[str]) -> tuple[dict
 
 def _card(architecture: str) -> ModelCard:
     """What workers need for an architecture."""
-    found = ARCHITECTURES[architecture]
+    found = find_architecture(architecture)
     return ModelCard(
         name=architecture,
         family="trained",

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from hbcoop_dist.campaigns.generalization.schema import CELL_VARIABLES
 from hbcoop_dist.campaigns.generalization.spec import CELL_DIMS
 from hbcoop_dist.core.results import TaskResult
-from hbcoop_dist.learning.datasets.packing import unpack
+from hbcoop_dist.learning.datasets.labelled_structures import PackedStructures
 
 Axes = dict[str, list[str | int]]
 Values = dict[str, object]
@@ -33,7 +33,7 @@ def dataset_values(labels: Sequence[TaskResult], mapped: TaskResult) -> tuple[Ax
         Its chunks; none where it was read from files, whose description the map then has.
     mapped : TaskResult
     """
-    structures = [one for result in labels for one in unpack(result.data)]
+    structures = [one for result in labels for one in PackedStructures.from_arrays(result.data).structures()]
     data = mapped.data
     domains = [one.domain for one in structures] or json.loads(str(data["domains"]))
     parents = [one.parent for one in structures] or json.loads(str(data["parents"]))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from importlib.metadata import entry_points
 from itertools import product
 from typing import Annotated, Any, Literal
 
@@ -20,13 +19,17 @@ from pydantic import (
 )
 
 from hbcoop_dist.campaigns.spec_fields import Frozen
-from hbcoop_dist.learning.datasets.frames import KEYS, NUMBERS
-from hbcoop_dist.learning.networks.architectures.registry import ARCHITECTURES, check_options
+from hbcoop_dist.learning.datasets.frames import LABEL_KEYS, NUMERIC_LABELS
+from hbcoop_dist.learning.networks.registry import (
+    architecture_names,
+    check_architecture,
+    find_architecture,
+    scheme_names,
+)
 from hbcoop_dist.models import registry
 
 CELL_DIMS = ("dataset", "split", "architecture", "scheme", "seed")
 SPLITS = ("random", "size", "cluster", "maxsep_paper", "maxsep_fps")
-SCHEMES = ("none", "charge-embedding", "les", "celli", "efa")
 Split = Literal["random", "size", "cluster", "maxsep_paper", "maxsep_fps"]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Molecules = Annotated[int, Field(ge=1, le=64)]
@@ -50,11 +53,6 @@ def _unsaid(value: Any) -> bool:
 
 
 LabelKeys = Annotated[tuple[str, ...], BeforeValidator(_listed), Field(min_length=1)]
-
-
-def known_schemes() -> tuple[str, ...]:
-    """Our schemes and those of other distributions, by name: only workers import them."""
-    return (*SCHEMES, *sorted(point.name for point in entry_points(group="hbcoop_dist.schemes")))
 
 
 def _named(value: Any) -> Any:
@@ -137,7 +135,7 @@ class DatasetEntry(Frozen):
     @field_validator("labels", "require", mode="after")
     @classmethod
     def _labels(cls, value: Any, info: ValidationInfo) -> Any:
-        known = KEYS if info.field_name == "labels" else NUMBERS
+        known = LABEL_KEYS if info.field_name == "labels" else NUMERIC_LABELS
         if unknown := sorted(set(value).difference(known)):
             raise ValueError(f"expected labels among {', '.join(known)}, found {', '.join(unknown)}")
         return value
@@ -174,9 +172,9 @@ class ArchitectureEntry(Frozen):
             return value
         name = value["name"]
         # mace-3 is a mace; a name that says none is more often mistyped than meant
-        said = name if name in ARCHITECTURES else name.partition("-")[0]
-        if said not in ARCHITECTURES:
-            known = ", ".join(ARCHITECTURES)
+        said = name if name in architecture_names() else name.partition("-")[0]
+        if said not in architecture_names():
+            known = ", ".join(architecture_names())
             raise ValueError(
                 f"expected one of {known}, one of them with a hyphen and more, or an architecture beside the name, "
                 f"found {name!r}"
@@ -186,13 +184,13 @@ class ArchitectureEntry(Frozen):
     @model_validator(mode="after")
     def _has_them(self) -> ArchitectureEntry:
         written = {name: getattr(self, name) for name in self.model_fields_set}
-        check_options(self.architecture, written, self.options)
+        check_architecture(self.architecture, written, self.options)
         return self
 
     @model_serializer(mode="wrap")
     def _without_unused(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """What is written can be read again, and what means nothing decides no key."""
-        unused = ARCHITECTURES[self.architecture].unused
+        unused = find_architecture(self.architecture).unused
         return {name: value for name, value in handler(self).items() if name not in unused}
 
 
@@ -206,16 +204,16 @@ class SchemeEntry(Frozen):
     @model_validator(mode="before")
     @classmethod
     def _called_so(cls, value: Any) -> Any:
-        if isinstance(value, Mapping) and "scheme" not in value and value.get("name") in known_schemes():
+        if isinstance(value, Mapping) and "scheme" not in value and value.get("name") in scheme_names():
             return {**value, "scheme": value["name"]}
         return value
 
     @model_validator(mode="after")
     def _said(self) -> SchemeEntry:
-        known = ", ".join(known_schemes())
+        known = ", ".join(scheme_names())
         if "scheme" not in self.model_fields_set:
             raise ValueError(f"expected one of {known}, or a scheme beside the name, found {self.name!r}")
-        if self.scheme not in known_schemes():
+        if self.scheme not in scheme_names():
             raise ValueError(f"scheme: expected one of {known}, found {self.scheme!r}")
         return self
 

@@ -12,9 +12,9 @@ from hbcoop_dist.campaigns.generalization.dataset_parts import Outline, blocks_o
 from hbcoop_dist.campaigns.generalization.tasks import DataSource
 from hbcoop_dist.core.results import TaskResult
 from hbcoop_dist.learning.datasets.labelled_structures import LabelledStructure
-from hbcoop_dist.learning.splits.side_separation import flat_map, separation
-from hbcoop_dist.learning.splits.similarity import Rows
-from hbcoop_dist.learning.splits.soap import features
+from hbcoop_dist.learning.splits.feature_rows import Rows
+from hbcoop_dist.learning.splits.side_separation import separation, umap_coordinates
+from hbcoop_dist.learning.splits.soap import soap_features
 from hbcoop_dist.learning.splits.strategies import split
 
 FloatArray = NDArray[np.float64]
@@ -50,7 +50,7 @@ def mapped(data: DataSource, known: Mapping[str, TaskResult]) -> dict[str, objec
     structures, rows, left_out = _described(data, known)
     return {
         **({"dropped": json.dumps(left_out)} if left_out else {}),
-        "umap": flat_map(rows),
+        "umap": umap_coordinates(rows),
         "domains": json.dumps([one.domain for one in structures]),
         "parents": json.dumps([one.parent for one in structures]),
         "atoms": np.array([len(one) for one in structures], dtype=np.int64),
@@ -83,5 +83,5 @@ def _features(data: DataSource, structures: tuple[LabelledStructure, ...]) -> Fl
     if key not in _kept:
         _kept.clear()
         species = sorted({int(z) for one in structures for z in one.numbers})
-        _kept[key] = features(structures, species)
+        _kept[key] = soap_features(structures, species)
     return _kept[key]

@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from hbcoop_dist.learning.networks.network_spec import NetworkSpec
+from hbcoop_dist.learning.networks.hyperparameters import Budget, NetworkSpec
 from hbcoop_dist.learning.networks.trained_files import Curve, Trained
-from hbcoop_dist.learning.training.budget import Budget
 
 _EV_TO_MEV = 1000.0
 _PARAMETER = "parameter "

@@ -15,9 +15,8 @@ from hbcoop_dist.campaigns.generalization.tasks import DataSource, TrainingTask
 from hbcoop_dist.campaigns.generalization.training_results import data_of, trained_of
 from hbcoop_dist.core.results import TaskResult
 from hbcoop_dist.learning.datasets.labelled_structures import LabelledStructure
-from hbcoop_dist.learning.networks.network_builder import network_of, traits_of
-from hbcoop_dist.learning.networks.network_spec import NetworkSpec
-from hbcoop_dist.learning.training.budget import Budget
+from hbcoop_dist.learning.networks.hyperparameters import Budget, NetworkSpec
+from hbcoop_dist.learning.networks.prediction import network_of, traits_of
 from hbcoop_dist.learning.training.evaluation import Errors, GroupErrors, evaluate
 from hbcoop_dist.learning.training.training_loop import train
 
