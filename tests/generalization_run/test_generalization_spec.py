@@ -7,7 +7,7 @@ import pytest
 from hbcoop_dist.campaigns.generalization.loading import is_generalization, load_generalization
 from hbcoop_dist.campaigns.generalization.spec import GeneralizationSpec, cells_of
 from hbcoop_dist.campaigns.hbond.spec import CampaignError
-from hbcoop_dist.learning.networks.architectures.registry import ARCHITECTURES
+from hbcoop_dist.learning.networks.registry import ARCHITECTURES
 
 SPEC = """
 campaign: test

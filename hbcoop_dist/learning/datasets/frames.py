@@ -3,9 +3,8 @@
 What a frame does not contain is determined in this order:
 
 - molecules and their charges: keys of their own; a SMILES that maps every atom, by its formal charges; bonds by
-  covalent
-  radii when the options declare all molecules neutral. Otherwise all atoms are one molecule with the total charge,
-  since a wrong charge of a molecule is worse than none;
+  covalent radii when the options declare all molecules neutral. Otherwise all atoms are one molecule with the total
+  charge, since a wrong charge of a molecule is worse than none;
 - parent: a key of its own; SMILES and bonds, see `hbcoop_dist.learning.datasets.connectivity`;
 - domain: the name of its file.
 
@@ -304,11 +303,11 @@ def _cell(frame: Frame) -> FloatArray | None:
     if not periodic.any():
         return None
     if not periodic.all() or frame.atoms.cell.rank < 3:
-        found = "".join("T" if direction else "F" for direction in periodic)
+        directions = "".join("T" if direction else "F" for direction in periodic)
         raise ReadError(
-            f"{frame.path}, {frame.position}, pbc: expected a structure that is periodic in no direction or, with three
-            " f"lattice vectors, in all, found {found} and {frame.atoms.cell.rank} vectors", "pbc: expected a structure
-            that is periodic in no direction or in all",
+            f"{frame.path}, {frame.position}, pbc: expected a structure that is periodic in no direction or, with "
+            f"three lattice vectors, in all, found {directions} and {frame.atoms.cell.rank} vectors",
+            "pbc: expected a structure that is periodic in no direction or in all",
         )
     return np.asarray(frame.atoms.cell, dtype=np.float64) * frame.options.length_in_angstrom
 
