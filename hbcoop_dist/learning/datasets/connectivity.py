@@ -113,9 +113,9 @@ def _smiles_molecules(smiles: str) -> tuple[tuple[tuple[tuple[int, int], ...], i
     from ase.data import atomic_numbers
     from pysmiles import read_smiles
 
-    # valences are not checked, of which it warns, and marks of cis and trans bonds, which it checks, are left out
+    # stereochemistry, which pysmiles checks, does not matter here; neither do its warnings about unusual valences
     logging.getLogger("pysmiles").setLevel(logging.ERROR)
-    flat = smiles.replace("/", "").replace("\\", "")
+    flat = smiles.translate(str.maketrans("", "", "/\\@"))
     try:
         graph = read_smiles(flat, explicit_hydrogen=False, reinterpret_aromatic=False, strict=False)
     except (ValueError, KeyError, IndexError):

@@ -17,7 +17,7 @@ from hbcoop_dist.learning.datasets.set_files import read_set, write_set
 
 WATER = ("O 0.0 0.0 0.0", "H 0.96 0.0 0.0", "H -0.24 0.93 0.0")
 COLUMNS = "species:S:1:pos:R:3"
-DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
+DATA = Path(__file__).resolve().parents[4] / "shared" / "data"
 
 
 def frame(comment: str, rows: tuple[str, ...] = WATER, columns: str = COLUMNS) -> str:
