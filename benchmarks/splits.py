@@ -26,12 +26,12 @@ os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = os.environ["OPEN
 
 import numpy as np
 
-from hbcoop_dist.learning.datasets.cluster_generation import clusters
-from hbcoop_dist.learning.datasets.labelled_structures import BareStructure
-from hbcoop_dist.learning.splits.side_separation import flat_map, separation
-from hbcoop_dist.learning.splits.similarity import farthest_points
-from hbcoop_dist.learning.splits.soap import FEATURES, Blocks, blocks, features
-from hbcoop_dist.learning.splits.strategies import split
+from hbcoop_dist.learning.datasets.cluster_generation import generate_clusters
+from hbcoop_dist.learning.datasets.labelled_structures import UnlabelledStructure
+from hbcoop_dist.learning.splits.feature_rows import ElementBlocks
+from hbcoop_dist.learning.splits.side_separation import separation, umap_coordinates
+from hbcoop_dist.learning.splits.soap import FEATURES, soap_blocks, soap_features
+from hbcoop_dist.learning.splits.strategies import farthest_points, split
 
 PART = 500
 
@@ -45,9 +45,9 @@ def timed(name: str, action: Callable[[], Any], per: tuple[float, str] = (1.0, "
     return found
 
 
-def made(count: int, metals: int) -> list[BareStructure]:
+def made(count: int, metals: int) -> list[UnlabelledStructure]:
     found = []
-    for place, one in enumerate(clusters("neutral", count, 0, sizes=(3,))):
+    for place, one in enumerate(generate_clusters("neutral", count, 0, sizes=(3,))):
         numbers = one.numbers.copy()
         if metals:
             numbers[0] = 11 + place % metals
@@ -55,12 +55,14 @@ def made(count: int, metals: int) -> list[BareStructure]:
     return found
 
 
-def described(structures: list[BareStructure]) -> Blocks:
-    parts = [blocks(structures[first : first + PART]) for first in range(0, len(structures), PART)]
-    return Blocks.join([(one.rows, one.elements, one.count) for one in parts], (one.values for one in parts), FEATURES)
+def described(structures: list[UnlabelledStructure]) -> ElementBlocks:
+    parts = [soap_blocks(structures[first : first + PART]) for first in range(0, len(structures), PART)]
+    return ElementBlocks.join(
+        [(one.rows, one.elements, one.count) for one in parts], (one.values for one in parts), FEATURES
+    )
 
 
-def split_all(structures: list[BareStructure], rows: Any, umap: bool) -> dict[str, Any]:
+def split_all(structures: list[UnlabelledStructure], rows: Any, umap: bool) -> dict[str, Any]:
     count = len(structures)
     found = {"cluster": timed("split cluster, k-means of all", lambda: split("cluster", structures, rows))}
     order = timed(f"farthest points, {count // 2} steps", lambda: farthest_points(rows, 0, count // 2))
@@ -69,7 +71,7 @@ def split_all(structures: list[BareStructure], rows: Any, umap: bool) -> dict[st
     kept = found["maxsep_paper"]
     print(f"  {len(kept.test)} x {len(kept.train)} similarities, mean of the nearest {apart.mean:.4f}")
     if umap:
-        timed("UMAP", lambda: flat_map(rows), (count / 1000, "ms each"))
+        timed("UMAP", lambda: umap_coordinates(rows), (count / 1000, "ms each"))
     return {**found, "order": order, "separation": apart}
 
 
@@ -106,7 +108,7 @@ def main() -> None:
     if chosen.compare:
         species = sorted({int(z) for one in structures for z in one.numbers})
         print("dense float64")
-        matrix = timed(f"SOAP, {atoms} atoms", lambda: features(structures, species), (atoms / 1000, "ms/atom"))
+        matrix = timed(f"SOAP, {atoms} atoms", lambda: soap_features(structures, species), (atoms / 1000, "ms/atom"))
         compare(found, split_all(structures, matrix, chosen.umap))
 
 

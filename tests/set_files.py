@@ -17,16 +17,16 @@ from ase.db import connect
 from ase.io import Trajectory
 from ase.io.cif import write_cif
 
-from hbcoop_dist.learning.datasets.cluster_generation import clusters
+from hbcoop_dist.learning.datasets.cluster_generation import generate_clusters
 from hbcoop_dist.learning.datasets.labelled_structures import LabelledStructure
-from hbcoop_dist.learning.datasets.set_writer import atoms_of, write_set
+from hbcoop_dist.learning.datasets.set_files import to_atoms, write_set
 
 
 def labelled(count: int) -> list[LabelledStructure]:
     """Clusters with all labels, one that repeats, one with nothing but its energy."""
     rng = np.random.default_rng(0)
     made = []
-    for one in clusters("ionic", count, seed=0):
+    for one in generate_clusters("ionic", count, seed=0):
         n = len(one)
         made.append(
             LabelledStructure(
@@ -66,7 +66,7 @@ def write_as(path: Path, structures: Sequence[LabelledStructure]) -> Path:
         return path
     rows = []
     for one in structures:
-        atoms = atoms_of(one)
+        atoms = to_atoms(one)
         # neither a database nor a trajectory keeps columns that ASE has no name for
         atoms.info["molecules"] = atoms.arrays.pop("molecules")
         rows.append((atoms, dict(atoms.info)))

@@ -1,1 +1,1 @@
-"""Labelled sets, splits, networks with long-range schemes, and their training."""
+"""Labelled sets, splits, networks and their training: what a generalization campaign is made of."""

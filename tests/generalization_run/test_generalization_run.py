@@ -159,6 +159,16 @@ def test_a_killed_run_goes_on(campaign: Path, store: Path, tmp_path: Path) -> No
         np.testing.assert_array_equal(mine[name].values, undisturbed[name].sel(at).values)
 
 
+DECLARATION = """
+from hbcoop_dist.learning.networks.options import Options
+from hbcoop_dist.learning.networks.registry import SchemeDeclaration
+
+class ShiftOptions(Options):
+    start: float = 0.0
+
+SHIFT = SchemeDeclaration("their_torch:Shift", ShiftOptions)
+"""
+
 SCHEME = """
 import torch
 from hbcoop_dist.learning.networks.schemes.base import LongRange, Scheme
@@ -166,9 +176,9 @@ from hbcoop_dist.learning.networks.schemes.base import LongRange, Scheme
 class Shift(Scheme):
     name = "shift"
 
-    def __init__(self, shape, options=None):
+    def __init__(self, shape, options):
         super().__init__(shape, options)
-        self.shift = torch.nn.Parameter(torch.zeros(shape.n_species))
+        self.shift = torch.nn.Parameter(torch.full((shape.n_species,), options.start))
 
     def energy(self, features, batch, memory):
         return LongRange(self.shift[batch.species])
@@ -178,11 +188,12 @@ class Shift(Scheme):
 def test_a_scheme_of_another_distribution_is_a_scheme_like_any(
     store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "theirs.py").write_text(SCHEME)
+    (tmp_path / "theirs.py").write_text(DECLARATION)
+    (tmp_path / "their_torch.py").write_text(SCHEME)
     about = tmp_path / "theirs-1.0.dist-info"
     about.mkdir()
     (about / "METADATA").write_text("Metadata-Version: 2.1\nName: theirs\nVersion: 1.0\n")
-    (about / "entry_points.txt").write_text("[hbcoop_dist.schemes]\nshift = theirs:Shift\n")
+    (about / "entry_points.txt").write_text("[hbcoop_dist.schemes]\nshift = theirs:SHIFT\n")
     path = tmp_path / "theirs.yaml"
     path.write_text(dump_yaml({**SPEC, "splits": ["random"], "schemes": ["shift"]}))
     with pytest.raises(CampaignError, match="expected one of none, charge-embedding, les, celli, efa, or"):

@@ -7,7 +7,7 @@ import pytest
 from hbcoop_dist.campaigns.generalization.loading import is_generalization, load_generalization
 from hbcoop_dist.campaigns.generalization.spec import GeneralizationSpec, cells_of
 from hbcoop_dist.campaigns.hbond.spec import CampaignError
-from hbcoop_dist.learning.networks.architectures.registry import ARCHITECTURES
+from hbcoop_dist.learning.networks.registry import ARCHITECTURES
 
 SPEC = """
 campaign: test
@@ -113,7 +113,7 @@ def test_mistakes_are_named(tmp_path: Path, old: str, new: str, words: str) -> N
 @pytest.mark.parametrize("architecture", list(ARCHITECTURES))
 def test_what_an_architecture_does_not_have_is_not_written_down(architecture: str) -> None:
     """A store keeps its campaigns as JSON, and reads them again."""
-    entry = {"name": "a", "architecture": architecture, "options": ARCHITECTURES[architecture].options}
+    entry = {"name": "a", "architecture": architecture, "options": ARCHITECTURES[architecture].options().model_dump()}
     datasets = {"name": "ionic", "generate": "ionic", "size": 10}
     spec = GeneralizationSpec.model_validate(
         {"campaign": "x", "kind": "generalization", "datasets": datasets, "architectures": entry}

@@ -12,7 +12,7 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from hbcoop_dist.learning.datasets.readers.base import parts_of
+from hbcoop_dist.learning.datasets.readers.shards import content_files
 
 WHOLE = 2**30
 """Bytes of a set up to which its files are hashed whole."""
@@ -28,7 +28,7 @@ def hash_files(files: Sequence[Path | str]) -> tuple[str, ...]:
     ReadError
         When one is not there, or is no set.
     """
-    parts = [parts_of(file) for file in files]
+    parts = [content_files(file) for file in files]
     size = sum(part.stat().st_size for listed in parts for part in listed)
     return tuple(_joined([_hash(part, size > WHOLE) for part in listed]) for listed in parts)
 

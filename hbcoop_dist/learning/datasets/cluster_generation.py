@@ -1,82 +1,261 @@
-"""Put molecules beside each other at wanted distances, without clashes.
+"""Generate unlabelled clusters of molecules: ionic, neutral, in several charge states, and chains of N-methylacetamide.
 
-Chains of N-methylacetamide off their minima: bent, turned, stretched, with every methyl rotamer.
+Structure i of a set depends on kind, seed and i alone, so that any part of a set can be generated anywhere. Molecules
+are rigid minima, slightly perturbed, at distances from contact to far beyond a network's cutoff; chains of
+N-methylacetamide are bent, twisted and stretched, with every methyl rotamer.
 
-Generate unlabelled clusters of molecules: ionic, neutral, in several charge states, and chains of N-methylacetamide.
-
-Structure i of a set depends on kind, seed and i alone, so that any part of a set can be made anywhere.  Molecules are
-rigid minima, perturbed a little, at distances from contact to far beyond a network's cutoff.
-
-The parent of a cluster is its composition: clusters of one composition differ in where their molecules are, as
-conformers of one molecule differ in where its atoms are, and a network that has seen one of them has seen its molecules
-together.
+The parent of a cluster is its composition: clusters of one composition differ in the positions of their molecules as
+conformers of a molecule differ in those of its atoms, and a network that was trained on one of them has seen its
+molecules together.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import get_args
 
 import numpy as np
 
-from hbcoop_dist.learning.datasets.labelled_structures import BareStructure, FloatArray, IntArray
-from hbcoop_dist.learning.datasets.molecules import IONIC, NEUTRAL, Monomer
+from hbcoop_dist.core.arrays import FloatArray, IntArray
+from hbcoop_dist.learning.datasets.labelled_structures import UnlabelledStructure
 from hbcoop_dist.structures import CONFORMERS, Chain, Rotamer, Structure, conformers_of
 from hbcoop_dist.structures.chains import Acetyl, Amine, Conformer
 from hbcoop_dist.structures.construction import crude_joint, crude_start, structure_of
 
-# Van der Waals radii, A (Bondi, J. Phys. Chem. 1964, 68, 441). At 0.7 of their sum H..O is at 1.90 and O..O at 2.13 A:
-# as close as strong hydrogen bonds bring H, and on the repulsive wall for all else.
-_RADII = {1: 1.20, 6: 1.70, 7: 1.55, 8: 1.52}
+KINDS = ("ionic", "neutral", "nma", "charge-states")
+SIZES = {
+    "ionic": (1, 2, 2, 2, 3, 3, 4, 4),
+    "neutral": (1, 2, 2, 2, 3, 3, 4, 4),
+    "nma": (1, 2, 3, 4, 5, 6, 7, 8),
+    "charge-states": (1, 2, 2),
+}
+"""Numbers of molecules by kind, used in turn; a size that is listed twice is used twice as often."""
+
+LARGEST_CHARGE = 2
+"""Largest absolute total charge of an ionic cluster, e."""
+
+STATES = (-1, 0, 1)
+"""Charges, e, of every geometry of the kind ``charge-states``, in turn."""
+
 CONTACT = 0.7
+"""Contact distance in sums of van der Waals radii: 1.90 A for H..O, as in strong H-bonds, and 2.13 A for O..O."""
+
+_RADII = {1: 1.20, 6: 1.70, 7: 1.55, 8: 1.52}
+"""Van der Waals radii, A (Bondi, J. Phys. Chem. 1964, 68, 441)."""
+
+_JITTER = 0.03
+"""Standard deviation of every Cartesian coordinate, A."""
+_REGIMES = ("near", "far", "mixed")
+_REGIME_WEIGHTS = (0.4, 0.3, 0.3)
+_CLOSEST = 2.0
+"""Smallest cutoff, A: it exceeds the smallest contact distance (H..H), so that molecules in contact are within it."""
+
+_PATTERNS = ("arc", "linear", "any")
+_STRETCHED = 0.2
+"""Probability that a chain is stretched."""
+_TRIES = 1000
+_SPREAD = np.array([0.12, 0.2, 0.25, 0.2, 0.25, 0.25])
+"""Standard deviations of O..N in A, then theta1, phi1, theta2, phi2, phi3 in rad: about those at room temperature."""
+_SHORTEST = 2.7
+"""Shortest O..N, A."""
+_CLASH = 0.6
+"""Closest distance of two molecules of a chain in sums of van der Waals radii; H..O of 1.75 A is at 0.64."""
 
 
-def contact_distances(one: IntArray, other: IntArray) -> FloatArray:
-    """Sums of van der Waals radii, A, of the atoms (n,) and (m,) of two molecules: (n, m)."""
-    radii = np.zeros(9)
-    radii[list(_RADII)] = list(_RADII.values())
-    return np.asarray(radii[one][:, None] + radii[other][None, :])
+@dataclass(frozen=True, slots=True, eq=False)
+class Monomer:
+    """A molecule of clusters.
+
+    Attributes
+    ----------
+    name : str
+    charge : int
+        e.
+    numbers : (n,) int array
+        Atomic numbers.
+    positions : (n, 3) array
+        A, about the centroid: a minimum of GFN2-xTB (Bannwarth, Ehlert, Grimme, J. Chem. Theory Comput. 2019, 15, 1652)
+        to 1e-4 eV/A, alone and with its charge. Four decimals suffice, since positions are perturbed.
+    """
+
+    name: str
+    charge: int
+    numbers: IntArray
+    positions: FloatArray
 
 
-def random_rotation(rng: np.random.Generator) -> FloatArray:
-    """A rotation matrix, (3, 3), uniform over all."""
-    from scipy.spatial.transform import Rotation
-
-    return np.asarray(Rotation.from_quat(rng.normal(size=4)).as_matrix())
+def _monomer(name: str, charge: int, *atoms: tuple[int, float, float, float]) -> Monomer:
+    rows = np.array(atoms)
+    return Monomer(name, charge, rows[:, 0].astype(np.int64), rows[:, 1:])
 
 
-def random_direction(rng: np.random.Generator) -> FloatArray:
-    """A unit vector, (3,), uniform over the sphere."""
-    vector = rng.normal(size=3)
-    return np.asarray(vector / np.linalg.norm(vector))
+_AMMONIUM = _monomer(
+    "ammonium",
+    1,
+    (7, 0.0, 0.0, 0.0),
+    (1, 0.5944, 0.5944, 0.5944),
+    (1, -0.5944, -0.5944, 0.5944),
+    (1, -0.5944, 0.5944, -0.5944),
+    (1, 0.5944, -0.5944, -0.5944),
+)
+_FORMATE = _monomer(
+    "formate", -1, (6, 0.0, 0.0, 0.0454), (1, 0.0, 0.0, -1.1444), (8, 0.0, 1.1217, 0.5495), (8, 0.0, -1.1217, 0.5495)
+)
+_WATER = _monomer("water", 0, (8, 0.0, 0.0, 0.3794), (1, 0.0, 0.7722, -0.1897), (1, 0.0, -0.7722, -0.1897))
+_METHANOL = _monomer(
+    "methanol",
+    0,
+    (6, -0.1438, 0.3334, 0.0),
+    (8, -0.1332, -1.0729, 0.0),
+    (1, -1.1896, 0.6350, 0.0),
+    (1, 0.7793, -1.3802, 0.0),
+    (1, 0.3436, 0.7424, 0.8917),
+    (1, 0.3436, 0.7424, -0.8917),
+)
+_FORMALDEHYDE = _monomer(
+    "formaldehyde",
+    0,
+    (8, 0.0, 0.0, 1.1929),
+    (6, 0.0, 0.0, 0.0008),
+    (1, 0.0, 0.9272, -0.5969),
+    (1, 0.0, -0.9272, -0.5969),
+)
+_AMMONIA = _monomer(
+    "ammonia",
+    0,
+    (7, 0.0, 0.0, 0.2751),
+    (1, 0.0, 0.9439, -0.0917),
+    (1, 0.8174, -0.4719, -0.0917),
+    (1, -0.8174, -0.4719, -0.0917),
+)
+_FORMIC_ACID = _monomer(
+    "formic acid",
+    0,
+    (8, -0.8248, -0.4743, 0.0),
+    (6, 0.1867, 0.3772, 0.0),
+    (8, 1.3424, 0.0821, 0.0),
+    (1, -0.5047, -1.3928, 0.0),
+    (1, -0.1997, 1.4078, 0.0),
+)
+
+IONIC_MONOMERS = (_AMMONIUM, _FORMATE, _WATER, _METHANOL, _FORMALDEHYDE)
+NEUTRAL_MONOMERS = (_WATER, _METHANOL, _FORMALDEHYDE, _AMMONIA, _FORMIC_ACID)
 
 
-def touching_shift(fixed: FloatArray, mover: FloatArray, direction: FloatArray, reach: FloatArray) -> float | None:
-    """How far `mover` lies along `direction` when, coming from far away, it first touches `fixed`.
+def generate_clusters(
+    kind: str,
+    count: int,
+    seed: int,
+    *,
+    first: int = 0,
+    sizes: Sequence[int] = (),
+    cutoff: float = 5.0,
+    beyond: float = 10.0,
+) -> tuple[UnlabelledStructure, ...]:
+    """Generate the structures `first` to `first + count - 1` of a set.
 
     Parameters
     ----------
-    fixed, mover : (n, 3) and (m, 3) arrays
-        A.
-    direction : (3,) array
-        Unit vector.
-    reach : (n, m) array
-        Distance, A, at which two atoms touch.
+    kind : {"ionic", "neutral", "nma", "charge-states"}
+        ``ionic``: ammonium, formate, water, methanol, formaldehyde, with a total charge from -2 to 2. ``neutral``:
+        water, methanol, formaldehyde, ammonia, formic acid. ``nma``: chains with their H-bonds as they are or
+        stretched. ``charge-states``: neutral clusters in contact, each also with an electron more and one less;
+        geometries of the states are equal, and no molecule has a charge of its own.
+    count : int
+    seed : int
+        Not negative.
+    first : int
+    sizes : sequence of int
+        Numbers of molecules, used in turn; `SIZES` by default.
+    cutoff : float
+        A. Of the clusters of several molecules 4 in 10 have every molecule within it of another, 3 in 10 have all their
+        molecules farther apart; in the others it is random for each molecule.
+    beyond : float
+        Largest distance of molecules past the cutoff, A.
 
     Returns
     -------
-    float or None
-        Shift, A; None where it passes without touching.
+    tuple of UnlabelledStructure
+        Domains are the total charge (ionic, charge-states) or the number of molecules (neutral, nma).
+
+    Raises
+    ------
+    ValueError
+        When the kind is unknown, or sizes or distances are out of range.
     """
-    apart = mover[None, :, :] - fixed[:, None, :]
-    along = apart @ direction
-    under_root = along**2 - np.einsum("ijk,ijk->ij", apart, apart) + reach**2
-    hit = under_root >= 0
-    if not hit.any():
+    if kind not in KINDS:
+        raise ValueError(f"clusters, kind: expected one of {', '.join(KINDS)}, found {kind!r}")
+    sizes_in_turn = tuple(sizes) or SIZES[kind]
+    if min(sizes_in_turn) < 1 or cutoff <= _CLOSEST or beyond <= 0:
+        raise ValueError(
+            f"clusters {kind}: expected sizes from 1, a cutoff above {_CLOSEST} A and a positive distance beyond, "
+            f"found {sizes_in_turn}, {cutoff}, {beyond}"
+        )
+    structures: list[UnlabelledStructure] = []
+    for index in range(first, first + count):
+        turn = index // len(STATES) if kind == "charge-states" else index
+        rng = np.random.default_rng([KINDS.index(kind), seed, turn])
+        cluster = _generate_cluster(kind, sizes_in_turn[turn % len(sizes_in_turn)], rng, cutoff, beyond)
+        structures.append(
+            _in_charge_state(cluster, STATES[index % len(STATES)]) if kind == "charge-states" else cluster
+        )
+    return tuple(structures)
+
+
+def _in_charge_state(cluster: UnlabelledStructure, charge: int) -> UnlabelledStructure:
+    """The same atoms as one molecule of another charge, since its distribution over molecules is not known."""
+    owner: IntArray = np.zeros(len(cluster), dtype=np.int64)
+    return replace(cluster, molecules=owner, molecule_charges=(charge,), domain=_charge_domain(charge))
+
+
+def _generate_cluster(
+    kind: str, size: int, rng: np.random.Generator, cutoff: float, beyond: float
+) -> UnlabelledStructure:
+    if kind == "nma":
+        return generate_chain(size, rng, jitter=_JITTER, stretch=cutoff + beyond)
+    monomers = _composition(IONIC_MONOMERS if kind == "ionic" else NEUTRAL_MONOMERS, size, rng)
+    molecules = [(monomer.numbers, _perturbed(monomer, rng)) for monomer in monomers]
+    regime = "near" if kind == "charge-states" else str(rng.choice(_REGIMES, p=_REGIME_WEIGHTS))
+    excess = [_excess(regime, cutoff, rng) for _ in range(size - 1)]
+    positions = arrange(molecules, excess, cutoff + beyond * float(rng.random()), rng)
+    charges = tuple(monomer.charge for monomer in monomers)
+    owner: IntArray = np.repeat(np.arange(size), [len(monomer.numbers) for monomer in monomers])
+    counts = Counter(monomer.name for monomer in monomers)
+    return UnlabelledStructure(
+        numbers=np.concatenate([monomer.numbers for monomer in monomers]),
+        positions=positions,
+        molecules=owner,
+        molecule_charges=charges,
+        parent=" + ".join(name if count == 1 else f"{count} {name}" for name, count in counts.items()),
+        domain=_charge_domain(sum(charges)) if kind == "ionic" else f"{size} molecule{'s' if size > 1 else ''}",
+    )
+
+
+def _composition(choices: Sequence[Monomer], size: int, rng: np.random.Generator) -> list[Monomer]:
+    """Random molecules in the order of `choices`, so that the order of atoms depends on the composition alone."""
+    while True:
+        indices = sorted(int(index) for index in rng.integers(len(choices), size=size))
+        monomers = [choices[index] for index in indices]
+        if abs(sum(monomer.charge for monomer in monomers)) <= LARGEST_CHARGE:
+            return monomers
+
+
+def _perturbed(monomer: Monomer, rng: np.random.Generator) -> FloatArray:
+    moved = monomer.positions + rng.normal(scale=_JITTER, size=monomer.positions.shape)
+    return np.asarray(moved - moved.mean(axis=0))
+
+
+def _excess(regime: str, cutoff: float, rng: np.random.Generator) -> float | None:
+    """Distance beyond contact, A, more often small, where the energy changes fastest; None for one past the cutoff."""
+    if regime == "far" or (regime == "mixed" and rng.random() < 0.5):
         return None
-    return float((np.sqrt(under_root[hit]) - along[hit]).max())
+    return float((cutoff - _CLOSEST) * rng.random() ** 2)
+
+
+def _charge_domain(charge: int) -> str:
+    return f"charge {charge:+d}" if charge else "charge 0"
 
 
 def arrange(
@@ -85,18 +264,23 @@ def arrange(
     far: float,
     rng: np.random.Generator,
 ) -> FloatArray:
-    """Positions, (N, 3) A, of molecules that come one after another from a random side.
+    """Place molecules one after another, each approaching from a random direction.
 
     Parameters
     ----------
     molecules : sequence of (numbers, positions)
-        Each about its own centroid.
+        Atomic numbers (n,) and positions (n, 3), A, of each about its own centroid.
     excess : sequence of float or None
-        For every molecule after the first, what is added to the contact distances at which it stops, A; None for one
-        that stops as soon as any atom is nearer than `far`.
+        For every molecule after the first, the distance, A, added to the contact distances at which it stops; None for
+        one that stops as soon as any atom is nearer than `far`.
     far : float
         A.
-    rng : numpy Generator
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    (N, 3) array
+        Positions about the centroid of all atoms, A.
     """
     placed = [molecules[0][1] @ random_rotation(rng).T]
     numbers = [molecules[0][0]]
@@ -111,32 +295,68 @@ def arrange(
             shift = touching_shift(fixed, mover, direction, reach)
         placed.append(mover + shift * direction)
         numbers.append(own)
-    together = np.concatenate(placed)
-    return np.asarray(together - together.mean(axis=0))
+    positions = np.concatenate(placed)
+    return np.asarray(positions - positions.mean(axis=0))
 
 
-_PATTERNS = ("arc", "linear", "any")
-_STRETCHED = 0.2
-_TRIES = 1000
-# O..N in A, then theta1, phi1, theta2, phi2, phi3 in rad: about what room temperature does to an H-bond.
-_SPREAD = np.array([0.12, 0.2, 0.25, 0.2, 0.25, 0.25])
-_SHORTEST = 2.7
-# H..O of an H-bond of 1.75 A is at 0.64 of the sum of van der Waals radii.
-_CLASH = 0.6
+def contact_distances(first: IntArray, second: IntArray) -> FloatArray:
+    """Return sums of van der Waals radii, (n, m), A, for atoms of atomic numbers (n,) and (m,)."""
+    radii = np.zeros(9)
+    radii[list(_RADII)] = list(_RADII.values())
+    return np.asarray(radii[first][:, None] + radii[second][None, :])
 
 
-def nma_chain(size: int, rng: np.random.Generator, *, jitter: float, stretch: float) -> BareStructure:
-    """One perturbed chain.
+def random_rotation(rng: np.random.Generator) -> FloatArray:
+    """Return a random rotation matrix, (3, 3), uniform over all rotations."""
+    from scipy.spatial.transform import Rotation
+
+    return np.asarray(Rotation.from_quat(rng.normal(size=4)).as_matrix())
+
+
+def random_direction(rng: np.random.Generator) -> FloatArray:
+    """Return a random unit vector, (3,), uniform over the sphere."""
+    vector = rng.normal(size=3)
+    return np.asarray(vector / np.linalg.norm(vector))
+
+
+def touching_shift(fixed: FloatArray, mover: FloatArray, direction: FloatArray, reach: FloatArray) -> float | None:
+    """Return the shift along a direction at which a molecule from far away first touches another.
+
+    Parameters
+    ----------
+    fixed, mover : (n, 3) and (m, 3) arrays
+        A.
+    direction : (3,) array
+        Unit vector.
+    reach : (n, m) array
+        Distances, A, at which two atoms touch.
+
+    Returns
+    -------
+    float or None
+        Shift of `mover` along `direction`, A; None when it passes without touching.
+    """
+    apart = mover[None, :, :] - fixed[:, None, :]
+    along = apart @ direction
+    under_root = along**2 - np.einsum("ijk,ijk->ij", apart, apart) + reach**2
+    hit = under_root >= 0
+    if not hit.any():
+        return None
+    return float((np.sqrt(under_root[hit]) - along[hit]).max())
+
+
+def generate_chain(size: int, rng: np.random.Generator, *, jitter: float, stretch: float) -> UnlabelledStructure:
+    """Generate one perturbed chain of N-methylacetamide.
 
     Parameters
     ----------
     size : int
         Units.
-    rng : numpy Generator
+    rng : numpy.random.Generator
     jitter : float
         Standard deviation of every Cartesian coordinate about the chain of rigid units, A.
     stretch : float
-        In one chain of five every O..N is longer by one and the same length, up to this, A.
+        In one chain of five every O..N is longer by one and the same random length up to this, A.
 
     Raises
     ------
@@ -145,17 +365,17 @@ def nma_chain(size: int, rng: np.random.Generator, *, jitter: float, stretch: fl
     """
     extra = stretch * float(rng.random()) if rng.random() < _STRETCHED else 0.0
     for _ in range(_TRIES):
-        system = _system(size, rng)
-        structure = structure_of(system, crude_start(system, hbonds=_joints(system, extra, rng)))
+        chain = _random_chain(size, rng)
+        structure = structure_of(chain, crude_start(chain, hbonds=_random_joints(chain, extra, rng)))
         moved = structure.positions + rng.normal(scale=jitter, size=structure.positions.shape)
         if not _clashes(structure, moved):
             moved = (moved - moved.mean(axis=0)) @ random_rotation(rng).T
-            label = f"{size} nma"
-            return BareStructure(structure.numbers, moved, structure.molecules, (0,) * size, label, label)
+            name = f"{size} nma"
+            return UnlabelledStructure(structure.numbers, moved, structure.molecules, (0,) * size, name, name)
     raise ValueError(f"chain of {size} NMA: expected one without clashes in {_TRIES} tries, found none")
 
 
-def _system(size: int, rng: np.random.Generator) -> Chain:
+def _random_chain(size: int, rng: np.random.Generator) -> Chain:
     pattern = str(rng.choice(_PATTERNS))
     if pattern == "any" or size == 1:
         names = [str(name) for name in rng.choice(CONFORMERS, size=size - 1)]
@@ -167,9 +387,9 @@ def _system(size: int, rng: np.random.Generator) -> Chain:
     return Chain(conformers, rotamers)
 
 
-def _joints(system: Chain, extra: float, rng: np.random.Generator) -> list[FloatArray]:
+def _random_joints(chain: Chain, extra: float, rng: np.random.Generator) -> list[FloatArray]:
     joints: list[FloatArray] = []
-    for conformer in system.conformers:
+    for conformer in chain.conformers:
         joint = crude_joint(conformer) + _SPREAD * rng.normal(size=6)
         joint[0] = max(joint[0], _SHORTEST) + extra
         joints.append(joint)
@@ -180,137 +400,3 @@ def _clashes(structure: Structure, positions: FloatArray) -> bool:
     distances = np.linalg.norm(positions[:, None] - positions[None, :], axis=-1)
     apart = structure.molecules[:, None] != structure.molecules[None, :]
     return bool((apart & (distances < _CLASH * contact_distances(structure.numbers, structure.numbers))).any())
-
-
-KINDS = ("ionic", "neutral", "nma", "charge-states")
-SIZES = {
-    "ionic": (1, 2, 2, 2, 3, 3, 4, 4),
-    "neutral": (1, 2, 2, 2, 3, 3, 4, 4),
-    "nma": (1, 2, 3, 4, 5, 6, 7, 8),
-    "charge-states": (1, 2, 2),
-}
-"""Molecules of a cluster, by kind; sizes take turns, so that one listed twice comes twice as often."""
-
-LARGEST_CHARGE = 2
-STATES = (-1, 0, 1)
-"""Charges, e, of every geometry of the kind ``charge-states``, one after another."""
-
-_JITTER = 0.03
-_REGIMES = ("near", "far", "mixed")
-_REGIME_WEIGHTS = (0.4, 0.3, 0.3)
-# Where nothing touches, the smallest contact distance (H..H) plus this is still within the cutoff.
-_CLOSEST = 2.0
-
-
-def clusters(
-    kind: str,
-    count: int,
-    seed: int,
-    *,
-    first: int = 0,
-    sizes: Sequence[int] = (),
-    cutoff: float = 5.0,
-    beyond: float = 10.0,
-) -> tuple[BareStructure, ...]:
-    """Structures `first` to `first + count - 1` of a generated set.
-
-    Parameters
-    ----------
-    kind : str
-        ``ionic`` (ammonium, formate, water, methanol, formaldehyde; total charge -2 to 2), ``neutral`` (water,
-        methanol, formaldehyde, ammonia, formic acid), ``nma`` (chains, their H-bonds as they are or stretched) or
-        ``charge-states`` (what is neutral, in contact, and the same geometry with an electron more and one less: only
-        the total charge tells them apart, and no molecule has a charge of its own).
-    count : int
-    seed : int
-        Not negative.
-    first : int
-    sizes : sequence of int
-        Numbers of molecules, which take turns; those of `SIZES` when left out.
-    cutoff : float
-        A. Of the clusters of several molecules 4 in 10 have every molecule within it of another, 3 in 10 have all their
-        molecules farther apart; in the others each molecule is one or the other by chance.
-    beyond : float
-        How far past the cutoff molecules are put, A.
-
-    Returns
-    -------
-    tuple of BareStructure
-        Domain: total charge (ionic, charge-states), number of molecules (neutral, nma).
-
-    Raises
-    ------
-    ValueError
-        For another kind, or no or not positive sizes.
-    """
-    if kind not in KINDS:
-        raise ValueError(f"clusters, kind: expected one of {', '.join(KINDS)}, found {kind!r}")
-    chosen = tuple(sizes) or SIZES[kind]
-    if min(chosen) < 1 or cutoff <= _CLOSEST or beyond <= 0:
-        raise ValueError(
-            f"clusters {kind}: expected sizes from 1, a cutoff above {_CLOSEST} A and a positive distance beyond, "
-            f"found {chosen}, {cutoff}, {beyond}"
-        )
-    made: list[BareStructure] = []
-    for place in range(first, first + count):
-        turn = place // len(STATES) if kind == "charge-states" else place
-        rng = np.random.default_rng([KINDS.index(kind), seed, turn])
-        one = _cluster(kind, chosen[turn % len(chosen)], rng, cutoff, beyond)
-        made.append(_in_state(one, STATES[place % len(STATES)]) if kind == "charge-states" else one)
-    return tuple(made)
-
-
-def _in_state(one: BareStructure, charge: int) -> BareStructure:
-    """The same atoms as one molecule of another charge: which of its molecules holds it, the labels say."""
-    nobody: IntArray = np.zeros(len(one), dtype=np.int64)
-    return replace(one, molecules=nobody, molecule_charges=(charge,), domain=_charge_state(charge))
-
-
-def _cluster(kind: str, size: int, rng: np.random.Generator, cutoff: float, beyond: float) -> BareStructure:
-    if kind == "nma":
-        return nma_chain(size, rng, jitter=_JITTER, stretch=cutoff + beyond)
-    drawn = _composition(IONIC if kind == "ionic" else NEUTRAL, size, rng)
-    molecules = [(one.numbers, _perturbed(one, rng)) for one in drawn]
-    regime = "near" if kind == "charge-states" else str(rng.choice(_REGIMES, p=_REGIME_WEIGHTS))
-    excess = [_excess(regime, cutoff, rng) for _ in range(size - 1)]
-    positions = arrange(molecules, excess, cutoff + beyond * float(rng.random()), rng)
-    charges = tuple(one.charge for one in drawn)
-    owner: IntArray = np.repeat(np.arange(size), [len(one.numbers) for one in drawn])
-    return BareStructure(
-        numbers=np.concatenate([one.numbers for one in drawn]),
-        positions=positions,
-        molecules=owner,
-        molecule_charges=charges,
-        parent=_formula(drawn),
-        domain=_charge_state(sum(charges)) if kind == "ionic" else f"{size} molecule{'s' if size > 1 else ''}",
-    )
-
-
-def _composition(choices: Sequence[Monomer], size: int, rng: np.random.Generator) -> list[Monomer]:
-    """Molecules in the order of `choices`, so that the order of atoms tells nothing but the composition."""
-    while True:
-        places = sorted(int(place) for place in rng.integers(len(choices), size=size))
-        drawn = [choices[place] for place in places]
-        if abs(sum(one.charge for one in drawn)) <= LARGEST_CHARGE:
-            return drawn
-
-
-def _perturbed(one: Monomer, rng: np.random.Generator) -> FloatArray:
-    moved = one.positions + rng.normal(scale=_JITTER, size=one.positions.shape)
-    return np.asarray(moved - moved.mean(axis=0))
-
-
-def _excess(regime: str, cutoff: float, rng: np.random.Generator) -> float | None:
-    """More often near contact, where the energy changes fastest."""
-    if regime == "far" or (regime == "mixed" and rng.random() < 0.5):
-        return None
-    return float((cutoff - _CLOSEST) * rng.random() ** 2)
-
-
-def _charge_state(charge: int) -> str:
-    return f"charge {charge:+d}" if charge else "charge 0"
-
-
-def _formula(drawn: Sequence[Monomer]) -> str:
-    counts = Counter(one.name for one in drawn)
-    return " + ".join(name if count == 1 else f"{count} {name}" for name, count in counts.items())

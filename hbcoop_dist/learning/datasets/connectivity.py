@@ -1,30 +1,58 @@
-"""Molecules and parents of bare coordinates: who is bonded to whom, and a name that all conformers share.
+"""Molecules and parents of structures: bonds from coordinates, molecules and charges from SMILES.
 
-One parent for all frames that share a SMILES or the bonds between their atoms.
-
-So a molecule is itself in files that write it in different ways, and as a conformer with a bond stretched.
-Stereoisomers share bonds, and therefore a parent.
+All frames that share a SMILES or the bonds between their atoms get one parent. So a molecule keeps its parent in files
+that describe it in different ways, and as a conformer with a stretched bond. Stereoisomers share bonds, and therefore a
+parent.
 """
 
 from __future__ import annotations
 
+import functools
+import logging
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import networkx as nx
 import numpy as np
-from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
+from hbcoop_dist.core.arrays import FloatArray, IntArray
 
-_ATOM = re.compile(r"\[(?:\d+)?([A-Za-z][a-z]?)[^\]:]*?((?:\++|-+)\d*)?:(\d+)\]")
-_ATOM_MAP = re.compile(r":\d+\]")
+_BOND = 1.3
+"""Sums of covalent radii up to which atoms are bonded, as in `hbcoop_dist.structures.bonds`."""
 
 
-def molecules_of(graph: nx.Graph[int]) -> IntArray:
-    """Index of the molecule of every atom, counted in the order of first atoms: (N,)."""
+def bond_graph(numbers: IntArray, positions: FloatArray, cell: FloatArray | None = None) -> nx.Graph[int]:
+    """Return the graph of bonds by covalent radii, with the attribute ``element`` of every atom.
+
+    Parameters
+    ----------
+    numbers : (N,) int array
+    positions : (N, 3) array
+        A.
+    cell : (3, 3) array, optional
+        Lattice vectors as rows, A, of a periodic structure, whose atoms are bonded to images as well.
+    """
+    from ase.data import covalent_radii
+
+    if cell is None:
+        reach = _BOND * (covalent_radii[numbers][:, None] + covalent_radii[numbers][None, :])
+        distances = np.linalg.norm(positions[:, None] - positions[None, :], axis=-1)
+        graph = nx.from_numpy_array((distances < reach) & ~np.eye(len(numbers), dtype=bool))
+    else:
+        from ase.neighborlist import primitive_neighbor_list
+
+        ends = primitive_neighbor_list(
+            "ij", (True, True, True), cell, positions, _BOND * covalent_radii[numbers], self_interaction=False
+        )
+        graph = nx.empty_graph(len(numbers))
+        graph.add_edges_from(np.stack(ends, axis=1).tolist())
+    nx.set_node_attributes(graph, {atom: str(z) for atom, z in enumerate(numbers)}, "element")
+    return graph
+
+
+def molecule_indices(graph: nx.Graph[int]) -> IntArray:
+    """Return the index of the molecule of every atom, (N,), numbered by their first atoms."""
     owner = np.empty(len(graph), dtype=np.int64)
     for molecule, atoms in enumerate(sorted(nx.connected_components(graph), key=min)):
         owner[list(atoms)] = molecule
@@ -32,7 +60,14 @@ def molecules_of(graph: nx.Graph[int]) -> IntArray:
 
 
 def connectivity_name(numbers: IntArray, graph: nx.Graph[int]) -> str:
-    """Formula and hash of the bonds (Weisfeiler and Lehman): alike for conformers, and for stereoisomers too."""
+    """Return formula and Weisfeiler-Lehman hash of the bonds, equal for conformers and for stereoisomers.
+
+    Parameters
+    ----------
+    numbers : (N,) int array
+    graph : networkx.Graph
+        From `bond_graph`.
+    """
     from ase.data import chemical_symbols
     from ase.formula import Formula
 
@@ -40,59 +75,100 @@ def connectivity_name(numbers: IntArray, graph: nx.Graph[int]) -> str:
     return f"{formula} {nx.weisfeiler_lehman_graph_hash(graph, node_attr='element', iterations=6, digest_size=6)}"
 
 
-def plain_smiles(smiles: str) -> str:
-    """SMILES without atom maps."""
-    return _ATOM_MAP.sub("]", smiles)
+def without_atom_maps(smiles: str) -> str:
+    """Return a SMILES without atom maps, ``[H:5]`` as ``[H]``."""
+    return re.sub(r":\d+\]", "]", smiles)
 
 
 def mapped_molecules(smiles: str, numbers: IntArray) -> tuple[IntArray, tuple[int, ...]] | None:
-    """Molecule of every atom (N,) and charge of every molecule, e, from a SMILES that maps atoms 1..N.
+    """Return molecules and their formal charges from a SMILES that maps the atoms 1 .. N.
 
-    None where the maps or elements are not those of the atoms.
+    Parameters
+    ----------
+    smiles : str
+    numbers : (N,) int array
+        Atomic numbers.
+
+    Returns
+    -------
+    tuple or None
+        Index of the molecule of every atom, (N,), and charge of every molecule, e; None when the SMILES cannot be read,
+        or maps and elements are not those of the atoms.
     """
-    from ase.data import chemical_symbols
-
+    molecules = _smiles_molecules(smiles)
+    if molecules is None:
+        return None
     owner = np.full(len(numbers), -1, dtype=np.int64)
-    charges: list[int] = []
-    for molecule, part in enumerate(smiles.split(".")):
-        charges.append(0)
-        for symbol, charge, number in _ATOM.findall(part):
-            atom = int(number) - 1
-            if not 0 <= atom < len(numbers) or chemical_symbols[numbers[atom]] != symbol.capitalize():
+    for molecule, (atoms, _) in enumerate(molecules):
+        for atom, element in atoms:
+            if not 0 <= atom < len(numbers) or numbers[atom] != element:
                 return None
             owner[atom] = molecule
-            charges[-1] += _formal_charge(charge)
-    return None if (owner < 0).any() else (owner, tuple(charges))
+    return None if (owner < 0).any() else (owner, tuple(charge for _, charge in molecules))
 
 
-def _formal_charge(text: str) -> int:
-    """``+``, ``--``, ``+2`` or nothing."""
-    if not text:
-        return 0
-    size = int(text.lstrip("+-") or len(text))
-    return size if text[0] == "+" else -size
+@functools.lru_cache(maxsize=4096)
+def _smiles_molecules(smiles: str) -> tuple[tuple[tuple[tuple[int, int], ...], int], ...] | None:
+    """Mapped atoms (index from 0, atomic number) and charge of every molecule; None when the SMILES is not readable."""
+    from ase.data import atomic_numbers
+    from pysmiles import read_smiles
+
+    # stereochemistry, which pysmiles checks, does not matter here; neither do its warnings about unusual valences
+    logging.getLogger("pysmiles").setLevel(logging.ERROR)
+    flat = smiles.translate(str.maketrans("", "", "/\\@"))
+    try:
+        graph = read_smiles(flat, explicit_hydrogen=False, reinterpret_aromatic=False, strict=False)
+    except (ValueError, KeyError, IndexError):
+        return None
+    graph.remove_edges_from([(first, second) for first, second, order in graph.edges(data="order") if order == 0])
+    return tuple(
+        (
+            tuple(
+                (graph.nodes[k].get("class", 0) - 1, atomic_numbers[graph.nodes[k].get("element", "X")])
+                for k in sorted(atoms)
+            ),
+            sum(graph.nodes[k]["charge"] for k in atoms),
+        )
+        for atoms in sorted(nx.connected_components(graph), key=min)
+    )
 
 
 @dataclass(frozen=True, slots=True)
-class Parentage:
-    """What tells the parent of a frame: its own word, else SMILES without atom maps, and the name of its bonds."""
+class ParentClues:
+    """Properties of a frame that determine its parent.
 
-    given: str | None
+    Attributes
+    ----------
+    parent : str or None
+        Parent given in the file, which takes precedence.
+    smiles : str or None
+        SMILES without atom maps.
+    connectivity : str
+        Name from `connectivity_name`; empty when `parent` is given and bonds were not determined.
+    """
+
+    parent: str | None
     smiles: str | None
-    bonded: str
+    connectivity: str
 
 
-def parents(frames: Sequence[Parentage]) -> list[str]:
-    """The parent of every frame: as given, else the first SMILES, or name of bonds, of all that belong together."""
+def parent_names(frames: Sequence[ParentClues]) -> list[str]:
+    """Return the parent of every frame: as given, or the first SMILES, or connectivity, of all frames linked by either.
+
+    Parameters
+    ----------
+    frames : sequence of ParentClues
+        All frames of a set.
+    """
     graph: nx.Graph[tuple[str, str]] = nx.Graph()
     for frame in frames:
-        if frame.given is None:
-            graph.add_node(("bonds", frame.bonded))
+        if frame.parent is None:
+            graph.add_node(("connectivity", frame.connectivity))
             if frame.smiles is not None:
-                graph.add_edge(("bonds", frame.bonded), ("smiles", frame.smiles))
+                graph.add_edge(("connectivity", frame.connectivity), ("smiles", frame.smiles))
     names: dict[str, str] = {}
     for component in nx.connected_components(graph):
         smiles = sorted(text for kind, text in component if kind == "smiles")
-        bonded = sorted(text for kind, text in component if kind == "bonds")
-        names.update(dict.fromkeys(bonded, (smiles or bonded)[0]))
-    return [names[frame.bonded] if frame.given is None else frame.given for frame in frames]
+        connectivities = sorted(text for kind, text in component if kind == "connectivity")
+        names.update(dict.fromkeys(connectivities, (smiles or connectivities)[0]))
+    return [names[frame.connectivity] if frame.parent is None else frame.parent for frame in frames]

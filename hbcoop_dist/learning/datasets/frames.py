@@ -1,17 +1,15 @@
-"""How files of labelled structures are to be read: names of labels and units; and one frame of them.
+"""One frame of a file as a labelled structure, and the options that decide how it is read.
 
-One frame of a file as a labelled structure.
+What a frame does not contain is determined in this order:
 
-What a frame does not say is found like this, in this order:
-
-- molecules and their charges: keys of their own; a SMILES that maps every atom, whose formal charges they have; bonds
-  by covalent radii where the caller says that all molecules are neutral.  Else all atoms are one molecule with the
-  total charge, since a wrong charge of a molecule is worse than none;
+- molecules and their charges: keys of their own; a SMILES that maps every atom, by its formal charges; bonds by
+  covalent radii when the options declare all molecules neutral. Otherwise all atoms are one molecule with the total
+  charge, since a wrong charge of a molecule is worse than none;
 - parent: a key of its own; SMILES and bonds, see `hbcoop_dist.learning.datasets.connectivity`;
 - domain: the name of its file.
 
-Structures that repeat do so in all three directions.  They have no dipole: it would depend on which images of their
-atoms stand in the file.
+Periodic structures must be periodic in three directions. They have no dipole, which would depend on the images of their
+atoms that are in the file.
 """
 
 from __future__ import annotations
@@ -22,28 +20,28 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+import networkx as nx
 import numpy as np
-from numpy.typing import NDArray
+
+from hbcoop_dist.core.arrays import FloatArray, IntArray
+from hbcoop_dist.learning.datasets.connectivity import (
+    ParentClues,
+    bond_graph,
+    connectivity_name,
+    mapped_molecules,
+    molecule_indices,
+    without_atom_maps,
+)
+from hbcoop_dist.learning.datasets.labelled_structures import LabelledStructure
 
 if TYPE_CHECKING:
     from ase import Atoms
-import networkx as nx
 
-from hbcoop_dist.learning.datasets.connectivity import (
-    Parentage,
-    connectivity_name,
-    mapped_molecules,
-    molecules_of,
-    plain_smiles,
-)
-from hbcoop_dist.learning.datasets.labelled_structures import LabelledStructure
-from hbcoop_dist.structures.bonds import bond_graph
-
-KEYS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+LABEL_KEYS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "energy": ("energy", "REF_energy", "dft_energy", "total_energy", "outputs.pbe.energy_total"),
         "forces": ("forces", "force", "REF_forces", "dft_forces"),
-        # those that every structure of a set has before those that some have: NBO's of OMol25 end at some 70 atoms
+        # keys present in all structures of a set before those of some: NBO charges of OMol25 end at some 70 atoms
         "charges": (
             *("mbis_charges", "mbi_charges", "MBIS_charges", "charges", "REF_charges"),
             *("lowdin_charges", "mulliken_charges", "nbo_charges"),
@@ -60,26 +58,25 @@ KEYS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "interaction_energy": ("interaction_energy",),
     }
 )
-"""Names under which a label is looked for; the first that is there is taken."""
+"""Keys under which a label is looked for in a file; the first one present is used."""
 
-NUMBERS = ("energy", "forces", "charges", "dipole", "interaction_energy")
+NUMERIC_LABELS = ("energy", "forces", "charges", "dipole", "interaction_energy")
 """Labels that a set may be required to have."""
 
-_ENERGIES = ("eV", "Hartree", "kcal/mol", "kJ/mol")
-_LENGTHS = ("Angstrom", "Bohr")
-_DIPOLES = ("e Angstrom", "e Bohr", "Debye")
-
-
-NOTHING = "no such key"
+ENERGY_UNITS = ("eV", "Hartree", "kcal/mol", "kJ/mol")
+LENGTH_UNITS = ("Angstrom", "Bohr")
+DIPOLE_UNITS = ("e Angstrom", "e Bohr", "Debye")
+NO_KEY = "no such key"
 
 
 class ReadError(ValueError):
     """A file is not a labelled set; the message names file, frame and key, what was expected and what was found.
 
-    Attributes
+    Parameters
     ----------
+    message : str
     reason : str
-        What is wrong, in the same words wherever it is found; empty where it is not one structure that is wrong.
+        What is wrong, in equal words for equal reasons; empty when the problem is not one of a single structure.
     """
 
     def __init__(self, message: str, reason: str = "") -> None:
@@ -88,27 +85,30 @@ class ReadError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class ReadOptions:
     """How files are read.
 
     Attributes
     ----------
-    energy_unit : str
-        ``eV``, ``Hartree``, ``kcal/mol`` or ``kJ/mol``: of energies and, per length, of forces.
-    length_unit : str
-        ``Angstrom`` or ``Bohr``.
-    dipole_unit : str
-        ``e Angstrom``, ``e Bohr`` or ``Debye``.
+    energy_unit : {"eV", "Hartree", "kcal/mol", "kJ/mol"}
+        Unit of energies and, per length, of forces.
+    length_unit : {"Angstrom", "Bohr"}
+    dipole_unit : {"e Angstrom", "e Bohr", "Debye"}
     keys : mapping of str to tuple of str
-        Names of labels in place of those in `KEYS`.
+        Keys of labels in place of those in `LABEL_KEYS`.
     charge : int or None
-        Total charge, e, of frames that do not say theirs; None refuses them.
+        Total charge, e, of frames without one; None refuses them.
     neutral_molecules : bool
         Whether every molecule of every frame is known to be neutral.
     require : tuple of str
-        Labels among `NUMBERS` without which a structure is of no use; the energy always is.
+        Labels among `NUMERIC_LABELS` without which a structure cannot be used; the energy is always required.
     skip_incomplete : bool
-        Whether structures that cannot be used are left out and counted; otherwise the first is an error.
+        Whether unusable structures are left out and counted; otherwise the first one is an error.
+
+    Raises
+    ------
+    ReadError
+        When a unit or a label is unknown.
     """
 
     energy_unit: str = "eV"
@@ -121,86 +121,107 @@ class Reading:
     skip_incomplete: bool = False
 
     def __post_init__(self) -> None:
-        for name, known in (("energy_unit", _ENERGIES), ("length_unit", _LENGTHS), ("dipole_unit", _DIPOLES)):
-            if (found := getattr(self, name)) not in known:
-                raise ReadError(f"reading, {name}: expected one of {', '.join(known)}, found {found!r}")
-        if unknown := sorted(set(self.keys) - set(KEYS)):
-            raise ReadError(f"reading, keys: expected labels among {', '.join(KEYS)}, found {', '.join(unknown)}")
-        if unknown := sorted(set(self.require) - set(NUMBERS)):
-            raise ReadError(f"reading, require: expected labels among {', '.join(NUMBERS)}, found {', '.join(unknown)}")
+        for name, units in (
+            ("energy_unit", ENERGY_UNITS),
+            ("length_unit", LENGTH_UNITS),
+            ("dipole_unit", DIPOLE_UNITS),
+        ):
+            if (unit := getattr(self, name)) not in units:
+                raise ReadError(f"read options, {name}: expected one of {', '.join(units)}, found {unit!r}")
+        for name, labels in (("keys", LABEL_KEYS), ("require", NUMERIC_LABELS)):
+            if unknown := sorted(set(getattr(self, name)) - set(labels)):
+                expected = ", ".join(labels)
+                raise ReadError(f"read options, {name}: expected labels among {expected}, found {', '.join(unknown)}")
 
     @property
-    def energy(self) -> float:
-        """The unit of energy in eV."""
+    def energy_in_ev(self) -> float:
+        """Unit of energy, eV."""
         from ase import units
 
-        values = (1.0, units.Hartree, units.kcal / units.mol, units.kJ / units.mol)
-        return float(values[_ENERGIES.index(self.energy_unit)])
+        return float(
+            (1.0, units.Hartree, units.kcal / units.mol, units.kJ / units.mol)[ENERGY_UNITS.index(self.energy_unit)]
+        )
 
     @property
-    def length(self) -> float:
-        """The unit of length in A."""
+    def length_in_angstrom(self) -> float:
+        """Unit of length, A."""
         from ase import units
 
-        return float((1.0, units.Bohr)[_LENGTHS.index(self.length_unit)])
+        return float((1.0, units.Bohr)[LENGTH_UNITS.index(self.length_unit)])
 
     @property
-    def dipole(self) -> float:
-        """The unit of dipoles in e A."""
+    def dipole_in_e_angstrom(self) -> float:
+        """Unit of dipoles, e A."""
         from ase import units
 
-        return float((1.0, units.Bohr, units.Debye)[_DIPOLES.index(self.dipole_unit)])
+        return float((1.0, units.Bohr, units.Debye)[DIPOLE_UNITS.index(self.dipole_unit)])
 
-    def names(self, label: str) -> tuple[str, ...]:
-        """Names under which a label is looked for."""
-        return self.keys.get(label, KEYS[label])
+    def keys_of(self, label: str) -> tuple[str, ...]:
+        """Return the keys under which a label is looked for."""
+        return self.keys.get(label, LABEL_KEYS[label])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Frame:
-    """One frame, and where it stands: file, and its place there, as ``frame 3`` or ``row 17``."""
+    """One frame of a file.
+
+    Attributes
+    ----------
+    atoms : ase.Atoms
+    path : Path
+        File.
+    position : str
+        Position in the file, for example ``frame 3`` or ``row 17``.
+    options : ReadOptions
+    """
 
     atoms: Atoms
     path: Path
-    place: str
-    reading: Reading
+    position: str
+    options: ReadOptions
 
     def find(self, label: str) -> tuple[str, Any] | None:
-        """The key and the value of a label, None where it has none."""
-        # ASE moves the labels that it knows from the columns and the comment line into a calculator.
+        """Return the key and the value of a label, or None."""
+        # ASE moves labels that it knows from the columns and the comment line into a calculator
         results = {} if self.atoms.calc is None else self.atoms.calc.results
-        for key in self.reading.names(label):
-            for place in (self.atoms.arrays, self.atoms.info, results):
-                if place.get(key) is not None:
-                    return key, place[key]
+        for key in self.options.keys_of(label):
+            for mapping in (self.atoms.arrays, self.atoms.info, results):
+                if mapping.get(key) is not None:
+                    return key, mapping[key]
         return None
 
     def get(self, label: str) -> Any:
-        """The value of a label, None where it has none."""
-        found = self.find(label)
-        return None if found is None else found[1]
+        """Return the value of a label, or None."""
+        entry = self.find(label)
+        return None if entry is None else entry[1]
 
     def text(self, label: str) -> str | None:
-        """A label as text, None where it has none."""
-        found = self.get(label)
-        return None if found is None else str(found)
+        """Return a label as text, or None."""
+        value = self.get(label)
+        return None if value is None else str(value)
 
-    def values(self, label: str, shape: tuple[int, ...]) -> NDArray[np.float64] | None:
-        """A label as finite numbers of this shape, None where it has none."""
-        found = self.get(label)
-        if found is None:
+    def floats(self, label: str, shape: tuple[int, ...]) -> FloatArray | None:
+        """Return a label as finite numbers of a shape, or None.
+
+        Raises
+        ------
+        ReadError
+            When the label has another shape, or values that are not finite numbers.
+        """
+        value = self.get(label)
+        if value is None:
             return None
         try:
-            array = np.asarray(found, dtype=np.float64)
+            array = np.asarray(value, dtype=np.float64)
         except (TypeError, ValueError):
-            raise self.error(label, f"numbers of shape {shape}", repr(found)[:80]) from None
+            raise self.error(label, f"numbers of shape {shape}", repr(value)[:80]) from None
         if array.size != np.prod(shape, dtype=int) or not np.isfinite(array).all():
-            raise self.error(label, f"finite numbers of shape {shape}", f"{array.shape}: {str(found)[:80]}")
+            raise self.error(label, f"finite numbers of shape {shape}", f"{array.shape}: {str(value)[:80]}")
         return array.reshape(shape)
 
-    def whole(self, label: str, shape: tuple[int, ...]) -> NDArray[np.int64] | None:
-        """A label as whole numbers of this shape, None where it has none."""
-        array = self.values(label, shape)
+    def integers(self, label: str, shape: tuple[int, ...]) -> IntArray | None:
+        """Return a label as integers of a shape, or None; errors as of `floats`."""
+        array = self.floats(label, shape)
         if array is None:
             return None
         if (array != array.round()).any():
@@ -208,65 +229,73 @@ class Frame:
         return array.astype(np.int64)
 
     def error(self, label: str, expected: str, found: str) -> ReadError:
-        """What to raise about a label."""
-        keys = ", ".join(self.reading.names(label))
-        # a shape with the number of atoms in it would make every structure another reason
-        alike = expected.partition(" of shape")[0]
+        """Return the error about a label."""
+        keys = ", ".join(self.options.keys_of(label))
+        # without the shape, which contains the number of atoms, equal problems have equal reasons
+        general = expected.partition(" of shape")[0]
         return ReadError(
-            f"{self.path}, {self.place}, {label} ({keys}): expected {expected}, found {found}",
-            f"{label} ({keys}): expected {alike}" + (", found none" if found == NOTHING else ""),
+            f"{self.path}, {self.position}, {label} ({keys}): expected {expected}, found {found}",
+            f"{label} ({keys}): expected {general}" + (", found none" if found == NO_KEY else ""),
         )
 
 
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
+def read_frame(frame: Frame) -> tuple[LabelledStructure, ParentClues]:
+    """Convert a frame to a labelled structure, with the atoms of each molecule contiguous.
 
+    Parameters
+    ----------
+    frame : Frame
 
-def read_frame(frame: Frame) -> tuple[LabelledStructure, Parentage]:
-    """The structure, whose parent is still to be told, and what tells it; atoms are put molecule by molecule.
+    Returns
+    -------
+    structure : LabelledStructure
+        With an empty parent, since that depends on all frames of the set.
+    clues : ParentClues
 
     Raises
     ------
     ReadError
-        When it has no energy, not all that is required, or labels of another shape, or repeats in some directions.
+        When the energy or a required label is missing, a label has another shape, or the frame is periodic in some
+        directions only.
     """
-    reading = frame.reading
+    options = frame.options
+    energy_unit, length_unit = options.energy_in_ev, options.length_in_angstrom
     numbers = frame.atoms.numbers.astype(np.int64)
-    positions = frame.atoms.positions * reading.length
+    positions = frame.atoms.positions * length_unit
     n, cell = len(numbers), _cell(frame)
     charge = _charge(frame)
     smiles, parent = frame.text("smiles"), frame.text("parent")
-    energy = frame.values("energy", ())
+    energy = frame.floats("energy", ())
     if energy is None:
-        raise frame.error("energy", "a number", NOTHING)
-    forces, charges = frame.values("forces", (n, 3)), frame.values("charges", (n,))
-    dipole = frame.values("dipole", (3,)) if cell is None else None
-    interaction = frame.values("interaction_energy", ())
+        raise frame.error("energy", "a number", NO_KEY)
+    forces, charges = frame.floats("forces", (n, 3)), frame.floats("charges", (n,))
+    dipole = frame.floats("dipole", (3,)) if cell is None else None
+    interaction = frame.floats("interaction_energy", ())
     labels = {"forces": forces, "charges": charges, "dipole": dipole, "interaction_energy": interaction}
-    for label in reading.require:
+    for label in options.require:
         if label in labels and labels[label] is None:
-            raise frame.error(label, "numbers", NOTHING)
-    # bonds cost more than all the rest, and a framework with a name of its own needs none
-    graph = bond_graph(numbers, positions, cell) if parent is None or reading.neutral_molecules else None
+            raise frame.error(label, "numbers", NO_KEY)
+    # finding bonds takes longer than everything else, and is not needed when the parent is given
+    graph = bond_graph(numbers, positions, cell) if parent is None or options.neutral_molecules else None
     owner, molecule_charges = _molecules(frame, graph, smiles, charge)
     order = np.argsort(owner, kind="stable")
     structure = LabelledStructure(
         numbers=numbers[order],
         positions=positions[order],
-        energy=float(energy) * reading.energy,
-        forces=None if forces is None else forces[order] * (reading.energy / reading.length),
+        energy=float(energy) * energy_unit,
+        forces=None if forces is None else forces[order] * (energy_unit / length_unit),
         parent="",
         domain=frame.text("domain") or frame.path.stem,
         charge=charge,
         charges=None if charges is None else charges[order],
-        dipole=None if dipole is None else dipole * reading.dipole,
+        dipole=None if dipole is None else dipole * options.dipole_in_e_angstrom,
         molecules=owner[order],
         molecule_charges=molecule_charges,
-        interaction_energy=None if interaction is None else float(interaction) * reading.energy,
+        interaction_energy=None if interaction is None else float(interaction) * energy_unit,
         cell=cell,
     )
-    plain = None if smiles is None else plain_smiles(smiles)
-    return structure, Parentage(parent, plain, "" if graph is None else connectivity_name(numbers, graph))
+    connectivity = "" if graph is None else connectivity_name(numbers, graph)
+    return structure, ParentClues(parent, None if smiles is None else without_atom_maps(smiles), connectivity)
 
 
 def _cell(frame: Frame) -> FloatArray | None:
@@ -274,22 +303,22 @@ def _cell(frame: Frame) -> FloatArray | None:
     if not periodic.any():
         return None
     if not periodic.all() or frame.atoms.cell.rank < 3:
-        found = "".join("T" if one else "F" for one in periodic)
+        directions = "".join("T" if direction else "F" for direction in periodic)
         raise ReadError(
-            f"{frame.path}, {frame.place}, pbc: expected a structure that repeats in no direction or, with three "
-            f"lattice vectors, in all, found {found} and {frame.atoms.cell.rank} vectors",
-            "pbc: expected a structure that repeats in no direction or in all",
+            f"{frame.path}, {frame.position}, pbc: expected a structure that is periodic in no direction or, with "
+            f"three lattice vectors, in all, found {directions} and {frame.atoms.cell.rank} vectors",
+            "pbc: expected a structure that is periodic in no direction or in all",
         )
-    return np.asarray(frame.atoms.cell, dtype=np.float64) * frame.reading.length
+    return np.asarray(frame.atoms.cell, dtype=np.float64) * frame.options.length_in_angstrom
 
 
 def _charge(frame: Frame) -> int:
-    found = frame.whole("charge", ())
-    if found is not None:
-        return int(found)
-    if frame.reading.charge is None:
-        raise frame.error("charge", "a whole number", f"{NOTHING}, and no charge for frames that do not say theirs")
-    return frame.reading.charge
+    charge = frame.integers("charge", ())
+    if charge is not None:
+        return int(charge)
+    if frame.options.charge is None:
+        raise frame.error("charge", "a whole number", f"{NO_KEY}, and no default charge")
+    return frame.options.charge
 
 
 def _molecules(
@@ -297,20 +326,20 @@ def _molecules(
 ) -> tuple[IntArray, tuple[int, ...]]:
     """Molecule of every atom, and charges of molecules that sum to that of the frame."""
     n = len(frame.atoms)
-    owner = frame.whole("molecules", (n,))
+    owner = frame.integers("molecules", (n,))
     if owner is not None:
         count = len(np.unique(owner))
-        given = frame.whole("molecule_charges", (count,))
+        charges = frame.integers("molecule_charges", (count,))
         if sorted(set(owner.tolist())) != list(range(count)):
             raise frame.error("molecules", "indices 0, 1, ... without gaps", str(np.unique(owner))[:80])
-        if given is not None and given.sum() != charge:
-            raise frame.error("molecule_charges", f"charges that sum to {charge}", str(given.tolist()))
-        if given is not None:
-            return owner, tuple(int(one) for one in given)
+        if charges is not None and charges.sum() != charge:
+            raise frame.error("molecule_charges", f"charges that sum to {charge}", str(charges.tolist()))
+        if charges is not None:
+            return owner, tuple(int(value) for value in charges)
     mapped = None if smiles is None else mapped_molecules(smiles, frame.atoms.numbers)
     if mapped is not None and sum(mapped[1]) == charge:
         return mapped
-    if frame.reading.neutral_molecules and charge == 0 and graph is not None:
-        bonded = molecules_of(graph)
+    if frame.options.neutral_molecules and charge == 0 and graph is not None:
+        bonded = molecule_indices(graph)
         return bonded, (0,) * (int(bonded.max()) + 1)
     return np.zeros(n, dtype=np.int64), (charge,)

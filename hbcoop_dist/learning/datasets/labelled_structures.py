@@ -1,24 +1,21 @@
-"""Structures without labels: what is generated, and what a teacher is asked about.
-
-Structures with reference labels, and sets of them: what networks are trained on and tested against.
-"""
+"""Structures with and without reference labels, sets of them, and sets as plain arrays."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
+from hbcoop_dist.core.arrays import AnyArray, BoolArray, FloatArray, IntArray
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class BareStructure:
-    """Molecules at some place, and where they belong in chemical space.
+class UnlabelledStructure:
+    """Molecules at given positions, and their place in chemical space.
 
     Attributes
     ----------
@@ -31,7 +28,7 @@ class BareStructure:
     molecule_charges : tuple of int
         Charge of every molecule, e.
     parent, domain : str
-        As of `hbcoop_dist.learning.datasets.labelled_structures.LabelledStructure`.
+        See `LabelledStructure`.
     """
 
     numbers: IntArray
@@ -65,25 +62,30 @@ class LabelledStructure:
     forces : (N, 3) array or None
         eV/A.
     parent : str
-        Parent molecule (or composition of molecules): structures of one parent never lie on both sides of a split.
+        Parent molecule, or composition of molecules: structures of one parent are never on both sides of a split.
     domain : str
-        Part of chemical space, by which errors are told apart.
+        Part of chemical space, by which errors are grouped.
     charge : int
         Total charge, e.
     charges : (N,) array or None
         Partial charges, e.
     dipole : (3,) array or None
-        e A; of a charged structure, about the origin of `positions`. Not defined for a structure that repeats, where it
-        counts for nothing.
+        e A; for a charged structure, about the origin of `positions`. It is ignored for a periodic structure, where it
+        is not defined.
     molecules : (N,) int array
-        Index of the molecule of every atom: 0, 1, ... in ascending order; all 0 where they are not known.
+        Index of the molecule of every atom: 0, 1, ... in ascending order; all 0 when molecules are not known.
     molecule_charges : tuple of int
         Charge of every molecule, e.
     interaction_energy : float or None
-        Energy less that of its molecules each alone at the same geometry, eV; of a structure that repeats, each alone
-        in the same cell, with its own images.
+        Energy minus the energies of its molecules, each alone at the same geometry, eV; for a periodic structure, each
+        alone in the same cell with its own images.
     cell : (3, 3) array or None
-        Lattice vectors as rows, A, of a structure that repeats in all three directions; None of one that does not.
+        Lattice vectors as rows, A, of a structure that is periodic in three directions; None otherwise.
+
+    Raises
+    ------
+    ValueError
+        When shapes or charges do not match.
     """
 
     numbers: IntArray
@@ -112,8 +114,8 @@ class LabelledStructure:
             raise ValueError(f"labelled structure of {n} atoms: expected three lattice vectors, found {self.cell}")
         if sum(self.molecule_charges) != self.charge or len(self.molecule_charges) != int(self.molecules.max()) + 1:
             raise ValueError(
-                f"labelled structure of charge {self.charge}: expected molecules whose charges sum to it, one each, "
-                f"found {self.molecule_charges} for {int(self.molecules.max()) + 1}"
+                f"labelled structure of charge {self.charge}: expected one charge for each of "
+                f"{int(self.molecules.max()) + 1} molecules, with that sum, found {self.molecule_charges}"
             )
 
     def __len__(self) -> int:
@@ -121,9 +123,9 @@ class LabelledStructure:
 
     @property
     def gap(self) -> float:
-        """Smallest distance between atoms of different molecules, A; infinite where there is one molecule.
+        """Smallest distance between atoms of different molecules, A; infinite for one molecule.
 
-        Images of the others count, a molecule's own images do not.
+        Images of other molecules count, a molecule's own images do not.
         """
         apart = self.molecules[:, None] != self.molecules[None, :]
         if not apart.any():
@@ -146,9 +148,9 @@ class LabelledSet:
     name : str
     structures : tuple of LabelledStructure
     level_of_theory, source, licence : str
-        What the labels are, where they come from, and under which terms.
+        Level of theory, citation and terms of the labels.
     left_out : tuple of str
-        Lines about structures of the files that could not be used.
+        Lines about structures in the files that could not be used.
     """
 
     name: str
@@ -164,18 +166,18 @@ class LabelledSet:
     def __iter__(self) -> Iterator[LabelledStructure]:
         return iter(self.structures)
 
-    def take(self, places: Iterable[int]) -> tuple[LabelledStructure, ...]:
-        """The structures at these places, in this order."""
-        return tuple(self.structures[place] for place in places)
+    def take(self, indices: Iterable[int]) -> tuple[LabelledStructure, ...]:
+        """Return the structures at these indices, in this order."""
+        return tuple(self.structures[index] for index in indices)
 
     @property
     def elements(self) -> tuple[int, ...]:
         """Atomic numbers that occur, ascending."""
-        return tuple(int(z) for z in np.unique(np.concatenate([one.numbers for one in self.structures])))
+        return tuple(int(z) for z in np.unique(np.concatenate([structure.numbers for structure in self.structures])))
 
     @property
     def sha256(self) -> str:
-        """Hash of all that a network is trained on and tested against."""
+        """Hash of everything that a network is trained on and tested against."""
         digest = hashlib.sha256()
         for one in self.structures:
             for array in (one.numbers, one.positions, one.forces, one.charges, one.dipole, one.molecules):
@@ -185,3 +187,169 @@ class LabelledSet:
             if one.cell is not None:
                 digest.update(np.ascontiguousarray(one.cell).tobytes())
         return digest.hexdigest()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PackedStructures:
+    """S labelled structures as concatenated arrays, of N atoms and M molecules in all.
+
+    Packing is exact to the bit. Labels that a structure lacks are zero, and ``has_`` arrays, (S,), mark those present.
+
+    Attributes
+    ----------
+    offsets, molecule_offsets : (S + 1,) int arrays
+        Start of every structure among atoms and among molecules.
+    numbers, molecules : (N,) int arrays
+        Atomic numbers, and index of the molecule within the structure.
+    positions, forces : (N, 3) arrays
+        A; eV/A.
+    charges : (N,) array
+        e.
+    dipole : (S, 3) array
+        e A.
+    molecule_charges : (M,) int array
+        e.
+    energy, interaction_energy : (S,) arrays
+        eV.
+    charge : (S,) int array
+        e.
+    parents, domains : tuple of str
+    cell : (S, 3, 3) array or None
+        Lattice vectors as rows, A; None, as `has_cell`, without periodic structures.
+    """
+
+    offsets: IntArray
+    molecule_offsets: IntArray
+    numbers: IntArray
+    molecules: IntArray
+    positions: FloatArray
+    molecule_charges: IntArray
+    energy: FloatArray
+    charge: IntArray
+    parents: tuple[str, ...]
+    domains: tuple[str, ...]
+    has_forces: BoolArray
+    forces: FloatArray
+    has_charges: BoolArray
+    charges: FloatArray
+    has_dipole: BoolArray
+    dipole: FloatArray
+    has_interaction_energy: BoolArray
+    interaction_energy: FloatArray
+    has_cell: BoolArray | None = None
+    cell: FloatArray | None = None
+
+    @classmethod
+    def of(cls, structures: Sequence[LabelledStructure]) -> PackedStructures:
+        """Pack structures, possibly none."""
+
+        def presence(name: str) -> BoolArray:
+            return np.array([getattr(structure, name) is not None for structure in structures], dtype=bool)
+
+        def filled(name: str, zeros: Callable[[LabelledStructure], FloatArray]) -> FloatArray:
+            labels = [(getattr(structure, name), structure) for structure in structures]
+            arrays = [zeros(structure) if label is None else label for label, structure in labels]
+            joined: FloatArray = _joined(arrays, (0,), np.float64)
+            return joined
+
+        periodic = any(structure.cell is not None for structure in structures)
+        cells = [np.zeros((3, 3)) if structure.cell is None else structure.cell for structure in structures]
+        interactions = [structure.interaction_energy or 0.0 for structure in structures]
+        charges = [np.array(structure.molecule_charges) for structure in structures]
+        return cls(
+            offsets=_offsets([len(structure) for structure in structures]),
+            molecule_offsets=_offsets([len(structure.molecule_charges) for structure in structures]),
+            numbers=_joined([structure.numbers for structure in structures], (0,), np.int64),
+            molecules=_joined([structure.molecules for structure in structures], (0,), np.int64),
+            positions=_joined([structure.positions for structure in structures], (0, 3), np.float64),
+            molecule_charges=_joined(charges, (0,), np.int64),
+            energy=np.array([structure.energy for structure in structures], dtype=np.float64),
+            charge=np.array([structure.charge for structure in structures], dtype=np.int64),
+            parents=tuple(structure.parent for structure in structures),
+            domains=tuple(structure.domain for structure in structures),
+            has_forces=presence("forces"),
+            forces=filled("forces", lambda structure: np.zeros((len(structure), 3))).reshape(-1, 3),
+            has_charges=presence("charges"),
+            charges=filled("charges", lambda structure: np.zeros(len(structure))),
+            has_dipole=presence("dipole"),
+            dipole=filled("dipole", lambda structure: np.zeros(3)).reshape(-1, 3),
+            has_interaction_energy=presence("interaction_energy"),
+            interaction_energy=np.array(interactions, dtype=np.float64),
+            has_cell=presence("cell") if periodic else None,
+            cell=np.stack(cells).astype(np.float64) if periodic else None,
+        )
+
+    def __len__(self) -> int:
+        return len(self.parents)
+
+    def structures(self) -> tuple[LabelledStructure, ...]:
+        """Return the structures."""
+        return tuple(self._structure(index) for index in range(len(self)))
+
+    def _structure(self, index: int) -> LabelledStructure:
+        atoms = slice(*self.offsets[index : index + 2])
+        molecules = slice(*self.molecule_offsets[index : index + 2])
+
+        def label(present: BoolArray | None, values: FloatArray | None, where: slice | int) -> FloatArray | None:
+            return np.array(values[where]) if present is not None and values is not None and present[index] else None
+
+        interaction = float(self.interaction_energy[index]) if self.has_interaction_energy[index] else None
+        return LabelledStructure(
+            numbers=np.array(self.numbers[atoms]),
+            positions=np.array(self.positions[atoms]),
+            energy=float(self.energy[index]),
+            forces=label(self.has_forces, self.forces, atoms),
+            parent=self.parents[index],
+            domain=self.domains[index],
+            charge=int(self.charge[index]),
+            charges=label(self.has_charges, self.charges, atoms),
+            dipole=label(self.has_dipole, self.dipole, index),
+            molecules=np.array(self.molecules[atoms]),
+            molecule_charges=tuple(int(charge) for charge in self.molecule_charges[molecules]),
+            interaction_energy=interaction,
+            cell=label(self.has_cell, self.cell, index),
+        )
+
+    def arrays(self) -> dict[str, AnyArray | str]:
+        """Return the fields by name for a file: arrays, and `parents` and `domains` as JSON lists."""
+        values = {entry.name: getattr(self, entry.name) for entry in fields(self)}
+        values |= {"parents": json.dumps(self.parents), "domains": json.dumps(self.domains)}
+        return {name: value for name, value in values.items() if value is not None}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, Any]) -> PackedStructures:
+        """Read the output of `arrays`.
+
+        Parameters
+        ----------
+        arrays : mapping
+            Other names are ignored.
+
+        Raises
+        ------
+        ValueError
+            When fields are missing or do not match each other.
+        """
+        names = {entry.name for entry in fields(cls)}
+        if not {"cell", "has_cell"} & set(arrays):
+            names -= {"cell", "has_cell"}
+        if missing := sorted(names - set(arrays)):
+            raise ValueError(f"packed structures: expected {', '.join(sorted(names))}, found no {', '.join(missing)}")
+        values = {name: arrays[name] for name in names}
+        values |= {name: tuple(json.loads(str(values[name]))) for name in ("parents", "domains")}
+        packed = cls(**values)
+        lengths = (len(packed.parents), len(packed.domains), len(packed.energy), len(packed.offsets) - 1)
+        if len(set(lengths)) > 1 or packed.offsets[-1] != len(packed.numbers):
+            raise ValueError(
+                f"packed structures: expected as many parents, domains, energies and offsets (one more), and atoms up "
+                f"to the last, found {lengths}, {packed.offsets[-1]} and {len(packed.numbers)}"
+            )
+        return packed
+
+
+def _offsets(sizes: Sequence[int]) -> IntArray:
+    return np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+
+
+def _joined(arrays: Sequence[AnyArray], empty: tuple[int, ...], dtype: type) -> Any:
+    return np.concatenate(arrays).astype(dtype) if arrays else np.zeros(empty, dtype=dtype)

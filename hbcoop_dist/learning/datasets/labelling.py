@@ -1,14 +1,12 @@
-"""Who labels structures: GFN-xTB with any charge, or any registered model for neutral molecules.
+"""Label structures by a teacher: energies, forces, charges, dipoles and interaction energies of their molecules.
 
-GFN-xTB is asked of tblite directly, since the registered model is of neutral structures and gives no dipole.
-
-Label structures by a teacher: energies, forces, charges, dipoles, and the energy of interaction of their molecules.
-
-A structure that the teacher has no answer for is dropped, and listed with the reason.
+A teacher is GFN-xTB with any charge, or any registered model for neutral molecules. GFN-xTB is called through tblite
+directly, because the registered model is for neutral structures and gives no dipole. A structure without a result from
+the teacher is dropped and listed with the reason.
 
 Measured on 300 ionic clusters: GFN2-xTB shares 0.1 to 0.3 e between molecules farther apart than 4 A in 22 of them (an
-anion beside formaldehyde, anion and cation), however far they are: the self-interaction error of the method.  Such
-labels teach a charge transfer that physics does not have; `largest_leak` drops them.
+anion beside formaldehyde, anion and cation), at any distance, which is the self-interaction error of the method. Such
+labels teach an unphysical charge transfer; `largest_leak` drops them.
 """
 
 from __future__ import annotations
@@ -19,21 +17,41 @@ from typing import Any
 
 import numpy as np
 from ase.units import Bohr, Hartree
-from numpy.typing import NDArray
 
-from hbcoop_dist.learning.datasets.labelled_structures import BareStructure, LabelledSet, LabelledStructure
+from hbcoop_dist.core.arrays import FloatArray, IntArray
+from hbcoop_dist.learning.datasets.labelled_structures import LabelledSet, LabelledStructure, UnlabelledStructure
 from hbcoop_dist.models import registry
 from hbcoop_dist.models.base import Evaluation, ModelCard, ModelError, Potential, require_elements
 from hbcoop_dist.structures import Structure
 from hbcoop_dist.structures.bonds import kind_in_order
 
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
+APART = 4.0
+"""Distance, A, from which molecules should not share electrons."""
+
+_STRUCTURES_PER_CALL = 64
+"""Structures that a teacher labels in one call, which bounds the memory of a batch."""
+
+# tblite's default damping of the charge mixing first. An anion far from a molecule that holds an electron nearly as
+# well (formate, formaldehyde) oscillates with it in 8 of 300 ionic clusters; with less mixing these converge, and where
+# several dampings do, they end in one state. Of 200 other clusters one converged with none of them.
+_DAMPINGS = (0.4, 0.1, 0.2)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Question:
-    """What a teacher is asked about: atomic numbers (N,), positions (N, 3) A, molecule of each atom, their charges."""
+class LabelRequest:
+    """Atoms to be labelled.
+
+    Attributes
+    ----------
+    numbers : (N,) int array
+        Atomic numbers.
+    positions : (N, 3) array
+        A.
+    molecules : (N,) int array
+        Index of the molecule of every atom.
+    molecule_charges : tuple of int
+        Charge of every molecule, e.
+    """
 
     numbers: IntArray
     positions: FloatArray
@@ -42,8 +60,20 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Answer:
-    """Energy, eV; forces (N, 3), eV/A; partial charges (N,), e; dipole (3,) about the origin, e A; None: not given."""
+class Labels:
+    """Result of a teacher; None where it does not provide a label.
+
+    Attributes
+    ----------
+    energy : float
+        eV.
+    forces : (N, 3) array or None
+        eV/A.
+    charges : (N,) array or None
+        e.
+    dipole : (3,) array or None
+        About the origin, e A.
+    """
 
     energy: float
     forces: FloatArray | None
@@ -51,17 +81,131 @@ class Answer:
     dipole: FloatArray | None
 
 
-# tblite's own damping of the charge mixing first. An anion far from a molecule that holds an electron nearly as well
-# (formate, formaldehyde) oscillates with it in 8 of 300 ionic clusters; with less mixing these converge, and where
-# several dampings do, they end in one state. Of 200 others one converged with none of them.
-_DAMPINGS = (0.4, 0.1, 0.2)
-
-Teacher = Callable[[Sequence[Question]], list[Answer | str]]
-"""One answer for every question, in order, or the reason why there is none."""
+Teacher = Callable[[Sequence[LabelRequest]], list[Labels | str]]
+"""One result per request, in order, or the reason why there is none."""
 
 
-def teacher(name: str, *, device: str = "cpu") -> Teacher:
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """A structure without labels.
+
+    Attributes
+    ----------
+    index : int
+        Index among the structures to be labelled.
+    reason : str
+    """
+
+    index: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Labelling:
+    """Labelled structures in order, and those without labels.
+
+    Attributes
+    ----------
+    structures : tuple of LabelledStructure
+    indices : tuple of int
+        Index of each among the structures to be labelled.
+    dropped : tuple of Dropped
+    """
+
+    structures: tuple[LabelledStructure, ...]
+    indices: tuple[int, ...]
+    dropped: tuple[Dropped, ...]
+
+
+def label(
+    structures: Sequence[UnlabelledStructure | LabelledStructure],
+    by: str | Teacher,
+    *,
+    device: str = "cpu",
+    largest_leak: float | None = None,
+) -> Labelling:
+    """Label structures, or replace their labels.
+
+    Parameters
+    ----------
+    structures : sequence of UnlabelledStructure or LabelledStructure
+    by : str or Teacher
+        Name of a registered model, or a loaded teacher. ``gfn2-xtb`` and ``gfn1-xtb`` accept charges and give dipoles;
+        other models are for neutral molecules.
+    device : str
+    largest_leak : float or None
+        Charge, e; structures whose `charge_leak` is larger are dropped. None keeps all.
+
+    Returns
+    -------
+    Labelling
+        Interaction energies are E minus those of the molecules, each alone in its place with its own charge; None for
+        a single molecule.
+
+    Raises
+    ------
+    ModelError
+        When the teacher cannot run here, does not know an element, or is for neutral molecules and there are ions.
+    """
+    teacher = load_teacher(by, device=device) if isinstance(by, str) else by
+    labelled: list[LabelledStructure] = []
+    indices: list[int] = []
+    dropped: list[Dropped] = []
+    for start in range(0, len(structures), _STRUCTURES_PER_CALL):
+        part = structures[start : start + _STRUCTURES_PER_CALL]
+        requests = [_requests(structure) for structure in part]
+        results = iter(teacher([request for own in requests for request in own]))
+        for index, (structure, own) in enumerate(zip(part, requests, strict=True), start):
+            result = _with_labels(structure, [next(results) for _ in own])
+            if largest_leak is not None and not isinstance(result, str):
+                leak = charge_leak(result)
+                if leak > largest_leak:
+                    result = f"{len(structure)} atoms: {leak:.2f} e on a molecule that is {APART} A from every other"
+            if isinstance(result, str):
+                dropped.append(Dropped(index, result))
+            else:
+                labelled.append(result)
+                indices.append(index)
+    return Labelling(tuple(labelled), tuple(indices), tuple(dropped))
+
+
+def named_set(name: str, structures: Sequence[LabelledStructure], by: str, source: str) -> LabelledSet:
+    """Return labelled structures as a set with the level of theory of a registered model.
+
+    Parameters
+    ----------
+    name : str
+    structures : sequence of LabelledStructure
+    by : str
+        Name of the teacher.
+    source : str
+        Citation.
+    """
+    level = registry.card(by).level_of_theory
+    return LabelledSet(name, tuple(structures), level, source, "made here; no terms")
+
+
+def charge_leak(structure: LabelledStructure) -> float:
+    """Return the largest deviation, e, from its own charge of a molecule farther than `APART` from all others, or 0."""
+    if structure.charges is None or len(structure.molecule_charges) == 1:
+        return 0.0
+    distances = np.linalg.norm(structure.positions[:, None] - structure.positions[None, :], axis=-1)
+    largest = 0.0
+    for molecule, charge in enumerate(structure.molecule_charges):
+        atoms = structure.molecules == molecule
+        if distances[atoms][:, ~atoms].min() > APART:
+            largest = max(largest, abs(float(structure.charges[atoms].sum()) - charge))
+    return largest
+
+
+def load_teacher(name: str, *, device: str = "cpu") -> Teacher:
     """Load the teacher of a name.
+
+    Parameters
+    ----------
+    name : str
+        Name of a registered model.
+    device : str
 
     Raises
     ------
@@ -72,206 +216,108 @@ def teacher(name: str, *, device: str = "cpu") -> Teacher:
     if card.family == "xtb":
         if not (state := registry.available(card)):
             raise ModelError(f"model {name} cannot run here: {state.reason}")
-        return lambda questions: [_xtb(card, question) for question in questions]
+        return lambda requests: [_label_by_xtb(card, request) for request in requests]
     potential = registry.load(card, device=device)
-    return lambda questions: _registered(potential, questions)
+    return lambda requests: _label_by_model(potential, requests)
 
 
-def _xtb(card: ModelCard, question: Question) -> Answer | str:
-    """One self-consistent calculation, with the lowest spin that the number of electrons allows."""
+def _label_by_xtb(card: ModelCard, request: LabelRequest) -> Labels | str:
+    """Run one self-consistent calculation, with the lowest spin that the number of electrons allows."""
     from tblite.exceptions import TBLiteRuntimeError
     from tblite.interface import Calculator
 
-    charge = sum(question.molecule_charges)
-    spin = int(question.numbers.sum() - charge) % 2
-    positions = question.positions / Bohr
+    charge = sum(request.molecule_charges)
+    spin = int(request.numbers.sum() - charge) % 2
+    positions = request.positions / Bohr
     reason = ""
     for damping in _DAMPINGS:
-        calculator = Calculator(str(card.options["method"]), question.numbers, positions, float(charge), spin)
+        calculator = Calculator(str(card.options["method"]), request.numbers, positions, float(charge), spin)
         for setting, value in (("verbosity", 0), ("accuracy", card.options["accuracy"]), ("mixer-damping", damping)):
             calculator.set(setting, value)
         try:
-            return _xtb_answer(calculator.singlepoint())
+            result = calculator.singlepoint()
         except TBLiteRuntimeError as error:
-            reason = f"{card.name}, {len(question.numbers)} atoms of charge {charge}: {error}"
+            reason = f"{card.name}, {len(request.numbers)} atoms of charge {charge}: {error}"
+            continue
+        return Labels(
+            energy=float(result.get("energy")) * Hartree,
+            forces=-np.asarray(result.get("gradient")) * (Hartree / Bohr),
+            charges=np.array(result.get("charges"), dtype=np.float64),
+            dipole=np.asarray(result.get("dipole"), dtype=np.float64) * Bohr,
+        )
     return reason
 
 
-def _xtb_answer(result: Any) -> Answer:
-    return Answer(
-        energy=float(result.get("energy")) * Hartree,
-        forces=-np.asarray(result.get("gradient")) * (Hartree / Bohr),
-        charges=np.array(result.get("charges"), dtype=np.float64),
-        dipole=np.asarray(result.get("dipole"), dtype=np.float64) * Bohr,
-    )
-
-
-def _registered(potential: Potential, questions: Sequence[Question]) -> list[Answer | str]:
-    """All at once; one by one where a structure among them has no energy."""
-    for question in questions:
-        if any(question.molecule_charges):
+def _label_by_model(potential: Potential, requests: Sequence[LabelRequest]) -> list[Labels | str]:
+    """Evaluate all requests at once, or one by one when one of them fails."""
+    for request in requests:
+        if any(request.molecule_charges):
             raise ModelError(
-                f"model {potential.card.name}: expected neutral molecules, found charges {question.molecule_charges}"
+                f"model {potential.card.name}: expected neutral molecules, found charges {request.molecule_charges}"
             )
-    structures = [_structure(question, potential.card.needs_topology) for question in questions]
+    structures = [_structure(request, potential.card.needs_topology) for request in requests]
     require_elements(potential.card, structures)
     try:
-        return [_answer(one) for one in potential.evaluate(structures, forces=potential.card.forces)]
+        evaluations = potential.evaluate(structures, forces=potential.card.forces)
     except ModelError as error:
         if len(structures) == 1:
             return [str(error)]
-        return [answer for question in questions for answer in _registered(potential, [question])]
+        return [result for request in requests for result in _label_by_model(potential, [request])]
+    return [_labels_of(evaluation) for evaluation in evaluations]
 
 
-def _structure(question: Question, topology: bool) -> Structure:
-    kinds = ["other"] * len(question.molecule_charges)
+def _structure(request: LabelRequest, topology: bool) -> Structure:
+    kinds = ["other"] * len(request.molecule_charges)
     if topology:
         for molecule in range(len(kinds)):
-            own = question.molecules == molecule
-            kinds[molecule] = kind_in_order(question.numbers[own], question.positions[own])
-    return Structure(question.numbers, question.positions, question.molecules, tuple(kinds))
+            atoms = request.molecules == molecule
+            kinds[molecule] = kind_in_order(request.numbers[atoms], request.positions[atoms])
+    return Structure(request.numbers, request.positions, request.molecules, tuple(kinds))
 
 
-def _answer(found: Evaluation) -> Answer:
-    def plain(values: Any) -> FloatArray | None:
+def _labels_of(evaluation: Evaluation) -> Labels:
+    def as_float64(values: Any) -> FloatArray | None:
         return None if values is None else np.array(values, dtype=np.float64)
 
-    return Answer(float(found.energy), plain(found.forces), plain(found.charges), None)
+    return Labels(float(evaluation.energy), as_float64(evaluation.forces), as_float64(evaluation.charges), None)
 
 
-APART = 4.0
-"""Distance, A, from which molecules should not share electrons."""
-
-_AT_ONCE = 64
-"""Structures whose questions go to the teacher in one call: what bounds the memory of a batch."""
-
-
-@dataclass(frozen=True, slots=True)
-class Dropped:
-    """A structure without labels: its place among those asked about, and why."""
-
-    place: int
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Labelling:
-    """Labelled structures in order, and those that are missing among them.
-
-    Attributes
-    ----------
-    structures : tuple of LabelledStructure
-    places : tuple of int
-        Place of each among those asked about.
-    dropped : tuple of Dropped
-    """
-
-    structures: tuple[LabelledStructure, ...]
-    places: tuple[int, ...]
-    dropped: tuple[Dropped, ...]
-
-
-def label(
-    structures: Sequence[BareStructure | LabelledStructure],
-    by: str | Teacher,
-    *,
-    device: str = "cpu",
-    largest_leak: float | None = None,
-) -> Labelling:
-    """Label structures, or label them anew.
-
-    Parameters
-    ----------
-    structures : sequence of BareStructure or LabelledStructure
-    by : str or Teacher
-        A registered model, or one that is loaded already. ``gfn2-xtb`` and ``gfn1-xtb`` take charges and give dipoles;
-        the others are of neutral molecules.
-    device : str
-    largest_leak : float or None
-        Structures in which `leak` is larger, e, are dropped; None keeps them.
-
-    Returns
-    -------
-    Labelling
-        The interaction energy is E less those of the molecules, each alone with its own charge where it lies; None
-        where there is one molecule.
-
-    Raises
-    ------
-    ModelError
-        When the teacher cannot run here, or is of neutral molecules and there are ions, or of other elements.
-    """
-    ask = teacher(by, device=device) if isinstance(by, str) else by
-    kept: list[LabelledStructure] = []
-    places: list[int] = []
-    dropped: list[Dropped] = []
-    for start in range(0, len(structures), _AT_ONCE):
-        part = structures[start : start + _AT_ONCE]
-        questions = [_questions(one) for one in part]
-        answers = iter(ask([question for own in questions for question in own]))
-        for place, (one, own) in enumerate(zip(part, questions, strict=True), start):
-            found = _labelled(one, [next(answers) for _ in own])
-            if largest_leak is not None and not isinstance(found, str) and (much := leak(found)) > largest_leak:
-                found = f"{len(one)} atoms: {much:.2f} e on a molecule that is {APART} A from every other"
-            if isinstance(found, str):
-                dropped.append(Dropped(place, found))
-            else:
-                kept.append(found)
-                places.append(place)
-    return Labelling(tuple(kept), tuple(places), tuple(dropped))
-
-
-def as_set(name: str, structures: Sequence[LabelledStructure], by: str, source: str) -> LabelledSet:
-    """Labelled structures under a name, with what the card of their teacher says of its level of theory."""
-    level = registry.card(by).level_of_theory
-    return LabelledSet(name, tuple(structures), level, source, "made here; no terms")
-
-
-def leak(structure: LabelledStructure) -> float:
-    """Largest charge, e, beyond its own, of a molecule farther than `APART` from every other; 0 where there is none."""
-    if structure.charges is None or len(structure.molecule_charges) == 1:
-        return 0.0
-    distances = np.linalg.norm(structure.positions[:, None] - structure.positions[None, :], axis=-1)
-    worst = 0.0
-    for molecule, charge in enumerate(structure.molecule_charges):
-        own = structure.molecules == molecule
-        if distances[own][:, ~own].min() > APART:
-            worst = max(worst, abs(float(structure.charges[own].sum()) - charge))
-    return worst
-
-
-def _questions(one: BareStructure | LabelledStructure) -> list[Question]:
-    """The whole, then its molecules one by one where there are several."""
-    whole = Question(one.numbers, one.positions, one.molecules, one.molecule_charges)
-    if len(one.molecule_charges) == 1:
+def _requests(structure: UnlabelledStructure | LabelledStructure) -> list[LabelRequest]:
+    """The structure, then its molecules one by one if there are several."""
+    charges = structure.molecule_charges
+    whole = LabelRequest(structure.numbers, structure.positions, structure.molecules, charges)
+    if len(charges) == 1:
         return [whole]
     alone = []
-    for molecule, charge in enumerate(one.molecule_charges):
-        own = one.molecules == molecule
-        alone.append(Question(one.numbers[own], one.positions[own], np.zeros(int(own.sum()), np.int64), (charge,)))
+    for molecule, charge in enumerate(charges):
+        atoms = structure.molecules == molecule
+        owner = np.zeros(int(atoms.sum()), np.int64)
+        alone.append(LabelRequest(structure.numbers[atoms], structure.positions[atoms], owner, (charge,)))
     return [whole, *alone]
 
 
-def _labelled(one: BareStructure | LabelledStructure, answers: Sequence[Answer | str]) -> LabelledStructure | str:
-    got: list[Answer] = []
-    for answer in answers:
-        if isinstance(answer, str):
-            return answer
-        if not (np.isfinite(answer.energy) and (answer.forces is None or np.isfinite(answer.forces).all())):
-            return f"{len(one)} atoms: expected a finite energy and finite forces, found others"
-        got.append(answer)
-    whole, *alone = got
+def _with_labels(
+    structure: UnlabelledStructure | LabelledStructure, results: Sequence[Labels | str]
+) -> LabelledStructure | str:
+    labels: list[Labels] = []
+    for result in results:
+        if isinstance(result, str):
+            return result
+        if not (np.isfinite(result.energy) and (result.forces is None or np.isfinite(result.forces).all())):
+            return f"{len(structure)} atoms: expected a finite energy and finite forces, found others"
+        labels.append(result)
+    whole, *alone = labels
     return LabelledStructure(
-        numbers=one.numbers,
-        positions=one.positions,
+        numbers=structure.numbers,
+        positions=structure.positions,
         energy=whole.energy,
         forces=whole.forces,
-        parent=one.parent,
-        domain=one.domain,
-        charge=one.charge,
+        parent=structure.parent,
+        domain=structure.domain,
+        charge=structure.charge,
         charges=whole.charges,
         dipole=whole.dipole,
-        molecules=one.molecules,
-        molecule_charges=one.molecule_charges,
+        molecules=structure.molecules,
+        molecule_charges=structure.molecule_charges,
         interaction_energy=whole.energy - sum(part.energy for part in alone) if alone else None,
     )

@@ -1,44 +1,118 @@
-"""Look at files of labelled structures: what is recognised, what a campaign would get, and what it would leave out.
+"""Survey files of labelled structures: recognised labels, usable structures, and public sets that many people use.
 
-Row by row, and of each no more is kept than goes into counts and ranges.
+Rows are read one by one, and only counts and ranges are kept of each.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from hbcoop_dist.learning.datasets.connectivity import Parentage
-from hbcoop_dist.learning.datasets.frames import KEYS, Frame, ReadError, Reading, read_frame
+from hbcoop_dist.core.arrays import FloatArray
+from hbcoop_dist.learning.datasets.connectivity import ParentClues
+from hbcoop_dist.learning.datasets.frames import LABEL_KEYS, Frame, ReadError, ReadOptions, read_frame
 from hbcoop_dist.learning.datasets.labelled_structures import LabelledStructure
-from hbcoop_dist.learning.datasets.readers.known_sets import KnownSet, known_set
 from hbcoop_dist.learning.datasets.readers.shards import Shards
-from hbcoop_dist.learning.datasets.set_reader import LeftOut, drawn
+from hbcoop_dist.learning.datasets.set_files import LeftOut, draw_rows
 
 UNITS = {"energy": "eV/atom", "forces": "eV/A", "charges": "e", "dipole": "e A", "interaction_energy": "eV"}
 
-_PARENTS = 1_000_000
-"""Distinct parents that are counted; beyond them there are more."""
+_MOST_PARENTS = 1_000_000
+"""Distinct parents that are counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class PublicSet:
+    """A public set that is recognised by the keys of its rows.
+
+    Attributes
+    ----------
+    name : str
+    keys : frozenset of str
+        Keys that all its rows have.
+    licence, citation, level_of_theory : str
+    page : str
+        Address of the set and its terms.
+    notes : tuple of str
+        Caveats.
+    """
+
+    name: str
+    keys: frozenset[str]
+    licence: str
+    citation: str
+    level_of_theory: str
+    page: str
+    notes: tuple[str, ...] = ()
+
+
+PUBLIC_SETS = (
+    PublicSet(
+        name="QMOF",
+        keys=frozenset({"qmof_id"}),
+        licence="CC BY 4.0",
+        citation=(
+            "Rosen et al., Matter 2021, 4, 1578, doi:10.1016/j.matt.2021.02.015; "
+            "Rosen et al., npj Comput. Mater. 2022, 8, 112, doi:10.1038/s41524-022-00796-6"
+        ),
+        level_of_theory="PBE-D3(BJ), VASP",
+        page="https://github.com/Andrew-S-Rosen/QMOF",
+        notes=(
+            "no forces: relaxed structures and their energies only",
+            "partial charges are in qmof_structure_data.json: unpack the database to use them; some structures have "
+            "none (require: [charges], skip_incomplete: true)",
+        ),
+    ),
+    PublicSet(
+        name="ODAC25",
+        keys=frozenset({"mof_name", "energy_old", "fid"}),
+        licence="CC BY 4.0",
+        citation="Sriram et al., arXiv:2508.03162 (2025)",
+        level_of_theory="PBE-D3(BJ), VASP",
+        page="https://huggingface.co/facebook/ODAC25",
+        notes=(
+            "energy is that with dense k-points, energy_old that of the relaxation; the energy of adsorption, which "
+            "has the same forces, is labels: {energy: energy_ads_corrected}, and empty in parts of the set",
+            "no partial charges",
+        ),
+    ),
+    PublicSet(
+        name="OMol25",
+        keys=frozenset({"data_id", "charge", "spin", "source"}),
+        licence="CC BY 4.0",
+        citation="Levine et al., arXiv:2505.08762 (2025)",
+        level_of_theory="wB97M-V/def2-TZVPD, ORCA 6",
+        page="https://huggingface.co/facebook/OMol25",
+        notes=(
+            "partial charges are Loewdin's; NBO's (labels: {charges: nbo_charges}) are missing in larger structures",
+        ),
+    ),
+)
+"""Licences and levels of theory from the pages of the sets (README of QMOF, documentation of fairchem, 2026)."""
+
+
+def recognise(keys: Collection[str]) -> PublicSet | None:
+    """Return the public set whose rows have these keys, or None."""
+    return next((public for public in PUBLIC_SETS if public.keys.issubset(keys)), None)
 
 
 @dataclass(slots=True)
 class LabelRange:
-    """A label as it was found.
+    """Occurrence and range of a label.
 
     Attributes
     ----------
     label, unit : str
         Energies are per atom, forces and dipoles by component.
     keys : Counter of str
-        Names under which it was found, and in how many structures.
-    others : Counter of str
-        Other names under which it could have been taken.
+        Keys under which it was found, with the number of structures.
+    alternatives : Counter of str
+        Other keys present that could hold it.
     count : int
         Structures that have it.
     least, largest : float
@@ -47,13 +121,13 @@ class LabelRange:
     label: str
     unit: str
     keys: Counter[str] = field(default_factory=Counter)
-    others: Counter[str] = field(default_factory=Counter)
+    alternatives: Counter[str] = field(default_factory=Counter)
     count: int = 0
     least: float = float("inf")
     largest: float = float("-inf")
 
-    def add(self, values: NDArray[np.float64]) -> None:
-        """Count one more structure."""
+    def add(self, values: FloatArray) -> None:
+        """Include the values of one more structure."""
         self.count += 1
         self.least = min(self.least, float(values.min()))
         self.largest = max(self.largest, float(values.max()))
@@ -61,39 +135,40 @@ class LabelRange:
 
 @dataclass(slots=True)
 class SetReport:
-    """What files of labelled structures hold; counts are of structures that were looked at and can be used.
+    """Contents of files of labelled structures; counts are of usable structures among those examined.
 
     Attributes
     ----------
     form : str
-        Their format, in words.
+        Format, in words.
     files, bytes, structures : int
-        Of them all.
-    looked_at, usable : int
+        Totals.
+    examined, usable : int
     left_out : LeftOut
-        What cannot be used, and why.
+        Unusable structures by reason.
     elements : Counter of int
-        Structures with this atomic number.
+        Structures by atomic number.
     charges : Counter of int
+        Structures by total charge, e.
     spins : Counter of int
-        Multiplicities; those that do not say theirs are not in it.
+        Structures by multiplicity; those without one are not counted.
     sizes : Counter of int
-        Structures of so many atoms.
+        Structures by number of atoms.
     periodic : int
     labels : dict of str to LabelRange
     domains, parents : Counter of str
     more_parents : bool
-        Whether there are more than were counted.
+        Whether there are more parents than were counted.
     other_keys : Counter of str
-        Names in the files that no label has.
-    known : KnownSet or None
+        Keys in the files that belong to no label.
+    public_set : PublicSet or None
     """
 
     form: str
     files: int
     bytes: int
     structures: int
-    looked_at: int = 0
+    examined: int = 0
     usable: int = 0
     left_out: LeftOut = field(default_factory=LeftOut)
     elements: Counter[int] = field(default_factory=Counter)
@@ -108,42 +183,46 @@ class SetReport:
     parents: Counter[str] = field(default_factory=Counter)
     more_parents: bool = False
     other_keys: Counter[str] = field(default_factory=Counter)
-    known: KnownSet | None = None
+    public_set: PublicSet | None = None
 
 
-def check_set(paths: Sequence[Path | str], reading: Reading | None = None, sample: int | None = None) -> SetReport:
-    """Look at files.
+def check_set(paths: Sequence[Path | str], options: ReadOptions | None = None, sample: int | None = None) -> SetReport:
+    """Survey files.
 
     Parameters
     ----------
     paths : sequence of path
         Files and folders of one set.
-    reading : Reading, optional
-        Which labels are meant, and in which units.
+    options : ReadOptions, optional
     sample : int, optional
-        So many structures, drawn at random, are looked at; all without it.
+        Number of structures, drawn at random, to examine; all by default.
+
+    Returns
+    -------
+    SetReport
+        Structures that cannot be used are counted in it.
 
     Raises
     ------
     ReadError
-        When the files themselves are not what can be read; structures that cannot be used are counted.
+        When a file itself cannot be read.
     """
-    shards, how = Shards(paths), reading or Reading()
+    shards, chosen = Shards(paths), options or ReadOptions()
     size = sum(_size(file) for file in shards.files)
     report = SetReport("", len(shards.files), size, len(shards))
-    for rows, number in shards.rows(drawn(len(shards), sample, 0)):
+    for rows, number in shards.rows(draw_rows(len(shards), sample, 0)):
         report.form = rows.form
-        report.looked_at += 1
+        report.examined += 1
         try:
-            frame = Frame(rows.atoms(number), rows.path, rows.place(number), how)
-            if report.known is None:
-                report.known = known_set(set(_names(frame)))
+            frame = Frame(rows.atoms(number), rows.path, rows.position(number), chosen)
+            if report.public_set is None:
+                report.public_set = recognise(set(_keys(frame)))
             _count_keys(report, frame)
-            structure, parentage = read_frame(frame)
+            structure, clues = read_frame(frame)
         except ReadError as error:
             report.left_out.add(error)
             continue
-        _count(report, frame, structure, parentage)
+        _count_structure(report, frame, structure, clues)
     return report
 
 
@@ -151,49 +230,48 @@ def _size(path: Path) -> int:
     return sum(part.stat().st_size for part in (path.rglob("*") if path.is_dir() else [path]) if part.is_file())
 
 
-def _names(frame: Frame) -> Iterator[str]:
-    """Names of what a frame holds beside its geometry."""
+def _keys(frame: Frame) -> Iterator[str]:
+    """Keys of everything in a frame beside its geometry."""
     results = {} if frame.atoms.calc is None else frame.atoms.calc.results
-    for place in (frame.atoms.arrays, frame.atoms.info, results):
-        yield from (name for name, value in place.items() if value is not None)
+    for mapping in (frame.atoms.arrays, frame.atoms.info, results):
+        yield from (key for key, value in mapping.items() if value is not None)
 
 
 def _count_keys(report: SetReport, frame: Frame) -> None:
-    names = set(_names(frame)) - {"numbers", "positions"}
-    taken: set[str] = set()
-    for label in KEYS:
-        found, candidates = frame.find(label), {*KEYS[label], *frame.reading.names(label)}
-        taken |= candidates
-        if label in report.labels and found is not None:
-            report.labels[label].keys[found[0]] += 1
-            report.labels[label].others.update(names & candidates - {found[0]})
-    report.other_keys.update(names - taken)
+    keys = set(_keys(frame)) - {"numbers", "positions"}
+    label_keys: set[str] = set()
+    for label in LABEL_KEYS:
+        entry, candidates = frame.find(label), {*LABEL_KEYS[label], *frame.options.keys_of(label)}
+        label_keys |= candidates
+        if label in report.labels and entry is not None:
+            report.labels[label].keys[entry[0]] += 1
+            report.labels[label].alternatives.update(keys & candidates - {entry[0]})
+    report.other_keys.update(keys - label_keys)
 
 
-def _count(report: SetReport, frame: Frame, structure: LabelledStructure, parentage: Parentage) -> None:
+def _count_structure(report: SetReport, frame: Frame, structure: LabelledStructure, clues: ParentClues) -> None:
     report.usable += 1
     report.elements.update({int(z) for z in structure.numbers})
     report.charges[structure.charge] += 1
-    # shown, and read by no campaign: one that makes no sense spoils nothing
+    # shown only, not read by campaigns, so an invalid spin does not make the structure unusable
     with suppress(ReadError):
-        if (spin := frame.whole("spin", ())) is not None:
+        if (spin := frame.integers("spin", ())) is not None:
             report.spins[int(spin)] += 1
     report.sizes[len(structure)] += 1
     report.periodic += structure.cell is not None
     report.domains[structure.domain] += 1
-    parent = parentage.given or parentage.smiles or parentage.bonded
-    if parent in report.parents or len(report.parents) < _PARENTS:
+    parent = clues.parent or clues.smiles or clues.connectivity
+    if parent in report.parents or len(report.parents) < _MOST_PARENTS:
         report.parents[parent] += 1
     else:
         report.more_parents = True
+    interaction = structure.interaction_energy
     values = {
         "energy": np.array([structure.energy / len(structure)]),
         "forces": structure.forces,
         "charges": structure.charges,
         "dipole": structure.dipole,
-        "interaction_energy": None
-        if structure.interaction_energy is None
-        else np.array([structure.interaction_energy]),
+        "interaction_energy": None if interaction is None else np.array([interaction]),
     }
     for label, value in values.items():
         if value is not None:

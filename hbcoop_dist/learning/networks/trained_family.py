@@ -1,7 +1,7 @@
-"""The model family ``trained``: networks that a generalization campaign has trained, in any other campaign.
+"""Model family ``trained``: networks trained by a generalization campaign, as models of any other campaign.
 
-It has no models of its own.  ``{name: mace-les, family: trained, checkpoint: PATH.npz}`` in a spec is one; its card is
-what the file says.  Structures of a campaign are neutral, molecule by molecule.
+The family has no models of its own. An entry ``{name: mace-les, family: trained, checkpoint: PATH.npz}`` of a spec is a
+model, whose card is read from the file. All molecules of its structures are taken as neutral.
 """
 
 from __future__ import annotations
@@ -11,53 +11,56 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-
-from hbcoop_dist.learning.networks.architectures.registry import ARCHITECTURES
-from hbcoop_dist.learning.networks.trained_files import TrainedFileError, describe, read
+from hbcoop_dist.learning.networks.registry import find_architecture
+from hbcoop_dist.learning.networks.trained_files import TrainedFileError, read_metadata, read_trained
 from hbcoop_dist.models.base import Evaluation, ModelCard, ModelError, require_elements
 from hbcoop_dist.structures import Structure
 
 if TYPE_CHECKING:
-    from hbcoop_dist.learning.networks.network import Network
+    from hbcoop_dist.learning.networks.network_module import Network
 
 CARDS: tuple[ModelCard, ...] = ()
 FAMILY = "trained"
 
 
 def card_of(name: str, checkpoint: Path) -> ModelCard:
-    """The card of a file; of one that is not there, what does for saying so.
+    """Return the card of a file; a placeholder when the file does not exist.
+
+    Parameters
+    ----------
+    name : str
+        Name of the model in the spec.
+    checkpoint : Path
 
     Raises
     ------
     ModelError
-        When the file is there and is no trained network, or one of an architecture that is not known.
+        When the file is not a trained network, or its architecture is unknown.
     """
     unknown = "unknown: no such file"
-    bare = ModelCard(name, FAMILY, unknown, unknown, unknown, (1, 6, 7, 8), checkpoint=checkpoint.name)
+    placeholder = ModelCard(name, FAMILY, unknown, unknown, unknown, (1, 6, 7, 8), checkpoint=checkpoint.name)
     if not checkpoint.exists():
-        return bare
+        return placeholder
     try:
-        spec, about = describe(checkpoint)
+        spec, metadata = read_metadata(checkpoint)
     except TrainedFileError as error:
         raise ModelError(f"model {name}: {error}") from error
-    if spec.architecture not in ARCHITECTURES:
-        known = ", ".join(ARCHITECTURES)
-        raise ModelError(f"model {name}: {checkpoint}: expected architecture {known}, found {spec.architecture}")
-    architecture = ARCHITECTURES[spec.architecture]
+    try:
+        architecture = find_architecture(spec.architecture)
+    except ValueError as error:
+        raise ModelError(f"model {name}: {checkpoint}: {error}") from error
     return replace(
-        bare,
-        level_of_theory=about.level_of_theory,
-        licence=f"parameters: {about.licence}; code: {architecture.licence}",
-        citation=f"method: {architecture.citation}; scheme {spec.scheme}; labels: {about.source}",
+        placeholder,
+        level_of_theory=metadata.level_of_theory,
+        licence=f"parameters: {metadata.licence}; code: {architecture.licence}",
+        citation=f"method: {architecture.citation}; scheme {spec.scheme}; labels: {metadata.source}",
         elements=spec.elements,
         atom_energies=True,
-        charges=about.charges,
+        charges=metadata.charges,
         cutoff=spec.cutoff,
-        layers=architecture.hops[0] * spec.layers + architecture.hops[1],
-        long_range=about.long_range,
-        extensive=about.extensive,
+        layers=architecture.hops(spec.layers),
+        long_range=metadata.long_range,
+        extensive=metadata.extensive,
         gpu=True,
         requires=architecture.requires,
         packages=architecture.packages,
@@ -66,22 +69,16 @@ def card_of(name: str, checkpoint: Path) -> ModelCard:
 
 
 @dataclass(frozen=True, slots=True)
-class _Neutral:
-    """A structure as a network sees it."""
-
-    numbers: NDArray[np.int64]
-    positions: NDArray[np.float64]
-    molecules: NDArray[np.int64]
-    molecule_charges: tuple[int, ...]
-    cell: None = None
-
-    def __len__(self) -> int:
-        return len(self.numbers)
-
-
-@dataclass(frozen=True, slots=True)
 class TrainedPotential:
-    """A trained network; see `hbcoop_dist.models.base.Potential`."""
+    """A loaded network; see `hbcoop_dist.models.base.Potential`.
+
+    Attributes
+    ----------
+    card : ModelCard
+    parameter_hash : str
+    device : str
+    network : Network
+    """
 
     card: ModelCard
     parameter_hash: str
@@ -91,36 +88,47 @@ class TrainedPotential:
     def evaluate(
         self, structures: Sequence[Structure], *, forces: bool = True, atom_energies: bool = False
     ) -> list[Evaluation]:
-        """Evaluate structures, many at a time."""
+        """Evaluate structures in batches; see `hbcoop_dist.models.base.Potential.evaluate`."""
+        from hbcoop_dist.learning.networks.atom_batches import NeutralAtoms
         from hbcoop_dist.learning.networks.prediction import predict
 
         require_elements(self.card, structures)
-        seen = [_Neutral(one.numbers, one.positions, one.molecules, (0,) * len(one.kinds)) for one in structures]
+        neutral = [
+            NeutralAtoms(structure.numbers, structure.positions, structure.molecules, (0,) * len(structure.kinds))
+            for structure in structures
+        ]
         return [
             Evaluation(
-                energy=found.energy,
-                forces=found.forces,
-                atom_energies=found.atom_energies if atom_energies else None,
-                charges=found.charges,
+                energy=prediction.energy,
+                forces=prediction.forces,
+                atom_energies=prediction.atom_energies if atom_energies else None,
+                charges=prediction.charges,
             )
-            for found in predict(self.network, seen, forces=forces)
+            for prediction in predict(self.network, neutral, forces=forces)
         ]
 
 
 def load(card: ModelCard, checkpoint: Path | None, *, device: str = "cpu", dtype: str = "float64") -> TrainedPotential:
-    """Load a file.
+    """Load a trained network as a model.
+
+    Parameters
+    ----------
+    card : ModelCard
+    checkpoint : Path or None
+    device : str
+    dtype : {"float64", "float32"}
 
     Raises
     ------
     ModelError
-        When there is no checkpoint, or it is no trained network.
+        When there is no checkpoint, or it is not a trained network.
     """
-    from hbcoop_dist.learning.networks.network_builder import network_of
+    from hbcoop_dist.learning.networks.prediction import network_of
 
     if checkpoint is None:
         raise ModelError(f"model {card.name}: expected a checkpoint, found none")
     try:
-        trained, _ = read(checkpoint)
+        trained, _ = read_trained(checkpoint)
         network = network_of(trained, device=device, dtype=dtype)
     except (TrainedFileError, ValueError) as error:
         raise ModelError(f"model {card.name}: {checkpoint}: {error}") from error

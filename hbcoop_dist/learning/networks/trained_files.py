@@ -1,12 +1,8 @@
-"""A network that has been trained, as plain arrays: what a training gives, and what files and models are made from.
-
-A trained network as one file: a ``.npz`` of its arrays with plain text beside them, nothing pickled, no torch.
-"""
+"""Trained networks as plain arrays, and as ``.npz`` files with text beside them: nothing pickled, no torch."""
 
 from __future__ import annotations
 
 import json
-import os
 import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
@@ -14,36 +10,41 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from hbcoop_dist.learning.networks.network_spec import NetworkSpec
-from hbcoop_dist.learning.training.budget import Budget
+from hbcoop_dist.core.arrays import AnyArray, FloatArray, IntArray
+from hbcoop_dist.core.files import atomic_write
+from hbcoop_dist.learning.networks.hyperparameters import Budget, NetworkSpec
 from hbcoop_dist.models import checkpoints
 
-FloatArray = NDArray[np.float64]
+FORMAT = 1
+_PARAMETER, _CURVE = "parameter/", "curve/"
+
+
+class TrainedFileError(Exception):
+    """A file is not a trained network; the message names it, what was expected and what was found."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Curve:
-    """How a training went: one value per validation, V in all.
+    """Learning curve with one value for each of V validations.
 
     Attributes
     ----------
     step : (V,) int array
         Steps done.
     training_loss : (V,) array
-        Mean over the steps since the validation before.
+        Mean training loss since the previous validation.
     validation_loss : (V,) array
-        Of energies and forces, weighted as in training.
+        Loss of energies and forces, weighted as in training.
     energy_mae : (V,) array
-        Of the energy per atom, eV.
+        MAE of the energy per atom, eV.
     forces_rmse : (V,) array
-        Of force components, eV/A; NaN where there are no reference forces.
+        RMSE of force components, eV/A; NaN without reference forces.
     seconds : (V,) array
         Wall-clock time of the training so far, s.
     """
 
-    step: NDArray[np.int64]
+    step: IntArray
     training_loss: FloatArray
     validation_loss: FloatArray
     energy_mae: FloatArray
@@ -52,7 +53,7 @@ class Curve:
 
     @property
     def best_step(self) -> int:
-        """Steps done when the parameters were as they are kept."""
+        """Steps done at the lowest validation loss, whose parameters are kept."""
         return int(self.step[int(np.argmin(self.validation_loss))])
 
 
@@ -63,48 +64,40 @@ class Trained:
     Attributes
     ----------
     spec : NetworkSpec
-        With what was fitted to the training set.
+        With the values fitted to the training set.
     budget : Budget
     parameters : mapping of str to array
-        Averaged ones, those of the lowest validation loss.
+        Averaged parameters at the lowest validation loss.
     n_parameters : int
-        Numbers that were trained.
+        Number of trained values.
     curve : Curve
     seconds : float
-        Wall-clock time, s, without that of what was lost to a kill.
+        Wall-clock time, s, without time lost to interruptions.
     """
 
     spec: NetworkSpec
     budget: Budget
-    parameters: Mapping[str, NDArray[np.generic]]
+    parameters: Mapping[str, AnyArray]
     n_parameters: int
     curve: Curve
     seconds: float
 
     @property
     def parameter_hash(self) -> str:
-        """The same for every way of saving the same parameters."""
+        """Hash of the parameters, independent of the file that they are stored in."""
         return checkpoints.parameter_hash(self.parameters)
 
 
-FORMAT = 1
-_PARAMETER, _CURVE = "parameter/", "curve/"
-
-
-class TrainedFileError(Exception):
-    """A file is no trained network; the message names it, what was expected and found."""
-
-
 @dataclass(frozen=True, slots=True)
-class About:
-    """What a model's card says of a trained network beside its `NetworkSpec`.
+class NetworkMetadata:
+    """Facts for the model card of a trained network that are not in its `NetworkSpec`.
 
     Attributes
     ----------
     level_of_theory, licence, source : str
-        Of the labels it was trained on: what they are, under which terms, and what to cite for them.
+        Level of theory, terms and citation of the labels that it was trained on.
     long_range, extensive, charges : bool
-        As in `hbcoop_dist.learning.networks.network_builder.Traits`.
+        See `hbcoop_dist.learning.networks.prediction.Traits`.
     """
 
     level_of_theory: str
@@ -115,74 +108,78 @@ class About:
     charges: bool
 
 
-def write(path: Path, trained: Trained, about: About) -> None:
-    """Write a network; a reader sees the file before or the file after.  The same network gives the same bytes."""
+def write_trained(path: Path, trained: Trained, metadata: NetworkMetadata) -> None:
+    """Write a network atomically; equal networks give equal bytes.
+
+    Parameters
+    ----------
+    path : Path
+    trained : Trained
+    metadata : NetworkMetadata
+
+    Raises
+    ------
+    OSError
+        When the file cannot be written.
+    """
     text = {
         "format": FORMAT,
         "spec": json.loads(trained.spec.to_json()),
         "budget": json.loads(trained.budget.to_json()),
-        "about": asdict(about),
+        "about": asdict(metadata),
         "n_parameters": trained.n_parameters,
         "seconds": trained.seconds,
     }
     arrays = {f"{_PARAMETER}{name}": value for name, value in trained.parameters.items()}
-    arrays |= {f"{_CURVE}{one.name}": getattr(trained.curve, one.name) for one in fields(Curve)}
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    try:
-        with partial.open("wb") as file:
-            np.savez(file, about=np.array(json.dumps(text, sort_keys=True)), **arrays)  # type: ignore[arg-type]
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    arrays |= {f"{_CURVE}{entry.name}": getattr(trained.curve, entry.name) for entry in fields(Curve)}
+    with atomic_write(path, sync=True) as file:
+        np.savez(file, about=np.array(json.dumps(text, sort_keys=True)), **arrays)  # type: ignore[arg-type]
 
 
-def read(path: Path) -> tuple[Trained, About]:
-    """Read a network.
+def read_trained(path: Path) -> tuple[Trained, NetworkMetadata]:
+    """Read a network and its metadata.
 
     Raises
     ------
     TrainedFileError
-        When the file is not readable or is no trained network of this format.
+        When the file is not readable or not a trained network of this format.
     """
-    text, arrays = _read(path, everything=True)
+    text, arrays = _read(path, with_arrays=True)
     curve = {name.removeprefix(_CURVE): value for name, value in arrays.items() if name.startswith(_CURVE)}
-    parameters = {name.removeprefix(_PARAMETER): one for name, one in arrays.items() if name.startswith(_PARAMETER)}
+    parameters = {name.removeprefix(_PARAMETER): value for name, value in arrays.items() if name.startswith(_PARAMETER)}
     try:
-        spec, about = _described(text)
+        spec, metadata = _spec_and_metadata(text)
         budget = Budget.from_json(json.dumps(text["budget"]))
         trained = Trained(spec, budget, parameters, text["n_parameters"], Curve(**curve), text["seconds"])
     except (KeyError, TypeError, ValueError) as error:
         raise TrainedFileError(f"{path}: expected a trained network, found an incomplete one: {error!r}") from error
-    return trained, about
+    return trained, metadata
 
 
-def describe(path: Path) -> tuple[NetworkSpec, About]:
-    """What a file says of its network, without reading the network.
+def read_metadata(path: Path) -> tuple[NetworkSpec, NetworkMetadata]:
+    """Read the spec and the metadata of a network without its parameters.
 
     Raises
     ------
     TrainedFileError
-        As `read` does.
+        When the file is not readable or not a trained network of this format.
     """
-    text, _ = _read(path, everything=False)
+    text, _ = _read(path, with_arrays=False)
     try:
-        return _described(text)
+        return _spec_and_metadata(text)
     except (KeyError, TypeError, ValueError) as error:
         raise TrainedFileError(f"{path}: expected a trained network, found an incomplete one: {error!r}") from error
 
 
-def _described(text: dict[str, Any]) -> tuple[NetworkSpec, About]:
-    spec = NetworkSpec.from_json(json.dumps(text["spec"]))
-    return spec, About(**text["about"])
+def _spec_and_metadata(text: dict[str, Any]) -> tuple[NetworkSpec, NetworkMetadata]:
+    return NetworkSpec.from_json(json.dumps(text["spec"])), NetworkMetadata(**text["about"])
 
 
-def _read(path: Path, *, everything: bool) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+def _read(path: Path, *, with_arrays: bool) -> tuple[dict[str, Any], dict[str, Any]]:
     try:
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             text = json.loads(str(file["about"]))
-            arrays = {name: file[name] for name in file.files if name != "about"} if everything else {}
+            arrays = {name: file[name] for name in file.files if name != "about"} if with_arrays else {}
     except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as error:
         raise TrainedFileError(f"{path}: expected a trained network, found none: {error}") from error
     if text.get("format") != FORMAT:

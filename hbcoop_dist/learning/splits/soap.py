@@ -1,190 +1,38 @@
-"""Rows of features that are zero for most elements: of every row no more than the blocks of its own elements.
+"""Descriptors of structures: SOAP averaged over atoms, with the settings of Sanocki and Zavadlav (2026).
 
-20,000 frameworks of 80 elements, five or six in each, have 0.2 GB of features that are not zero, of 2.9 GB in all
-(float32).  Blocks of one element lie together, so that products of rows are products of dense matrices, one an element.
+Crossover compression of dscribe 2.1 drops the terms between species, which leaves 450 features per element. The block
+of an element does not depend on other elements and is zero where the element is absent, so a structure can be described
+by the blocks of its own elements (`soap_blocks`); in a set of 80 elements that takes a tenth of the time and memory.
 
-Describe structures by SOAP averaged over their atoms: where in chemical space they lie.
-
-The settings are those of Sanocki and Zavadlav (2026).  Crossover compression of dscribe 2.1 drops the terms between
-species, which leaves 450 features of each: the block of an element knows of no other, and is zero where the element is
-not.  So a structure can be described by the blocks of its own elements (`blocks`), whatever others a set has; in a set
-of 80 elements that is a tenth of the time and of the memory.
-
-A structure that repeats is described with its images.  What SOAP describes is what lies within 4 A of an atom, whatever
-made it lie there: a molecule in a cell wide enough has the features that it has alone, and both may be compared.
+A periodic structure is described with its images. SOAP describes what lies within 4 A of an atom, so a molecule in a
+wide cell has the features of the isolated molecule, and both can be compared.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import cached_property, lru_cache
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
-from hbcoop_dist.learning.splits.similarity import check_lengths
+from hbcoop_dist.core.arrays import FloatArray, IntArray
+from hbcoop_dist.learning.splits.feature_rows import ElementBlocks
 
 if TYPE_CHECKING:
     from dscribe.descriptors import SOAP
 
-
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
-Values = NDArray[np.float32]
-
-_DENSE = 0.4
-"""Share of blocks that are not zero from which a dense matrix costs no more than a sparse one."""
-
-
-@dataclass(frozen=True, eq=False)
-class Blocks:
-    """Rows by blocks (`Rows`).
-
-    Attributes
-    ----------
-    rows, elements : (K,) int arrays
-        Row and atomic number of every block; ascending by element, then by row, no pair twice.
-    values : (K, d) float32 array
-    count : int
-        Rows.
-    """
-
-    rows: IntArray
-    elements: IntArray
-    values: Values
-    count: int
-
-    @classmethod
-    def of(cls, rows: IntArray, elements: IntArray, values: Values, count: int) -> Blocks:
-        """Blocks in any order."""
-        order = np.lexsort((rows, elements))
-        return cls(rows[order], elements[order], values[order], count)
-
-    @classmethod
-    def join(cls, indices: Sequence[tuple[IntArray, IntArray, int]], values: Iterable[Values], width: int) -> Blocks:
-        """The rows of several, one after the other.
-
-        Parameters
-        ----------
-        indices : sequence of tuple
-            ``rows``, ``elements`` and ``count`` of each.
-        values : iterable of (K, width) array
-            Of each; no more than one of them is in memory beside the whole.
-        width : int
-        """
-        first = np.cumsum([0, *(count for _, _, count in indices)])
-        rows = np.concatenate([rows + start for (rows, _, _), start in zip(indices, first, strict=False)])
-        elements = np.concatenate([elements for _, elements, _ in indices])
-        order = np.lexsort((rows, elements))
-        place = np.empty(len(rows), dtype=np.int64)
-        place[order] = np.arange(len(rows))
-        joined = np.empty((len(rows), width), dtype=np.float32)
-        done = 0
-        for one in values:
-            joined[place[done : done + len(one)]] = one
-            done += len(one)
-        return cls(rows[order], elements[order], joined, int(first[-1]))
-
-    def __len__(self) -> int:
-        return self.count
-
-    @property
-    def species(self) -> IntArray:
-        """Elements that some row has, ascending."""
-        return np.unique(self.elements)
-
-    @property
-    def lengths(self) -> FloatArray:
-        """Of every row, (count,)."""
-        squares = np.einsum("kd,kd->k", self.values, self.values, dtype=np.float64)
-        return np.sqrt(np.bincount(self.rows, weights=squares, minlength=self.count))
-
-    def unit(self) -> Blocks:
-        lengths = self.lengths
-        check_lengths(lengths)
-        values = self.values * (1.0 / lengths[self.rows, None]).astype(np.float32)
-        return Blocks(self.rows, self.elements, values, self.count)
-
-    def single(self) -> Blocks:
-        return self
-
-    @cached_property
-    def _of_rows(self) -> tuple[IntArray, IntArray]:
-        """Places of all blocks row by row, and where those of each row end."""
-        return np.argsort(self.rows, kind="stable"), np.cumsum(np.bincount(self.rows, minlength=self.count))
-
-    def take(self, places: IntArray) -> Blocks:
-        order, ends = self._of_rows
-        begins = np.concatenate([[0], ends])[places]
-        counts = ends[places] - begins
-        first = np.cumsum(counts) - counts
-        kept = order[np.arange(counts.sum()) + np.repeat(begins - first, counts)]
-        return Blocks.of(np.repeat(np.arange(len(places)), counts), self.elements[kept], self.values[kept], len(places))
-
-    def sums(self, of: IntArray, count: int) -> Blocks:
-        from scipy.sparse import csr_array
-
-        rows_, elements, values_ = [], [], []
-        for element, rows, values in self._by_element():
-            groups, member = np.unique(of[rows], return_inverse=True)
-            entries = np.ones(len(rows), np.float32), (member, np.arange(len(rows)))
-            rows_.append(groups)
-            elements.append(np.full(len(groups), element))
-            values_.append(csr_array(entries, shape=(len(groups), len(rows))) @ values)
-        return Blocks(np.concatenate(rows_), np.concatenate(elements), np.concatenate(values_), count)
-
-    def dots(self, others: Blocks) -> Values:
-        found = np.zeros((self.count, others.count), dtype=np.float32)
-        theirs = {element: (rows, values) for element, rows, values in others._by_element()}
-        for element, rows, values in self._by_element():
-            if element in theirs:
-                columns, right = theirs[element]
-                product = values @ right.T
-                if len(rows) == self.count and len(columns) == others.count:
-                    found += product
-                else:
-                    found[np.ix_(rows, columns)] += product
-        return found
-
-    def along(self, others: Blocks, place: int) -> Values:
-        return self.dots(others.take(np.array([place])))[:, 0]
-
-    def matrix(self) -> Any:
-        """All as a float32 matrix, dense or sparse, whichever is smaller."""
-        from scipy.sparse import csr_array
-
-        species, width = self.species, self.values.shape[1]
-        shape = (self.count, len(species) * width)
-        column = np.searchsorted(species, self.elements)
-        if len(self.rows) >= _DENSE * self.count * len(species):
-            dense = np.zeros((self.count, len(species), width), dtype=np.float32)
-            dense[self.rows, column] = self.values
-            return dense.reshape(shape)
-        order = np.lexsort((column, self.rows))
-        columns = (column[order, None] * width + np.arange(width)).astype(np.int32)
-        ends = np.cumsum(np.bincount(self.rows, minlength=self.count)) * width
-        pointers = np.concatenate([[0], ends]).astype(np.int32)
-        return csr_array((self.values[order].ravel(), columns.ravel(), pointers), shape)
-
-    def _by_element(self) -> Iterator[tuple[int, IntArray, Values]]:
-        starts = np.flatnonzero(np.diff(self.elements, prepend=-1))
-        for start, end in zip(starts, [*starts[1:], len(self.elements)], strict=True):
-            yield int(self.elements[start]), self.rows[start:end], self.values[start:end]
-
-
 R_CUT, SIGMA, N_MAX, L_MAX = 4.0, 0.1, 9, 9
-"""Cutoff and width of the atoms' Gaussians, A; radial functions and highest angular momentum."""
+"""Cutoff, A, and width of the atoms' Gaussians, A; radial functions and highest angular momentum."""
 
 FEATURES = N_MAX * (N_MAX + 1) // 2 * (L_MAX + 1)
-"""Of every element."""
+"""Features of every element."""
 
-_AT_ONCE = 256
+_STRUCTURES_PER_CALL = 256
 
 
-class Placed(Protocol):
-    """What SOAP needs to know of a structure."""
+class DescribedStructure(Protocol):
+    """What SOAP needs of a structure; one with an attribute ``cell`` that is not None is periodic."""
 
     @property
     def numbers(self) -> IntArray: ...
@@ -192,63 +40,67 @@ class Placed(Protocol):
     def positions(self) -> FloatArray: ...
 
 
-def features(structures: Sequence[Placed], species: Sequence[int]) -> FloatArray:
-    """Averaged SOAP of every structure.
+def soap_features(structures: Sequence[DescribedStructure], species: Sequence[int]) -> FloatArray:
+    """Compute the averaged SOAP vector of every structure.
 
     Parameters
     ----------
     structures : sequence of S structures
     species : sequence of int
-        Atomic numbers of all sets that are compared, so that their features mean the same.
+        Atomic numbers of all sets to be compared, which define the columns.
 
     Returns
     -------
     (S, 450 x species) array
-        float64. A structure's row does not depend on the others.
+        float64. The row of a structure does not depend on the others.
 
     Raises
     ------
     ValueError
-        When a structure holds an element that is not among the species, or there are no structures.
+        When a structure contains an element outside `species`, or there are no structures.
     """
-    known = sorted({int(z) for z in species})
-    if not structures or not known:
-        raise ValueError(f"SOAP: expected structures and species, found {len(structures)} and {len(known)}")
-    for place, one in enumerate(structures):
-        if foreign := sorted({int(z) for z in one.numbers} - set(known)):
-            raise ValueError(f"SOAP, structure {place}: expected elements {known}, found {foreign}")
-    rows = np.empty((len(structures), FEATURES * len(known)))
-    repeats = np.array([_cell(one) is not None for one in structures])
+    elements = sorted({int(z) for z in species})
+    if not structures or not elements:
+        raise ValueError(f"SOAP: expected structures and species, found {len(structures)} and {len(elements)}")
+    for index, structure in enumerate(structures):
+        if unknown := sorted({int(z) for z in structure.numbers} - set(elements)):
+            raise ValueError(f"SOAP, structure {index}: expected elements {elements}, found {unknown}")
+    rows = np.empty((len(structures), FEATURES * len(elements)))
+    is_periodic = np.array([_cell(structure) is not None for structure in structures])
     for periodic in (False, True):
-        for part in _parts(np.flatnonzero(repeats == periodic)):
-            rows[part] = _described([structures[place] for place in part], tuple(known), periodic)
+        for part in _parts(np.flatnonzero(is_periodic == periodic)):
+            rows[part] = _describe([structures[index] for index in part], tuple(elements), periodic)
     return rows
 
 
-def blocks(structures: Sequence[Placed]) -> Blocks:
-    """Averaged SOAP of every structure in float32, blocks of its own elements alone."""
-    alike: dict[tuple[tuple[int, ...], bool], list[int]] = {}
-    for place, one in enumerate(structures):
-        elements = tuple(sorted({int(z) for z in one.numbers}))
-        alike.setdefault((elements, _cell(one) is not None), []).append(place)
-    rows, elements_of = [np.zeros(0, dtype=np.int64)], [np.zeros(0, dtype=np.int64)]
+def soap_blocks(structures: Sequence[DescribedStructure]) -> ElementBlocks:
+    """Compute the averaged SOAP vector of every structure in float32, for the blocks of its own elements only."""
+    groups: dict[tuple[tuple[int, ...], bool], list[int]] = {}
+    for index, structure in enumerate(structures):
+        elements = tuple(sorted({int(z) for z in structure.numbers}))
+        groups.setdefault((elements, _cell(structure) is not None), []).append(index)
+    rows, block_elements = [np.zeros(0, dtype=np.int64)], [np.zeros(0, dtype=np.int64)]
     values = [np.zeros((0, FEATURES), dtype=np.float32)]
-    for (elements, periodic), places in alike.items():
-        for part in _parts(np.array(places)):
-            found = _described([structures[place] for place in part], elements, periodic)
+    for (elements, periodic), indices in groups.items():
+        for part in _parts(np.array(indices)):
+            features = _describe([structures[index] for index in part], elements, periodic)
             rows.append(np.repeat(part, len(elements)))
-            elements_of.append(np.tile(elements, len(part)))
-            values.append(found.reshape(-1, FEATURES).astype(np.float32))
-    return Blocks.of(np.concatenate(rows), np.concatenate(elements_of), np.concatenate(values), len(structures))
+            block_elements.append(np.tile(elements, len(part)))
+            values.append(features.reshape(-1, FEATURES).astype(np.float32))
+    return ElementBlocks.of(
+        np.concatenate(rows), np.concatenate(block_elements), np.concatenate(values), len(structures)
+    )
 
 
-def _described(structures: Sequence[Placed], species: tuple[int, ...], periodic: bool) -> FloatArray:
+def _describe(structures: Sequence[DescribedStructure], species: tuple[int, ...], periodic: bool) -> FloatArray:
     from ase import Atoms
 
-    made = [Atoms(one.numbers, one.positions, cell=_cell(one), pbc=periodic) for one in structures]
-    # of one structure dscribe gives a row, of several a matrix
-    found: FloatArray = np.atleast_2d(_descriptor(species, periodic).create(made))
-    return found
+    atoms = [
+        Atoms(structure.numbers, structure.positions, cell=_cell(structure), pbc=periodic) for structure in structures
+    ]
+    # dscribe returns a vector for one structure and a matrix for several
+    features: FloatArray = np.atleast_2d(_descriptor(species, periodic).create(atoms))
+    return features
 
 
 @lru_cache(maxsize=64)
@@ -269,11 +121,10 @@ def _descriptor(species: tuple[int, ...], periodic: bool) -> SOAP:
     )
 
 
-def _cell(one: Placed) -> FloatArray | None:
-    # structures that were generated have no cells at all
-    found: FloatArray | None = getattr(one, "cell", None)
-    return found
+def _cell(structure: DescribedStructure) -> FloatArray | None:
+    cell: FloatArray | None = getattr(structure, "cell", None)
+    return cell
 
 
-def _parts(places: IntArray) -> list[IntArray]:
-    return [places[start : start + _AT_ONCE] for start in range(0, len(places), _AT_ONCE)]
+def _parts(indices: IntArray) -> list[IntArray]:
+    return [indices[start : start + _STRUCTURES_PER_CALL] for start in range(0, len(indices), _STRUCTURES_PER_CALL)]

@@ -1,41 +1,42 @@
-"""Divide structures into training, validation and test sets, at random or so that the test lies elsewhere.
+"""Divide structures into training, validation and test sets, at random or so that the test set lies elsewhere.
 
-Structures of one parent stay together in training or in test.  What decides where a parent goes is the mean of its
-structures' features: one point that lies among them.  A vote of its structures would need a rule for ties, and would
-put the outvoted into a part they are not like.  Similarity is the cosine of averaged SOAP (Sanocki and Zavadlav 2026).
+Structures of one parent stay together in training or in test. A parent is placed by the mean of its structures'
+features, a point that lies among them; a vote of its structures would need a rule for ties and would put the outvoted
+ones into a part that they do not resemble. Similarity is the cosine of averaged SOAP (Sanocki and Zavadlav 2026).
 
-Validation is drawn at random from the training side, structure by structure: it tells when to stop and nothing about
-transfer, so conformers of its parents may be trained on.
+Validation structures are drawn at random from the training side, one by one: they decide when to stop and measure no
+transfer, so conformers of their parents may be trained on.
 
-A name does not make a split far.  Half of a set in the order of farthest-point sampling is a net over all of it, with
-the other half in its meshes: measured on 1,000 ionic and 1,000 neutral clusters the tested structures are as near to
-the trained ones as in a random split (mean similarity 0.997 to 0.998; random 0.995 to 0.998; `maxsep_paper` 0.95 to
-0.985), on 476 SPICE molecules somewhat farther (0.970; random 0.991; `maxsep_paper` 0.957).  The other way round,
-trained on that half and tested on the rest, everything tested has a neighbour (0.998 to 0.999).  `separation` tells it
-for every split.
+The name of a split does not make it far. Half of a set in the order of farthest-point sampling covers all of it, and
+the other half lies in between: on 1,000 ionic and 1,000 neutral clusters the tested structures are as near to the
+trained ones as in a random split (mean similarity 0.997 to 0.998; random 0.995 to 0.998; `maxsep_paper` 0.95 to 0.985),
+on 476 SPICE molecules somewhat farther (0.970; random 0.991; `maxsep_paper` 0.957). The other way round, trained on
+that half and tested on the rest, every tested structure has a neighbour (0.998 to 0.999). `side_separation.separation`
+measures it for every split.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hbcoop_dist.learning.splits.similarity import Dense, Rows, farthest_points
-
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
+from hbcoop_dist.core.arrays import FloatArray, IntArray
+from hbcoop_dist.learning.splits.feature_rows import DenseRows, Rows, as_rows
 
 KINDS = ("random", "size", "cluster", "maxsep_paper", "maxsep_fps")
 NEED_FEATURES = frozenset({"cluster", "maxsep_paper", "maxsep_fps"})
 N_CLUSTERS = 20
 
+_LARGEST_BLOCK = 32
+"""Points of farthest-point sampling that are compared with all others in one matrix product."""
 
-class Parented(Protocol):
-    """What a split needs to know of a structure."""
+
+class HasParent(Protocol):
+    """What a split needs of a structure: its parent and, by ``len``, its number of atoms."""
 
     @property
     def parent(self) -> str: ...
@@ -44,7 +45,7 @@ class Parented(Protocol):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Split:
-    """Places of structures, ascending, in three sets that have none in common.
+    """Indices of structures, ascending, in three disjoint sets.
 
     Attributes
     ----------
@@ -52,7 +53,7 @@ class Split:
     seed : int
     train, validation, test : (n,) int arrays
     notes : tuple of str
-        What is not as asked for, in words.
+        Deviations from the request, in words.
     """
 
     kind: str
@@ -65,23 +66,36 @@ class Split:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Parents:
-    """P parents of S structures: whose each structure is, counts, mean sizes (atoms) and features; features of all."""
+    """P parents of S structures.
+
+    Attributes
+    ----------
+    names : tuple of P str
+    of_structure : (S,) int array
+        Parent of every structure.
+    counts : (P,) int array
+        Structures of every parent.
+    sizes : (P,) array
+        Mean number of atoms.
+    features, structure_features : Rows
+        Unit rows of the parents, and rows of the structures.
+    """
 
     names: tuple[str, ...]
-    of: IntArray
+    of_structure: IntArray
     counts: IntArray
     sizes: FloatArray
-    features: Any
-    of_structures: Any
+    features: Rows
+    structure_features: Rows
 
 
-_Sides = tuple[IntArray, tuple[str, ...]]
-"""Parents that are tested on, and notes."""
+_Selection = tuple[IntArray, tuple[str, ...]]
+"""Selected indices, and notes."""
 
 
 def split(
     kind: str,
-    structures: Sequence[Parented],
+    structures: Sequence[HasParent],
     features: FloatArray | Rows | None = None,
     *,
     seed: int = 0,
@@ -95,73 +109,79 @@ def split(
 
     Parameters
     ----------
-    kind : str
-        ``random`` parents; ``size``, the larger are tested on; ``cluster``, half of 20 clusters (k-means) is tested on;
-        ``maxsep_paper``, the parents least similar to one random structure are tested on, as the paper's code does it;
-        ``maxsep_fps``, those that farthest-point sampling from a random parent takes first are tested on, as its text
-        describes it: the outermost are tested on and what lies between them is trained on.
+    kind : {"random", "size", "cluster", "maxsep_paper", "maxsep_fps"}
+        ``random``: parents are tested on at random. ``size``: the larger ones are tested on. ``cluster``: half of 20
+        clusters (k-means) are tested on. ``maxsep_paper``: the parents least similar to one random structure are tested
+        on, as the code of the paper does. ``maxsep_fps``: the parents that farthest-point sampling from a random parent
+        takes first are tested on, as the text of the paper describes; the outermost are tested on, those in between
+        trained on.
     structures : sequence of S structures
     features : (S, d) array or Rows, optional
         Averaged SOAP; not needed for ``random`` and ``size``.
     seed : int
         Not negative.
     test_fraction : float
-        Of all structures, as near as whole parents allow it; ``cluster`` has half of its clusters instead.
+        Fraction of all structures, as near as whole parents allow; ``cluster`` takes half of its clusters instead.
     validation_fraction : float
-        Of the training side.
+        Fraction of the training side.
     largest_train : int, optional
-        ``size``: structures of up to so many atoms are trained on. Without it the limit between two sizes that comes
-        nearest to `test_fraction`; no size is on both sides.
+        For ``size``: structures of up to so many atoms are trained on. By default the limit between two sizes that
+        comes nearest to `test_fraction`; no size is on both sides.
     most_train, most_test : int, optional
-        So many structures of a side (training and validation together) are kept, drawn at random, that several kinds
-        of split can be compared at equal numbers.
+        Largest number of structures on a side (training and validation together), drawn at random, so that kinds of
+        splits can be compared at equal numbers.
+
+    Returns
+    -------
+    Split
 
     Raises
     ------
     ValueError
-        When there are fewer than two parents or training structures, no features where they are needed, or nothing on
-        one side.
+        When the kind is unknown, there are fewer than two parents or training structures, features are missing, or a
+        side would be empty.
     """
-    parents = _parents(kind, structures, features)
+    parents = _group_by_parent(kind, structures, features)
     rng = np.random.default_rng([KINDS.index(kind), seed])
     if kind == "size":
-        tested, notes = _size(parents, test_fraction, largest_train)
+        tested, notes = _select_size(parents, test_fraction, largest_train)
     else:
         tested, notes = _RULES[kind](parents, test_fraction, rng)
-    is_test = np.isin(parents.of, tested)
-    train, few = _at_most(np.flatnonzero(~is_test), most_train, "training", rng)
-    test, fewer = _at_most(np.flatnonzero(is_test), most_test, "test", rng)
+    is_test = np.isin(parents.of_structure, tested)
+    train, train_notes = _limit(np.flatnonzero(~is_test), most_train, "training", rng)
+    test, test_notes = _limit(np.flatnonzero(is_test), most_test, "test", rng)
     if len(train) < 2:
         raise ValueError(f"split {kind}: expected at least 2 structures to train and validate on, found {len(train)}")
     n_validation = min(max(1, round(validation_fraction * len(train))), len(train) - 1)
     validation = np.sort(rng.choice(train, n_validation, replace=False))
-    return Split(kind, seed, np.setdiff1d(train, validation), validation, test, (*notes, *few, *fewer))
+    all_notes = (*notes, *train_notes, *test_notes)
+    return Split(kind, seed, np.setdiff1d(train, validation), validation, test, all_notes)
 
 
-def _parents(kind: str, structures: Sequence[Parented], features: FloatArray | Rows | None) -> _Parents:
+def _group_by_parent(kind: str, structures: Sequence[HasParent], features: FloatArray | Rows | None) -> _Parents:
     if kind not in KINDS:
         raise ValueError(f"split: expected one of {', '.join(KINDS)}, found {kind!r}")
-    names, of = np.unique([one.parent for one in structures], return_inverse=True)
+    names, of_structure = np.unique([structure.parent for structure in structures], return_inverse=True)
     if len(names) < 2:
         raise ValueError(f"split {kind}: expected structures of at least 2 parents, found {', '.join(names) or 'none'}")
-    counts = np.bincount(of)
-    sizes = np.bincount(of, weights=[len(one) for one in structures]) / counts
+    counts = np.bincount(of_structure)
+    sizes = np.bincount(of_structure, weights=[len(structure) for structure in structures]) / counts
     if kind not in NEED_FEATURES:
-        nothing = Dense(np.zeros((len(names), 0)))
-        return _Parents(tuple(names.tolist()), of, counts, sizes, nothing, nothing)
-    if features is None or len(features) != len(of):
+        empty = DenseRows(np.zeros((len(names), 0)))
+        return _Parents(tuple(names.tolist()), of_structure, counts, sizes, empty, empty)
+    if features is None or len(features) != len(of_structure):
         found = "none" if features is None else str(len(features))
-        raise ValueError(f"split {kind}: expected features of {len(of)} structures, found {found}")
-    rows: Rows = Dense(features) if isinstance(features, np.ndarray) else features
-    of_parents = rows.unit().sums(of, len(names)).unit()
-    return _Parents(tuple(names.tolist()), of, counts, sizes, of_parents, rows)
+        raise ValueError(f"split {kind}: expected features of {len(of_structure)} structures, found {found}")
+    rows = as_rows(features)
+    of_parents = rows.unit().sums(of_structure, len(names)).unit()
+    return _Parents(tuple(names.tolist()), of_structure, counts, sizes, of_parents, rows)
 
 
-def _random(parents: _Parents, fraction: float, rng: np.random.Generator) -> _Sides:
+def _select_random(parents: _Parents, fraction: float, rng: np.random.Generator) -> _Selection:
     return _first(parents, rng.permutation(len(parents.names)), fraction), ()
 
 
-def _size(parents: _Parents, fraction: float, limit: int | None) -> _Sides:
+def _select_size(parents: _Parents, fraction: float, limit: int | None) -> _Selection:
     sizes = np.unique(parents.sizes)
     if len(sizes) < 2:
         raise ValueError(f"split size: expected parents of several sizes, found only {sizes[0]:g} atoms")
@@ -175,13 +195,13 @@ def _size(parents: _Parents, fraction: float, limit: int | None) -> _Sides:
     return larger, ()
 
 
-def _cluster(parents: _Parents, fraction: float, rng: np.random.Generator) -> _Sides:
-    """k-means of the parents, each as heavy as it has structures."""
+def _select_clusters(parents: _Parents, fraction: float, rng: np.random.Generator) -> _Selection:
+    """k-means of the parents, weighted by their numbers of structures."""
     from sklearn.cluster import KMeans
 
     del fraction
-    # Equal points cannot be told apart; k-means warns of them and leaves clusters empty. Points that differ do so on a
-    # line of random direction too.
+    # k-means warns of equal points and leaves clusters empty; distinct points are counted by their projections on a
+    # line of random direction
     matrix = parents.features.matrix()
     decimals = 9 if matrix.dtype == np.float64 else 6
     distinct = len(np.unique((matrix @ rng.random(matrix.shape[1])).round(decimals)))
@@ -195,24 +215,25 @@ def _cluster(parents: _Parents, fraction: float, rng: np.random.Generator) -> _S
     return np.flatnonzero(np.isin(labels, present[: len(present) // 2])), notes
 
 
-def _maxsep_paper(parents: _Parents, fraction: float, rng: np.random.Generator) -> _Sides:
-    centre = int(rng.integers(len(parents.of)))
-    similarity = parents.features.along(parents.of_structures.take(np.array([centre])).unit(), 0)
-    # What everything is compared with is trained on, even where its conformers are so unlike that their mean is far.
-    similarity[parents.of[centre]] = np.inf
+def _select_least_similar(parents: _Parents, fraction: float, rng: np.random.Generator) -> _Selection:
+    centre = int(rng.integers(len(parents.of_structure)))
+    row = parents.structure_features.take(np.array([centre])).unit()
+    similarity = parents.features.along(row, 0)
+    # the reference structure is trained on, even where its conformers differ so much that their mean is far from it
+    similarity[parents.of_structure[centre]] = np.inf
     return _first(parents, np.argsort(similarity, kind="stable"), fraction), ()
 
 
-def _maxsep_fps(parents: _Parents, fraction: float, rng: np.random.Generator) -> _Sides:
+def _select_farthest(parents: _Parents, fraction: float, rng: np.random.Generator) -> _Selection:
     start = int(rng.integers(len(parents.names)))
     return _first(parents, farthest_points(parents.features, start, len(parents.names) - 1), fraction), ()
 
 
-_RULES: dict[str, Callable[[_Parents, float, np.random.Generator], _Sides]] = {
-    "random": _random,
-    "cluster": _cluster,
-    "maxsep_paper": _maxsep_paper,
-    "maxsep_fps": _maxsep_fps,
+_RULES: dict[str, Callable[[_Parents, float, np.random.Generator], _Selection]] = {
+    "random": _select_random,
+    "cluster": _select_clusters,
+    "maxsep_paper": _select_least_similar,
+    "maxsep_fps": _select_farthest,
 }
 
 
@@ -222,9 +243,58 @@ def _first(parents: _Parents, order: IntArray, fraction: float) -> IntArray:
     return order[: int(np.abs(reached - fraction * parents.counts.sum()).argmin()) + 1]
 
 
-def _at_most(places: IntArray, most: int | None, side: str, rng: np.random.Generator) -> _Sides:
-    if most is None or len(places) == most:
-        return places, ()
-    if len(places) < most:
-        return places, (f"{len(places)} {side} structures instead of {most}",)
-    return np.sort(rng.choice(places, most, replace=False)), ()
+def _limit(indices: IntArray, most: int | None, side: str, rng: np.random.Generator) -> _Selection:
+    if most is None or len(indices) == most:
+        return indices, ()
+    if len(indices) < most:
+        return indices, (f"{len(indices)} {side} structures instead of {most}",)
+    return np.sort(rng.choice(indices, most, replace=False)), ()
+
+
+RowsT = TypeVar("RowsT", bound=Rows)
+
+
+def farthest_points(rows: FloatArray | Rows, first: int, count: int) -> IntArray:
+    """Return the first points in the order of farthest-point sampling (Gonzalez, Theor. Comput. Sci. 1985, 38, 293).
+
+    Every step takes the point whose largest similarity (cosine, in float32) to those taken is the smallest. A maximum
+    can only grow, so the smallest of outdated maxima is a candidate: it is updated, and taken if it is still the
+    smallest. All maxima are updated by blocks of taken points in one matrix product, which reads the points once per
+    block instead of once per step.
+
+    Parameters
+    ----------
+    rows : (n, d) array or Rows
+        Features of n points.
+    first : int
+        Index of the first point.
+    count : int
+        At most n.
+
+    Returns
+    -------
+    (count,) int array
+    """
+    points = as_rows(rows).unit().single()
+    taken = np.empty(count, dtype=np.int64)
+    nearest = np.full(len(points), -np.inf, dtype=np.float32)
+    index, updated = first, 0
+    for step in range(count):
+        taken[step] = index
+        nearest[index] = np.inf
+        # early on every taken point is the nearest to many others, so updates are not deferred
+        if step + 1 - updated >= min(max(1, step // 8), _LARGEST_BLOCK):
+            block = points.take(taken[updated : step + 1])
+            np.maximum(nearest, points.dots(block).max(axis=1), out=nearest)
+            updated = step + 1
+        index = _least_similar(points, points.take(taken[updated : step + 1]), nearest)
+    return taken
+
+
+def _least_similar(points: RowsT, deferred: RowsT, nearest: NDArray[np.float32]) -> int:
+    """Index of the smallest maximum; maxima in `nearest`, (n,), that lack the deferred points are updated in place."""
+    while True:
+        index = int(nearest.argmin())
+        if not len(deferred) or (true := deferred.along(points, index).max()) <= nearest[index]:
+            return index
+        nearest[index] = true

@@ -1,6 +1,6 @@
-"""How far a trained network is from the labels of structures: energies, forces, charges, interaction energies.
+"""Errors of a trained network against labels: energies, forces, charges, dipoles and interaction energies.
 
-Charges are compared up to one sign for all: where nothing but energies taught them, both signs are as good.
+Charges are compared up to one sign for all: where only energies are trained on, both signs are equivalent.
 """
 
 from __future__ import annotations
@@ -11,15 +11,13 @@ from typing import TypeVar
 
 import numpy as np
 from ase.units import kcal, mol
-from numpy.typing import NDArray
 
+from hbcoop_dist.core.arrays import FloatArray
 from hbcoop_dist.learning.datasets.labelled_structures import LabelledStructure
-from hbcoop_dist.learning.networks.network import Network
-from hbcoop_dist.learning.networks.network_builder import network_of
-from hbcoop_dist.learning.networks.prediction import Prediction, predict
+from hbcoop_dist.learning.networks.network_module import Network
+from hbcoop_dist.learning.networks.prediction import Prediction, network_of, predict
 from hbcoop_dist.learning.networks.trained_files import Trained
 
-FloatArray = NDArray[np.float64]
 Key = TypeVar("Key", str, int)
 
 _MEV = 1e3
@@ -28,18 +26,18 @@ _KCAL = float(mol / kcal)
 
 @dataclass(frozen=True, slots=True)
 class GroupErrors:
-    """Errors of some of the structures.
+    """Errors of a group of structures.
 
     Attributes
     ----------
     count : int
-        Structures.
+        Number of structures.
     energy_mae, energy_rmse : float
-        Of the energy per atom, meV.
+        Errors of the energy per atom, meV.
     structure_energy_mae, structure_energy_rmse : float
-        Of the energy of a structure, meV.
+        Errors of the energy of a structure, meV.
     forces_mae, forces_rmse : float
-        Of force components, meV/A; NaN where no structure has reference forces.
+        Errors of force components, meV/A; NaN when no structure has reference forces.
     """
 
     count: int
@@ -53,7 +51,15 @@ class GroupErrors:
 
 @dataclass(frozen=True, slots=True)
 class InteractionErrors:
-    """Errors of the energy of molecules together less that of each alone, kcal/mol; NaN where `count` is 0."""
+    """Errors of interaction energies: the energy of a structure minus those of its molecules, each alone.
+
+    Attributes
+    ----------
+    count : int
+        Number of structures.
+    mae, rmse : float
+        kcal/mol; NaN when `count` is 0.
+    """
 
     count: int
     mae: float
@@ -62,23 +68,25 @@ class InteractionErrors:
 
 @dataclass(frozen=True, slots=True)
 class Errors:
-    """Errors of a network; what no structure has a label of is NaN, and its count 0.
+    """Errors of a network; a quantity without labels is NaN and its count 0.
 
     Attributes
     ----------
     all : GroupErrors
-    by_domain, by_size : mapping
-        The same for each part of chemical space, and for each number of atoms.
+    by_domain : mapping of str to GroupErrors
+        Errors of each part of chemical space.
+    by_size : mapping of int to GroupErrors
+        Errors by number of atoms.
     n_charges, n_dipoles : int
-        Atoms and structures whose charges and dipoles were compared; structures that repeat have no dipole.
+        Numbers of atoms and structures whose charges and dipoles were compared; periodic structures have no dipole.
     charges_mae : float
         e, up to the global sign.
     charges_correlation : float
-        With its sign.
+        Pearson correlation of predicted and reference charges, with its sign.
     dipole_rmse : float
-        Of components, e A, from the network's charges up to their global sign.
+        RMSE of dipole components, e A, from the network's charges up to their global sign.
     near, beyond : InteractionErrors
-        Of structures in which atoms of different molecules are within the cutoff, and of those in which none are.
+        Errors of structures in which atoms of different molecules are within the cutoff, and of the others.
     """
 
     all: GroupErrors
@@ -94,27 +102,38 @@ class Errors:
 
 
 def evaluate(trained: Trained, structures: Sequence[LabelledStructure], *, device: str = "cpu") -> Errors:
-    """Test a trained network, in float64.
+    """Evaluate a trained network in float64.
+
+    Parameters
+    ----------
+    trained : Trained
+    structures : sequence of LabelledStructure
+        Test set.
+    device : str
+
+    Returns
+    -------
+    Errors
 
     Raises
     ------
     ValueError
-        When there is no structure, or one holds an element that the network does not know.
+        When there are no structures.
     """
     if not structures:
         raise ValueError("test set: expected structures, found none")
     network = network_of(trained, device=device)
-    found = predict(network, structures)
-    sign, mae, correlation, n_charges = _charges(found, structures)
-    dipole_rmse, n_dipoles = _dipoles(found, structures, sign)
-    near, beyond = _interactions(network, found, structures)
+    predictions = predict(network, structures)
+    sign, charges_mae, correlation, n_charges = _charge_errors(predictions, structures)
+    dipole_rmse, n_dipoles = _dipole_errors(predictions, structures, sign)
+    near, beyond = _interaction_errors(network, predictions, structures)
     return Errors(
-        all=_group(found, structures),
-        by_domain=_by(lambda one: one.domain, found, structures),
-        by_size=_by(len, found, structures),
+        all=_group_errors(predictions, structures),
+        by_domain=_errors_by(lambda structure: structure.domain, predictions, structures),
+        by_size=_errors_by(len, predictions, structures),
         n_charges=n_charges,
         n_dipoles=n_dipoles,
-        charges_mae=mae,
+        charges_mae=charges_mae,
         charges_correlation=correlation,
         dipole_rmse=dipole_rmse,
         near=near,
@@ -122,86 +141,99 @@ def evaluate(trained: Trained, structures: Sequence[LabelledStructure], *, devic
     )
 
 
-def molecules_alone(structure: LabelledStructure) -> list[LabelledStructure]:
-    """Every molecule of a structure where it is, in its cell if it has one, with its own charge, and no labels."""
-    made = []
+def isolated_molecules(structure: LabelledStructure) -> list[LabelledStructure]:
+    """Return every molecule of a structure alone, in its place and cell, with its own charge and without labels."""
+    unlabelled = replace(
+        structure, energy=float("nan"), forces=None, charges=None, dipole=None, interaction_energy=None
+    )
+    molecules = []
     for molecule, charge in enumerate(structure.molecule_charges):
-        mine = structure.molecules == molecule
-        bare = replace(structure, energy=float("nan"), forces=None, charges=None, dipole=None, interaction_energy=None)
-        made.append(
+        atoms = structure.molecules == molecule
+        molecules.append(
             replace(
-                bare,
-                numbers=structure.numbers[mine],
-                positions=structure.positions[mine],
+                unlabelled,
+                numbers=structure.numbers[atoms],
+                positions=structure.positions[atoms],
                 charge=charge,
-                molecules=np.zeros(int(mine.sum()), dtype=np.int64),
+                molecules=np.zeros(int(atoms.sum()), dtype=np.int64),
                 molecule_charges=(charge,),
             )
         )
-    return made
+    return molecules
 
 
-def _by(
-    key: Callable[[LabelledStructure], Key], found: Sequence[Prediction], structures: Sequence[LabelledStructure]
+def _errors_by(
+    key: Callable[[LabelledStructure], Key], predictions: Sequence[Prediction], structures: Sequence[LabelledStructure]
 ) -> dict[Key, GroupErrors]:
-    keys = [key(one) for one in structures]
-    made = {}
+    keys = [key(structure) for structure in structures]
+    errors = {}
     for name in sorted(set(keys)):
-        mine = [place for place, one in enumerate(keys) if one == name]
-        made[name] = _group([found[k] for k in mine], [structures[k] for k in mine])
-    return made
+        members = [index for index, value in enumerate(keys) if value == name]
+        errors[name] = _group_errors([predictions[k] for k in members], [structures[k] for k in members])
+    return errors
 
 
-def _group(found: Sequence[Prediction], structures: Sequence[LabelledStructure]) -> GroupErrors:
-    energy = _MEV * np.array([one.energy - label.energy for one, label in zip(found, structures, strict=True)])
+def _group_errors(predictions: Sequence[Prediction], structures: Sequence[LabelledStructure]) -> GroupErrors:
+    pairs = list(zip(predictions, structures, strict=True))
+    energy = _MEV * np.array([prediction.energy - label.energy for prediction, label in pairs])
     per_atom = energy / np.array([len(label) for label in structures])
-    forces = [
-        (one.forces - label.forces).ravel()
-        for one, label in zip(found, structures, strict=True)
-        if one.forces is not None and label.forces is not None
+    differences = [
+        (prediction.forces - label.forces).ravel()
+        for prediction, label in pairs
+        if prediction.forces is not None and label.forces is not None
     ]
-    slopes = _MEV * _joined(forces)
+    forces = _MEV * _joined(differences)
     return GroupErrors(
-        len(structures), _mae(per_atom), _rmse(per_atom), _mae(energy), _rmse(energy), _mae(slopes), _rmse(slopes)
+        count=len(structures),
+        energy_mae=_mae(per_atom),
+        energy_rmse=_rmse(per_atom),
+        structure_energy_mae=_mae(energy),
+        structure_energy_rmse=_rmse(energy),
+        forces_mae=_mae(forces),
+        forces_rmse=_rmse(forces),
     )
 
 
-def _charges(found: Sequence[Prediction], structures: Sequence[LabelledStructure]) -> tuple[float, float, float, int]:
+def _charge_errors(
+    predictions: Sequence[Prediction], structures: Sequence[LabelledStructure]
+) -> tuple[float, float, float, int]:
     """Global sign, MAE, correlation and number of charges."""
     pairs = [
-        (one.charges, label.charges)
-        for one, label in zip(found, structures, strict=True)
-        if one.charges is not None and label.charges is not None
+        (prediction.charges, label.charges)
+        for prediction, label in zip(predictions, structures, strict=True)
+        if prediction.charges is not None and label.charges is not None
     ]
-    mine, theirs = _joined([one for one, _ in pairs]), _joined([one for _, one in pairs])
-    spread = min(np.ptp(mine), np.ptp(theirs)) if mine.size else 0.0
-    correlation = float(np.corrcoef(mine, theirs)[0, 1]) if spread > 0 else float("nan")
+    predicted, reference = _joined([charges for charges, _ in pairs]), _joined([charges for _, charges in pairs])
+    spread = min(np.ptp(predicted), np.ptp(reference)) if predicted.size else 0.0
+    correlation = float(np.corrcoef(predicted, reference)[0, 1]) if spread > 0 else float("nan")
     sign = -1.0 if correlation < 0 else 1.0
-    return sign, _mae(sign * mine - theirs), correlation, len(mine)
+    return sign, _mae(sign * predicted - reference), correlation, len(predicted)
 
 
-def _dipoles(found: Sequence[Prediction], structures: Sequence[LabelledStructure], sign: float) -> tuple[float, int]:
+def _dipole_errors(
+    predictions: Sequence[Prediction], structures: Sequence[LabelledStructure], sign: float
+) -> tuple[float, int]:
     differences = [
-        sign * one.charges @ label.positions - label.dipole
-        for one, label in zip(found, structures, strict=True)
-        if one.charges is not None and label.dipole is not None and label.cell is None
+        sign * prediction.charges @ label.positions - label.dipole
+        for prediction, label in zip(predictions, structures, strict=True)
+        if prediction.charges is not None and label.dipole is not None and label.cell is None
     ]
     return _rmse(_joined(differences)), len(differences)
 
 
-def _interactions(
-    network: Network, found: Sequence[Prediction], structures: Sequence[LabelledStructure]
+def _interaction_errors(
+    network: Network, predictions: Sequence[Prediction], structures: Sequence[LabelledStructure]
 ) -> tuple[InteractionErrors, InteractionErrors]:
-    mine = [k for k, one in enumerate(structures) if one.interaction_energy is not None]
-    parts = [molecules_alone(structures[k]) for k in mine]
-    alone = iter(predict(network, [part for some in parts for part in some], forces=False))
+    labelled = [k for k, structure in enumerate(structures) if structure.interaction_energy is not None]
+    parts = [isolated_molecules(structures[k]) for k in labelled]
+    alone = iter(predict(network, [part for molecules in parts for part in molecules], forces=False))
     errors: dict[bool, list[float]] = {False: [], True: []}
-    for k, some in zip(mine, parts, strict=True):
+    for k, molecules in zip(labelled, parts, strict=True):
         label = structures[k]
-        together = found[k].energy - sum(next(alone).energy for _ in some)
+        interaction = predictions[k].energy - sum(next(alone).energy for _ in molecules)
         assert label.interaction_energy is not None
-        errors[label.gap > network.spec.cutoff].append(_KCAL * (together - label.interaction_energy))
-    near, beyond = (np.array(errors[beyond]) for beyond in (False, True))
+        errors[label.gap > network.spec.cutoff].append(_KCAL * (interaction - label.interaction_energy))
+    near, beyond = (np.array(errors[is_beyond]) for is_beyond in (False, True))
     return (
         InteractionErrors(len(near), _mae(near), _rmse(near)),
         InteractionErrors(len(beyond), _mae(beyond), _rmse(beyond)),

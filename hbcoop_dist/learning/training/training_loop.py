@@ -1,35 +1,41 @@
-"""Train a network: one loop for all architectures and schemes.
+"""Training of a network: one loop for all architectures and schemes, resumable to the bit on a CPU.
 
-Batches are joined anew in every step: neighbours of ten structures of twelve atoms take 0.5 ms of a CPU, the whole step
-50 to 130 ms.
+Batches are joined anew in every step: finding the neighbours of ten structures of twelve atoms takes 0.5 ms of a CPU,
+the whole step 50 to 130 ms.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import math
+import pickle
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+from hbcoop_dist.core.arrays import FloatArray
+from hbcoop_dist.core.files import atomic_write
 from hbcoop_dist.learning.datasets.labelled_structures import LabelledSet, LabelledStructure
-from hbcoop_dist.learning.networks.atom_batches import AtomBatch
-from hbcoop_dist.learning.networks.network import Network, energy_and_forces
-from hbcoop_dist.learning.networks.network_spec import NetworkSpec
+from hbcoop_dist.learning.networks.atom_batches import AtomBatch, find_edges
+from hbcoop_dist.learning.networks.hyperparameters import Budget, NetworkSpec
+from hbcoop_dist.learning.networks.network_module import Network, energy_and_forces
 from hbcoop_dist.learning.networks.prediction import predict
-from hbcoop_dist.learning.networks.trained_files import Trained
-from hbcoop_dist.learning.training.budget import Budget
-from hbcoop_dist.learning.training.targets import Targets, fit_baseline, loss_of, require_known
-from hbcoop_dist.learning.training.training_state import TrainingState
+from hbcoop_dist.learning.networks.trained_files import Curve, Trained
+from hbcoop_dist.learning.training.losses import Targets, training_loss
 
 CHECKPOINT_SECONDS = 20.0
+_COLUMNS = ("step", "training_loss", "validation_loss", "energy_mae", "forces_rmse", "seconds")
 
 
 class TrainingError(Exception):
-    """A training that came to nothing; the message names the step, what was expected and found."""
+    """A training failed; the message names the step, what was expected and what was found."""
 
 
 def train(
@@ -43,9 +49,9 @@ def train(
     device: str = "cpu",
     progress: Callable[[int], object] = lambda step: None,
 ) -> Trained:
-    """Train a network from the first parameters of its seed, or go on from a checkpoint.
+    """Train a network from the initial parameters of its seed, or resume from a checkpoint.
 
-    On a CPU a training that was killed and went on ends with the bits of one that was not.
+    On a CPU an interrupted and resumed training ends with the same bits as an undisturbed one.
 
     Parameters
     ----------
@@ -54,32 +60,37 @@ def train(
     training, validation : sequence of LabelledStructure
     budget : Budget
     checkpoint : Path, optional
-        Where the state is kept; written at the end too, and not removed.
+        File of the training state, which is also written at the end and not removed. A file that is unreadable or
+        belongs to another training is ignored.
     checkpoint_seconds : float
-        Least time between two writes.
+        Least time between two writes, s.
     device : str
     progress : callable
-        Told the number of steps done, after each.
+        Called with the number of steps done after each step.
+
+    Returns
+    -------
+    Trained
 
     Raises
     ------
     TrainingError
-        When loss or gradient are not finite, or every validation loss is not.
+        When the loss, its gradient or the validation loss is not finite.
     ValueError
-        When there are no structures, they hold elements that the network does not know, they repeat and its scheme is
-        not defined for such, or a name is not known.
+        When there are no structures, they contain elements outside the spec, they are periodic and the scheme is not
+        defined for periodic structures, or the architecture, the scheme or one of their options is unknown.
     """
     if not validation:
         raise ValueError("validation set: expected structures, found none")
-    known = spec if spec.fitted else fit_baseline(spec, training)
-    require_known(known, [*training, *validation])
-    state = TrainingState(known, budget, device, _identity(known, budget, training, validation))
-    state.network.scheme.require_defined([one.cell for one in (*training, *validation)])
+    fitted = spec if spec.fitted else fit_baseline(spec, training)
+    require_elements_of_network(fitted, [*training, *validation])
+    state = _TrainingState(fitted, budget, device, _identity(fitted, budget, training, validation))
+    state.network.scheme.require_supported([structure.cell for structure in (*training, *validation)])
     if checkpoint is not None:
         state.read(checkpoint)
     began = written = time.monotonic() - state.seconds
     while state.step < budget.steps:
-        _step(state, training, device)
+        _train_step(state, training, device)
         state.seconds = time.monotonic() - began
         if state.step % budget.validate_every == 0 or state.step == budget.steps:
             _validate(state, validation)
@@ -92,14 +103,77 @@ def train(
     return state.trained()
 
 
-def _step(state: TrainingState, training: Sequence[LabelledStructure], device: str) -> None:
+def fit_baseline(spec: NetworkSpec, training: Sequence[LabelledStructure]) -> NetworkSpec:
+    """Fit atomic energies, energy scale and average number of neighbours to a training set.
+
+    Atomic energies are a least-squares fit, which leaves to the network what a sum over atoms cannot describe. The
+    scale is the RMS of force components, as in MACE, which makes the forces of an untrained network as large as those
+    to be learnt; without forces it is the RMS residual of the fit per atom.
+
+    Parameters
+    ----------
+    spec : NetworkSpec
+    training : sequence of LabelledStructure
+
+    Raises
+    ------
+    ValueError
+        When there are no structures, or they contain elements outside the spec.
+    """
+    if not training:
+        raise ValueError("training set: expected structures, found none")
+    require_elements_of_network(spec, training)
+    counts = np.stack([[np.sum(one.numbers == z) for z in spec.elements] for one in training]).astype(float)
+    energies = np.array([structure.energy for structure in training])
+    # the minimum-norm solution where compositions do not determine the elements
+    atomic = np.linalg.lstsq(counts, energies, rcond=1e-10)[0]
+    edges, _ = find_edges(training, spec.cutoff)
+    forces = [structure.forces for structure in training if structure.forces is not None]
+    spread = np.concatenate(forces) if forces else (energies - counts @ atomic) / counts.sum(axis=1)
+    return replace(
+        spec,
+        atomic_energies=tuple(float(value) for value in atomic),
+        scale=float(np.sqrt(np.mean(spread**2))) or 1.0,
+        average_neighbours=max(edges.shape[1] / int(counts.sum()), 1.0),
+    )
+
+
+def require_elements_of_network(spec: NetworkSpec, structures: Sequence[LabelledStructure]) -> None:
+    """Raise `ValueError`, naming the atomic numbers, when structures contain elements outside the spec."""
+    numbers = {int(z) for structure in structures for z in structure.numbers}
+    if unknown := sorted(numbers - set(spec.elements)):
+        raise ValueError(f"network of elements {spec.elements}: expected no others, found atomic numbers {unknown}")
+
+
+def batch_indices(count: int, batch_size: int, step: int, seed: int) -> list[int]:
+    """Return the indices of the training structures of a step.
+
+    Steps take consecutive batches of concatenated permutations of all structures. The result depends on the number of
+    the step alone, and every structure is used equally often.
+
+    Parameters
+    ----------
+    count : int
+        Number of training structures.
+    batch_size : int
+    step : int
+        From 0.
+    seed : int
+    """
+    positions = range(step * batch_size, (step + 1) * batch_size)
+    epochs = {k // count for k in positions}
+    orders = {epoch: np.random.default_rng([seed, epoch]).permutation(count) for epoch in epochs}
+    return [int(orders[k // count][k % count]) for k in positions]
+
+
+def _train_step(state: _TrainingState, training: Sequence[LabelledStructure], device: str) -> None:
     network, budget = state.network, state.budget
     spec, dtype = network.spec, getattr(torch, budget.dtype)
-    some = [training[place] for place in places(len(training), budget.batch_size, state.step, spec.seed)]
-    batch = AtomBatch.of(some, spec.elements, spec.cutoff, dtype=dtype, device=device)
+    structures = [training[index] for index in batch_indices(len(training), budget.batch_size, state.step, spec.seed)]
+    batch = AtomBatch.of(structures, spec.elements, spec.cutoff, dtype=dtype, device=device)
     output, forces = energy_and_forces(network, batch, training=True)
-    targets = Targets.of(some, dtype=dtype, device=device)
-    loss = loss_of(output, forces, batch, targets, budget, with_charges=network.scheme.charges_wanted)
+    targets = Targets.of(structures, dtype=dtype, device=device)
+    loss = training_loss(output, forces, batch, targets, budget, fit_charges=network.scheme.fits_charges)
     value, norm = state.apply(loss)
     if not (math.isfinite(value) and math.isfinite(norm)):
         raise TrainingError(
@@ -108,17 +182,7 @@ def _step(state: TrainingState, training: Sequence[LabelledStructure], device: s
         )
 
 
-def places(count: int, batch_size: int, step: int, seed: int) -> list[int]:
-    """Which of `count` structures a step takes: of shuffled rows of all, one after another, the next `batch_size`.
-
-    It follows from the number of the step alone, and every structure comes as often as any other.
-    """
-    wanted = range(step * batch_size, (step + 1) * batch_size)
-    rows = {row: np.random.default_rng([seed, row]).permutation(count) for row in {k // count for k in wanted}}
-    return [int(rows[k // count][k % count]) for k in wanted]
-
-
-def _validate(state: TrainingState, validation: Sequence[LabelledStructure]) -> None:
+def _validate(state: _TrainingState, validation: Sequence[LabelledStructure]) -> None:
     with state.average() as network:
         energy, forces = _errors(network, validation)
     budget = state.budget
@@ -130,17 +194,17 @@ def _validate(state: TrainingState, validation: Sequence[LabelledStructure]) -> 
             f"found {loss:g}"
         )
     rmse = float(np.sqrt(np.mean(forces**2))) if forces.size else float("nan")
-    state.note(loss, float(np.mean(np.abs(energy))), rmse)
+    state.record_validation(loss, float(np.mean(np.abs(energy))), rmse)
 
 
-def _errors(network: Network, structures: Sequence[LabelledStructure]) -> tuple[np.ndarray, np.ndarray]:
-    """Errors of the energy per atom, eV, and of force components, eV/A."""
-    found = predict(network, structures)
-    energy = [(one.energy - label.energy) / len(label) for one, label in zip(found, structures, strict=True)]
+def _errors(network: Network, structures: Sequence[LabelledStructure]) -> tuple[FloatArray, FloatArray]:
+    """Errors of the energy per atom, (S,), eV, and of force components, (3 N,), eV/A."""
+    pairs = list(zip(predict(network, structures), structures, strict=True))
+    energy = [(prediction.energy - label.energy) / len(label) for prediction, label in pairs]
     forces = [
-        (one.forces - label.forces).ravel()
-        for one, label in zip(found, structures, strict=True)
-        if one.forces is not None and label.forces is not None
+        (prediction.forces - label.forces).ravel()
+        for prediction, label in pairs
+        if prediction.forces is not None and label.forces is not None
     ]
     return np.array(energy), np.concatenate(forces) if forces else np.zeros(0)
 
@@ -148,5 +212,116 @@ def _errors(network: Network, structures: Sequence[LabelledStructure]) -> tuple[
 def _identity(
     spec: NetworkSpec, budget: Budget, training: Sequence[LabelledStructure], validation: Sequence[LabelledStructure]
 ) -> str:
-    sets = [LabelledSet("", tuple(some), "", "", "").sha256 for some in (training, validation)]
+    """Hash of everything that decides the result of a training."""
+    sets = [LabelledSet("", tuple(structures), "", "", "").sha256 for structures in (training, validation)]
     return hashlib.sha256("\0".join([spec.to_json(), budget.to_json(), *sets]).encode()).hexdigest()
+
+
+class _TrainingState:
+    """State of a training, in memory and in a file: parameters, optimiser, average, the best so far, learning curve.
+
+    Learning rates and the order of structures follow from the number of the step, so the state determines how the
+    training continues.
+
+    Parameters
+    ----------
+    spec : NetworkSpec
+    budget : Budget
+    device : str
+    identity : str
+        Hash of everything that decides the result; files with another identity are not read.
+    """
+
+    def __init__(self, spec: NetworkSpec, budget: Budget, device: str, identity: str) -> None:
+        self.budget, self.identity = budget, identity
+        self.network = Network(spec).to(device=device, dtype=getattr(torch, budget.dtype))
+        trainable = [(name, value) for name, value in self.network.named_parameters() if value.requires_grad]
+        self.names, self.live = zip(*trainable, strict=True)
+        self.optimiser = torch.optim.Adam(self.live, lr=budget.learning_rate, amsgrad=True, fused=True)
+        self.averaged = [value.detach().clone() for value in self.live]
+        self.best = [value.clone() for value in self.averaged]
+        self.step, self.loss_sum, self.loss_count, self.seconds = 0, 0.0, 0, 0.0
+        self.rows: list[list[float]] = []
+
+    def apply(self, loss: torch.Tensor) -> tuple[float, float]:
+        """Do one step of the optimiser; return the loss and the norm of its gradient."""
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.budget.rate(self.step)
+        self.optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        norm = torch.nn.utils.clip_grad_norm_(self.live, self.budget.largest_gradient)
+        self.optimiser.step()
+        live = [value.detach() for value in self.live]
+        update_average = get_ema_multi_avg_fn(self.budget.decay(self.step))  # type: ignore[no-untyped-call]
+        update_average(self.averaged, live, self.step)
+        value = float(loss.detach())
+        self.step, self.loss_sum, self.loss_count = self.step + 1, self.loss_sum + value, self.loss_count + 1
+        return value, float(norm)
+
+    @contextlib.contextmanager
+    def average(self) -> Iterator[Network]:
+        """Yield the network with the averaged parameters in it."""
+        live = [value.detach().clone() for value in self.live]
+        _copy(self.averaged, self.live)
+        try:
+            yield self.network
+        finally:
+            _copy(live, self.live)
+
+    def record_validation(self, validation_loss: float, energy_mae: float, forces_rmse: float) -> None:
+        """Append a row to the learning curve, and keep the averaged parameters if they are the best so far."""
+        if validation_loss < min((row[2] for row in self.rows), default=float("inf")):
+            self.best = [value.clone() for value in self.averaged]
+        mean = self.loss_sum / max(self.loss_count, 1)
+        self.rows.append([self.step, mean, validation_loss, energy_mae, forces_rmse, self.seconds])
+        self.loss_sum, self.loss_count = 0.0, 0
+
+    def trained(self) -> Trained:
+        """Return the best network so far."""
+        columns = dict(zip(_COLUMNS, np.array(self.rows).T, strict=True))
+        best = {name: value.cpu().numpy() for name, value in zip(self.names, self.best, strict=True)}
+        parameters = self.network.named_parameters()
+        fixed = {name: value.detach().cpu().numpy() for name, value in parameters if name not in best}
+        return Trained(
+            spec=self.network.spec,
+            budget=self.budget,
+            parameters={**fixed, **best},
+            n_parameters=sum(value.size for value in best.values()),
+            curve=Curve(**{**columns, "step": columns["step"].astype(np.int64)}),
+            seconds=self.seconds,
+        )
+
+    def write(self, path: Path) -> None:
+        """Write the state atomically; failures, such as a full disk, are ignored, since the file only saves time."""
+        state = {
+            "identity": self.identity,
+            "live": [value.detach() for value in self.live],
+            "averaged": self.averaged,
+            "best": self.best,
+            "optimiser": self.optimiser.state_dict(),
+            "rows": self.rows,
+            "now": [self.step, self.loss_sum, self.loss_count, self.seconds],
+        }
+        with contextlib.suppress(OSError, RuntimeError), atomic_write(path) as file:
+            torch.save(state, file)
+
+    def read(self, path: Path) -> bool:
+        """Restore the state from a file; return whether there was a readable one of this training."""
+        device = self.live[0].device
+        try:
+            state = torch.load(path, map_location=device, weights_only=True)
+            if state["identity"] != self.identity:
+                return False
+        except (OSError, RuntimeError, EOFError, KeyError, TypeError, ValueError, pickle.UnpicklingError):
+            return False
+        _copy(state["live"], self.live)
+        self.averaged, self.best, self.rows = state["averaged"], state["best"], state["rows"]
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.step, self.loss_sum, self.loss_count, self.seconds = state["now"]
+        return True
+
+
+def _copy(values: Any, into: Any) -> None:
+    with torch.no_grad():
+        for target, value in zip(into, values, strict=True):
+            target.copy_(value)

@@ -1,1 +1,1 @@
-"""Readers of labelled structures in files."""
+"""Readers of file formats, one class per format that yields structures by number."""

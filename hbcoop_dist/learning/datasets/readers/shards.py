@@ -1,7 +1,4 @@
-"""Open a file of structures: its first bytes say which format it is, whatever it is called.
-
-Several files as one list of rows: rows are asked for in ascending order, so one file is open at a time.
-"""
+"""Open files of structures by their contents, and several files or folders as one list of rows."""
 
 from __future__ import annotations
 
@@ -10,29 +7,166 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from hbcoop_dist.learning.datasets.frames import ReadError
-from hbcoop_dist.learning.datasets.readers.ase_database import LmdbRows, SqliteRows, count_lmdb
-from hbcoop_dist.learning.datasets.readers.base import SUFFIXES, Rows, files_of
-from hbcoop_dist.learning.datasets.readers.qmof import QmofRows, find_qmof
-from hbcoop_dist.learning.datasets.readers.text_files import ExtxyzRows, TrajectoryRows
+from hbcoop_dist.learning.datasets.readers.ase_files import LmdbRows, SqliteRows, TrajectoryRows, count_lmdb
+from hbcoop_dist.learning.datasets.readers.extended_xyz import ExtxyzRows
+from hbcoop_dist.learning.datasets.readers.qmof import QmofRows, find_qmof, qmof_files
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+SUFFIXES = {
+    ".xyz": "extended XYZ",
+    ".extxyz": "extended XYZ",
+    ".db": "ASE databases",
+    ".aselmdb": "ASE LMDBs",
+    ".traj": "ASE trajectories",
+}
+"""Suffixes of the files that are looked for in a folder."""
 
 _SQLITE = b"SQLite format 3\0"
-_LMDB, _LMDB_AT = b"\xde\xc0\xef\xbe", 16
+_LMDB, _LMDB_OFFSET = b"\xde\xc0\xef\xbe", 16
 _ULM = b"- of Ulm"
 _ZIP = b"PK\x03\x04"
 
 
-@contextmanager
-def open_rows(path: Path) -> Iterator[Rows]:
-    """The structures of one file, or of a folder that is one set.
+class Rows(Protocol):
+    """Structures of one file or folder, in any order and none kept in memory.
+
+    Everything that a structure has beside its geometry is in ``arrays``, ``info`` and the results of its calculator,
+    under the keys of the file.
+    """
+
+    @property
+    def form(self) -> str:
+        """The format, in words."""
+        ...
+
+    @property
+    def path(self) -> Path: ...
+
+    def __len__(self) -> int: ...
+
+    def position(self, number: int) -> str:
+        """Return the position of structure `number`, from 0, for messages: ``frame 3``, ``row 17``."""
+        ...
+
+    def atoms(self, number: int) -> Atoms:
+        """Return structure `number`, from 0.
+
+        Raises
+        ------
+        ReadError
+            When it is damaged.
+        """
+        ...
+
+    def close(self) -> None: ...
+
+
+class Shards:
+    """All rows of some files and folders.
+
+    Parameters
+    ----------
+    paths : iterable of path
+        Files, and folders of files.
+
+    Attributes
+    ----------
+    files : tuple of Path
+        The files, in order.
+    counts : (files,) int array
+        Rows of each.
 
     Raises
     ------
     ReadError
-        When its format is none of those that are read, or what is in it is not what it should be.
+        When a file cannot be read.
+    """
+
+    def __init__(self, paths: Iterable[Path | str]) -> None:
+        self.files = tuple(file for path in paths for file in files_of(path))
+        self.counts = np.array([_count_rows_in(file) for file in self.files], dtype=np.int64)
+        self._ends = np.cumsum(self.counts)
+
+    def __len__(self) -> int:
+        return int(self._ends[-1]) if self.files else 0
+
+    def rows(self, indices: Iterable[int] | None = None) -> Iterator[tuple[Rows, int]]:
+        """Yield the open file and the number in it of every row; one file is open at a time.
+
+        Parameters
+        ----------
+        indices : iterable of int, optional
+            Indices of rows among those of all files, ascending; all rows by default.
+        """
+        numbers = np.arange(len(self)) if indices is None else np.asarray(list(indices), dtype=np.int64)
+        file_of = np.searchsorted(self._ends, numbers, side="right")
+        for file in np.unique(file_of):
+            with open_rows(self.files[file]) as rows:
+                first = self._ends[file] - self.counts[file]
+                for number in numbers[file_of == file]:
+                    yield rows, int(number - first)
+
+
+def count_rows(paths: Iterable[Path | str]) -> int:
+    """Return the number of rows of all files; errors as of `Shards`."""
+    return len(Shards(paths))
+
+
+def files_of(path: Path | str) -> list[Path]:
+    """Return the files of a set.
+
+    Parameters
+    ----------
+    path : path
+        A file, a folder that is a QMOF database, or a folder with files of one format at any depth.
+
+    Returns
+    -------
+    list of Path
+        Sorted by name; a QMOF folder stands for itself.
+
+    Raises
+    ------
+    ReadError
+        When there are no files, or files of several formats.
+    """
+    root = Path(path)
+    if root.is_file():
+        return [root]
+    if not root.is_dir():
+        raise ReadError(f"{root}: expected a file or a folder, found none")
+    if find_qmof(root) is not None:
+        return [root]
+    files = sorted(file for file in root.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
+    forms = sorted({SUFFIXES[file.suffix.lower()] for file in files})
+    if len(forms) != 1:
+        raise ReadError(
+            f"{root}: expected a QMOF database, or files of one format ({', '.join(SUFFIXES)}), "
+            f"found {', '.join(forms) or 'none'}"
+        )
+    return files
+
+
+def content_files(path: Path | str) -> list[Path]:
+    """Return the files whose content decides what is read from a path; errors as of `files_of`."""
+    return [part for file in files_of(path) for part in (qmof_files(file) if file.is_dir() else [file])]
+
+
+@contextmanager
+def open_rows(path: Path) -> Iterator[Rows]:
+    """Open the structures of one file, or of a folder that is one set.
+
+    Raises
+    ------
+    ReadError
+        When its format is not supported, or its content is not of that format.
     """
     rows = _reader(path)(path)
     try:
@@ -41,8 +175,7 @@ def open_rows(path: Path) -> Iterator[Rows]:
         rows.close()
 
 
-def count_in(path: Path) -> int:
-    """How many structures there are in one file; errors as of `open_rows`."""
+def _count_rows_in(path: Path) -> int:
     if _reader(path) is LmdbRows:
         return count_lmdb(path)
     with open_rows(path) as rows:
@@ -50,6 +183,7 @@ def count_in(path: Path) -> int:
 
 
 def _reader(path: Path) -> Callable[[Path], Rows]:
+    """Choose a reader by the first bytes of a file, whatever its name."""
     if path.is_dir():
         return QmofRows
     try:
@@ -59,7 +193,7 @@ def _reader(path: Path) -> Callable[[Path], Rows]:
         raise ReadError(f"{path}: expected a readable file, found: {error}") from error
     if head.startswith(_SQLITE):
         return SqliteRows
-    if head[_LMDB_AT:].startswith(_LMDB):
+    if head[_LMDB_OFFSET:].startswith(_LMDB):
         if find_spec("ase_db_backends") is None:
             raise ReadError(f"{path}: expected the package ase-db-backends, which reads ASE LMDBs, found none")
         return LmdbRows
@@ -76,54 +210,3 @@ def _reader(path: Path) -> Callable[[Path], Rows]:
         f"{path}: expected an extended XYZ file or one of {expected}, or a QMOF database, found "
         + (f"a file that begins with {head[:24]!r}" if head else "an empty file")
     )
-
-
-class Shards:
-    """All rows of some files and folders.
-
-    Parameters
-    ----------
-    paths : iterable of path
-        Files, and folders of shards.
-
-    Attributes
-    ----------
-    files : tuple of Path
-        The files they stand for, in order.
-    counts : (files,) int array
-        Rows of each.
-
-    Raises
-    ------
-    ReadError
-        When one of them is not what can be read.
-    """
-
-    def __init__(self, paths: Iterable[Path | str]) -> None:
-        self.files = tuple(file for path in paths for file in files_of(path))
-        self.counts = np.array([count_in(file) for file in self.files], dtype=np.int64)
-        self._ends = np.cumsum(self.counts)
-
-    def __len__(self) -> int:
-        return int(self._ends[-1]) if self.files else 0
-
-    def rows(self, places: Iterable[int] | None = None) -> Iterator[tuple[Rows, int]]:
-        """Open files and numbers of rows in them.
-
-        Parameters
-        ----------
-        places : iterable of int, optional
-            Numbers of rows in all files, ascending; all rows without them.
-        """
-        numbers = np.arange(len(self)) if places is None else np.asarray(list(places), dtype=np.int64)
-        of = np.searchsorted(self._ends, numbers, side="right")
-        for file in np.unique(of):
-            with open_rows(self.files[file]) as rows:
-                first = self._ends[file] - self.counts[file]
-                for number in numbers[of == file]:
-                    yield rows, int(number - first)
-
-
-def count_rows(paths: Iterable[Path | str]) -> int:
-    """Rows of all files; errors as of `Shards`."""
-    return len(Shards(paths))

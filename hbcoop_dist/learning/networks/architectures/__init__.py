@@ -1,1 +1,1 @@
-"""One file per architecture."""
+"""Architectures of networks, one file each."""

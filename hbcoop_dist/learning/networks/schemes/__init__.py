@@ -1,1 +1,1 @@
-"""One file per long-range scheme."""
+"""Long-range schemes, one file each."""

@@ -1,8 +1,8 @@
-"""What a long-range scheme may do to a message-passing network; every method of the base does nothing.
+"""Base class of long-range schemes: hooks into a message-passing network that by default do nothing.
 
-A network calls, on one batch and in this order: `embed` before its first layer, `after_layer` after each layer,
-`energy` at the end.  What a scheme has to remember between them goes into `memory`, which is new for every call of the
-network, so that a scheme has parameters and no state.
+A network calls, for one batch and in this order: `Scheme.embed` before its first layer, `Scheme.after_layer` after each
+layer, and `Scheme.energy` at the end. Intermediate results go into ``memory``, which is new for every call of the
+network, so that a scheme has parameters but no state.
 """
 
 from __future__ import annotations
@@ -11,50 +11,26 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from hbcoop_dist.core.arrays import FloatArray
 from hbcoop_dist.learning.networks.atom_batches import AtomBatch
+from hbcoop_dist.learning.networks.hyperparameters import NetworkShape
+from hbcoop_dist.learning.networks.options import Options
+from hbcoop_dist.learning.networks.registry import find_scheme, load_implementation, scheme_options
 
-FloatArray = NDArray[np.float64]
 Memory = dict[str, torch.Tensor]
-
-
-@dataclass(frozen=True, slots=True)
-class NetworkShape:
-    """What a scheme is told of the network that it is part of.
-
-    Attributes
-    ----------
-    n_species : int
-    channels : int
-        Invariant features of an atom, the same in every layer.
-    n_layers : int
-    n_radial : int
-        Radial basis functions of an edge.
-    cutoff : float
-        A.
-    elements : tuple of int
-        Atomic numbers of the species, ascending; empty where a scheme is not told.
-    """
-
-    n_species: int
-    channels: int
-    n_layers: int
-    n_radial: int
-    cutoff: float
-    elements: tuple[int, ...] = ()
+"""Intermediate tensors of one call of a network, by names that a scheme chooses."""
 
 
 @dataclass(frozen=True, slots=True)
 class LongRange:
-    """What a scheme adds.
+    """Energies and charges that a scheme adds to a network.
 
     Attributes
     ----------
     energy : (N,) tensor
-        Energy of every atom, eV; their sum over a structure is what the scheme adds to its energy.
+        Energy of every atom, eV; the sum over a structure is added to its energy.
     charges : (N,) tensor or None
         Partial charges, e.
     """
@@ -64,59 +40,123 @@ class LongRange:
 
 
 class Scheme(torch.nn.Module):
-    """A long-range scheme, as a part of a network; see the head of this file.
+    """A long-range scheme, part of a network.
 
-    Class attributes
-    ----------------
-    name : str
-        As written in a spec.
-    periodic : bool
-        Whether it is defined for structures that repeat, whose `AtomBatch.cells` it then takes account of.
+    Parameters
+    ----------
+    shape : NetworkShape
+        Sizes of the network.
+    options : Options, optional
+        Validated options, an instance of the model that the scheme's declaration names.
 
     Attributes
     ----------
-    (what the class says holds for its default options; one that an option changes is set anew on the instance)
+    name : str
+        Name in messages.
+    periodic : bool
+        Whether the scheme is defined for periodic structures, by `AtomBatch.cells`.
     extensive : bool
-        Whether the energy of molecules infinitely far apart is the sum of theirs alone.
-    reaches : bool
-        Whether it couples atoms farther apart than the network's layers do.
-    charges_wanted : bool
-        Whether reference charges of the training set, where there are some, go into its loss.
+        Whether the energy of molecules infinitely far apart is the sum of their own. Like the attributes below, set on
+        the instance where it depends on an option.
+    long_range : bool
+        Whether the scheme couples atoms beyond the receptive field of the layers.
+    fits_charges : bool
+        Whether reference charges of the training set enter the loss.
     """
 
     name: ClassVar[str] = "none"
     periodic: ClassVar[bool] = False
     extensive: bool = True
-    reaches: bool = False
-    charges_wanted: bool = False
+    long_range: bool = False
+    fits_charges: bool = False
 
-    def __init__(self, shape: NetworkShape, options: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, shape: NetworkShape, options: Options | None = None) -> None:
         super().__init__()
+        del options
         self.shape = shape
-        if options:
-            raise ValueError(f"scheme {self.name}: expected no options, found {', '.join(sorted(options))}")
 
-    def require_defined(self, cells: Sequence[FloatArray | None]) -> None:
-        """Raise `ValueError` when structures repeat, with these cells, and the scheme is not defined for such."""
+    def require_supported(self, cells: Sequence[FloatArray | None]) -> None:
+        """Raise `ValueError` when a structure has a cell and the scheme is not defined for periodic structures.
+
+        Parameters
+        ----------
+        cells : sequence of (3, 3) array or None
+            Cell of every structure.
+        """
         if not self.periodic and (count := sum(cell is not None for cell in cells)):
             raise ValueError(
-                f"scheme {self.name}: expected structures that do not repeat, found {count} of {len(cells)} with a "
+                f"scheme {self.name}: expected structures that are not periodic, found {count} of {len(cells)} with a "
                 "cell, for which it is not defined"
             )
 
     def embed(self, features: torch.Tensor, batch: AtomBatch, memory: Memory) -> torch.Tensor:
-        """Features of atoms, (N, channels), before the first layer."""
+        """Return the features of atoms, (N, channels), for the first layer.
+
+        Parameters
+        ----------
+        features : (N, channels) tensor
+        batch : AtomBatch
+        memory : Memory
+        """
         del batch, memory
         return features
 
     def after_layer(
         self, layer: int, features: torch.Tensor, radial: torch.Tensor, batch: AtomBatch, memory: Memory
     ) -> torch.Tensor:
-        """Invariant features, (N, channels), after a layer (from 0); `radial`, (E, n_radial), ends at the cutoff."""
+        """Return the invariant features, (N, channels), for the next layer.
+
+        Parameters
+        ----------
+        layer : int
+            From 0.
+        features : (N, channels) tensor
+        radial : (E, n_radial) tensor
+            Radial basis functions of the edges, which vanish smoothly at the cutoff.
+        batch : AtomBatch
+        memory : Memory
+        """
         del layer, radial, batch, memory
         return features
 
     def energy(self, features: Sequence[torch.Tensor], batch: AtomBatch, memory: Memory) -> LongRange | None:
-        """What is added to the energy, from the invariant features after every layer; None for nothing."""
+        """Return what is added to the energy, or None.
+
+        Parameters
+        ----------
+        features : sequence of (N, channels) tensor
+            Invariant features after every layer.
+        batch : AtomBatch
+        memory : Memory
+        """
         del features, batch, memory
         return None
+
+
+class NoScheme(Scheme):
+    """The network alone, whose receptive field is its cutoff times its layers."""
+
+    periodic = True
+
+
+def build_scheme(name: str, shape: NetworkShape, options: Mapping[str, Any]) -> Scheme:
+    """Build a scheme from its name and its options.
+
+    Parameters
+    ----------
+    name : str
+        Name in the registry.
+    shape : NetworkShape
+    options : mapping
+        Options as written in a campaign.
+
+    Raises
+    ------
+    ValueError
+        When there is no such scheme, an option is invalid, or the implementation is not a `Scheme`.
+    """
+    declaration = find_scheme(name)
+    implementation = load_implementation(declaration)
+    if not (isinstance(implementation, type) and issubclass(implementation, Scheme)):
+        raise ValueError(f"scheme {name}: expected a subclass of Scheme, found {implementation!r}")
+    return implementation(shape, scheme_options(name, options, shape))
