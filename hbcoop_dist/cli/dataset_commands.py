@@ -56,7 +56,7 @@ def datasets_check(
 
     The last lines are the entry to paste into a campaign. The exit code is 1 when no structure can be used.
     """
-    from hbcoop_dist.campaigns.generalization.dataset_parts import reading_of
+    from hbcoop_dist.campaigns.generalization.dataset_parts import read_options
     from hbcoop_dist.cli.terminal import wide_console
     from hbcoop_dist.learning.datasets.frames import ReadError
     from hbcoop_dist.learning.datasets.set_checks import check_set
@@ -64,7 +64,7 @@ def datasets_check(
     entry = _entry(paths, labels or [], require or [], energy_unit, length_unit)
     console = wide_console(stderr=as_json)
     try:
-        report = check_set(paths, reading_of(entry), None if every else sample)
+        report = check_set(paths, read_options(entry), None if every else sample)
     except ReadError as error:
         console.print(str(error), highlight=False, markup=False, soft_wrap=True)
         raise typer.Exit(_NOTHING_USABLE) from None

@@ -16,23 +16,23 @@ from hbcoop_dist.campaigns.generalization.results import LabelResult, StoredArra
 from hbcoop_dist.campaigns.generalization.spec import DatasetEntry
 from hbcoop_dist.campaigns.generalization.tasks import CHUNK, DataSource
 from hbcoop_dist.core.results import TaskResult
-from hbcoop_dist.learning.datasets.cluster_generation import clusters
-from hbcoop_dist.learning.datasets.connectivity import Parentage, parents
-from hbcoop_dist.learning.datasets.frames import Reading
-from hbcoop_dist.learning.datasets.labelled_structures import LabelledStructure
+from hbcoop_dist.learning.datasets.cluster_generation import generate_clusters
+from hbcoop_dist.learning.datasets.connectivity import ParentClues, parent_names
+from hbcoop_dist.learning.datasets.frames import ReadOptions
+from hbcoop_dist.learning.datasets.labelled_structures import LabelledStructure, PackedStructures
 from hbcoop_dist.learning.datasets.labelling import label
-from hbcoop_dist.learning.datasets.packing import pack, unpack
 from hbcoop_dist.learning.datasets.readers.shards import Shards
-from hbcoop_dist.learning.datasets.set_reader import (
-    Found,
+from hbcoop_dist.learning.datasets.set_files import (
     LeftOut,
-    drawn,
-    one_kind_of_charges,
+    PartialSet,
+    draw_rows,
+    join_parts,
     read_rows,
     read_set,
-    with_parents,
+    require_one_charges_key,
 )
-from hbcoop_dist.learning.splits.soap import FEATURES, Blocks, blocks
+from hbcoop_dist.learning.splits.feature_rows import ElementBlocks
+from hbcoop_dist.learning.splits.soap import FEATURES, soap_blocks
 from hbcoop_dist.models import registry
 
 Known = Mapping[str, TaskResult[Any]]
@@ -72,10 +72,10 @@ class SetOfTask:
         """Return the structures in the order of the splits' indices, and lines about those that could not be used."""
         if self.data.chunks and self.data.entry.files:
             parts = [_part(part) for part in self._parts()]
-            return with_parents(parts), _left_out(self._parts())
+            return join_parts(parts), _left_out(self._parts())
         if self.data.chunks:
-            labelled = (self.known[key].payload_as(LabelResult) for key in self.data.chunks)
-            return tuple(structure for chunk in labelled for structure in chunk.structures), ()
+            chunks = (self.known[key].payload_as(LabelResult).structures for key in self.data.chunks)
+            return tuple(structure for chunk in chunks for structure in chunk.structures()), ()
         entry = self.data.entry
         files = read_set(
             entry.name,
@@ -83,17 +83,17 @@ class SetOfTask:
             level_of_theory=entry.level_of_theory,
             source=entry.source,
             licence=entry.licence,
-            reading=reading_of(entry),
+            options=read_options(entry),
             size=entry.size,
             seed=entry.seed,
         )
         return files.structures, files.left_out
 
-    def descriptors(self) -> Blocks:
+    def descriptors(self) -> ElementBlocks:
         """Return averaged SOAP of all parts of a large set."""
         parts = [self._file(key) for key in self.data.described]
         indices = [(np.asarray(part["rows"]), np.asarray(part["elements"]), int(part["count"])) for part in parts]
-        return Blocks.join(indices, (np.asarray(part["values"]) for part in parts), FEATURES)
+        return ElementBlocks.join(indices, (np.asarray(part["values"]) for part in parts), FEATURES)
 
     def traits(self) -> tuple[list[Traits], tuple[str, ...]]:
         """Return the traits of all structures of a large set without reading the structures themselves."""
@@ -101,8 +101,8 @@ class SetOfTask:
             structures, left_out = self.structures()
             return [traits_of(structure) for structure in structures], left_out
         parts = self._parts()
-        one_kind_of_charges(str(part["charges_key"]) for part in parts)
-        names = parents([parentage for part in parts for parentage in _parentage(part)])
+        require_one_charges_key(str(part["charges_key"]) for part in parts)
+        names = parent_names([clues for part in parts for clues in _clues(part)])
         domains = [domain for part in parts for domain in json.loads(str(part["domains"]))]
         sizes = [size for part in parts for size in np.diff(np.asarray(part["offsets"])).tolist()]
         periodic = [flag for part in parts for flag in _periodic(part)]
@@ -120,9 +120,9 @@ def traits_of(structure: LabelledStructure) -> Traits:
     return Traits(structure.parent, structure.domain, len(structure), structure.cell is not None)
 
 
-def reading_of(entry: DatasetEntry) -> Reading:
+def read_options(entry: DatasetEntry) -> ReadOptions:
     """Return how the files of a set are read."""
-    return Reading(
+    return ReadOptions(
         energy_unit=entry.energy_unit,
         length_unit=entry.length_unit,
         keys=entry.labels,
@@ -137,7 +137,7 @@ def labelled_chunk(entry: DatasetEntry, chunk: int, device: str) -> LabelResult:
     assert entry.generate is not None
     assert entry.size is not None
     first = chunk * CHUNK
-    bare = clusters(
+    clusters = generate_clusters(
         entry.generate,
         min(CHUNK, entry.size - first),
         entry.seed,
@@ -145,21 +145,21 @@ def labelled_chunk(entry: DatasetEntry, chunk: int, device: str) -> LabelResult:
         sizes=entry.molecules,
         cutoff=entry.cutoff,
     )
-    labelling = label(bare, entry.teacher, device=device, largest_leak=entry.largest_leak)
-    dropped = tuple(f"structure {first + one.place}: {one.reason}" for one in labelling.dropped)
-    return LabelResult(tuple(labelling.structures), dropped)
+    labelling = label(clusters, entry.teacher, device=device, largest_leak=entry.largest_leak)
+    dropped = tuple(f"structure {first + one.index}: {one.reason}" for one in labelling.dropped)
+    return LabelResult(PackedStructures.of(labelling.structures), dropped)
 
 
 def read_part(data: DataSource, first: int, count: int) -> dict[str, object]:
     """Read one part of a large set, as arrays for a file; parents are named when all parts are known."""
     entry = data.entry
     shards = Shards(entry.files)
-    places = drawn(len(shards), entry.size, entry.seed)[first : first + count]
-    part = read_rows(shards, reading_of(entry), places)
+    places = draw_rows(len(shards), entry.size, entry.seed)[first : first + count]
+    part = read_rows(shards, read_options(entry), places)
     left_out = {reason: (number, part.left_out.first[reason]) for reason, number in part.left_out.counts.items()}
     return {
-        **pack(part.structures),
-        "parentage": json.dumps([asdict(parentage) for parentage in part.parentage]),
+        **PackedStructures.of(part.structures).arrays(),
+        "parentage": json.dumps([asdict(clues) for clues in part.clues]),
         "charges_key": part.charges_key,
         "left_out": json.dumps(left_out),
     }
@@ -167,12 +167,12 @@ def read_part(data: DataSource, first: int, count: int) -> dict[str, object]:
 
 def describe_part(structures: tuple[LabelledStructure, ...]) -> dict[str, object]:
     """Compute averaged SOAP of one part by blocks, in float32, as arrays for a file."""
-    soap = blocks(structures)
+    soap = soap_blocks(structures)
     return {"rows": soap.rows, "elements": soap.elements, "values": soap.values, "count": soap.count}
 
 
 def origin_of(data: DataSource) -> dict[str, str]:
-    """Return level of theory, licence and source of the labels of a set, by field of `About`."""
+    """Return level of theory, licence and source of the labels of a set, by field of `NetworkMetadata`."""
     entry = data.entry
     if entry.generate is None:
         return {"level_of_theory": entry.level_of_theory, "licence": entry.licence, "source": entry.source}
@@ -180,14 +180,15 @@ def origin_of(data: DataSource) -> dict[str, str]:
     return {"level_of_theory": card.level_of_theory, "licence": "made here; no terms", "source": card.citation}
 
 
-def _part(file: Mapping[str, Any]) -> Found:
+def _part(file: Mapping[str, Any]) -> PartialSet:
     # read once: field by field, and structure by structure, the file would be opened for each
     arrays = dict(file)
-    return Found(unpack(arrays), tuple(_parentage(arrays)), str(arrays["charges_key"]), LeftOut())
+    structures = PackedStructures.from_arrays(arrays).structures()
+    return PartialSet(structures, tuple(_clues(arrays)), str(arrays["charges_key"]), LeftOut())
 
 
-def _parentage(part: Mapping[str, Any]) -> list[Parentage]:
-    return [Parentage(**fields) for fields in json.loads(str(part["parentage"]))]
+def _clues(part: Mapping[str, Any]) -> list[ParentClues]:
+    return [ParentClues(**fields) for fields in json.loads(str(part["parentage"]))]
 
 
 def _periodic(part: Mapping[str, Any]) -> list[bool]:

@@ -25,10 +25,9 @@ from hbcoop_dist.campaigns.generalization.tasks import PROTOCOL_VERSION, Trainin
 from hbcoop_dist.campaigns.kind import CampaignKind, Exporter, Labels, Lookup, RowLabels
 from hbcoop_dist.campaigns.spec_fields import CampaignError
 from hbcoop_dist.core.results import Label, Record, Value
-from hbcoop_dist.learning.datasets.labelled_structures import LabelledStructure
-from hbcoop_dist.learning.networks.network_spec import NetworkSpec
-from hbcoop_dist.learning.networks.trained_files import About, Curve, Trained
-from hbcoop_dist.learning.training.budget import Budget
+from hbcoop_dist.learning.datasets.labelled_structures import PackedStructures
+from hbcoop_dist.learning.networks.hyperparameters import Budget, NetworkSpec
+from hbcoop_dist.learning.networks.trained_files import Curve, NetworkMetadata, Trained
 from hbcoop_dist.store.codec import payload_types
 from hbcoop_dist.store.creation import Definitions
 from hbcoop_dist.store.schema import Schema
@@ -50,15 +49,15 @@ class GeneralizationKind(CampaignKind[GeneralizationSpec, TrainingCell, Training
     protocol_version: ClassVar[int] = PROTOCOL_VERSION
     schema: ClassVar[Schema] = GENERALIZATION_SCHEMA
     payloads: ClassVar[Mapping[str, type]] = payload_types(
-        About,
         Budget,
         Curve,
         EvaluationResult,
         GroupResult,
         LabelResult,
-        LabelledStructure,
         MapResult,
+        NetworkMetadata,
         NetworkSpec,
+        PackedStructures,
         SplitResult,
         StoredArrays,
         Trained,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from hbcoop_dist.campaigns.generalization.results import TrainingResult
 from hbcoop_dist.campaigns.generalization.spec import TrainingCell
-from hbcoop_dist.learning.networks.trained_files import write
+from hbcoop_dist.learning.networks.trained_files import write_trained
 from hbcoop_dist.store import models_path
 from hbcoop_dist.store.errors import writing
 
@@ -27,5 +27,5 @@ def write_model(store: str | Path, cell: TrainingCell, result: TrainingResult) -
     path = model_path(store, cell)
     with writing(path):
         path.parent.mkdir(exist_ok=True)
-        write(path, result.network, result.about)
+        write_trained(path, result.network, result.metadata)
     return path

@@ -32,7 +32,7 @@ from hbcoop_dist.campaigns.spec_fields import CampaignError, ModelEntry
 from hbcoop_dist.core.tasks import Batch, Requirements, Source
 from hbcoop_dist.learning.datasets.frames import ReadError
 from hbcoop_dist.learning.datasets.readers.shards import count_rows
-from hbcoop_dist.learning.networks.architectures.registry import ARCHITECTURES
+from hbcoop_dist.learning.networks.registry import find_architecture
 from hbcoop_dist.models.sources import PackageSource, find_packages, find_source
 
 SOAP_LICENCE = "Apache-2.0 (dscribe), BSD-3-Clause (scikit-learn, umap-learn)"
@@ -117,7 +117,7 @@ def _sources(spec: GeneralizationSpec, elsewhere: Collection[str]) -> tuple[dict
 
 
 def _architecture(name: str, architecture: str, elsewhere: Collection[str]) -> PackageSource | str:
-    code = ARCHITECTURES[architecture]
+    code = find_architecture(architecture)
     needs = Requirements(code.requires, (*code.packages, "numpy"), code.environment, gpu=True)
     return find_packages(name, code.licence, code.citation, needs, elsewhere)
 

@@ -18,7 +18,7 @@ from hbcoop_dist.analysis.report_content import Chart, Interactive, Report, Repo
 from hbcoop_dist.campaigns.generalization.plan import SOAP_CITATION
 from hbcoop_dist.campaigns.generalization.report_sentences import headline, summary
 from hbcoop_dist.campaigns.report_provenance import SOFTWARE_CITATION, campaign_names, campaign_texts
-from hbcoop_dist.learning.networks.architectures.registry import ARCHITECTURES
+from hbcoop_dist.learning.networks.registry import ARCHITECTURES
 from hbcoop_dist.models import cards
 
 if TYPE_CHECKING:

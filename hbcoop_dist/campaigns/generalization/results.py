@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hbcoop_dist.core.arrays import FloatArray, IntArray
-from hbcoop_dist.learning.datasets.labelled_structures import LabelledStructure
-from hbcoop_dist.learning.networks.trained_files import About, Trained
+from hbcoop_dist.learning.datasets.labelled_structures import PackedStructures
+from hbcoop_dist.learning.networks.trained_files import NetworkMetadata, Trained
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,12 +15,12 @@ class LabelResult:
 
     Attributes
     ----------
-    structures : tuple of LabelledStructure
+    structures : PackedStructures
     dropped : tuple of str
         Structures that the labelling model had no answer for, and why.
     """
 
-    structures: tuple[LabelledStructure, ...]
+    structures: PackedStructures
     dropped: tuple[str, ...]
 
 
@@ -96,13 +96,12 @@ class TrainingResult:
     network : Trained
     n_training : int
         Number of training structures.
-    about : About
-        What the card of the network contains.
+    metadata : NetworkMetadata
     """
 
     network: Trained
     n_training: int
-    about: About
+    metadata: NetworkMetadata
 
 
 @dataclass(frozen=True, slots=True)

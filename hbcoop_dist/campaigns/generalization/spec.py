@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import entry_points
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -32,13 +31,19 @@ from hbcoop_dist.campaigns.spec_fields import (
     resolve_path,
 )
 from hbcoop_dist.core.yaml_source import place_of
-from hbcoop_dist.learning.datasets.frames import KEYS, NUMBERS
-from hbcoop_dist.learning.networks.architectures.registry import ARCHITECTURES, check_options
+from hbcoop_dist.learning.datasets.frames import LABEL_KEYS, NUMERIC_LABELS
+from hbcoop_dist.learning.networks.hyperparameters import NetworkShape
+from hbcoop_dist.learning.networks.registry import (
+    architecture_names,
+    check_architecture,
+    find_architecture,
+    scheme_names,
+    scheme_options,
+)
 from hbcoop_dist.models import registry
 
 CELL_DIMS = ("dataset", "split", "architecture", "scheme", "seed")
 SPLITS = ("random", "size", "cluster", "maxsep_paper", "maxsep_fps")
-SCHEMES = ("none", "charge-embedding", "les", "celli", "efa")
 Split = Literal["random", "size", "cluster", "maxsep_paper", "maxsep_fps"]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Molecules = Annotated[int, Field(ge=1, le=64)]
@@ -58,11 +63,6 @@ def _unsaid(value: Any) -> bool:
 
 
 LabelKeys = Annotated[tuple[str, ...], BeforeValidator(as_list), Field(min_length=1)]
-
-
-def known_schemes() -> tuple[str, ...]:
-    """Our schemes and those of other distributions, by name: only workers import them."""
-    return (*SCHEMES, *sorted(point.name for point in entry_points(group="hbcoop_dist.schemes")))
 
 
 def _a_label(name: str) -> str:
@@ -141,7 +141,7 @@ class DatasetEntry(Frozen):
     @field_validator("labels", "require", mode="after")
     @classmethod
     def _labels(cls, value: Any, info: ValidationInfo) -> Any:
-        known = KEYS if info.field_name == "labels" else NUMBERS
+        known = LABEL_KEYS if info.field_name == "labels" else NUMERIC_LABELS
         if unknown := sorted(set(value).difference(known)):
             raise ValueError(f"expected labels among {', '.join(known)}, found {', '.join(unknown)}")
         return value
@@ -178,9 +178,9 @@ class ArchitectureEntry(Frozen):
             return value
         name = value["name"]
         # mace-3 is a mace; a name that says none is more often mistyped than meant
-        said = name if name in ARCHITECTURES else name.partition("-")[0]
-        if said not in ARCHITECTURES:
-            known = ", ".join(ARCHITECTURES)
+        said = name if name in architecture_names() else name.partition("-")[0]
+        if said not in architecture_names():
+            known = ", ".join(architecture_names())
             raise ValueError(
                 f"expected one of {known}, one of them with a hyphen and more, or an architecture beside the name, "
                 f"found {name!r}"
@@ -190,13 +190,13 @@ class ArchitectureEntry(Frozen):
     @model_validator(mode="after")
     def _has_them(self) -> ArchitectureEntry:
         written = {name: getattr(self, name) for name in self.model_fields_set}
-        check_options(self.architecture, written, self.options)
+        check_architecture(self.architecture, written, self.options)
         return self
 
     @model_serializer(mode="wrap")
     def _without_unused(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """What is written can be read again, and what means nothing decides no key."""
-        unused = ARCHITECTURES[self.architecture].unused
+        unused = find_architecture(self.architecture).unused
         return {name: value for name, value in handler(self).items() if name not in unused}
 
 
@@ -210,16 +210,16 @@ class SchemeEntry(Frozen):
     @model_validator(mode="before")
     @classmethod
     def _called_so(cls, value: Any) -> Any:
-        if isinstance(value, Mapping) and "scheme" not in value and value.get("name") in known_schemes():
+        if isinstance(value, Mapping) and "scheme" not in value and value.get("name") in scheme_names():
             return {**value, "scheme": value["name"]}
         return value
 
     @model_validator(mode="after")
     def _said(self) -> SchemeEntry:
-        known = ", ".join(known_schemes())
+        known = ", ".join(scheme_names())
         if "scheme" not in self.model_fields_set:
             raise ValueError(f"expected one of {known}, or a scheme beside the name, found {self.name!r}")
-        if self.scheme not in known_schemes():
+        if self.scheme not in scheme_names():
             raise ValueError(f"scheme: expected one of {known}, found {self.scheme!r}")
         return self
 
@@ -421,6 +421,7 @@ def load_spec(path: Path) -> GeneralizationSpec:
         When the file is not YAML, a field is wrong, or a file or folder of a set does not exist.
     """
     spec = read_spec(path, GeneralizationSpec)
+    _check_scheme_options(path, spec)
     base = path.resolve().parent
     datasets = []
     for entry in spec.datasets:
@@ -431,3 +432,14 @@ def load_spec(path: Path) -> GeneralizationSpec:
             )
         datasets.append(entry.model_copy(update={"files": files}))
     return spec.model_copy(update={"datasets": tuple(datasets)})
+
+
+def _check_scheme_options(path: Path, spec: GeneralizationSpec) -> None:
+    """Refuse options that a scheme does not have, or that do not fit one of the networks."""
+    for entry in spec.schemes:
+        for network in spec.architectures:
+            shape = NetworkShape(2, network.channels, network.layers, network.radial, network.cutoff, elements=(1, 8))
+            try:
+                scheme_options(entry.scheme, entry.options, shape)
+            except ValueError as error:
+                raise CampaignError(f"{place_of(path, 'schemes')}: {entry.name}: {error}") from None

@@ -12,9 +12,9 @@ from hbcoop_dist.campaigns.generalization.results import MapResult, SplitResult
 from hbcoop_dist.campaigns.generalization.tasks import DataSource, TrainingTask
 from hbcoop_dist.core.arrays import FloatArray
 from hbcoop_dist.learning.datasets.labelled_structures import LabelledStructure
-from hbcoop_dist.learning.splits.side_separation import flat_map, separation
-from hbcoop_dist.learning.splits.similarity import Rows
-from hbcoop_dist.learning.splits.soap import features
+from hbcoop_dist.learning.splits.feature_rows import Rows
+from hbcoop_dist.learning.splits.side_separation import separation, umap_coordinates
+from hbcoop_dist.learning.splits.soap import soap_features
 from hbcoop_dist.learning.splits.strategies import split
 
 _latest: dict[str, FloatArray] = {}
@@ -41,7 +41,7 @@ def map_set(labelled: SetOfTask) -> MapResult:
     """Map the chemical space of a set."""
     structures, descriptors, left_out = _described(labelled)
     return MapResult(
-        umap=flat_map(descriptors),
+        umap=umap_coordinates(descriptors),
         domains=tuple(structure.domain for structure in structures),
         parents=tuple(structure.parent for structure in structures),
         atoms=np.array([len(structure) for structure in structures], dtype=np.int64),
@@ -71,5 +71,5 @@ def _features(data: DataSource, structures: tuple[LabelledStructure, ...]) -> Fl
     if key not in _latest:
         _latest.clear()
         species = sorted({int(z) for structure in structures for z in structure.numbers})
-        _latest[key] = features(structures, species)
+        _latest[key] = soap_features(structures, species)
     return _latest[key]

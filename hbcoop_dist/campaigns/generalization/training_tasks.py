@@ -11,10 +11,9 @@ from hbcoop_dist.campaigns.generalization.results import EvaluationResult, Group
 from hbcoop_dist.campaigns.generalization.tasks import TrainingTask
 from hbcoop_dist.core.arrays import IntArray
 from hbcoop_dist.learning.datasets.labelled_structures import LabelledStructure
-from hbcoop_dist.learning.networks.network_builder import network_of, traits_of
-from hbcoop_dist.learning.networks.network_spec import NetworkSpec
-from hbcoop_dist.learning.networks.trained_files import About
-from hbcoop_dist.learning.training.budget import Budget
+from hbcoop_dist.learning.networks.hyperparameters import Budget, NetworkSpec
+from hbcoop_dist.learning.networks.prediction import network_of, traits_of
+from hbcoop_dist.learning.networks.trained_files import NetworkMetadata
 from hbcoop_dist.learning.training.evaluation import GroupErrors, evaluate
 from hbcoop_dist.learning.training.training_loop import train
 
@@ -47,13 +46,13 @@ def train_network(
     )
     traits = traits_of(network_of(trained))
     origin = origin_of(task.data)
-    about = About(
+    metadata = NetworkMetadata(
         level_of_theory=origin["level_of_theory"],
         licence=origin["licence"],
         source=origin["source"],
         **asdict(traits),
     )
-    return TrainingResult(trained, len(sides.training), about)
+    return TrainingResult(trained, len(sides.training), metadata)
 
 
 def evaluate_network(labelled: SetOfTask, sides: SplitResult, trained: TrainingResult, device: str) -> EvaluationResult:
