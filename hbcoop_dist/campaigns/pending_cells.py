@@ -99,7 +99,7 @@ def _outdated(plan: Plan, writer: StoreWriter) -> set[Labels]:
     return {
         labels
         for labels, text in writer.texts("versions").items()
-        if text and labels[0] in here and changed(text, plan.sources[str(labels[0])].card.packages)
+        if text and labels[0] in here and changed(text, plan.sources[str(labels[0])].needs.packages)
     }
 
 

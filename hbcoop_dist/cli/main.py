@@ -198,7 +198,7 @@ def retry(
 
 def _licences(drawn: kinds.AnyPlan) -> None:
     for name, source in drawn.sources.items():
-        typer.echo(f"  {name}: licence {source.card.licence}; cite {source.card.citation}")
+        typer.echo(f"  {name}: licence {source.licence}; cite {source.citation}")
 
 
 @app.command()

@@ -90,11 +90,11 @@ def fragment_energies(
     wanted = [one or distinct_fragments(structure) for structure, one in zip(structures, asked_for, strict=True)]
     card = potential.card
     asked = [
-        structure.ghosted(molecules) if card.counterpoise else structure.subset(molecules)
+        structure.ghosted(molecules) if card.abilities.counterpoise else structure.subset(molecules)
         for structure, pieces in zip(structures, wanted, strict=True)
         for molecules in pieces
     ]
-    with_atoms = card.atom_energies
+    with_atoms = card.abilities.atom_energies
     found = iter(evaluate(potential, asked, forces=False, atom_energies=with_atoms, batch=batch))
     out: list[FragmentEnergies] = []
     for structure, pieces in zip(structures, wanted, strict=True):

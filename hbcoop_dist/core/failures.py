@@ -64,12 +64,13 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether an exception reports that memory ran out, on the host or on a device.
 
     Exceptions are recognised by name and message, since the packages that raise them need not be importable here:
-    ``MemoryError``, torch's ``OutOfMemoryError`` and CUDA's "out of memory", Warp's "Failed to allocate".
+    ``MemoryError``, torch's ``OutOfMemoryError``, CUDA's "out of memory", Warp's "Failed to allocate", and the "can't
+    allocate memory" of torch's allocator on the CPU.
     """
     names = {kind.__name__ for kind in type(error).__mro__}
     message = str(error).lower()
     return bool(names & {"MemoryError", "OutOfMemoryError"}) or any(
-        text in message for text in ("out of memory", "failed to allocate")
+        text in message for text in ("out of memory", "failed to allocate", "can't allocate memory")
     )
 
 

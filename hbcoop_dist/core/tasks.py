@@ -10,15 +10,17 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Generic, Literal, Protocol
+from typing import TYPE_CHECKING, Generic, Literal, Protocol
 
 from typing_extensions import TypeVar
 
-from hbcoop_dist.campaigns.hbond.spec import Minimize
-from hbcoop_dist.models.base import ModelCard
 from hbcoop_dist.structures import Chain, Structure
 from hbcoop_dist.structures.complexes import Complex
 from hbcoop_dist.structures.fragments import Molecules
+
+if TYPE_CHECKING:
+    from hbcoop_dist.campaigns.hbond.spec import Minimize
+    from hbcoop_dist.models.sources import ModelSource
 
 PROTOCOL_VERSION = 3
 """Raised whenever the engine would give another number for the same key."""
@@ -33,24 +35,26 @@ Kind = Literal["monomer", "candidate", "minimise", "relax", "energies"]
 
 
 @dataclass(frozen=True, slots=True)
-class ModelSource:
-    """A model as the planner knows it.
+class Requirements:
+    """Software and hardware that running a task needs.
 
     Attributes
     ----------
-    card : ModelCard
-    identity : str
-        Hash of its checkpoint.
-    path : str or None
-        Where that lies; None when it is embedded in a package.
-    here : bool
-        Whether its packages are in this Python, and not only in that of its workers.
+    modules : tuple of str
+        Modules that must be importable; the planner looks for them without importing them.
+    packages : tuple of str
+        Distributions whose versions decide the numbers and are recorded with every result.
+    environment : str
+        Python environment of the workers: ``main`` is ``requirements.lock``, any other NAME is
+        ``environments/NAME.txt``. The pools of a cluster profile name the environments they provide.
+    gpu : bool
+        Whether a GPU code path exists; without one the task runs on the CPU wherever it is sent.
     """
 
-    card: ModelCard
-    identity: str
-    path: str | None = None
-    here: bool = True
+    modules: tuple[str, ...] = ()
+    packages: tuple[str, ...] = ()
+    environment: str = "main"
+    gpu: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +173,7 @@ def model_text(source: ModelSource) -> str:
         {
             "family": source.card.family,
             "checkpoint": source.identity,
-            "dtype": source.card.dtype,
+            "dtype": source.card.abilities.dtype,
             "options": {name: str(value) for name, value in sorted(source.card.options.items())},
         }
     )

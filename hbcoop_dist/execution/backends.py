@@ -11,11 +11,12 @@ from pathlib import Path
 
 from hbcoop_dist.clusters import ClusterError, ClusterProfile, check_device, local_profile
 from hbcoop_dist.clusters.step_job import require_allocation
-from hbcoop_dist.core.tasks import PROTOCOL_VERSION, ModelSource
+from hbcoop_dist.core.tasks import PROTOCOL_VERSION
 from hbcoop_dist.execution.driver import Driver
 from hbcoop_dist.execution.progress import Display, default_display
 from hbcoop_dist.execution.run_status import Heartbeat, Progress, read_progress
 from hbcoop_dist.execution.scheduler import Backend, SerialBackend
+from hbcoop_dist.models.sources import ModelSource, PackageSource
 from hbcoop_dist.store import Journal, logs_path, progress_path, scratch_path
 
 SWITCH_SECONDS = 0.0005
@@ -31,7 +32,7 @@ class Workforce:
     refused with its errors.
     """
 
-    sources: Mapping[str, ModelSource]
+    sources: Mapping[str, ModelSource | PackageSource]
     serial: bool
     workers: int | None
     device: str
@@ -60,16 +61,16 @@ class Workforce:
             yield Driver(journal, cache(lambda: stack.enter_context(start)), str(scratch_path(store))), shown
 
 
-def _require_pools(sources: Mapping[str, ModelSource], profile: ClusterProfile) -> None:
+def _require_pools(sources: Mapping[str, ModelSource | PackageSource], profile: ClusterProfile) -> None:
     """Raise `ClusterError` unless every model has a pool that can do it, and the pools can be had here."""
     if profile.kind == "allocation":
         require_allocation(profile)
     there = {name for pool in profile.pools.values() for name in pool.environments}
     for source in sources.values():
-        needed = source.card.environment
+        needed = source.needs.environment
         if needed not in there and not (source.here and any(pool.python is None for pool in profile.pools.values())):
             raise ClusterError(
-                f"model {source.card.name}: expected a pool with environment {needed}; profile {profile.profile} has "
+                f"model {source.name}: expected a pool with environment {needed}; profile {profile.profile} has "
                 + "; ".join(f"{name}: {', '.join(pool.environments)}" for name, pool in profile.pools.items())
             )
 

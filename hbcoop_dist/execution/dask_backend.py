@@ -22,10 +22,10 @@ from hbcoop_dist.clusters.pool_choice import pools_for
 from hbcoop_dist.clusters.pool_cluster import TICK_SECONDS, PoolCluster
 from hbcoop_dist.core.failures import Failure, LostWorkerError
 from hbcoop_dist.core.results import TaskResult
-from hbcoop_dist.core.tasks import ModelSource
 from hbcoop_dist.execution.batch_queue import Offer
 from hbcoop_dist.execution.runtime_estimate import Pace
 from hbcoop_dist.execution.scheduler import Outcome, Work
+from hbcoop_dist.models.sources import ModelSource, PackageSource
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -82,7 +82,7 @@ class DaskBackend:
         self,
         client: Client,
         cluster: PoolCluster,
-        sources: Mapping[str, ModelSource],
+        sources: Mapping[str, ModelSource | PackageSource],
         *,
         clock: Callable[[], float] = time.monotonic,
         over: queue.SimpleQueue[int] | None = None,

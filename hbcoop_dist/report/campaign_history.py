@@ -35,7 +35,7 @@ def citations_of(ds: xr.Dataset) -> Iterator[str]:
     yield _OURS
     for name in map(str, ds["model"].values):
         if (card := card_of(name)) is not None:
-            yield f"`{name}`: {card.citation}"
+            yield f"`{name}`: {card.about.citation}"
 
 
 def _specs(ds: xr.Dataset) -> list[dict[str, Any]]:

@@ -105,7 +105,7 @@ def _specs(ds: xr.Dataset) -> list[dict[str, Any]]:
 def _citations(ds: xr.Dataset) -> Iterator[str]:
     for definition in _definitions(ds, "dataset"):
         if definition["generate"] is not None and (card := registry.cards().get(definition["teacher"])) is not None:
-            yield f"`{card.name}`, which labelled a set: {card.citation}"
+            yield f"`{card.name}`, which labelled a set: {card.about.citation}"
         elif definition["source"] != "unknown":
             yield f"a set from files: {definition['source']}"
     for definition in _definitions(ds, "architecture"):

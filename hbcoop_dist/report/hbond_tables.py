@@ -194,7 +194,7 @@ def provenance_table(ds: xr.Dataset) -> Table:
                 "float type": first["dtype"],
                 "device": first["device"],
                 "versions": ", ".join(f"{name} {version}" for name, version in versions.items()),
-                "licence": "" if card is None else card.licence,
+                "licence": "" if card is None else card.about.licence,
             }
         )
     words = "Hashes are cut to sixteen digits here; the store has them whole, for every cell."
@@ -277,9 +277,11 @@ def _sight(ds: xr.Dataset, model: str) -> dict[str, object]:
     card = card_of(model)
     if card is None:
         return {"sees": "-", "units seen": "-"}
-    if card.cutoff is None:
+    if card.about.cutoff is None:
         return {"sees": "everything", "units seen": "all"}
-    field = card.cutoff * card.layers
-    words = f"{card.cutoff:g} A x {card.layers}" + (", and charges everywhere" if card.long_range else "")
+    field = card.about.cutoff * card.about.layers
+    words = f"{card.about.cutoff:g} A x {card.about.layers}" + (
+        ", and charges everywhere" if card.about.long_range else ""
+    )
     seen = units_seen(ds, model, field)
-    return {"sees": words, "units seen": "all" if card.long_range else ("" if seen < 0 else str(seen))}
+    return {"sees": words, "units seen": "all" if card.about.long_range else ("" if seen < 0 else str(seen))}

@@ -400,8 +400,8 @@ def test_a_trained_network_is_the_same_in_a_file(architecture: str, scheme: str,
     assert torch.equal(evaluated(network_of(again), *waters())[0].energy, evaluated(network, *waters())[0].energy)
     card = family.card_of("mine", path)
     found = ARCHITECTURES[architecture]
-    assert card.environment == found.environment
+    assert card.needs.environment == found.environment
     assert card.receptive_field == (
-        None if card.long_range else trained.spec.cutoff * (found.hops[0] * trained.spec.layers + found.hops[1])
+        None if card.about.long_range else trained.spec.cutoff * (found.hops[0] * trained.spec.layers + found.hops[1])
     )
-    assert card.long_range == network.scheme.reaches
+    assert card.about.long_range == network.scheme.reaches

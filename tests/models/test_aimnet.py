@@ -52,7 +52,7 @@ def _mine(path: Path, elements: tuple[int, ...] = tuple(SHIFTS)) -> Potential:
 
 def test_the_contract_is_kept_and_what_is_not_promised_is_measured(checkpoint: Path) -> None:
     potential = _mine(checkpoint)
-    assert (potential.card.layers, potential.card.cutoff, potential.card.receptive_field) == (3, 5.0, None)
+    assert (potential.card.about.layers, potential.card.about.cutoff, potential.card.receptive_field) == (3, 5.0, None)
     results = check(potential)
     failed = [result for result in results if not result.passed]
     assert not failed, "\n".join(map(str, failed))

@@ -14,9 +14,10 @@ from ase.calculators.calculator import Calculator, all_changes
 
 from hbcoop_dist.campaigns.hbond.plan import plan
 from hbcoop_dist.campaigns.hbond.spec import load_campaign
-from hbcoop_dist.core.tasks import ModelSource, model_text
+from hbcoop_dist.core.tasks import model_text
 from hbcoop_dist.models import ModelCard, ModelError, UnknownElementError, available, check, identity, load
 from hbcoop_dist.models.families.ase_calculator import calculator_card
+from hbcoop_dist.models.sources import ModelSource
 from hbcoop_dist.optimize.minimization import minimise, monomer_start
 from hbcoop_dist.structures import DEFAULT_ROTAMER, Chain, Structure, make_chain, monomer
 from hbcoop_dist.structures.construction import build
@@ -84,7 +85,7 @@ def test_a_campaign_takes_it_from_yaml(tmp_path: Path) -> None:
     (tmp_path / "spec.yaml").write_text(STIFF)
     drawn = plan(load_campaign(tmp_path / "spec.yaml"))
     card = drawn.sources["mine"].card
-    assert (card.family, card.batched, card.elements) == ("ase", False, (1, 6, 7, 8))
+    assert (card.family, card.abilities.batched, card.about.elements) == ("ase", False, (1, 6, 7, 8))
     assert json.loads(model_text(drawn.sources["mine"]))["options"] == {
         "calculator": "test_ase_calculator:Springs",
         "kwargs": '{"stiffness": 2.0}',

@@ -57,7 +57,7 @@ def test_what_is_made_keeps_the_contract_and_finishes_a_campaign(made: NewModel,
     failed = [result for result in check(potential) if not result.passed]
     assert not failed, "\n".join(map(str, failed))
     assert potential.parameter_hash == identity(card(made.name))
-    assert card(made.name).packages == (made.name, "numpy")
+    assert card(made.name).needs.packages == (made.name, "numpy")
     (tmp_path / "spec.yaml").write_text(CAMPAIGN.format(name=made.name))
     drawn = plan(load_campaign(tmp_path / "spec.yaml"))
     results = list(execute(drawn.batches, working(drawn.sources, drawn.spec.minimize), {}, SerialBackend()))

@@ -72,10 +72,10 @@ def test_networks_keep_the_contract_and_what_they_do_not_promise_is_measured(nam
     assert found["extensivity"].limit is None
     assert found["extensivity"].measured > 1e-6, "the energy head is known to average over all atoms"
     assert found["rotation"].limit is None
-    assert (found["forces are the gradient"].limit is None) == (not card(name).forces_are_gradient)
+    assert (found["forces are the gradient"].limit is None) == (not card(name).abilities.forces_are_gradient)
     jump = found["smooth through the cutoff"]
-    assert (jump.limit is None) == (not card(name).smooth)
-    assert card(name).smooth or jump.measured > 1e-5, "the twentieth neighbour is known to change all at once"
+    assert (jump.limit is None) == (not card(name).abilities.smooth)
+    assert card(name).abilities.smooth or jump.measured > 1e-5, "the twentieth neighbour is known to change all at once"
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -126,7 +126,7 @@ def test_custom_card_takes_family_settings_but_claims_nothing_about_the_file() -
     mine = custom_card("my-ani", "ani", "/somewhere/retrained_8x", {"elements": (1, 6, 7, 8)})
     assert (mine.name, mine.family, mine.checkpoint, mine.sha256) == ("my-ani", "ani", "retrained_8x", None)
     assert mine.elements == (1, 6, 7, 8)
-    assert mine.cutoff == card("ani-2x").cutoff
+    assert mine.cutoff == card("ani-2x").about.cutoff
     assert "user-supplied" in mine.level_of_theory
     assert "unknown" in mine.licence
 

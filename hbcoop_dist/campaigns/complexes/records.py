@@ -11,7 +11,8 @@ from hbcoop_dist.campaigns.hbond.records import PROVENANCE, SPREADS, gravest, we
 from hbcoop_dist.cooperativity.equation import pair_cooperativity
 from hbcoop_dist.cooperativity.fragments import FragmentEnergies
 from hbcoop_dist.core.results import Status, TaskResult
-from hbcoop_dist.core.tasks import ModelSource, Task
+from hbcoop_dist.core.tasks import Task
+from hbcoop_dist.models.sources import ModelSource
 from hbcoop_dist.structures import Structure
 from hbcoop_dist.structures.complexes import Complex
 

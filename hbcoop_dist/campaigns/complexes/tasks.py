@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from ase.data import chemical_symbols
 
 from hbcoop_dist.campaigns.hbond.spec import Minimize
-from hbcoop_dist.core.tasks import PROTOCOL_VERSION, Batch, ModelSource, Task, key_of, model_text
+from hbcoop_dist.core.tasks import PROTOCOL_VERSION, Batch, Task, key_of, model_text
 from hbcoop_dist.models.base import ModelCard
+from hbcoop_dist.models.sources import ModelSource
 from hbcoop_dist.structures.complexes import Complex
 from hbcoop_dist.structures.fragments import Molecules
 
@@ -22,11 +23,11 @@ NO_TOPOLOGY = (
 
 def unsuitable(card: ModelCard, system: Complex) -> str:
     """Why a model cannot do a marked system; empty when it can."""
-    if card.needs_topology and "other" in system.structure.kinds:
+    if card.abilities.needs_topology and "other" in system.structure.kinds:
         return NO_TOPOLOGY
-    if system.free and not card.forces:
+    if system.free and not card.abilities.forces:
         return "it has no forces, so it relaxes nothing: geometry fixed takes the file's"
-    unknown = sorted(set(system.structure.numbers.tolist()) - set(card.elements))
+    unknown = sorted(set(system.structure.numbers.tolist()) - set(card.about.elements))
     return f"elements {', '.join(chemical_symbols[z] for z in unknown)} are not declared by its card" if unknown else ""
 
 

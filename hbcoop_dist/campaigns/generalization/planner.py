@@ -26,26 +26,19 @@ from hbcoop_dist.campaigns.generalization.tasks import (
     split_task,
     train_task,
 )
-from hbcoop_dist.campaigns.hbond.plan import source_of
 from hbcoop_dist.campaigns.hbond.spec import CampaignError
-from hbcoop_dist.campaigns.spec_fields import ModelEntry
-from hbcoop_dist.core.tasks import Batch, ModelSource
+from hbcoop_dist.core.tasks import Batch, Requirements
 from hbcoop_dist.learning.datasets.frames import ReadError
 from hbcoop_dist.learning.datasets.readers.shards import count_rows
 from hbcoop_dist.learning.networks.architectures.registry import ARCHITECTURES
 from hbcoop_dist.models import registry
-from hbcoop_dist.models.base import ModelCard
+from hbcoop_dist.models.sources import ModelSource, PackageSource, find_packages, find_source
 
-SOAP = ModelCard(
-    name="soap",
-    family="soap",
-    level_of_theory="none",
-    licence="Apache-2.0 (dscribe), BSD-3-Clause (scikit-learn, umap-learn)",
-    citation="Himanen et al., Comput. Phys. Commun. 2020, 247, 106949, doi:10.1016/j.cpc.2019.106949",
-    elements=(),
-    requires=("dscribe", "sklearn", "umap"),
-    packages=("dscribe", "scikit-learn", "umap-learn", "numpy"),
-)
+SOAP = Requirements(modules=("dscribe", "sklearn", "umap"), packages=("dscribe", "scikit-learn", "umap-learn", "numpy"))
+SOAP_LICENCE = "Apache-2.0 (dscribe), BSD-3-Clause (scikit-learn, umap-learn)"
+SOAP_CITATION = "Himanen et al., Comput. Phys. Commun. 2020, 247, 106949, doi:10.1016/j.cpc.2019.106949"
+
+Source = ModelSource | PackageSource
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +66,7 @@ class GeneralizationPlan:
     spec : GeneralizationSpec
     cells : tuple of TrainingCell
         Every cell asked for, skipped ones included.
-    sources : mapping of str to ModelSource
+    sources : mapping of str to ModelSource or PackageSource
         What does the tasks: teachers, ``soap`` and architectures, by name.
     skipped : mapping of TrainingCell to str
         Cells that will not run, and why.
@@ -84,7 +77,7 @@ class GeneralizationPlan:
 
     spec: GeneralizationSpec
     cells: tuple[TrainingCell, ...]
-    sources: Mapping[str, ModelSource]
+    sources: Mapping[str, Source]
     skipped: Mapping[TrainingCell, str]
     tasks: Mapping[str, TrainingTask] = field(repr=False)
     batches: tuple[Batch[TrainingTask], ...] = field(repr=False)
@@ -132,43 +125,28 @@ def plan(spec: GeneralizationSpec, *, elsewhere: Collection[str] = ()) -> Genera
     return GeneralizationPlan(spec, cells, sources, skipped, draft.tasks, draft.batches(), draft.cell_tasks)
 
 
-def _sources(spec: GeneralizationSpec, elsewhere: Collection[str]) -> tuple[dict[str, ModelSource], dict[str, str]]:
-    found: dict[str, ModelSource | str] = {
-        entry.teacher: source_of(ModelEntry(name=entry.teacher), elsewhere) for entry in spec.datasets if entry.generate
+def _sources(spec: GeneralizationSpec, elsewhere: Collection[str]) -> tuple[dict[str, Source], dict[str, str]]:
+    results: dict[str, Source | str] = {
+        entry.teacher: find_source(registry.card(entry.teacher), elsewhere=elsewhere)
+        for entry in spec.datasets
+        if entry.generate
     }
-    found["soap"] = _package(SOAP, elsewhere)
-    found |= {entry.name: _package(_card(entry.architecture), elsewhere) for entry in spec.architectures}
-    sources = {name: source for name, source in found.items() if isinstance(source, ModelSource)}
-    return sources, {name: reason for name, reason in found.items() if isinstance(reason, str)}
+    results["soap"] = find_packages("soap", SOAP_LICENCE, SOAP_CITATION, SOAP, elsewhere)
+    results |= {entry.name: _architecture(entry.architecture, elsewhere) for entry in spec.architectures}
+    sources = {name: source for name, source in results.items() if not isinstance(source, str)}
+    return sources, {name: reason for name, reason in results.items() if isinstance(reason, str)}
 
 
-def _card(architecture: str) -> ModelCard:
-    """What workers need for an architecture."""
-    found = ARCHITECTURES[architecture]
-    return ModelCard(
-        name=architecture,
-        family="trained",
-        level_of_theory="that of the training set",
-        licence=found.licence,
-        citation=found.citation,
-        elements=(),
-        gpu=True,
-        requires=found.requires,
-        packages=(*found.packages, "numpy"),
-        environment=found.environment,
-    )
-
-
-def _package(card: ModelCard, elsewhere: Collection[str]) -> ModelSource | str:
-    here = card.environment not in elsewhere
-    reason = registry.missing_modules(card) if here else ""
-    return reason or ModelSource(card, card.name, here=here)
+def _architecture(name: str, elsewhere: Collection[str]) -> Source | str:
+    architecture = ARCHITECTURES[name]
+    needs = Requirements(architecture.requires, (*architecture.packages, "numpy"), architecture.environment, gpu=True)
+    return find_packages(name, architecture.licence, architecture.citation, needs, elsewhere)
 
 
 class _Draft:
     """A plan as it is drawn up, cell by cell; equal keys fall together."""
 
-    def __init__(self, spec: GeneralizationSpec, sources: Mapping[str, ModelSource]) -> None:
+    def __init__(self, spec: GeneralizationSpec, sources: Mapping[str, Source]) -> None:
         self._spec, self._sources = spec, sources
         self._architectures = {entry.name: entry for entry in spec.architectures}
         self._schemes = {entry.name: entry for entry in spec.schemes}

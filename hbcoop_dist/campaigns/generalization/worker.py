@@ -17,7 +17,8 @@ from hbcoop_dist.campaigns.generalization.tasks import KEPT, TrainingTask
 from hbcoop_dist.campaigns.hbond.worker import versions_of
 from hbcoop_dist.core.failures import Failure
 from hbcoop_dist.core.results import TaskResult
-from hbcoop_dist.core.tasks import Batch, ModelSource
+from hbcoop_dist.core.tasks import Batch
+from hbcoop_dist.models.sources import ModelSource, PackageSource
 
 Found = tuple[dict[str, object], dict[str, str]]
 """Data and provenance of a result."""
@@ -30,7 +31,7 @@ class TrainingWork:
     Attributes
     ----------
     batch : Batch of TrainingTask
-    source : ModelSource
+    source : ModelSource or PackageSource
         Of the teacher, the descriptors or the architecture.
     inputs : mapping of str to TaskResult
         Results of tasks outside the batch, by key.
@@ -42,7 +43,7 @@ class TrainingWork:
     """
 
     batch: Batch[TrainingTask]
-    source: ModelSource
+    source: ModelSource | PackageSource
     inputs: Mapping[str, TaskResult]
     device: str = "cpu"
     scratch: str | None = None
@@ -139,10 +140,10 @@ class TrainingWork:
 
     @property
     def _device(self) -> str:
-        return self.device if self.source.card.gpu else "cpu"
+        return self.device if self.source.needs.gpu else "cpu"
 
 
-def making(sources: Mapping[str, ModelSource], kept: str | None = None) -> Callable[..., TrainingWork]:
+def making(sources: Mapping[str, ModelSource | PackageSource], kept: str | None = None) -> Callable[..., TrainingWork]:
     """What makes the work of a batch (`execute.MakeWork`); `kept` is the folder of large results."""
 
     def make(
@@ -158,12 +159,12 @@ def _dtype(task: TrainingTask) -> str:
     return task.training.dtype
 
 
-def _provenance(source: ModelSource, device: str) -> dict[str, str]:
+def _provenance(source: ModelSource | PackageSource, device: str) -> dict[str, str]:
     return {
         "host": socket.gethostname(),
-        "device": device if source.card.gpu else "cpu",
-        "dtype": source.card.dtype,
+        "device": device if source.needs.gpu else "cpu",
+        "dtype": source.card.abilities.dtype if isinstance(source, ModelSource) else "float64",
         "parameter_hash": source.identity,
-        "versions": versions_of(*source.card.packages, "hbcoop_dist"),
+        "versions": versions_of(*source.needs.packages, "hbcoop_dist"),
         "computed_at": datetime.now(UTC).isoformat(timespec="seconds"),
     }

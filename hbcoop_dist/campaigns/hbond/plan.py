@@ -15,10 +15,9 @@ from hbcoop_dist.campaigns.complexes.tasks import ComplexCell, ComplexTasks, com
 from hbcoop_dist.campaigns.hbond.rotamer_search import Chosen
 from hbcoop_dist.campaigns.hbond.spec import CampaignSpec, Cell, Minimize, cells_of
 from hbcoop_dist.campaigns.hbond.task_graph import Group, Outline, PartSteps, group, lent_key, outline, tasks_of
-from hbcoop_dist.campaigns.spec_fields import ModelEntry
-from hbcoop_dist.core.tasks import Batch, ModelSource, Task
-from hbcoop_dist.models import checkpoints, registry
-from hbcoop_dist.models.base import ModelCard, ModelError
+from hbcoop_dist.core.tasks import Batch, Task
+from hbcoop_dist.models.base import ModelCard
+from hbcoop_dist.models.sources import ModelSource, find_source
 from hbcoop_dist.references import ReferenceSet, ReferenceSetError, bundled_geometry, read_reference_set
 from hbcoop_dist.structures import Chain
 
@@ -210,28 +209,12 @@ def _sources(spec: CampaignSpec, elsewhere: Collection[str]) -> tuple[dict[str, 
     sources: dict[str, ModelSource] = {}
     absent: dict[str, str] = {}
     for entry in spec.models:
-        found = source_of(entry, elsewhere)
+        found = find_source(entry.card(), entry.checkpoint, elsewhere)
         if isinstance(found, str):
             absent[entry.name] = found
         else:
             sources[entry.name] = found
     return sources, absent
-
-
-def source_of(entry: ModelEntry, elsewhere: Collection[str] = ()) -> ModelSource | str:
-    """A model as it will be loaded, or why it cannot be; `ModelError` where its own checkpoint is not there."""
-    card = entry.card()
-    here = card.environment not in elsewhere
-    usable = registry.available(card, entry.checkpoint, here=here)
-    if not usable.ok:
-        # a package that is not there skips a model, whoever trained it
-        if entry.checkpoint is not None and not (here and registry.missing_modules(card)):
-            raise ModelError(usable.reason)
-        return usable.reason
-    if card.checkpoint is None and entry.checkpoint is None:
-        return ModelSource(card, checkpoints.identity(card), here=here)
-    found = checkpoints.find(card, entry.checkpoint)
-    return ModelSource(card, found.sha256, str(found.path), here)
 
 
 def _systems(
@@ -271,19 +254,19 @@ class _Outlines:
     def of(self, card: ModelCard, cells: Sequence[Cell]) -> tuple[Outline, tuple[Group, ...]]:
         """What a model does, and in which batches."""
         # A model whose single points take minutes gets one task per fragment.
-        slow = card.single_point_cost == "minutes"
-        kind = self._device.partition(":")[0] if card.gpu else "cpu"
-        limit = BATCH_ATOMS[kind] if card.batched and not slow else 0
+        slow = card.abilities.single_point_cost == "minutes"
+        kind = self._device.partition(":")[0] if card.needs.gpu else "cpu"
+        limit = BATCH_ATOMS[kind] if card.abilities.batched and not slow else 0
         own = tuple(cell.system for cell in cells if cell.by_energy)
         undecided = {
             place: "" if (cell.model, cell.system.conformers) not in self._chosen else _NO_ROTAMERS
             for place, cell in enumerate(cells)
             if cell.by_energy and self._chosen.get((cell.model, cell.system.conformers)) is None
         }
-        which = (slow, card.forces, own, tuple(undecided.items()))
+        which = (slow, card.abilities.forces, own, tuple(undecided.items()))
         if which not in self._outlines:
             self._outlines[which] = outline(
-                cells, self._minimize, self._references, slow, undecided, self._lenders, card.forces
+                cells, self._minimize, self._references, slow, undecided, self._lenders, card.abilities.forces
             )
         if (which, limit) not in self._groups:
             self._groups[which, limit] = group(self._outlines[which], limit)

@@ -186,7 +186,9 @@ class CampaignSpec(Frozen):
             raise ValueError(
                 f"expected geometry own beside {', '.join(self.lenders)}, whose minima are to be taken, found none"
             )
-        without = [entry.name for entry in self.models if entry.name in self.lenders and not entry.card().forces]
+        without = [
+            entry.name for entry in self.models if entry.name in self.lenders and not entry.card().abilities.forces
+        ]
         if without:
             raise ValueError(f"geometry: expected models with forces, which have minima, found {', '.join(without)}")
         return self

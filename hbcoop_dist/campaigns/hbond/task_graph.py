@@ -15,13 +15,13 @@ from hbcoop_dist.core.tasks import (
     LADDER,
     WHOLE_HESSIAN,
     Kind,
-    ModelSource,
     Task,
     energies_text,
     key_of,
     minimise_text,
     model_text,
 )
+from hbcoop_dist.models.sources import ModelSource
 from hbcoop_dist.references import ReferenceSet, bundled_geometries
 from hbcoop_dist.structures import Chain, Structure
 from hbcoop_dist.structures.construction import build

@@ -22,11 +22,12 @@ from numpy.typing import NDArray
 from hbcoop_dist.campaigns.hbond.spec import Minimize
 from hbcoop_dist.cooperativity.fragments import fragment_energies
 from hbcoop_dist.core.results import Status, TaskResult
-from hbcoop_dist.core.tasks import LADDER, WHOLE_HESSIAN, Batch, ModelSource, Task
+from hbcoop_dist.core.tasks import LADDER, WHOLE_HESSIAN, Batch, Task
 from hbcoop_dist.execution.restart_files import RestartFolder
 from hbcoop_dist.models import registry
 from hbcoop_dist.models.base import ModelCard, Potential
 from hbcoop_dist.models.batching import BatchSize
+from hbcoop_dist.models.sources import ModelSource
 from hbcoop_dist.optimize.constraints import Constraint, free_basis, odd_basis
 from hbcoop_dist.optimize.external.availability import forces_dtype, packages
 from hbcoop_dist.optimize.external.minimization import minimise_in_openmm, minimise_with
@@ -108,11 +109,11 @@ def do_work(work: Work) -> list[TaskResult]:
         Whatever loading the model, or evaluating a whole batch, raises: the caller splits the batch or gives up.
     """
     card = work.source.card
-    potential = load_once(card, work.source.path, work.device if card.gpu else "cpu")
+    potential = load_once(card, work.source.path, work.device if card.needs.gpu else "cpu")
     provenance = _provenance(potential)
     minimised = provenance | _seen_by(work.minimize, card)
     known = dict(work.inputs)
-    if work.scratch is not None and hasattr(potential, "with_scratch"):
+    if work.scratch is not None:
         potential = potential.with_scratch(Path(work.scratch))
     checkpoint = None if work.source.path is None else Path(work.source.path)
     bench = _Bench(potential, checkpoint, _size_of(potential), work.minimize, known, RestartFolder(work.scratch))
@@ -163,9 +164,9 @@ def _provenance(potential: Potential) -> dict[str, str]:
     return {
         "host": socket.gethostname(),
         "device": potential.device,
-        "dtype": potential.card.dtype,
+        "dtype": potential.card.abilities.dtype,
         "parameter_hash": potential.parameter_hash,
-        "versions": versions_of(*potential.card.packages, "numpy", "hbcoop_dist"),
+        "versions": versions_of(*potential.card.needs.packages, "numpy", "hbcoop_dist"),
         "computed_at": datetime.now(UTC).isoformat(timespec="seconds"),
     }
 
@@ -175,8 +176,8 @@ def _seen_by(minimize: Minimize, card: ModelCard) -> dict[str, str]:
     if minimize.engine != "openmm":
         return {}
     return {
-        "dtype": f"{card.dtype}, minimised with {forces_dtype(card)} forces",
-        "versions": versions_of(*dict.fromkeys((*card.packages, *packages(card))), "numpy", "hbcoop_dist"),
+        "dtype": f"{card.abilities.dtype}, minimised with {forces_dtype(card)} forces",
+        "versions": versions_of(*dict.fromkeys((*card.needs.packages, *packages(card))), "numpy", "hbcoop_dist"),
     }
 
 
@@ -199,8 +200,8 @@ def _lost_input(task: Task, known: Mapping[str, TaskResult]) -> str:
 
 def _goal(potential: Potential, minimize: Minimize) -> Goal:
     # float32 forces carry 3e-5 to 2e-4 eV/A of noise and energies about 1e-7 of their size (measured)
-    noise = 1e-7 if potential.card.dtype == "float64" else 2e-3
-    loosest = potential.card.max_force or 0.0
+    noise = 1e-7 if potential.card.abilities.dtype == "float64" else 2e-3
+    loosest = potential.card.abilities.max_force or 0.0
     return Goal(max(minimize.max_force, loosest), minimize.rms_force, minimize.max_calls, noise)
 
 

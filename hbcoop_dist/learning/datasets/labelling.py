@@ -113,10 +113,10 @@ def _registered(potential: Potential, questions: Sequence[Question]) -> list[Ans
             raise ModelError(
                 f"model {potential.card.name}: expected neutral molecules, found charges {question.molecule_charges}"
             )
-    structures = [_structure(question, potential.card.needs_topology) for question in questions]
+    structures = [_structure(question, potential.card.abilities.needs_topology) for question in questions]
     require_elements(potential.card, structures)
     try:
-        return [_answer(one) for one in potential.evaluate(structures, forces=potential.card.forces)]
+        return [_answer(one) for one in potential.evaluate(structures, forces=potential.card.abilities.forces)]
     except ModelError as error:
         if len(structures) == 1:
             return [str(error)]
@@ -223,7 +223,7 @@ def label(
 
 def as_set(name: str, structures: Sequence[LabelledStructure], by: str, source: str) -> LabelledSet:
     """Labelled structures under a name, with what the card of their teacher says of its level of theory."""
-    level = registry.card(by).level_of_theory
+    level = registry.card(by).about.level_of_theory
     return LabelledSet(name, tuple(structures), level, source, "made here; no terms")
 
 

@@ -1,77 +1,44 @@
-"""The model family ``trained``: networks that a generalization campaign has trained, in any other campaign.
+"""The model family ``trained``: networks that a generalization campaign has trained, as models of other campaigns.
 
-It has no models of its own.  ``{name: mace-les, family: trained, checkpoint: PATH.npz}`` in a spec is one; its card is
-what the file says.  Structures of a campaign are neutral, molecule by molecule.
+It has no registered models. A spec names one by ``{name: mace-les, family: trained, checkpoint: PATH.npz}``; its card
+follows from the file. Every molecule of a structure is neutral.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-
+from hbcoop_dist.core.arrays import FloatArray, IntArray
+from hbcoop_dist.core.tasks import Requirements
 from hbcoop_dist.learning.networks.architectures.registry import ARCHITECTURES
 from hbcoop_dist.learning.networks.trained_files import TrainedFileError, describe, read
-from hbcoop_dist.models.base import Evaluation, ModelCard, ModelError, require_elements
+from hbcoop_dist.models.base import (
+    Abilities,
+    About,
+    CheckpointInfo,
+    Evaluation,
+    ModelCard,
+    ModelError,
+    ModelFamily,
+    Potential,
+    require_checkpoint,
+)
 from hbcoop_dist.structures import Structure
 
 if TYPE_CHECKING:
     from hbcoop_dist.learning.networks.network import Network
 
-CARDS: tuple[ModelCard, ...] = ()
-FAMILY = "trained"
-
-
-def card_of(name: str, checkpoint: Path) -> ModelCard:
-    """The card of a file; of one that is not there, what does for saying so.
-
-    Raises
-    ------
-    ModelError
-        When the file is there and is no trained network, or one of an architecture that is not known.
-    """
-    unknown = "unknown: no such file"
-    bare = ModelCard(name, FAMILY, unknown, unknown, unknown, (1, 6, 7, 8), checkpoint=checkpoint.name)
-    if not checkpoint.exists():
-        return bare
-    try:
-        spec, about = describe(checkpoint)
-    except TrainedFileError as error:
-        raise ModelError(f"model {name}: {error}") from error
-    if spec.architecture not in ARCHITECTURES:
-        known = ", ".join(ARCHITECTURES)
-        raise ModelError(f"model {name}: {checkpoint}: expected architecture {known}, found {spec.architecture}")
-    architecture = ARCHITECTURES[spec.architecture]
-    return replace(
-        bare,
-        level_of_theory=about.level_of_theory,
-        licence=f"parameters: {about.licence}; code: {architecture.licence}",
-        citation=f"method: {architecture.citation}; scheme {spec.scheme}; labels: {about.source}",
-        elements=spec.elements,
-        atom_energies=True,
-        charges=about.charges,
-        cutoff=spec.cutoff,
-        layers=architecture.hops[0] * spec.layers + architecture.hops[1],
-        long_range=about.long_range,
-        extensive=about.extensive,
-        gpu=True,
-        requires=architecture.requires,
-        packages=architecture.packages,
-        environment=architecture.environment,
-    )
-
 
 @dataclass(frozen=True, slots=True)
-class _Neutral:
-    """A structure as a network sees it."""
+class _NeutralStructure:
+    """A structure of neutral molecules, as networks read it."""
 
-    numbers: NDArray[np.int64]
-    positions: NDArray[np.float64]
-    molecules: NDArray[np.int64]
+    numbers: IntArray
+    positions: FloatArray
+    molecules: IntArray
     molecule_charges: tuple[int, ...]
     cell: None = None
 
@@ -80,48 +47,86 @@ class _Neutral:
 
 
 @dataclass(frozen=True, slots=True)
-class TrainedPotential:
-    """A trained network; see `hbcoop_dist.models.base.Potential`."""
+class TrainedPotential(Potential):
+    """A trained network.
 
-    card: ModelCard
-    parameter_hash: str
-    device: str
+    Attributes
+    ----------
+    network : Network
+    """
+
     network: Network
 
-    def evaluate(
-        self, structures: Sequence[Structure], *, forces: bool = True, atom_energies: bool = False
-    ) -> list[Evaluation]:
-        """Evaluate structures, many at a time."""
+    def compute(self, structures: Sequence[Structure], forces: bool, atom_energies: bool) -> list[Evaluation]:
         from hbcoop_dist.learning.networks.prediction import predict
 
-        require_elements(self.card, structures)
-        seen = [_Neutral(one.numbers, one.positions, one.molecules, (0,) * len(one.kinds)) for one in structures]
+        neutral = [
+            _NeutralStructure(structure.numbers, structure.positions, structure.molecules, (0,) * len(structure.kinds))
+            for structure in structures
+        ]
         return [
             Evaluation(
-                energy=found.energy,
-                forces=found.forces,
-                atom_energies=found.atom_energies if atom_energies else None,
-                charges=found.charges,
+                energy=prediction.energy,
+                forces=prediction.forces,
+                atom_energies=prediction.atom_energies if atom_energies else None,
+                charges=prediction.charges,
             )
-            for found in predict(self.network, seen, forces=forces)
+            for prediction in predict(self.network, neutral, forces=forces)
         ]
 
 
-def load(card: ModelCard, checkpoint: Path | None, *, device: str = "cpu", dtype: str = "float64") -> TrainedPotential:
-    """Load a file.
+class TrainedFamily(ModelFamily):
+    """Networks of any architecture and scheme, in files that describe themselves."""
 
-    Raises
-    ------
-    ModelError
-        When there is no checkpoint, or it is no trained network.
-    """
-    from hbcoop_dist.learning.networks.network_builder import network_of
+    def card_of(self, name: str, checkpoint: Path) -> ModelCard:
+        """Make the card of a file; of a missing file, a card that suffices to report it.
 
-    if checkpoint is None:
-        raise ModelError(f"model {card.name}: expected a checkpoint, found none")
-    try:
-        trained, _ = read(checkpoint)
-        network = network_of(trained, device=device, dtype=dtype)
-    except (TrainedFileError, ValueError) as error:
-        raise ModelError(f"model {card.name}: {checkpoint}: {error}") from error
-    return TrainedPotential(card, trained.parameter_hash, device, network)
+        Raises
+        ------
+        ModelError
+            When the file is not a trained network, or its architecture is not known.
+        """
+        if not checkpoint.exists():
+            unknown = "unknown: no such file"
+            about = About(unknown, unknown, unknown, elements=(1, 6, 7, 8))
+            return ModelCard(name, "trained", about, checkpoint=CheckpointInfo(file=checkpoint.name))
+        try:
+            spec, labels = describe(checkpoint)
+        except TrainedFileError as error:
+            raise ModelError(f"model {name}: {error}") from error
+        if spec.architecture not in ARCHITECTURES:
+            expected = ", ".join(ARCHITECTURES)
+            raise ModelError(f"model {name}: {checkpoint}: expected architecture {expected}, found {spec.architecture}")
+        architecture = ARCHITECTURES[spec.architecture]
+        return ModelCard(
+            name=name,
+            family="trained",
+            about=About(
+                level_of_theory=labels.level_of_theory,
+                licence=f"parameters: {labels.licence}; code: {architecture.licence}",
+                citation=f"method: {architecture.citation}; scheme {spec.scheme}; labels: {labels.source}",
+                elements=spec.elements,
+                cutoff=spec.cutoff,
+                layers=architecture.hops[0] * spec.layers + architecture.hops[1],
+                long_range=labels.long_range,
+            ),
+            abilities=Abilities(atom_energies=True, charges=labels.charges, extensive=labels.extensive),
+            needs=Requirements(architecture.requires, architecture.packages, architecture.environment, gpu=True),
+            checkpoint=CheckpointInfo(file=checkpoint.name),
+        )
+
+    def load(
+        self, card: ModelCard, checkpoint: Path | None, *, device: str = "cpu", dtype: str = "float64"
+    ) -> TrainedPotential:
+        from hbcoop_dist.learning.networks.network_builder import network_of
+
+        path = require_checkpoint(card, checkpoint, dtype)
+        try:
+            trained, _ = read(path)
+            network = network_of(trained, device=device, dtype=dtype)
+        except (TrainedFileError, ValueError) as error:
+            raise ModelError(f"model {card.name}: {path}: {error}") from error
+        return TrainedPotential(card, trained.parameter_hash, device, network)
+
+
+FAMILY = TrainedFamily()
