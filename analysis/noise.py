@@ -7,7 +7,6 @@ of dV and of its electronic part.
 
 import argparse
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -52,7 +51,9 @@ def _rows(name: str, spec: str | None, bonds: list[noise.Bond]) -> list[dict[str
     card, checkpoint = card_of(name, spec)
     potential = models.load(card, checkpoint)
     try:
-        single = models.load(replace(card, dtype="float32"), checkpoint) if card.abilities.dtype == "float64" else None
+        single = (
+            models.load(card.with_fields(dtype="float32"), checkpoint) if card.abilities.dtype == "float64" else None
+        )
     except models.ModelError:  # how a family says that it has one float type only
         single = None
     return [{"model": name, "n": len(bond.structure.units)} | noise.floor(potential, bond, single) for bond in bonds]

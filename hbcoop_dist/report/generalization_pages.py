@@ -21,7 +21,7 @@ import yaml
 from hbcoop_dist.analysis.claim_tests import AGREED, CONTRADICTED, NOISE, UNTESTED, claims
 from hbcoop_dist.analysis.generalization_errors import RANDOM, degradation, errors, errors_table, one_network
 from hbcoop_dist.analysis.plots.generalization import chemical_space, errors_by_split, learning_curves
-from hbcoop_dist.campaigns.generalization.planner import SOAP
+from hbcoop_dist.campaigns.generalization.planner import SOAP_CITATION
 from hbcoop_dist.learning.networks.architectures.registry import ARCHITECTURES
 from hbcoop_dist.models import registry
 from hbcoop_dist.report.content import Chart, Interactive, Report, Table
@@ -114,7 +114,7 @@ def _citations(ds: xr.Dataset) -> Iterator[str]:
     for definition in _definitions(ds, "scheme"):
         if (source := _SCHEMES.get(definition["scheme"])) is not None:
             yield f"scheme `{definition['scheme']}`: {source}"
-    yield f"SOAP, by which splits are told apart: {SOAP.citation}"
+    yield f"SOAP, by which splits are told apart: {SOAP_CITATION}"
 
 
 def _definitions(ds: xr.Dataset, dim: str) -> Iterator[dict[str, Any]]:

@@ -10,6 +10,7 @@ import pytest
 import torch
 from labels import SMALL, labelled
 
+from hbcoop_dist.core.tasks import Requirements
 from hbcoop_dist.learning.datasets.labelled_structures import LabelledStructure
 from hbcoop_dist.learning.networks import trained_family as family
 from hbcoop_dist.learning.networks import trained_files as trained_file
@@ -21,11 +22,9 @@ from hbcoop_dist.learning.networks.trained_files import Curve, Trained
 from hbcoop_dist.learning.training.budget import Budget
 from hbcoop_dist.learning.training.targets import fit_baseline
 from hbcoop_dist.models import available, registry
-from hbcoop_dist.models.base import ModelCard
 
 FOUND = ARCHITECTURES["allegro"]
-CARD = ModelCard("allegro", "trained", "", "", "", (), requires=FOUND.requires, environment=FOUND.environment)
-ABSENT = registry.missing_modules(CARD)
+ABSENT = registry.missing_modules(Requirements(FOUND.requires, FOUND.packages, FOUND.environment))
 needs_package = pytest.mark.skipif(bool(ABSENT), reason=ABSENT)
 
 
@@ -117,7 +116,7 @@ def test_a_trained_one_is_a_model_of_its_own_environment(tmp_path: Path) -> None
     curve = Curve(np.array([1]), one, one, one, one, one)
     trained = Trained(spec, Budget(steps=1), {"a": one}, 1, curve, 1.0)
     trained_file.write(path, trained, trained_file.About("toy", "none", "here", False, True, False))
-    card = family.card_of("mine", path)
+    card = family.FAMILY.card_of("mine", path)
     assert (card.needs.environment, card.needs.modules) == ("allegro", ("torch", "nequip", "allegro"))
     assert card.receptive_field == 3.5
     assert available(card, path, here=False)

@@ -20,6 +20,7 @@ from crystals import SKEWED, repeated, shapeless
 from labels import SMALL, charged, labelled, together, turned
 from networks import Telling, batch_of, evaluated, stirred
 
+from hbcoop_dist.core.tasks import Requirements
 from hbcoop_dist.learning.datasets.labelled_structures import LabelledStructure
 from hbcoop_dist.learning.networks import trained_family as family
 from hbcoop_dist.learning.networks import trained_files as trained_file
@@ -33,7 +34,7 @@ from hbcoop_dist.learning.networks.trained_files import Trained
 from hbcoop_dist.learning.training.budget import Budget
 from hbcoop_dist.learning.training.targets import fit_baseline
 from hbcoop_dist.learning.training.training_loop import train
-from hbcoop_dist.models import ModelCard, registry
+from hbcoop_dist.models import registry
 
 SMALL_OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "allegro": {"tensor_channels": 2, "latent_width": 8},
@@ -54,10 +55,7 @@ SCHEMES: Mapping[str, tuple[str, Mapping[str, Any]]] = {
 def absent(architecture: str) -> str:
     """Why an architecture cannot run here, and where it can; empty when it can."""
     found = ARCHITECTURES[architecture]
-    card = ModelCard(
-        architecture, family.FAMILY, "", "", "", (), requires=found.requires, environment=found.environment
-    )
-    return registry.missing_modules(card)
+    return registry.missing_modules(Requirements(found.requires, found.packages, found.environment))
 
 
 NAMES = [
@@ -398,7 +396,7 @@ def test_a_trained_network_is_the_same_in_a_file(architecture: str, scheme: str,
     again, said = trained_file.read(path)
     assert said == about
     assert torch.equal(evaluated(network_of(again), *waters())[0].energy, evaluated(network, *waters())[0].energy)
-    card = family.card_of("mine", path)
+    card = family.FAMILY.card_of("mine", path)
     found = ARCHITECTURES[architecture]
     assert card.needs.environment == found.environment
     assert card.receptive_field == (

@@ -273,10 +273,10 @@ def test_a_trained_network_keeps_the_contract_of_all_models(scheme: str, tmp_pat
     trained = train(spec, labelled()[:18], labelled()[18:], Budget(steps=5, batch_size=4, validate_every=5))
     traits = traits_of(network_of(trained))
     write(tmp_path / "network.npz", trained, About("GFN2-xTB", "none", "this test", **asdict(traits)))
-    card = family.card_of("mine", tmp_path / "network.npz")
+    card = family.FAMILY.card_of("mine", tmp_path / "network.npz")
     assert (card.about.layers, card.about.cutoff, card.needs.packages) == (2, 3.5, ("torch", "torch-geometric"))
     assert card.about.long_range == (scheme != "none")
-    failed = [one for one in check(family.load(card, tmp_path / "network.npz")) if not one.passed]
+    failed = [one for one in check(family.FAMILY.load(card, tmp_path / "network.npz")) if not one.passed]
     assert not failed, "\n".join(map(str, failed))
 
 

@@ -21,7 +21,7 @@ from hbcoop_dist.learning.networks.trained_files import About, Trained, TrainedF
 from hbcoop_dist.learning.training.budget import Budget
 from hbcoop_dist.learning.training.evaluation import evaluate, molecules_alone
 from hbcoop_dist.learning.training.training_loop import train
-from hbcoop_dist.models import ModelError, available, check, custom_card, load, registry
+from hbcoop_dist.models import ModelError, available, check, custom_card, load
 from hbcoop_dist.models.checks.contract import probes
 
 ORGANIC = replace(SMALL, elements=(1, 6, 7, 8))
@@ -41,15 +41,6 @@ def about(scheme: str = "none") -> About:
 def path(tmp_path: Path) -> Path:
     write(tmp_path / "network.npz", trained(), about())
     return tmp_path / "network.npz"
-
-
-@pytest.fixture
-def registered(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As the entry point does."""
-    known = registry._registry()
-    if family.FAMILY not in known.families:
-        with_it = replace(known, families={**known.families, family.FAMILY: family})
-        monkeypatch.setattr(registry, "_registry", lambda: with_it)
 
 
 def test_a_file_gives_back_what_was_written(path: Path) -> None:
@@ -74,43 +65,48 @@ def test_another_file_is_refused_by_name(tmp_path: Path, path: Path) -> None:
         with pytest.raises(TrainedFileError, match=f"{name}: expected a trained network, found none"):
             read(tmp_path / name)
     with pytest.raises(ModelError, match=r"model mine: .*cut.npz: expected a trained network"):
-        family.card_of("mine", tmp_path / "cut.npz")
+        family.FAMILY.card_of("mine", tmp_path / "cut.npz")
 
 
 @pytest.mark.parametrize("scheme", list(BUILTIN_SCHEMES))
-def test_it_keeps_the_contract_of_all_models(scheme: str, tmp_path: Path, registered: None) -> None:
+def test_it_keeps_the_contract_of_all_models(scheme: str, tmp_path: Path) -> None:
     write(tmp_path / "network.npz", trained(scheme), about(scheme))
     card = custom_card("mine", "trained", tmp_path / "network.npz")
     failed = [one for one in check(load(card, tmp_path / "network.npz")) if not one.passed]
     assert not failed, "\n".join(map(str, failed))
 
 
-def test_its_card_says_what_the_file_says(path: Path, registered: None) -> None:
+def test_its_card_says_what_the_file_says(path: Path) -> None:
     card = custom_card("mine", "trained", path)
     assert (card.about.cutoff, card.about.layers, card.about.elements) == (3.5, 2, (1, 6, 7, 8))
-    assert (card.about.long_range, card.abilities.extensive, card.abilities.charges, card.receptive_field) == (False, True, False, 7.0)
+    assert (card.about.long_range, card.abilities.extensive, card.abilities.charges, card.receptive_field) == (
+        False,
+        True,
+        False,
+        7.0,
+    )
     assert card.about.level_of_theory == "GFN2-xTB"
     assert available(card, path)
     gone = custom_card("mine", "trained", path.with_name("gone.npz"))
     assert "found none" in available(gone, path.with_name("gone.npz")).reason
-    with pytest.raises(ModelError, match="no options"):
+    with pytest.raises(ModelError, match="neither like nor options"):
         custom_card("mine", "trained", path, options={"head": "x"})
 
 
 def test_a_card_needs_no_torch(path: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from hbcoop_dist.generalization import family;"
-        f"family.card_of('mine', Path({str(path)!r})); assert 'torch' not in sys.modules"
+        "import sys; from pathlib import Path; from hbcoop_dist.learning.networks import trained_family as family;"
+        f"family.FAMILY.card_of('mine', Path({str(path)!r})); assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_the_model_is_the_network(path: Path) -> None:
     structures = list(probes().values())
-    found = family.load(family.card_of("mine", path), path).evaluate(structures, forces=False)
+    found = family.FAMILY.load(family.FAMILY.card_of("mine", path), path).evaluate(structures, forces=False)
     energies = [one.energy for one in found]
     ours = predict(
-        network_of(trained()), [family._Neutral(s.numbers, s.positions, s.molecules, (0,)) for s in structures]
+        network_of(trained()), [family._NeutralStructure(s.numbers, s.positions, s.molecules, (0,)) for s in structures]
     )
     np.testing.assert_allclose(energies, [one.energy for one in ours], rtol=1e-14)
 

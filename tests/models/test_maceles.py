@@ -7,7 +7,6 @@ import sys
 import types
 import warnings
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -116,7 +115,9 @@ def test_the_card_of_a_network_says_itself_that_nothing_bounds_its_sight(small: 
     assert potential.card.about.long_range
     assert (potential.card.about.cutoff, potential.card.about.layers, potential.card.receptive_field) == (4.0, 2, None)
     # the same file under the card of a model of short range
-    assert load(replace(custom_card("mine", "mace", small), trusted=True, long_range=False), small).card.about.long_range
+    assert load(
+        custom_card("mine", "mace", small).with_fields(trusted=True, long_range=False), small
+    ).card.about.long_range
 
 
 def test_what_decides_the_energy_of_charges_is_part_of_the_parameters(small: Path, package: type) -> None:
