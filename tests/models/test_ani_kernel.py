@@ -238,10 +238,10 @@ def test_results_do_not_depend_on_what_was_evaluated_before(monkeypatch: pytest.
     from hbcoop_dist.models.families import ani_kernel as ani_networks
 
     potential, batch = ours(required("ani-2x")), {**structures(), **OTHERS}
-    monkeypatch.setattr(ani_networks, "_KEPT", 2)
+    monkeypatch.setattr(ani_networks, "_CACHED_LAYERS", 2)
     first = [potential.evaluate([structure])[0] for structure in batch.values()]
     again = [potential.evaluate([structure])[0] for structure in reversed(batch.values())][::-1]
-    assert len(potential.ensemble._kept) <= 2
+    assert len(potential.ensemble._first_layers) <= 2
     for one, two in zip(first, again, strict=True):
         assert one.energy == two.energy
         np.testing.assert_array_equal(np.asarray(one.forces), np.asarray(two.forces))
@@ -286,7 +286,7 @@ def test_no_tensor_is_made_on_the_default_device() -> None:
     import torch
 
     potential, batch = ours(required("ani-2x")), list(structures().values())
-    potential.ensemble._kept.clear()
+    potential.ensemble._first_layers.clear()
     with torch.device("meta"):
         elsewhere = potential.evaluate(batch, atom_energies=True)
     for found, expected in zip(elsewhere, potential.evaluate(batch, atom_energies=True), strict=True):
