@@ -73,7 +73,7 @@ class CostlessFamily(ModelFamily):
         for number in range(NUMBER)
     )
 
-    def load(self, card, checkpoint, *, device="cpu", dtype="float64"):
+    def load(self, card, checkpoint, device, dtype):
         raise ModelError(f"model {card.name}: it has no numbers of its own, only a replay of the toy's")
 
 

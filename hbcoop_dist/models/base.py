@@ -353,9 +353,7 @@ class ModelFamily(ABC):
     settings: tuple[str, ...] = ()
 
     @abstractmethod
-    def load(
-        self, card: ModelCard, checkpoint: Path | None, *, device: str = "cpu", dtype: str = "float64"
-    ) -> Potential:
+    def load(self, card: ModelCard, checkpoint: Path | None, device: str, dtype: str) -> Potential:
         """Load a model.
 
         Parameters

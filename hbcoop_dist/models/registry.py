@@ -289,4 +289,4 @@ def load(model: str | ModelCard, checkpoint: str | os.PathLike[str] | None = Non
     if chosen.checkpoint.file is not None or checkpoint is not None:
         path = checkpoints.find(chosen, checkpoint).path
     family = _registry().families[chosen.family]
-    return family.load(chosen, path, device=device, dtype=chosen.abilities.dtype)
+    return family.load(chosen, path, device, chosen.abilities.dtype)

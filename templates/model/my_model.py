@@ -146,9 +146,7 @@ class MyFamily(ModelFamily):
         ),
     )
 
-    def load(
-        self, card: ModelCard, checkpoint: Path | None, *, device: str = "cpu", dtype: str = "float64"
-    ) -> MyPotential:
+    def load(self, card: ModelCard, checkpoint: Path | None, device: str, dtype: str) -> MyPotential:
         """Load the model; refuse a checkpoint, a GPU or another float type."""
         # REPLACE: import torch and your package here, not above, since plans are made without them. Read `checkpoint`
         # and compute the parameter_hash of its arrays.

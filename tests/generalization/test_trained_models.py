@@ -103,7 +103,9 @@ def test_a_card_needs_no_torch(path: Path) -> None:
 
 def test_the_model_is_the_network(path: Path) -> None:
     structures = list(probes().values())
-    found = family.FAMILY.load(family.FAMILY.card_of("mine", path), path).evaluate(structures, forces=False)
+    found = family.FAMILY.load(family.FAMILY.card_of("mine", path), path, "cpu", "float64").evaluate(
+        structures, forces=False
+    )
     energies = [one.energy for one in found]
     ours = predict(
         network_of(trained()), [family._NeutralStructure(s.numbers, s.positions, s.molecules, (0,)) for s in structures]

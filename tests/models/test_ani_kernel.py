@@ -295,7 +295,7 @@ def test_no_tensor_is_made_on_the_default_device() -> None:
 
 def test_float32_is_near_float64() -> None:
     card = cards()[required("ani-2x")]
-    single = ani.FAMILY.load(card, checkpoints.find(card).path, dtype="float32")
+    single = ani.FAMILY.load(card, checkpoints.find(card).path, "cpu", "float32")
     batch = list(structures().values())
     for found, expected in zip(single.evaluate(batch), ours("ani-2x").evaluate(batch), strict=True):
         assert found.energy == pytest.approx(expected.energy, abs=1e-3)

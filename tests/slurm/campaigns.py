@@ -39,8 +39,8 @@ class SlowFamily(ModelFamily):
         for name in ("slow-a", "slow-b")
     )
 
-    def load(self, card, checkpoint, *, device="cpu", dtype="float64"):
-        inner = toy.FAMILY.load(toy.FAMILY.cards[0], checkpoint, device="cpu", dtype=dtype)
+    def load(self, card, checkpoint, device, dtype):
+        inner = toy.FAMILY.load(toy.FAMILY.cards[0], checkpoint, "cpu", dtype)
         return Slow(card, inner.parameter_hash, inner.device, inner)
 
 

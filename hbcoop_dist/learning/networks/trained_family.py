@@ -115,9 +115,7 @@ class TrainedFamily(ModelFamily):
             checkpoint=CheckpointInfo(file=checkpoint.name),
         )
 
-    def load(
-        self, card: ModelCard, checkpoint: Path | None, *, device: str = "cpu", dtype: str = "float64"
-    ) -> TrainedPotential:
+    def load(self, card: ModelCard, checkpoint: Path | None, device: str, dtype: str) -> TrainedPotential:
         from hbcoop_dist.learning.networks.network_builder import network_of
 
         path = require_checkpoint(card, checkpoint, dtype)

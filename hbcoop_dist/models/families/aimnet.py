@@ -16,18 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hbcoop_dist.core.tasks import Requirements
-from hbcoop_dist.models import checkpoints
-from hbcoop_dist.models.base import (
-    Abilities,
-    About,
-    CheckpointInfo,
-    Evaluation,
-    ModelCard,
-    ModelError,
-    ModelFamily,
-    Potential,
-    require_checkpoint,
-)
+from hbcoop_dist.models import base, checkpoints
 from hbcoop_dist.models.neighbour_graphs import split_atoms, to_numpy
 from hbcoop_dist.structures import Structure
 
@@ -37,11 +26,11 @@ if TYPE_CHECKING:
 _URL = "https://storage.googleapis.com/aimnetcentral/aimnet2v2/AIMNet2"
 
 
-def _card(name: str, file: str, level: str, sha256: str) -> ModelCard:
-    return ModelCard(
+def _card(name: str, file: str, level: str, sha256: str) -> base.ModelCard:
+    return base.ModelCard(
         name=name,
         family="aimnet",
-        about=About(
+        about=base.About(
             level_of_theory=level,
             licence="MIT (package aimnet; no other terms come with its weights)",
             citation="Anstine, Zubatyuk and Isayev, Chem. Sci. 2025, 16, 10228, doi:10.1039/D4SC08572H",
@@ -50,13 +39,13 @@ def _card(name: str, file: str, level: str, sha256: str) -> ModelCard:
             layers=3,
             long_range=True,
         ),
-        abilities=Abilities(charges=True, extensive=False),
+        abilities=base.Abilities(charges=True, extensive=False),
         needs=Requirements(
             modules=("torch", "aimnet"),
             packages=("torch", "aimnet", "nvalchemi-toolkit-ops", "warp-lang"),
             gpu=True,
         ),
-        checkpoint=CheckpointInfo(file=file, sha256=sha256, url=f"{_URL}/{file}"),
+        checkpoint=base.CheckpointInfo(file=file, sha256=sha256, url=f"{_URL}/{file}"),
     )
 
 
@@ -84,7 +73,7 @@ CARDS = (
 
 
 @dataclass(frozen=True, slots=True)
-class AimnetPotential(Potential):
+class AimnetPotential(base.Potential):
     """A loaded AIMNet2 network. Every structure is neutral and a singlet.
 
     Attributes
@@ -94,7 +83,7 @@ class AimnetPotential(Potential):
 
     calculator: Any
 
-    def compute(self, structures: Sequence[Structure], forces: bool, atom_energies: bool) -> list[Evaluation]:
+    def compute(self, structures: Sequence[Structure], forces: bool, atom_energies: bool) -> list[base.Evaluation]:
         """Evaluate all structures in one call of the package's calculator."""
         sizes = [len(structure) for structure in structures]
         output = self.calculator.eval(
@@ -110,30 +99,28 @@ class AimnetPotential(Potential):
         all_charges = split_atoms(structures, to_numpy(output["charges"]))
         slopes = split_atoms(structures, to_numpy(output["forces"]) if forces else None)
         return [
-            Evaluation(float(energy), forces=slope, charges=charges)
+            base.Evaluation(float(energy), forces=slope, charges=charges)
             for energy, slope, charges in zip(energies, slopes, all_charges, strict=True)
         ]
 
 
-class AimnetFamily(ModelFamily):
+class AimnetFamily(base.ModelFamily):
     """Checkpoints of plain tensors (``.pt``); TorchScript files contain code and are refused."""
 
     cards = CARDS
 
-    def load(
-        self, card: ModelCard, checkpoint: Path | None, *, device: str = "cpu", dtype: str = "float64"
-    ) -> AimnetPotential:
+    def load(self, card: base.ModelCard, checkpoint: Path | None, device: str, dtype: str) -> AimnetPotential:
         import torch
 
-        path = require_checkpoint(card, checkpoint, dtype)
+        path = base.require_checkpoint(card, checkpoint, dtype)
         if path.suffix.lower() == ".jpt":
-            raise ModelError(
+            raise base.ModelError(
                 f"model {card.name}: expected plain tensors (.pt), found TorchScript: {path}; "
                 "convert it with aimnet.models.convert, or use the published .pt file"
             )
         calculator = _read(card, path, device)
         if missing := sorted(set(card.about.elements) - set(calculator.metadata["implemented_species"])):
-            raise ModelError(
+            raise base.ModelError(
                 f"model {card.name}: expected a network in {path} for all its elements, found none for {missing}"
             )
         _set_float_type(calculator, getattr(torch, dtype))
@@ -147,7 +134,7 @@ class AimnetFamily(ModelFamily):
 FAMILY = AimnetFamily()
 
 
-def _read(card: ModelCard, path: Path, device: str) -> Any:
+def _read(card: base.ModelCard, path: Path, device: str) -> Any:
     import warp
 
     # Warp prints a greeting and every kernel that it compiles.
@@ -160,7 +147,9 @@ def _read(card: ModelCard, path: Path, device: str) -> Any:
     except ImportError:
         raise
     except Exception as error:
-        raise ModelError(f"model {card.name}: {path} is no AIMNet2 network: {type(error).__name__}: {error}") from error
+        raise base.ModelError(
+            f"model {card.name}: {path} is no AIMNet2 network: {type(error).__name__}: {error}"
+        ) from error
 
 
 def _set_float_type(calculator: Any, kind: torch.dtype) -> None:

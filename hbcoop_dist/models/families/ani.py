@@ -17,18 +17,7 @@ from ase.units import Hartree
 
 from hbcoop_dist.core.arrays import FloatArray, IntArray
 from hbcoop_dist.core.tasks import Requirements
-from hbcoop_dist.models import checkpoints
-from hbcoop_dist.models.base import (
-    Abilities,
-    About,
-    CheckpointInfo,
-    Evaluation,
-    ModelCard,
-    ModelError,
-    ModelFamily,
-    Potential,
-    require_checkpoint,
-)
+from hbcoop_dist.models import base, checkpoints
 from hbcoop_dist.models.neighbour_graphs import split_atoms
 from hbcoop_dist.structures import Structure
 
@@ -42,14 +31,16 @@ _MEMBERS = 8
 _ZOO = "https://github.com/aiqm/ani-model-zoo/archive/ani-2x.zip"
 
 
-def _card(name: str, theory: str, citation: str, elements: tuple[int, ...], cutoff: float, sha256: str) -> ModelCard:
-    return ModelCard(
+def _card(
+    name: str, theory: str, citation: str, elements: tuple[int, ...], cutoff: float, sha256: str
+) -> base.ModelCard:
+    return base.ModelCard(
         name=name,
         family="ani",
-        about=About(theory, "MIT", citation, elements, cutoff),
-        abilities=Abilities(atom_energies=True),
+        about=base.About(theory, "MIT", citation, elements, cutoff),
+        abilities=base.Abilities(atom_energies=True),
         needs=Requirements(modules=("torch", "torchani", "pkg_resources"), packages=("torch", "torchani"), gpu=True),
-        checkpoint=CheckpointInfo(file=f"{name}_8x", sha256=sha256, url=_ZOO),
+        checkpoint=base.CheckpointInfo(file=f"{name}_8x", sha256=sha256, url=_ZOO),
         # The members' folders contain copies of the constants and training logs, which are never read.
         options={
             "files": ("*.params", "sae_linfit.dat", "train?/networks/ANN-*"),
@@ -87,7 +78,7 @@ CARDS = (
 
 
 @dataclass(frozen=True, slots=True)
-class AniPotential(Potential):
+class AniPotential(base.Potential):
     """A loaded ANI ensemble.
 
     Attributes
@@ -106,7 +97,7 @@ class AniPotential(Potential):
     species_of: IntArray
     dtype: torch.dtype
 
-    def compute(self, structures: Sequence[Structure], forces: bool, atom_energies: bool) -> list[Evaluation]:
+    def compute(self, structures: Sequence[Structure], forces: bool, atom_energies: bool) -> list[base.Evaluation]:
         """Evaluate all structures as one ragged batch."""
         species = self.species_of[np.concatenate([structure.numbers for structure in structures])]
         members, gradient = self._network(structures, species, forces)
@@ -119,7 +110,7 @@ class AniPotential(Potential):
             strict=True,
         )
         return [
-            Evaluation(
+            base.Evaluation(
                 energy=float(network.sum() + isolated.sum()) * Hartree,
                 forces=own_forces,
                 atom_energies=(network + isolated) * Hartree if atom_energies else None,
@@ -150,20 +141,18 @@ class AniPotential(Potential):
             return members.cpu().double().numpy(), gradient
 
 
-class AniFamily(ModelFamily):
+class AniFamily(base.ModelFamily):
     """Folders of NeuroChem: ``*.params``, ``sae_linfit.dat`` and ``train0`` to ``train7``."""
 
     cards = CARDS
 
-    def load(
-        self, card: ModelCard, checkpoint: Path | None, *, device: str = "cpu", dtype: str = "float64"
-    ) -> AniPotential:
+    def load(self, card: base.ModelCard, checkpoint: Path | None, device: str, dtype: str) -> AniPotential:
         import torch
 
         from hbcoop_dist.models.families.ani_kernel import ElementNetwork, Ensemble
 
         neurochem = _import_torchani()
-        folder = require_checkpoint(card, checkpoint, dtype)
+        folder = base.require_checkpoint(card, checkpoint, dtype)
         constants = neurochem.Constants(str(_constants_file(card, folder)))
         elements = tuple(atomic_numbers[symbol] for symbol in constants.species)
         _require_same_elements(card, elements)
@@ -175,7 +164,7 @@ class AniFamily(ModelFamily):
         try:
             networks = tuple(ElementNetwork.stacked([member[name] for member in members]) for name in constants.species)
         except ValueError as error:
-            raise ModelError(f"model {card.name}: {error}") from error
+            raise base.ModelError(f"model {card.name}: {error}") from error
         species_of = np.full(max(atomic_numbers.values()) + 1, -1, dtype=np.int64)
         species_of[list(elements)] = np.arange(len(elements))
         return AniPotential(
@@ -192,21 +181,21 @@ class AniFamily(ModelFamily):
 FAMILY = AniFamily()
 
 
-def _require_same_elements(card: ModelCard, elements: tuple[int, ...]) -> None:
+def _require_same_elements(card: base.ModelCard, elements: tuple[int, ...]) -> None:
     expected = sorted(card.about.elements)
     if sorted(elements) != expected:
         alike = [other.name for other in CARDS if set(other.about.elements) == set(elements)]
         hint = f"; add like: {alike[0]} to the checkpoint" if alike else ""
-        raise ModelError(f"model {card.name}: expected elements {expected}, found {sorted(elements)}{hint}")
+        raise base.ModelError(f"model {card.name}: expected elements {expected}, found {sorted(elements)}{hint}")
 
 
-def _descriptor(card: ModelCard, read: Any, device: str, dtype: torch.dtype) -> Constants:
+def _descriptor(card: base.ModelCard, read: Any, device: str, dtype: torch.dtype) -> Constants:
     """Constants of the descriptor from those that torchani read as float32."""
     from hbcoop_dist.models.families.ani_terms import Constants
 
     single = {name: read[name].tolist() for name in ("EtaR", "EtaA", "Zeta")}
     if several := [name for name, values in single.items() if len(values) != 1]:
-        raise ModelError(f"model {card.name}: expected one {', one '.join(several)}, found {single}")
+        raise base.ModelError(f"model {card.name}: expected one {', one '.join(several)}, found {single}")
     return Constants(
         elements=read.num_species,
         radial_cutoff=read.Rcr,
@@ -220,12 +209,12 @@ def _descriptor(card: ModelCard, read: Any, device: str, dtype: torch.dtype) -> 
     )
 
 
-def _constants_file(card: ModelCard, folder: Path) -> Path:
+def _constants_file(card: base.ModelCard, folder: Path) -> Path:
     files = sorted(folder.glob("*.params"))
     wanted = [folder / "sae_linfit.dat", *(folder / f"train{member}" / "networks" for member in range(_MEMBERS))]
     missing = [str(path.relative_to(folder)) for path in wanted if not path.exists()]
     if len(files) != 1 or missing:
-        raise ModelError(
+        raise base.ModelError(
             f"model {card.name}: expected one *.params, sae_linfit.dat and train0..train{_MEMBERS - 1} in {folder}, "
             f"found {len(files)} *.params and no {', '.join(missing) or 'gap'}"
         )

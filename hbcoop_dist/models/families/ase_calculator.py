@@ -23,17 +23,7 @@ from typing import Any
 import numpy as np
 
 from hbcoop_dist.core.tasks import Requirements
-from hbcoop_dist.models import checkpoints
-from hbcoop_dist.models.base import (
-    Abilities,
-    About,
-    CheckpointInfo,
-    Evaluation,
-    ModelCard,
-    ModelError,
-    ModelFamily,
-    SequentialPotential,
-)
+from hbcoop_dist.models import base, checkpoints
 from hbcoop_dist.structures import Structure
 
 DEFAULT_ELEMENTS = (1, 6, 7, 8)
@@ -47,7 +37,7 @@ def calculator_card(
     elements: Sequence[int] = DEFAULT_ELEMENTS,
     dtype: str = "float64",
     atom_energies: bool = False,
-) -> ModelCard:
+) -> base.ModelCard:
     """Make the card of a calculator without importing its class.
 
     Parameters
@@ -74,22 +64,22 @@ def calculator_card(
     try:
         arguments = json.dumps(dict(kwargs or {}), sort_keys=True)
     except TypeError as error:
-        raise ModelError(f"model {name}: kwargs: expected data that JSON can represent, found {error}") from None
+        raise base.ModelError(f"model {name}: kwargs: expected data that JSON can represent, found {error}") from None
     identity = _identity(name, calculator, arguments)
     package = calculator.partition(":")[0].partition(".")[0]
     reason = "declared so in the spec" if dtype != "float64" else ""
-    return ModelCard(
+    return base.ModelCard(
         name=name,
         family="ase",
-        about=About(
+        about=base.About(
             level_of_theory=f"unknown: ASE calculator {calculator}",
             licence="unknown (user-supplied calculator)",
             citation=f"see package {package}",
             elements=tuple(elements),
         ),
-        abilities=Abilities(atom_energies=atom_energies, batched=False, dtype=dtype, dtype_reason=reason),
+        abilities=base.Abilities(atom_energies=atom_energies, batched=False, dtype=dtype, dtype_reason=reason),
         needs=Requirements(modules=(package,), packages=_distributions(package)),
-        checkpoint=CheckpointInfo(sha256=identity),
+        checkpoint=base.CheckpointInfo(sha256=identity),
         options={"calculator": calculator, "kwargs": arguments},
     )
 
@@ -98,7 +88,7 @@ def _find(name: str, calculator: str) -> ModuleSpec:
     """Find the module of ``package.module:Class`` folder by folder, since importing a parent package may be slow."""
     module, _, attribute = calculator.partition(":")
     if not all(part.isidentifier() for part in (*module.split("."), *attribute.split("."))):
-        raise ModelError(
+        raise base.ModelError(
             f"model {name}: expected a calculator like package.module:Class or package.module:Class.method, "
             f"found {calculator!r}"
         )
@@ -113,7 +103,9 @@ def _find(name: str, calculator: str) -> ModuleSpec:
         package = f"{package}.{part}"
         spec = PathFinder.find_spec(package, spec.submodule_search_locations or [])
     if spec is None:
-        raise ModelError(f"model {name}: expected a module {module} for calculator {calculator}, found no {package}")
+        raise base.ModelError(
+            f"model {name}: expected a module {module} for calculator {calculator}, found no {package}"
+        )
     return spec
 
 
@@ -172,7 +164,7 @@ def _is_file(text: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class CalculatorPotential(SequentialPotential):
+class CalculatorPotential(base.SequentialPotential):
     """An ASE calculator.
 
     Attributes
@@ -182,33 +174,31 @@ class CalculatorPotential(SequentialPotential):
 
     calculator: Any
 
-    def compute_single(self, structure: Structure, forces: bool, atom_energies: bool) -> Evaluation:
+    def compute_single(self, structure: Structure, forces: bool, atom_energies: bool) -> base.Evaluation:
         atoms = structure.to_ase()
         # Some calculators start from their last result; results must not depend on earlier evaluations.
         if hasattr(self.calculator, "reset"):
             self.calculator.reset()
         atoms.calc = self.calculator
         per_atom = atom_energies and self.card.abilities.atom_energies
-        return Evaluation(
+        return base.Evaluation(
             energy=float(atoms.get_potential_energy()),
             forces=np.array(atoms.get_forces(), dtype=float) if forces else None,
             atom_energies=np.array(atoms.get_potential_energies(), dtype=float) if per_atom else None,
         )
 
 
-class AseFamily(ModelFamily):
+class AseFamily(base.ModelFamily):
     """Calculators of ASE, which users describe in their specs."""
 
-    def load(
-        self, card: ModelCard, checkpoint: Path | None, *, device: str = "cpu", dtype: str = "float64"
-    ) -> CalculatorPotential:
+    def load(self, card: base.ModelCard, checkpoint: Path | None, device: str, dtype: str) -> CalculatorPotential:
         if checkpoint is not None or device != "cpu" or dtype != card.abilities.dtype:
             expected = f"no checkpoint, device cpu, {card.abilities.dtype}"
-            raise ModelError(f"model {card.name}: expected {expected}; found {checkpoint}, {device}, {dtype}")
+            raise base.ModelError(f"model {card.name}: expected {expected}; found {checkpoint}, {device}, {dtype}")
         path, arguments = str(card.options["calculator"]), str(card.options["kwargs"])
         identity = _identity(card.name, path, arguments)
         if identity != card.checkpoint.sha256:
-            raise ModelError(
+            raise base.ModelError(
                 f"model {card.name}: expected calculator {path} as planned (version, contents of files): "
                 f"sha256 {card.checkpoint.sha256}, found {identity}"
             )
@@ -216,7 +206,7 @@ class AseFamily(ModelFamily):
         try:
             calculator = attrgetter(attribute)(importlib.import_module(module))(**json.loads(arguments))
         except Exception as error:  # a class of another package may raise anything
-            raise ModelError(
+            raise base.ModelError(
                 f"model {card.name}: expected calculator {path} with kwargs {arguments}, found "
                 f"{type(error).__name__}: {error}"
             ) from error

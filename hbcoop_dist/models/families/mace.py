@@ -21,18 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hbcoop_dist.core.tasks import Requirements
-from hbcoop_dist.models import checkpoints
-from hbcoop_dist.models.base import (
-    Abilities,
-    About,
-    CheckpointInfo,
-    Evaluation,
-    ModelCard,
-    ModelError,
-    ModelFamily,
-    Potential,
-    require_checkpoint,
-)
+from hbcoop_dist.models import base, checkpoints
 from hbcoop_dist.models.neighbour_graphs import join, split, to_numpy, to_tensor
 from hbcoop_dist.structures import Structure
 
@@ -48,12 +37,12 @@ _LES = (
 
 
 def _card(
-    name: str, checkpoint: str, sha256: str, cutoff: float, folder: str | None = "mace_off23", citation: str = _OFF
-) -> ModelCard:
-    return ModelCard(
+    name: str, checkpoint: str, sha256: str, cutoff: float, folder: str | None = None, citation: str = _OFF
+) -> base.ModelCard:
+    return base.ModelCard(
         name=name,
         family="mace",
-        about=About(
+        about=base.About(
             level_of_theory="wB97M-D3(BJ)/def2-TZVPPD (SPICE)",
             licence="Academic Software License: no commercial use (ACEsuit/mace-off)",
             citation=citation,
@@ -61,9 +50,9 @@ def _card(
             cutoff=cutoff,
             layers=2,
         ),
-        abilities=Abilities(atom_energies=True),
+        abilities=base.Abilities(atom_energies=True),
         needs=Requirements(modules=("torch", "mace"), packages=("torch", "e3nn", "mace-torch"), gpu=True),
-        checkpoint=CheckpointInfo(
+        checkpoint=base.CheckpointInfo(
             file=checkpoint,
             sha256=sha256,
             url=None if folder is None else f"{_URL}/{folder}/{checkpoint}",
@@ -73,7 +62,7 @@ def _card(
     )
 
 
-def _dipeptide_card(name: str, sha256: str, cutoff: float) -> ModelCard:
+def _dipeptide_card(name: str, sha256: str, cutoff: float) -> base.ModelCard:
     """Card of a network trained on polar dipeptides, by the same protocol with and without latent Ewald summation.
 
     The networks of a pair differ in one more respect: the first layer has no residual connection without charges, and
@@ -90,45 +79,24 @@ def _dipeptide_card(name: str, sha256: str, cutoff: float) -> ModelCard:
 
 
 # Cutoffs of 23b and of the soft core are assumed to be those of 23; the card of a loaded potential has its file's.
+_OFF_NETWORKS = (
+    ("23-small", 4.5, "165cce4cfec5a34b9c64d4ebf95de15d71106bb584b7291c8470f0749977c46f"),
+    ("23-medium", 5.0, "4842c52ad210d6e1f84d6cf1ffa70fae25a7e0d755ed55cf223f43913f587db7"),
+    ("23-large", 5.0, "a29e397dbf3e7a24ac50a9b0dfc919bd5a62efa346f5895a6237b0950c1d76f4"),
+    ("23b-medium", 5.0, "871653738a4fbc8124dba1ff5bc595bd0abf7b849a8538c0825dc29ebadf1680"),
+    ("24-medium", 6.0, "e5ccf5837f685899811a68754e7c994393bfd1a81720393b03c643b46c70bc69"),
+)
 CARDS = (
-    _card(
-        "mace-off23-small",
-        "MACE-OFF23_small.model",
-        "165cce4cfec5a34b9c64d4ebf95de15d71106bb584b7291c8470f0749977c46f",
-        4.5,
-    ),
-    _card(
-        "mace-off23-medium",
-        "MACE-OFF23_medium.model",
-        "4842c52ad210d6e1f84d6cf1ffa70fae25a7e0d755ed55cf223f43913f587db7",
-        5.0,
-    ),
-    _card(
-        "mace-off23-large",
-        "MACE-OFF23_large.model",
-        "a29e397dbf3e7a24ac50a9b0dfc919bd5a62efa346f5895a6237b0950c1d76f4",
-        5.0,
-    ),
-    _card(
-        "mace-off23b-medium",
-        "MACE-OFF23b_medium.model",
-        "871653738a4fbc8124dba1ff5bc595bd0abf7b849a8538c0825dc29ebadf1680",
-        5.0,
+    *(
+        _card(f"mace-off{name}", f"MACE-OFF{name.replace('-', '_')}.model", sha256, cutoff, f"mace_off{name[:2]}")
+        for name, cutoff, sha256 in _OFF_NETWORKS
     ),
     _card(
         "mace-off23-sc",
         "MACE-OFF23-SC_swa.model",
         "32c9fb51704f96da855c67e0cdc9894f3e41694e98b7a0ed8813388b9f21db33",
         5.0,
-        None,
-        f"{_OFF} (method); soft core: arXiv 2405.18171",
-    ),
-    _card(
-        "mace-off24-medium",
-        "MACE-OFF24_medium.model",
-        "e5ccf5837f685899811a68754e7c994393bfd1a81720393b03c643b46c70bc69",
-        6.0,
-        "mace_off24",
+        citation=f"{_OFF} (method); soft core: arXiv 2405.18171",
     ),
     _dipeptide_card("mace-r-4-l-0", "930844ab7909702ae2485807a9433199ca7a592e191768a8df82581fb440e2ad", 4.0),
     _dipeptide_card("maceles-r-4-l-0", "f242de705c9f9e92880501724d9aad3425e870b51215f04c2eb385e7e266a579", 4.0),
@@ -140,7 +108,7 @@ _NETWORKS = ("MACE", "ScaleShiftMACE", _WITH_CHARGES)
 
 
 @dataclass(frozen=True, slots=True)
-class MacePotential(Potential):
+class MacePotential(base.Potential):
     """A loaded MACE network; its card has the cutoff, layers and elements of the file.
 
     Attributes
@@ -155,7 +123,7 @@ class MacePotential(Potential):
     dtype: torch.dtype
     head: int
 
-    def compute(self, structures: Sequence[Structure], forces: bool, atom_energies: bool) -> list[Evaluation]:
+    def compute(self, structures: Sequence[Structure], forces: bool, atom_energies: bool) -> list[base.Evaluation]:
         """Evaluate all structures as one graph batch."""
         import torch
 
@@ -199,7 +167,7 @@ class MacePotential(Potential):
         }
 
 
-class MaceFamily(ModelFamily):
+class MaceFamily(base.ModelFamily):
     """Networks saved by mace-torch, of this version or of one that it still reads.
 
     The option ``head`` of a card chooses one of several heads.
@@ -208,18 +176,16 @@ class MaceFamily(ModelFamily):
     cards = CARDS
     settings = ("head",)
 
-    def load(
-        self, card: ModelCard, checkpoint: Path | None, *, device: str = "cpu", dtype: str = "float64"
-    ) -> MacePotential:
+    def load(self, card: base.ModelCard, checkpoint: Path | None, device: str, dtype: str) -> MacePotential:
         import torch
 
         from hbcoop_dist.models.families.latent_ewald import latent_ewald_of
 
-        path = require_checkpoint(card, checkpoint, dtype)
+        path = base.require_checkpoint(card, checkpoint, dtype)
         network = _read(card, path)
         elements = tuple(int(number) for number in network.atomic_numbers)
         if list(elements) != sorted(elements):
-            raise ModelError(f"model {card.name}: expected ascending atomic numbers in {path}, found {elements}")
+            raise base.ModelError(f"model {card.name}: expected ascending atomic numbers in {path}, found {elements}")
         parameters = {name: value.numpy() for name, value in network.state_dict().items()}
         long_range = type(network).__name__ == _WITH_CHARGES
         if long_range:
@@ -242,18 +208,20 @@ class MaceFamily(ModelFamily):
 FAMILY = MaceFamily()
 
 
-def _head(card: ModelCard, path: Path, network: Any) -> int:
+def _head(card: base.ModelCard, path: Path, network: Any) -> int:
     # Networks of older versions have a single head without a name.
     heads = list(getattr(network, "heads", None) or ["default"])
     wanted = card.options.get("head")
     if wanted is None and len(heads) == 1:
         return 0
     if wanted not in heads:
-        raise ModelError(f"model {card.name}: expected head to be one of {', '.join(heads)} in {path}, found {wanted}")
+        raise base.ModelError(
+            f"model {card.name}: expected head to be one of {', '.join(heads)} in {path}, found {wanted}"
+        )
     return heads.index(wanted)
 
 
-def _read(card: ModelCard, path: Path) -> Any:
+def _read(card: base.ModelCard, path: Path) -> Any:
     import torch
 
     from hbcoop_dist.models.families import latent_ewald
@@ -265,12 +233,12 @@ def _read(card: ModelCard, path: Path) -> Any:
         try:  # a pickle may raise anything
             network = torch.load(path, map_location="cpu", weights_only=False, pickle_module=latent_ewald)
         except Exception as error:
-            raise ModelError(
+            raise base.ModelError(
                 f"model {card.name}: {path} is not a readable MACE network: {type(error).__name__}: {error}"
             ) from error
     if type(network).__name__ not in _NETWORKS:
         expected, found = ", ".join(_NETWORKS), type(network).__name__
-        raise ModelError(f"model {card.name}: expected a network among {expected} in {path}, found {found}")
+        raise base.ModelError(f"model {card.name}: expected a network among {expected} in {path}, found {found}")
     return network
 
 

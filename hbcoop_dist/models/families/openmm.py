@@ -18,26 +18,17 @@ from ase.units import kJ, mol
 
 from hbcoop_dist.core.arrays import FloatArray, IntArray
 from hbcoop_dist.core.tasks import Requirements
-from hbcoop_dist.models.base import (
-    Abilities,
-    About,
-    Evaluation,
-    ModelCard,
-    ModelError,
-    ModelFamily,
-    SequentialPotential,
-    require_plain,
-)
+from hbcoop_dist.models import base
 from hbcoop_dist.structures import NMA_ATOMS, Structure
 
 
-def _card(name: str, level_of_theory: str, licence: str, citation: str, method: str) -> ModelCard:
-    return ModelCard(
+def _card(name: str, level_of_theory: str, licence: str, citation: str, method: str) -> base.ModelCard:
+    return base.ModelCard(
         name=name,
         family="openmm",
-        about=About(level_of_theory, licence, citation, elements=(1, 6, 7, 8), long_range=True),
+        about=base.About(level_of_theory, licence, citation, elements=(1, 6, 7, 8), long_range=True),
         # OpenMM returns the sum over bonds, angles, torsions, pairs and induced dipoles, and no energies per atom.
-        abilities=Abilities(charges=True, batched=False, needs_topology=True),
+        abilities=base.Abilities(charges=True, batched=False, needs_topology=True),
         needs=Requirements(modules=("openmm",), packages=("openmm",)),
         options={"method": method},
     )
@@ -210,7 +201,7 @@ class ForceFieldSystem:
 
 
 @dataclass(frozen=True, slots=True)
-class OpenmmPotential(SequentialPotential):
+class OpenmmPotential(base.SequentialPotential):
     """A classical force field; structures of the same molecules share a context.
 
     Attributes
@@ -223,7 +214,7 @@ class OpenmmPotential(SequentialPotential):
     forcefield: Any
     contexts: dict[tuple[str, ...], tuple[ForceFieldSystem, Any]] = field(default_factory=dict)
 
-    def compute_single(self, structure: Structure, forces: bool, atom_energies: bool) -> Evaluation:
+    def compute_single(self, structure: Structure, forces: bool, atom_energies: bool) -> base.Evaluation:
         from openmm import OpenMMException, unit
 
         system, context = self._context(structure.kinds)
@@ -235,7 +226,7 @@ class OpenmmPotential(SequentialPotential):
                 system.drudes.relax(context, positions)
             state = context.getState(getEnergy=True, getForces=forces)
         except (OpenMMException, DrudeError) as error:
-            raise ModelError(
+            raise base.ModelError(
                 f"model {self.card.name}: expected an energy of {structure.kinds}, found {error}"
             ) from error
         slopes = None
@@ -244,7 +235,7 @@ class OpenmmPotential(SequentialPotential):
             raw = state.getForces(asNumpy=True).value_in_unit(unit.kilojoule_per_mole / unit.angstrom)
             slopes[system.order[system.atoms]] = raw[system.atoms] * (kJ / mol)
         energy = state.getPotentialEnergy().value_in_unit(unit.kilojoule_per_mole) * (kJ / mol)
-        return Evaluation(energy=float(energy), forces=slopes, charges=system.charges.copy())
+        return base.Evaluation(energy=float(energy), forces=slopes, charges=system.charges.copy())
 
     def _context(self, kinds: tuple[str, ...]) -> tuple[ForceFieldSystem, Any]:
         entry = self.contexts.pop(kinds, None)
@@ -256,7 +247,7 @@ class OpenmmPotential(SequentialPotential):
         return entry
 
 
-def _new_context(card: ModelCard, forcefield: Any, kinds: tuple[str, ...]) -> tuple[ForceFieldSystem, Any]:
+def _new_context(card: base.ModelCard, forcefield: Any, kinds: tuple[str, ...]) -> tuple[ForceFieldSystem, Any]:
     import openmm
 
     made = force_field_system(card, forcefield, kinds)
@@ -266,7 +257,7 @@ def _new_context(card: ModelCard, forcefield: Any, kinds: tuple[str, ...]) -> tu
     return made, openmm.Context(made.system, openmm.VerletIntegrator(0.001), platform)
 
 
-def force_field_system(card: ModelCard, forcefield: Any, kinds: tuple[str, ...]) -> ForceFieldSystem:
+def force_field_system(card: base.ModelCard, forcefield: Any, kinds: tuple[str, ...]) -> ForceFieldSystem:
     """Make the OpenMM system of some molecules.
 
     Parameters
@@ -344,7 +335,7 @@ def _charges(system: Any) -> list[float]:
     return [read(index)[0].value_in_unit(unit.elementary_charge) for index in range(system.getNumParticles())]
 
 
-def _topology(card: ModelCard, kinds: tuple[str, ...]) -> tuple[Any, IntArray]:
+def _topology(card: base.ModelCard, kinds: tuple[str, ...]) -> tuple[Any, IntArray]:
     from openmm import app
 
     topology = app.Topology()
@@ -361,7 +352,7 @@ def _topology(card: ModelCard, kinds: tuple[str, ...]) -> tuple[Any, IntArray]:
             atoms = _add_residue(topology, chain, "HOH", ("O", "H1", "H2"))
             bonds, local = (("O", "H1"), ("O", "H2")), [0, 1, 2]
         else:
-            raise ModelError(f"model {card.name}: expected molecules nma or water, found {kind!r}")
+            raise base.ModelError(f"model {card.name}: expected molecules nma or water, found {kind!r}")
         for first, second in bonds:
             topology.addBond(atoms[first], atoms[second])
         order += [start + index for index in local]
@@ -430,17 +421,15 @@ def _shorten_planar_terms(system: Any) -> None:
             force.setEnergyFunction(polynomial + geometry)
 
 
-class OpenmmFamily(ModelFamily):
+class OpenmmFamily(base.ModelFamily):
     """Force fields that OpenMM ships."""
 
     cards = CARDS
 
-    def load(
-        self, card: ModelCard, checkpoint: Path | None, *, device: str = "cpu", dtype: str = "float64"
-    ) -> OpenmmPotential:
+    def load(self, card: base.ModelCard, checkpoint: Path | None, device: str, dtype: str) -> OpenmmPotential:
         from openmm import app
 
-        require_plain(card, checkpoint, device, dtype)
+        base.require_plain(card, checkpoint, device, dtype)
         folder, files = Path(app.__file__).parent / "data", _FILES[card.name]
         parameters = hashlib.sha256(b"".join((folder / name).read_bytes() for name in files)).hexdigest()
         return OpenmmPotential(card, parameters, device, app.ForceField(*files))

@@ -16,18 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hbcoop_dist.core.tasks import Requirements
-from hbcoop_dist.models import checkpoints
-from hbcoop_dist.models.base import (
-    Abilities,
-    About,
-    CheckpointInfo,
-    Evaluation,
-    ModelCard,
-    ModelError,
-    ModelFamily,
-    Potential,
-    require_checkpoint,
-)
+from hbcoop_dist.models import base, checkpoints
 from hbcoop_dist.models.neighbour_graphs import split_atoms, to_numpy
 from hbcoop_dist.structures import Structure
 
@@ -43,13 +32,15 @@ _MPTRJ = tuple(z for z in range(1, 95) if z not in (84, 85, 86, 87, 88))
 _OMOL = tuple(range(1, 84))
 
 
-def _card(name: str, file: str, citation: str, level: str, elements: tuple[int, ...], layers: int) -> ModelCard:
+def _card(name: str, file: str, citation: str, level: str, elements: tuple[int, ...], layers: int) -> base.ModelCard:
     conservative = "conservative" in name
-    return ModelCard(
+    return base.ModelCard(
         name=name,
         family="orb",
-        about=About(level, "Apache-2.0 (orb-models, its pretrained models too)", citation, elements, _CUTOFF, layers),
-        abilities=Abilities(
+        about=base.About(
+            level, "Apache-2.0 (orb-models, its pretrained models too)", citation, elements, _CUTOFF, layers
+        ),
+        abilities=base.Abilities(
             # 4.6 kcal/mol/A, the limit of Feng, Xu, Huang (2025) for orb-v2: direct forces do not get smaller.
             max_force=None if conservative else 0.2,
             forces_are_gradient=conservative,
@@ -58,7 +49,7 @@ def _card(name: str, file: str, citation: str, level: str, elements: tuple[int, 
             smooth="inf" in name or "omol" in name,
         ),
         needs=Requirements(modules=("torch", "orb_models"), packages=("torch", "orb-models"), gpu=True),
-        checkpoint=CheckpointInfo(file=file.rpartition("/")[2], url=f"{_URL}/{file}"),
+        checkpoint=base.CheckpointInfo(file=file.rpartition("/")[2], url=f"{_URL}/{file}"),
         options={"architecture": name},
     )
 
@@ -84,7 +75,7 @@ _OLD_HEADS = {"graph_head.": "heads.energy.", "node_head.": "heads.forces."}
 
 
 @dataclass(frozen=True, slots=True)
-class OrbPotential(Potential):
+class OrbPotential(base.Potential):
     """A loaded Orb network, which has no energies per atom.
 
     Attributes
@@ -96,7 +87,7 @@ class OrbPotential(Potential):
     network: Any
     dtype: torch.dtype
 
-    def compute(self, structures: Sequence[Structure], forces: bool, atom_energies: bool) -> list[Evaluation]:
+    def compute(self, structures: Sequence[Structure], forces: bool, atom_energies: bool) -> list[base.Evaluation]:
         """Evaluate all structures as one graph batch."""
         import torch
 
@@ -107,7 +98,7 @@ class OrbPotential(Potential):
         energies = to_numpy(output["energy"]).reshape(-1)
         slopes = to_numpy(output["grad_forces" if conservative else "forces"]) if forces else None
         return [
-            Evaluation(float(energy), forces=part)
+            base.Evaluation(float(energy), forces=part)
             for energy, part in zip(energies, split_atoms(structures, slopes), strict=True)
         ]
 
@@ -131,17 +122,15 @@ class OrbPotential(Potential):
         return batch_graphs(graphs)
 
 
-class OrbFamily(ModelFamily):
+class OrbFamily(base.ModelFamily):
     """State dicts of the networks in orb-models that the card's option ``architecture`` names."""
 
     cards = CARDS
 
-    def load(
-        self, card: ModelCard, checkpoint: Path | None, *, device: str = "cpu", dtype: str = "float64"
-    ) -> OrbPotential:
+    def load(self, card: base.ModelCard, checkpoint: Path | None, device: str, dtype: str) -> OrbPotential:
         import torch
 
-        path = require_checkpoint(card, checkpoint, dtype)
+        path = base.require_checkpoint(card, checkpoint, dtype)
         kind = getattr(torch, dtype)
         with _default_dtype(kind):
             network, state = _read(card, path, device, dtype)
@@ -160,13 +149,13 @@ class OrbFamily(ModelFamily):
 FAMILY = OrbFamily()
 
 
-def _read(card: ModelCard, path: Path, device: str, dtype: str) -> tuple[Any, Mapping[str, Any]]:
+def _read(card: base.ModelCard, path: Path, device: str, dtype: str) -> tuple[Any, Mapping[str, Any]]:
     import torch
     from orb_models.forcefield.pretrained import ORB_PRETRAINED_MODELS
 
     name = str(card.options["architecture"])
     if name not in ORB_PRETRAINED_MODELS:
-        raise ModelError(f"model {card.name}: expected an architecture of orb-models, found {name!r}")
+        raise base.ModelError(f"model {card.name}: expected an architecture of orb-models, found {name!r}")
     build = ORB_PRETRAINED_MODELS[name]
     precision = "float64" if dtype == "float64" else "float32-highest"
     # The package reads files through its own cache of downloads, which accepts a plain path.
@@ -174,19 +163,19 @@ def _read(card: ModelCard, path: Path, device: str, dtype: str) -> tuple[Any, Ma
         network = build(weights_path=str(path), device=device, precision=precision, compile=False)
         return network, torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        raise ModelError(
+        raise base.ModelError(
             f"model {card.name}: {path} is no state dict of {name}: {type(error).__name__}: {error}"
         ) from error
 
 
-def _require_heads(card: ModelCard, path: Path, network: Any, state: Mapping[str, Any]) -> None:
+def _require_heads(card: base.ModelCard, path: Path, network: Any, state: Mapping[str, Any]) -> None:
     """Refuse a state dict without energy or force head, which the package would leave at random values."""
     names = set(state)
     for old, new in _OLD_HEADS.items():
         names |= {new + name.removeprefix(old) for name in state if name.startswith(old)}
     wanted = {name for name in network.state_dict() if name.startswith(("heads.energy.", "heads.forces."))}
     if lacking := sorted(wanted - names):
-        raise ModelError(
+        raise base.ModelError(
             f"model {card.name}: expected energy and force heads of {card.options['architecture']} in {path}, "
             f"found no {', '.join(lacking[:3])}"
         )

@@ -30,16 +30,7 @@ from ase.units import Bohr, Hartree
 
 from hbcoop_dist.core.arrays import FloatArray
 from hbcoop_dist.core.tasks import Requirements
-from hbcoop_dist.models import checkpoints
-from hbcoop_dist.models.base import (
-    Abilities,
-    About,
-    Evaluation,
-    ModelCard,
-    ModelError,
-    ModelFamily,
-    SequentialPotential,
-)
+from hbcoop_dist.models import base, checkpoints
 from hbcoop_dist.structures import Structure
 
 FROZEN_CORE, COUNTERPOISE = "frozen-core", "cp"
@@ -61,7 +52,7 @@ _MEMORY = "PYSCF_MAX_MEMORY"
 _NAME = re.compile(r"(?P<method>[a-z][\w()-]*):(?P<basis>[\w+*()-]+)(?P<flags>(:[\w-]+)*)")
 
 
-def _named(name: str) -> ModelCard | None:
+def _named(name: str) -> base.ModelCard | None:
     """Card of a name METHOD:BASIS[:FLAG...]; None when the name is not of that form.
 
     Basis sets and functionals are verified only where PySCF is installed.
@@ -74,14 +65,14 @@ def _named(name: str) -> ModelCard | None:
     correlated = method in SPIN_SCALED
     allowed = (FROZEN_CORE, COUNTERPOISE) if correlated else (COUNTERPOISE,)
     if len(set(flags)) != len(flags) or not set(flags) <= set(allowed):
-        raise ModelError(
+        raise base.ModelError(
             f"model {name}: expected flags among {', '.join(allowed)}, each once, found {', '.join(flags)}"
         )
     if flags != (ordered := tuple(flag for flag in allowed if flag in flags)):
         expected = ":".join((method, basis, *ordered))
-        raise ModelError(f"model {name}: expected its flags in the order {expected}")
+        raise base.ModelError(f"model {name}: expected its flags in the order {expected}")
     if method in _OTHERS:
-        raise ModelError(f"model {name}: expected {', '.join(SPIN_SCALED)}, hf or a functional, found {method}")
+        raise base.ModelError(f"model {name}: expected {', '.join(SPIN_SCALED)}, hf or a functional, found {method}")
     functional = not correlated and method != "hf"
     if importlib.util.find_spec("pyscf") is not None:
         _require_known(name, basis, method if functional else None)
@@ -92,17 +83,17 @@ def _named(name: str) -> ModelCard | None:
         options["frozen_core"] = FROZEN_CORE in flags
     if COUNTERPOISE in flags:
         options["counterpoise"] = True
-    return ModelCard(
+    return base.ModelCard(
         name=name,
         family="pyscf",
-        about=About(
+        about=base.About(
             level_of_theory=_level(method, basis, flags),
             licence="Apache-2.0 (PySCF); LGPL-3.0-or-later (its dispersion corrections)",
             citation=_PYSCF + _CITATIONS.get(method, ""),
             elements=(1, 5, 6, 7, 8, 9, 14, 15, 16, 17),  # those in all fitting sets
             long_range=True,
         ),
-        abilities=Abilities(
+        abilities=base.Abilities(
             forces=not correlated,
             counterpoise=COUNTERPOISE in flags,
             batched=False,
@@ -129,14 +120,14 @@ def _check_memory(name: str) -> None:
     """Raise `ModelError` when ``PYSCF_MAX_MEMORY``, which PySCF reads at import, is not a positive number."""
     memory = os.environ.get(_MEMORY, "")
     if memory and not (memory.isdecimal() and int(memory) > 0):
-        raise ModelError(f"model {name}: expected {_MEMORY} in MB, a whole number above 0, found {memory}")
+        raise base.ModelError(f"model {name}: expected {_MEMORY} in MB, a whole number above 0, found {memory}")
 
 
 def _require_known(name: str, basis: str, functional: str | None) -> None:
     _check_memory(name)
     if _pyscf_name(basis) not in fitted_basis_sets():
         expected = ", ".join(map(_readable, fitted_basis_sets()))
-        raise ModelError(f"model {name}: expected a basis set with fitting sets ({expected}), found {basis}")
+        raise base.ModelError(f"model {name}: expected a basis set with fitting sets ({expected}), found {basis}")
     if functional is None:
         return
     from pyscf.dft import libxc
@@ -148,7 +139,7 @@ def _require_known(name: str, basis: str, functional: str | None) -> None:
         if version and version not in DISP_VERSIONS:
             raise ValueError(f"dispersion {version} is none of {', '.join(DISP_VERSIONS)}")
     except (KeyError, NotImplementedError, ValueError) as error:
-        raise ModelError(f"model {name}: expected a functional of PySCF, found {functional}: {error}") from None
+        raise base.ModelError(f"model {name}: expected a functional of PySCF, found {functional}: {error}") from None
 
 
 def _pyscf_name(basis: str) -> str:
@@ -175,7 +166,7 @@ _MAX_GUESSES = 32
 
 
 @dataclass(frozen=True, slots=True)
-class PyscfPotential(SequentialPotential):
+class PyscfPotential(base.SequentialPotential):
     """A method and a basis set. Every structure is neutral, a closed shell; ghosts have basis functions only.
 
     Attributes
@@ -192,7 +183,7 @@ class PyscfPotential(SequentialPotential):
     def with_scratch(self, folder: Path) -> PyscfPotential:
         return replace(self, scratch=folder / "pyscf")
 
-    def compute(self, structures: Sequence[Structure], forces: bool, atom_energies: bool) -> list[Evaluation]:
+    def compute(self, structures: Sequence[Structure], forces: bool, atom_energies: bool) -> list[base.Evaluation]:
         evaluations = []
         for structure in structures:
             evaluations.append(self.compute_single(structure, forces, atom_energies))
@@ -200,7 +191,7 @@ class PyscfPotential(SequentialPotential):
                 _free_gpu_memory()
         return evaluations
 
-    def compute_single(self, structure: Structure, forces: bool, atom_energies: bool) -> Evaluation:
+    def compute_single(self, structure: Structure, forces: bool, atom_energies: bool) -> base.Evaluation:
         molecule = self._molecule(structure)
         with self._scf_file(structure) as path:
             scf = self._solve_scf(molecule, structure, path, forces)
@@ -208,7 +199,7 @@ class PyscfPotential(SequentialPotential):
                 return self._solve_mp2(scf, molecule)
         energy = float(scf.e_tot) * Hartree
         if not forces:
-            return Evaluation(energy)
+            return base.Evaluation(energy)
         self._remember(structure, scf)
         gradient = scf.nuc_grad_method()
         if hasattr(gradient, "grid_response"):
@@ -216,7 +207,7 @@ class PyscfPotential(SequentialPotential):
         slope = gradient.kernel()
         # Arrays of gpu4pyscf are CuPy's, which NumPy does not convert implicitly.
         slope = slope.get() if hasattr(slope, "get") else slope
-        return Evaluation(energy, forces=-np.asarray(slope) * (Hartree / Bohr))
+        return base.Evaluation(energy, forces=-np.asarray(slope) * (Hartree / Bohr))
 
     def _molecule(self, structure: Structure) -> Any:
         from pyscf import gto
@@ -224,7 +215,7 @@ class PyscfPotential(SequentialPotential):
         ghost = np.isin(structure.molecules, structure.ghosts)
         electrons = int(structure.numbers[~ghost].sum())
         if electrons % 2:
-            raise ModelError(f"model {self.card.name}: expected paired electrons, found {electrons}")
+            raise base.ModelError(f"model {self.card.name}: expected paired electrons, found {electrons}")
         atoms = [
             (f"ghost-{chemical_symbols[z]}" if away else chemical_symbols[z], tuple(at))
             for z, away, at in zip(structure.numbers, ghost, structure.positions / Bohr, strict=True)
@@ -254,10 +245,12 @@ class PyscfPotential(SequentialPotential):
             second_order.kernel()
             solver.kernel(dm0=second_order.make_rdm1())
         if not solver.converged:
-            raise ModelError(f"model {self.card.name}: {len(structure)} atoms: expected a converged SCF, found none")
+            raise base.ModelError(
+                f"model {self.card.name}: {len(structure)} atoms: expected a converged SCF, found none"
+            )
         return solver
 
-    def _solve_mp2(self, scf: Any, molecule: Any) -> Evaluation:
+    def _solve_mp2(self, scf: Any, molecule: Any) -> base.Evaluation:
         from pyscf.data.elements import chemcore
 
         frozen = chemcore(molecule) if self.card.options["frozen_core"] else None
@@ -269,7 +262,7 @@ class PyscfPotential(SequentialPotential):
             "same_spin": float(correlation.e_corr_ss) * Hartree,
             "opposite_spin": float(correlation.e_corr_os) * Hartree,
         }
-        return Evaluation(_combined(self.card, parts), parts=parts)
+        return base.Evaluation(_combined(self.card, parts), parts=parts)
 
     @contextlib.contextmanager
     def _scf_file(self, structure: Structure) -> Iterator[Path | None]:
@@ -317,7 +310,7 @@ def _mp2_on_gpu(scf: Any, molecule: Any, frozen: int | None, fitting: dict[str, 
     return DFMP2(scf, frozen=frozen, auxbasis=fitting)
 
 
-def _combined(card: ModelCard, parts: Mapping[str, float]) -> float:
+def _combined(card: base.ModelCard, parts: Mapping[str, float]) -> float:
     return sum(weight * parts[name] for name, weight in card.combination.items())
 
 
@@ -335,21 +328,21 @@ def _fitting_set(molecule: Any, basis: str, which: int) -> dict[str, Any]:
     return {symbol: gto.basis.load(name, symbol.rpartition("-")[2].capitalize()) for symbol in symbols}
 
 
-class PyscfFamily(ModelFamily):
+class PyscfFamily(base.ModelFamily):
     """Methods and basis sets by name."""
 
-    def named(self, name: str) -> ModelCard | None:
+    def named(self, name: str) -> base.ModelCard | None:
         return _named(name)
 
-    def load(
-        self, card: ModelCard, checkpoint: Path | None, *, device: str = "cpu", dtype: str = "float64"
-    ) -> PyscfPotential:
+    def load(self, card: base.ModelCard, checkpoint: Path | None, device: str, dtype: str) -> PyscfPotential:
         """Make the potential; on a GPU it runs in gpu4pyscf, or on the CPU where that is not installed."""
         _check_memory(card.name)
         import pyscf.scf  # noqa: F401  a missing library fails here and not at the first evaluation
 
         if checkpoint is not None or dtype != "float64":
-            raise ModelError(f"model {card.name}: expected no checkpoint, and float64; found {checkpoint}, {dtype}")
+            raise base.ModelError(
+                f"model {card.name}: expected no checkpoint, and float64; found {checkpoint}, {dtype}"
+            )
         if device != "cpu" and importlib.util.find_spec("gpu4pyscf") is None:
             device = "cpu"
         return PyscfPotential(card, checkpoints.identity(card), device)

@@ -15,17 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hbcoop_dist.core.tasks import Requirements
-from hbcoop_dist.models import checkpoints
-from hbcoop_dist.models.base import (
-    Abilities,
-    About,
-    CheckpointInfo,
-    Evaluation,
-    ModelCard,
-    ModelError,
-    ModelFamily,
-    Potential,
-)
+from hbcoop_dist.models import base, checkpoints
 from hbcoop_dist.models.neighbour_graphs import join, split, to_numpy, to_tensor
 from hbcoop_dist.structures import Structure
 
@@ -38,15 +28,17 @@ _CITATION = "Park et al., J. Chem. Theory Comput. 2024, 20, 4857, doi:10.1021/ac
 _ELEMENTS = (*range(1, 84), *range(89, 95))
 
 
-def _card(name: str, citation: str, file: str, sha256: str) -> ModelCard:
-    return ModelCard(
+def _card(name: str, citation: str, file: str, sha256: str) -> base.ModelCard:
+    return base.ModelCard(
         name=name,
         family="sevennet",
-        about=About("PBE(+U), crystals of the Materials Project", "MIT", citation, _ELEMENTS, cutoff=5.0, layers=5),
+        about=base.About(
+            "PBE(+U), crystals of the Materials Project", "MIT", citation, _ELEMENTS, cutoff=5.0, layers=5
+        ),
         # Features have no parity (is_parity: false in the files): 3e-4 eV for a trimer of NMA distorted by 0.05 A.
-        abilities=Abilities(atom_energies=True, mirror_invariant=False),
+        abilities=base.Abilities(atom_energies=True, mirror_invariant=False),
         needs=Requirements(("torch", "sevenn"), ("torch", "e3nn", "sevenn"), "sevennet", gpu=True),
-        checkpoint=CheckpointInfo(sha256=sha256),
+        checkpoint=base.CheckpointInfo(sha256=sha256),
         options={"embedded": f"sevenn:pretrained_potentials/{file}"},
     )
 
@@ -78,7 +70,7 @@ _REPLACED = ("onehot_idx_to_onehot", "reduce_total_enegy", "force_output")
 
 
 @dataclass(frozen=True, slots=True)
-class SevenNetPotential(Potential):
+class SevenNetPotential(base.Potential):
     """A loaded SevenNet network.
 
     Attributes
@@ -90,7 +82,7 @@ class SevenNetPotential(Potential):
     network: Any
     dtype: torch.dtype
 
-    def compute(self, structures: Sequence[Structure], forces: bool, atom_energies: bool) -> list[Evaluation]:
+    def compute(self, structures: Sequence[Structure], forces: bool, atom_energies: bool) -> list[base.Evaluation]:
         """Evaluate all structures as one graph batch."""
         import torch
 
@@ -119,21 +111,19 @@ class SevenNetPotential(Potential):
         }
 
 
-class SevenNetFamily(ModelFamily):
+class SevenNetFamily(base.ModelFamily):
     """Networks shipped with sevenn, and files of the same architecture."""
 
     cards = CARDS
 
-    def load(
-        self, card: ModelCard, checkpoint: Path | None, *, device: str = "cpu", dtype: str = "float64"
-    ) -> SevenNetPotential:
+    def load(self, card: base.ModelCard, checkpoint: Path | None, device: str, dtype: str) -> SevenNetPotential:
         import torch
 
         path = checkpoints.given_or_embedded(card, checkpoint)
         network = _read(card, path)
         parameters = {name: value.numpy() for name, value in network.state_dict().items()}
         if missing := sorted(set(card.about.elements) - set(network.type_map)):
-            raise ModelError(
+            raise base.ModelError(
                 f"model {card.name}: expected a network in {path} for all its elements, found none for {missing}"
             )
         for name in _REPLACED:
@@ -149,7 +139,7 @@ class SevenNetFamily(ModelFamily):
 FAMILY = SevenNetFamily()
 
 
-def _read(card: ModelCard, path: Path) -> Any:
+def _read(card: base.ModelCard, path: Path) -> Any:
     import pickle
 
     import torch
@@ -166,10 +156,10 @@ def _read(card: ModelCard, path: Path) -> Any:
             fidelities = saved.config.get("_modal_map")
             network = None if fidelities else saved.build_model()
         except (pickle.UnpicklingError, RuntimeError, AttributeError, KeyError, ValueError) as error:
-            raise ModelError(f"model {card.name}: {path} is not a readable SevenNet network: {error}") from error
+            raise base.ModelError(f"model {card.name}: {path} is not a readable SevenNet network: {error}") from error
     if network is None:
         found = ", ".join(fidelities)
-        raise ModelError(f"model {card.name}: expected a network of one fidelity in {path}, found {found}")
+        raise base.ModelError(f"model {card.name}: expected a network of one fidelity in {path}, found {found}")
     return network
 
 

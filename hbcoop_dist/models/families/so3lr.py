@@ -15,17 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hbcoop_dist.core.tasks import Requirements
-from hbcoop_dist.models import checkpoints
-from hbcoop_dist.models.base import (
-    Abilities,
-    About,
-    CheckpointInfo,
-    Evaluation,
-    ModelCard,
-    ModelError,
-    ModelFamily,
-    Potential,
-)
+from hbcoop_dist.models import base, checkpoints
 from hbcoop_dist.models.neighbour_graphs import join, split, to_numpy, to_tensor
 from hbcoop_dist.structures import Structure
 
@@ -63,7 +53,7 @@ _PICKLED_CLASSES = {
 
 
 @dataclass(frozen=True, slots=True)
-class So3lrPotential(Potential):
+class So3lrPotential(base.Potential):
     """A loaded SO3LR network.
 
     Attributes
@@ -75,7 +65,7 @@ class So3lrPotential(Potential):
     network: Any
     dtype: torch.dtype
 
-    def compute(self, structures: Sequence[Structure], forces: bool, atom_energies: bool) -> list[Evaluation]:
+    def compute(self, structures: Sequence[Structure], forces: bool, atom_energies: bool) -> list[base.Evaluation]:
         """Evaluate all structures as one graph batch."""
         import torch
 
@@ -113,14 +103,14 @@ class So3lrPotential(Potential):
         }
 
 
-class So3lrFamily(ModelFamily):
+class So3lrFamily(base.ModelFamily):
     """The network shipped with so3krates-torch, and files of the same architecture."""
 
     cards = (
-        ModelCard(
+        base.ModelCard(
             name="so3lr",
             family="so3lr",
-            about=About(
+            about=base.About(
                 level_of_theory="PBE0+MBD",
                 licence="MIT",
                 citation="Kabylda et al., J. Am. Chem. Soc. 2025, 147, 33723, doi:10.1021/jacs.5c09558",
@@ -129,16 +119,14 @@ class So3lrFamily(ModelFamily):
                 layers=3,
                 long_range=True,
             ),
-            abilities=Abilities(atom_energies=True, charges=True),
+            abilities=base.Abilities(atom_energies=True, charges=True),
             needs=Requirements(("torch", "so3krates_torch"), ("torch", "so3krates-torch"), gpu=True),
-            checkpoint=CheckpointInfo(sha256="b5145564911ff983ed076ccb2bca5ce63454b74c9c8291092695463f1e6732be"),
+            checkpoint=base.CheckpointInfo(sha256="b5145564911ff983ed076ccb2bca5ce63454b74c9c8291092695463f1e6732be"),
             options={"embedded": "so3krates_torch:pretrained/so3lr/so3lr.model", "long_range_cutoff": "none"},
         ),
     )
 
-    def load(
-        self, card: ModelCard, checkpoint: Path | None, *, device: str = "cpu", dtype: str = "float64"
-    ) -> So3lrPotential:
+    def load(self, card: base.ModelCard, checkpoint: Path | None, device: str, dtype: str) -> So3lrPotential:
         import torch
 
         network = _read(card, checkpoints.given_or_embedded(card, checkpoint))
@@ -157,7 +145,7 @@ class So3lrFamily(ModelFamily):
 FAMILY = So3lrFamily()
 
 
-def _read(card: ModelCard, path: Path) -> Any:
+def _read(card: base.ModelCard, path: Path) -> Any:
     import pickle
 
     import torch
@@ -167,7 +155,7 @@ def _read(card: ModelCard, path: Path) -> Any:
         try:
             network = torch.load(path, map_location="cpu", weights_only=True)
         except (pickle.UnpicklingError, RuntimeError) as error:
-            raise ModelError(f"model {card.name}: {path} is not a readable SO3LR network: {error}") from error
+            raise base.ModelError(f"model {card.name}: {path} is not a readable SO3LR network: {error}") from error
     if type(network).__name__ != "SO3LR":
-        raise ModelError(f"model {card.name}: expected an SO3LR network in {path}, found {type(network).__name__}")
+        raise base.ModelError(f"model {card.name}: expected an SO3LR network in {path}, found {type(network).__name__}")
     return network

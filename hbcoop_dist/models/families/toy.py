@@ -27,17 +27,7 @@ from ase.units import Bohr, Hartree, kcal, mol
 
 from hbcoop_dist.core.arrays import FloatArray, IntArray
 from hbcoop_dist.core.tasks import Requirements
-from hbcoop_dist.models import checkpoints
-from hbcoop_dist.models.base import (
-    Abilities,
-    About,
-    Evaluation,
-    ModelCard,
-    ModelError,
-    ModelFamily,
-    SequentialPotential,
-    require_plain,
-)
+from hbcoop_dist.models import base, checkpoints
 from hbcoop_dist.structures import NMA_ATOMS, Structure, monomer
 from hbcoop_dist.structures.monomers import donor_water
 
@@ -444,7 +434,7 @@ def cooperative_energy(structure: Structure, a: int, b: int, strength: float = S
 
 
 @dataclass(frozen=True, slots=True)
-class ToyPotential(SequentialPotential):
+class ToyPotential(base.SequentialPotential):
     """The analytic potential.
 
     Attributes
@@ -455,48 +445,48 @@ class ToyPotential(SequentialPotential):
 
     strength: float
 
-    def compute_single(self, structure: Structure, forces: bool, atom_energies: bool) -> Evaluation:
+    def compute_single(self, structure: Structure, forces: bool, atom_energies: bool) -> base.Evaluation:
         if unknown := sorted(set(structure.kinds) - {"nma", "water"}):
-            raise ModelError(f"model {self.card.name}: expected molecules nma or water, found {', '.join(unknown)}")
+            raise base.ModelError(
+                f"model {self.card.name}: expected molecules nma or water, found {', '.join(unknown)}"
+            )
         terms, x = terms_of(structure.kinds), structure.positions
         energy, gradient = np.zeros(len(x)), np.zeros_like(x)
         for add in (add_springs, add_volumes, add_methyls, add_pairs, add_coplanarity, add_bends):
             add(x, terms, energy, gradient)
         if self.strength:
             add_cooperativity(x, terms, self.strength, energy, gradient)
-        return Evaluation(
+        return base.Evaluation(
             energy=float(energy.sum()),
             forces=-gradient if forces else None,
             atom_energies=energy if atom_energies else None,
         )
 
 
-def _card(name: str, strength: float) -> ModelCard:
-    return ModelCard(
+def _card(name: str, strength: float) -> base.ModelCard:
+    return base.ModelCard(
         name=name,
         family="toy",
-        about=About(
+        about=base.About(
             level_of_theory="none: an analytic test potential",
             licence="MIT (hbcoop_dist)",
             citation="hbcoop_dist, this package",
             elements=(1, 6, 7, 8),
             long_range=True,
         ),
-        abilities=Abilities(atom_energies=True, batched=False, needs_topology=True),
+        abilities=base.Abilities(atom_energies=True, batched=False, needs_topology=True),
         needs=Requirements(packages=("numpy",)),
         options={"method": f"{name} version 1", "strength": strength},
     )
 
 
-class ToyFamily(ModelFamily):
+class ToyFamily(base.ModelFamily):
     """The analytic potential with and without cooperativity."""
 
     cards = (_card("toy", STRENGTH), _card("toy-additive", 0.0))
 
-    def load(
-        self, card: ModelCard, checkpoint: Path | None, *, device: str = "cpu", dtype: str = "float64"
-    ) -> ToyPotential:
-        require_plain(card, checkpoint, device, dtype)
+    def load(self, card: base.ModelCard, checkpoint: Path | None, device: str, dtype: str) -> ToyPotential:
+        base.require_plain(card, checkpoint, device, dtype)
         strength = card.options["strength"]
         assert isinstance(strength, float)
         return ToyPotential(card, checkpoints.identity(card), device, strength)

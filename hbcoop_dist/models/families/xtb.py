@@ -11,17 +11,7 @@ import numpy as np
 from ase.units import Bohr, Hartree
 
 from hbcoop_dist.core.tasks import Requirements
-from hbcoop_dist.models import checkpoints
-from hbcoop_dist.models.base import (
-    Abilities,
-    About,
-    Evaluation,
-    ModelCard,
-    ModelError,
-    ModelFamily,
-    SequentialPotential,
-    require_plain,
-)
+from hbcoop_dist.models import base, checkpoints
 from hbcoop_dist.structures import Structure
 
 # Largest error of a force component, measured on perturbed NMA dimers and hexamers with GFN1 and GFN2 against accuracy
@@ -30,12 +20,12 @@ _ACCURACY = 1e-4
 _MAX_CALCULATORS = 32
 
 
-def _card(name: str, method: str, citation: str) -> ModelCard:
-    return ModelCard(
+def _card(name: str, method: str, citation: str) -> base.ModelCard:
+    return base.ModelCard(
         name=name,
         family="xtb",
-        about=About(method, "LGPL-3.0-or-later (tblite)", citation, elements=tuple(range(1, 87)), long_range=True),
-        abilities=Abilities(atom_energies=True, charges=True, batched=False),
+        about=base.About(method, "LGPL-3.0-or-later (tblite)", citation, elements=tuple(range(1, 87)), long_range=True),
+        abilities=base.Abilities(atom_energies=True, charges=True, batched=False),
         needs=Requirements(modules=("tblite",), packages=("tblite",)),
         options={"method": method, "accuracy": _ACCURACY},
     )
@@ -56,7 +46,7 @@ CARDS = (
 
 
 @dataclass(frozen=True, slots=True, weakref_slot=True)
-class XtbPotential(SequentialPotential):
+class XtbPotential(base.SequentialPotential):
     """A method of tblite.
 
     Attributes
@@ -67,7 +57,7 @@ class XtbPotential(SequentialPotential):
 
     calculators: dict[tuple[int, ...], Any] = field(default_factory=dict)
 
-    def compute_single(self, structure: Structure, forces: bool, atom_energies: bool) -> Evaluation:
+    def compute_single(self, structure: Structure, forces: bool, atom_energies: bool) -> base.Evaluation:
         from tblite.exceptions import TBLiteRuntimeError
 
         try:
@@ -75,8 +65,8 @@ class XtbPotential(SequentialPotential):
             # calculator equal those of a new one bit by bit.
             result = self._calculator(structure).singlepoint()
         except TBLiteRuntimeError as error:
-            raise ModelError(f"model {self.card.name}: {len(structure)} atoms: {error}") from error
-        return Evaluation(
+            raise base.ModelError(f"model {self.card.name}: {len(structure)} atoms: {error}") from error
+        return base.Evaluation(
             energy=float(result.get("energy")) * Hartree,
             forces=-np.asarray(result.get("gradient")) * (Hartree / Bohr) if forces else None,
             atom_energies=np.asarray(result.get("energies")) * Hartree if atom_energies else None,
@@ -101,17 +91,15 @@ class XtbPotential(SequentialPotential):
         return calculator
 
 
-class XtbFamily(ModelFamily):
+class XtbFamily(base.ModelFamily):
     """Methods whose parameters are compiled into tblite."""
 
     cards = CARDS
 
-    def load(
-        self, card: ModelCard, checkpoint: Path | None, *, device: str = "cpu", dtype: str = "float64"
-    ) -> XtbPotential:
+    def load(self, card: base.ModelCard, checkpoint: Path | None, device: str, dtype: str) -> XtbPotential:
         import tblite.interface  # noqa: F401  a missing library fails here and not at the first evaluation
 
-        require_plain(card, checkpoint, device, dtype)
+        base.require_plain(card, checkpoint, device, dtype)
         potential = XtbPotential(card, checkpoints.identity(card), device)
         # tblite frees its objects through a module that may be gone when the interpreter exits.
         weakref.finalize(potential, potential.calculators.clear)
