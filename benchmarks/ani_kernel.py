@@ -96,7 +96,7 @@ def cpu_ms(sides: Sequence[Side], structures: Sequence[Structure], repeats: int)
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--model", default="ani-2x", choices=[card.name for card in ani.CARDS])
+    parser.add_argument("--model", default="ani-2x", choices=[card.name for card in ani.FAMILY.cards])
     parser.add_argument("--repeats", type=int, default=9)
     chosen = parser.parse_args()
     if not (state := available(cards()[chosen.model])):

@@ -57,19 +57,27 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
-from hbcoop_dist.models.base import ModelCard, ModelError
+from hbcoop_dist.plugin import Abilities, About, ModelCard, ModelError, ModelFamily, Requirements
 
-CARDS = tuple(
-    ModelCard(
-        name=f"costless-{number:05d}", family="costless", level_of_theory="none", licence="MIT", citation="none",
-        elements=(1, 6, 7, 8), atom_energies=True, packages=("numpy",), options={"method": f"checkpoint {number}"},
+
+class CostlessFamily(ModelFamily):
+    cards = tuple(
+        ModelCard(
+            name=f"costless-{number:05d}",
+            family="costless",
+            about=About("none", "MIT", "none", elements=(1, 6, 7, 8)),
+            abilities=Abilities(atom_energies=True),
+            needs=Requirements(packages=("numpy",)),
+            options={"method": f"checkpoint {number}"},
+        )
+        for number in range(NUMBER)
     )
-    for number in range(NUMBER)
-)
+
+    def load(self, card, checkpoint, device, dtype):
+        raise ModelError(f"model {card.name}: it has no numbers of its own, only a replay of the toy's")
 
 
-def load(card, checkpoint, *, device="cpu", dtype="float64"):
-    raise ModelError(f"model {card.name}: it has no numbers of its own, only a replay of the toy's")
+FAMILY = CostlessFamily()
 
 
 @cache
@@ -111,7 +119,7 @@ def offer(scratch: Path, models: int) -> None:
     info = scratch / "costless-0.dist-info"
     info.mkdir(exist_ok=True)
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: costless\nVersion: 0\n")
-    (info / "entry_points.txt").write_text("[hbcoop_dist.models]\ncostless = costless\n")
+    (info / "entry_points.txt").write_text("[hbcoop_dist.models]\ncostless = costless:FAMILY\n")
     (scratch / "costless.py").write_text(FAMILY.replace("NUMBER", str(models)))
 
 

@@ -108,7 +108,7 @@ def test_models_share_everything_but_their_keys() -> None:
 
 
 def test_two_names_of_one_model_are_computed_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    toys = {name: replace(registry.card("toy"), name=name) for name in ("toy", "toy-additive")}
+    toys = {name: registry.card("toy").with_fields(name=name) for name in ("toy", "toy-additive")}
     monkeypatch.setattr(registry, "card", toys.__getitem__)
     drawn = draw(models=["toy", "toy-additive"], lengths=[2, 3])
     assert {task.model for task in drawn.tasks.values()} == {"toy"}
@@ -150,7 +150,7 @@ def test_a_checkpoint_whose_package_is_not_here_is_skipped_and_one_that_is_not_t
 ) -> None:
     (tmp_path / "mine.model").write_bytes(b"weights")
     mine = {"name": "mine", "family": "mace", "checkpoint": str(tmp_path / "mine.model"), "trust": True}
-    elsewhere = replace(registry.card("mace-off23-small"), requires=("no_such_package",), environment="other")
+    elsewhere = registry.card("mace-off23-small").with_fields(modules=("no_such_package",), environment="other")
     monkeypatch.setattr(registry, "custom_card", lambda *a, **k: replace(elsewhere, name="mine", trusted=True))
     drawn = draw(models=["toy", mine], lengths=[2])
     assert {cell.model for cell in drawn.skipped} == {"mine"}
@@ -161,7 +161,7 @@ def test_a_checkpoint_whose_package_is_not_here_is_skipped_and_one_that_is_not_t
 
 
 def test_a_slow_model_gets_one_task_per_fragment(monkeypatch: pytest.MonkeyPatch) -> None:
-    slow = replace(registry.card("toy"), single_point_cost="minutes")
+    slow = registry.card("toy").with_fields(single_point_cost="minutes")
     monkeypatch.setattr(registry, "card", lambda name: slow)
     drawn = draw(lengths=[3])
     energies = [task for task in drawn.tasks.values() if task.kind == "energies"]

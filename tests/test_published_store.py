@@ -75,7 +75,7 @@ def test_twins_hold_what_their_campaign_asks_for_of_the_checkpoints_that_cards_n
     assert not (asked["status"] == "pending").any()
     for entry in spec.models:
         hashes = asked["checkpoint_sha256"].where(asked["status"] == "done", "").sel(model=entry.name)
-        assert set(hashes.values.ravel()) - {""} == {entry.card().sha256}
+        assert set(hashes.values.ravel()) - {""} == {entry.card().checkpoint.sha256}
 
 
 def test_twins_with_charges_go_on_where_those_without_stop() -> None:

@@ -128,7 +128,7 @@ class ModelEntry(Frozen):
             card = self.card()
         except ModelError as error:
             raise ValueError(str(error)) from None
-        if missing := sorted({"H", "C", "N", "O"} - {chemical_symbols[z] for z in card.elements}):
+        if missing := sorted({"H", "C", "N", "O"} - {chemical_symbols[z] for z in card.about.elements}):
             raise ValueError(f"expected a model that knows H, C, N and O, found none of {', '.join(missing)}")
         return self
 

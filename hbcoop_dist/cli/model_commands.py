@@ -1,9 +1,10 @@
-"""`hbcoop models`: list, show, fetch, verify and check."""
+"""The commands `hbcoop models list`, `show`, `fetch`, `verify` and `check`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
+from typing import Any
 
 from ase.data import chemical_symbols
 from rich import box
@@ -12,24 +13,28 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, Trans
 from rich.table import Column, Table
 
 from hbcoop_dist.campaigns.hbond.spec import load_campaign
-from hbcoop_dist.core.tasks import ModelSource
 from hbcoop_dist.models import checkpoint_download as downloads
 from hbcoop_dist.models import checkpoints, registry
 from hbcoop_dist.models.base import ModelCard, ModelError, Potential
 from hbcoop_dist.models.checks import contract
 from hbcoop_dist.models.checks import speed as measure_speed
+from hbcoop_dist.models.sources import ModelSource
 from hbcoop_dist.structures import monomer
 
 _BY_NAME = (
-    "and quantum chemistry by what it is: rimp2:BASIS, scs-mp2:BASIS, sos-mp2:BASIS, hf:BASIS, FUNCTIONAL:BASIS, each "
+    "and quantum chemistry by name: rimp2:BASIS, scs-mp2:BASIS, sos-mp2:BASIS, hf:BASIS, FUNCTIONAL:BASIS, each "
     "with :cp, MP2 with :frozen-core (hbcoop models show rimp2:cc-pvdz)"
 )
 
 
 def show_list(console: Console) -> None:
-    """Every registered model, one line each, then why those that cannot run here cannot.
+    """Print all registered models, and why some of them cannot run here.
 
-    `reach` is the receptive field, cutoff x layers; `per atom` says whether there are per-atom energies.
+    The column `reach` has the receptive field, cutoff x layers; `per atom`, whether there are energies per atom.
+
+    Parameters
+    ----------
+    console : Console
     """
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for heading in ("model", "family", "reach", "per atom", "here", "licence"):
@@ -37,9 +42,9 @@ def show_list(console: Console) -> None:
     reasons: list[str] = []
     for name, card in registry.cards().items():
         here = registry.available(card)
-        reach = "long range" if card.long_range else _angstrom(card.receptive_field)
-        per_atom = "yes" if card.atom_energies else "no"
-        table.add_row(name, card.family, reach, per_atom, "yes" if here else "no", card.licence)
+        reach = "long range" if card.about.long_range else _angstrom(card.receptive_field)
+        per_atom = "yes" if card.abilities.atom_energies else "no"
+        table.add_row(name, card.family, reach, per_atom, "yes" if here else "no", card.about.licence)
         if not here:
             reasons.append(f"{name}: {here.reason}")
     console.print(table)
@@ -53,69 +58,112 @@ def _angstrom(value: float | None) -> str:
 
 
 def show_card(name: str, console: Console) -> None:
-    """All fields of one card, the licence first."""
+    """Print all fields of one card, licence and citation first.
+
+    Parameters
+    ----------
+    name : str
+        Registered model, or a name that describes one.
+    console : Console
+    """
     card = registry.card(name)
     table = Table(show_header=False, box=None)
     table.add_column(no_wrap=True)
-    # a hash or an address that is cut off is of no use
     table.add_column(overflow="fold")
-    order = ["name", "licence", "citation"]
-    order += [field.name for field in fields(card) if field.name not in order]
-    for field in order:
-        value = getattr(card, field)
-        if field == "elements":
-            value = ", ".join(chemical_symbols[z] for z in value)
-        elif isinstance(value, tuple):
-            value = ", ".join(value)
-        elif isinstance(value, bool):
-            value = "yes" if value else "no"
-        table.add_row(field, "-" if value in (None, "", {}) else str(value))
+    values = {"name": card.name, "licence": card.about.licence, "citation": card.about.citation} | _flat_fields(card)
+    values["elements"] = tuple(chemical_symbols[z] for z in card.about.elements)
+    for field, value in values.items():
+        table.add_row(field.replace("_", " "), _text(value))
     here = registry.available(card)
     table.add_row("runs here", "yes" if here else here.reason)
     console.print(table, highlight=False, markup=False)
 
 
+def _flat_fields(part: Any) -> dict[str, object]:
+    """Fields of a card and of its parts by name; the file of its checkpoint is called ``checkpoint``."""
+    values: dict[str, object] = {}
+    for field in fields(part):
+        value = getattr(part, field.name)
+        if is_dataclass(value):
+            values |= _flat_fields(value)
+        else:
+            values["checkpoint" if field.name == "file" else field.name] = value
+    return values
+
+
+def _text(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, tuple):
+        value = ", ".join(value)
+    return "-" if value in (None, "", {}) else str(value)
+
+
 def fetch(names: Sequence[str], accept: bool, console: Console, ask: Callable[[str], bool]) -> None:
-    """Download the checkpoints of models; a licence that restricts use is shown, and accepted once.
+    """Download the checkpoints of models; licences that restrict use are shown and must be accepted once.
+
+    Parameters
+    ----------
+    names : sequence of str
+    accept : bool
+        Whether to accept licences without asking.
+    console : Console
+    ask : callable
+        Asks the user a question and returns whether the answer is yes.
 
     Raises
     ------
     ModelError
-        When a licence is not accepted, or a checkpoint cannot be had.
+        When a licence is not accepted, or a checkpoint cannot be downloaded.
     """
     for card in [registry.card(name) for name in names]:
-        console.print(f"{card.name}: licence {card.licence}; cite {card.citation}", highlight=False, markup=False)
+        terms = f"{card.name}: licence {card.about.licence}; cite {card.about.citation}"
+        console.print(terms, highlight=False, markup=False)
         if not downloads.accepted(card):
             if not accept and not ask(f"Accept the licence of {card.name}?"):
                 raise ModelError(f"model {card.name}: its licence was not accepted, nothing was fetched")
             downloads.accept(card)
-        found = _with_bar(card, console)
-        console.print(f"{card.name}: {found.path}, sha256 {found.sha256[:12]}...", highlight=False, markup=False)
+        checkpoint = _fetch_with_bar(card, console)
+        line = f"{card.name}: {checkpoint.path}, sha256 {checkpoint.sha256[:12]}..."
+        console.print(line, highlight=False, markup=False)
 
 
-def _with_bar(card: ModelCard, console: Console) -> checkpoints.Checkpoint:
+def _fetch_with_bar(card: ModelCard, console: Console) -> checkpoints.Checkpoint:
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with Progress(*columns, console=console, transient=True) as shown:
         bar = shown.add_task(card.name, total=None)
-        return downloads.fetch(card, lambda here, total: shown.update(bar, completed=here, total=total or None))
+        return downloads.fetch(card, lambda done, total: shown.update(bar, completed=done, total=total or None))
 
 
 def verify(console: Console) -> bool:
-    """Look for every model's checkpoint and hash it; True when none is wrong."""
+    """Find and hash the checkpoints of all registered models.
+
+    Parameters
+    ----------
+    console : Console
+
+    Returns
+    -------
+    bool
+        False when a checkpoint has the wrong hash.
+    """
     table, wrong = Table("model", "checkpoint", Column("where", overflow="fold"), box=None), []
     for name, card in registry.cards().items():
-        if card.checkpoint is None and "embedded" not in card.options:
+        if card.checkpoint.file is None and "embedded" not in card.options:
             continue
         try:
-            found = checkpoints.embedded(card) if card.checkpoint is None else checkpoints.find(card)
+            checkpoint = checkpoints.embedded(card) if card.checkpoint.file is None else checkpoints.find(card)
         except checkpoints.WrongCheckpointError as error:
             wrong.append(str(error))
             table.add_row(name, "WRONG", str(error.path))
         except checkpoints.CheckpointError:
-            table.add_row(name, "missing", card.url or "-")
+            table.add_row(name, "missing", card.checkpoint.url or "-")
         else:
-            known = "verified" if card.sha256 else "unverified: its card has no hash"
-            table.add_row(name, known if found else "package not installed", str(found.path) if found else "-")
+            state = "verified" if card.checkpoint.sha256 else "unverified: its card has no hash"
+            if checkpoint is None:
+                table.add_row(name, "package not installed", "-")
+            else:
+                table.add_row(name, state, str(checkpoint.path))
     console.print(table, highlight=False, markup=False)
     for text in wrong:
         console.print(text, highlight=False, markup=False)
@@ -123,29 +171,57 @@ def verify(console: Console) -> bool:
 
 
 def check(name: str, device: str, console: Console, *, spec: str | None = None, speed: bool = True) -> bool:
-    """Run the contract suite on one model, registered or of a campaign; True when it keeps every promise."""
+    """Run the contract suite on one model.
+
+    Parameters
+    ----------
+    name : str
+        Registered model, or model of the campaign file `spec`.
+    device : str
+        ``cpu`` or a CUDA device; models without GPU code run on the CPU.
+    console : Console
+    spec : str, optional
+        Campaign file that describes the model.
+    speed : bool
+        Whether to measure speed and memory too.
+
+    Returns
+    -------
+    bool
+        Whether all checks passed.
+    """
     card, checkpoint = card_of(name, spec)
-    device = device if card.gpu else "cpu"
+    device = device if card.needs.gpu else "cpu"
     potential = registry.load(card, checkpoint, device=device)
     results = contract.check(potential)
-    table = Table("promise", "measured", "limit", "kept", "note", title=f"{name} on {device}")
-    for one in results:
-        limit = "-" if one.limit is None else f"{one.limit:.1e}"
-        measured = "-" if one.measured is None else f"{one.measured:.1e}"
-        table.add_row(one.name, measured, limit, "yes" if one.passed else "NO", one.note)
+    table = Table("check", "measured", "limit", "passed", "note", title=f"{name} on {device}")
+    for result in results:
+        limit = "-" if result.limit is None else f"{result.limit:.1e}"
+        table.add_row(result.name, f"{result.measured:.1e}", limit, "yes" if result.passed else "NO", result.note)
     console.print(table)
     if speed:
         _show_speed(potential, checkpoint, console)
-    return all(one.passed for one in results)
+    return all(result.passed for result in results)
 
 
 def card_of(name: str, spec: str | None = None) -> tuple[ModelCard, str | None]:
-    """Card and checkpoint of a registered model, or of one of the models of a campaign file.
+    """Find the card and the checkpoint of a model.
+
+    Parameters
+    ----------
+    name : str
+    spec : str, optional
+        Campaign file whose models are searched; the registered models by default.
+
+    Returns
+    -------
+    tuple of ModelCard and (str or None)
+        Card, and path of the checkpoint in the spec.
 
     Raises
     ------
     ModelError
-        When there is no such model, there.
+        When there is no such model.
     """
     if spec is None:
         return registry.card(name), None
@@ -156,23 +232,23 @@ def card_of(name: str, spec: str | None = None) -> tuple[ModelCard, str | None]:
 
 
 def _show_speed(potential: Potential, checkpoint: str | None, console: Console) -> None:
-    """Atoms per second against batch size, and memory per atom: what decides where a model is worth running."""
+    """Print atoms per second against batch size, and memory per atom."""
     card = potential.card
-    table = Table("dimers a call", "atoms", "s a call", "atoms/s", title=f"speed of {card.name}")
+    table = Table("dimers per call", "atoms", "s per call", "atoms/s", title=f"speed of {card.name}")
     largest = 0
     try:
         for rate in measure_speed.rates(potential):
             largest = rate.batch
             table.add_row(str(rate.batch), str(rate.atoms), f"{rate.seconds:.2g}", f"{rate.atoms_per_second:.3g}")
         memory = measure_speed.memory(potential, checkpoint, largest)
-    except Exception as error:  # noqa: BLE001  a foreign model may raise anything, and the promises are told already
+    except Exception as error:  # noqa: BLE001  models of other packages may raise anything
         console.print(f"speed of {card.name}: not measured: {type(error).__name__}: {error}", markup=False)
         return
     console.print(table)
-    taken = "memory" if memory.bytes_per_atom is None else f"memory {_bytes(memory.bytes_per_atom)} per atom"
+    amount = "memory" if memory.bytes_per_atom is None else f"memory {_bytes(memory.bytes_per_atom)} per atom"
     for line in (
-        f"NMA dimers, energy and forces, {card.dtype} on {potential.device}, {measure_speed.threads()}",
-        f"{taken}: {memory.how}",
+        f"NMA dimers, energy and forces, {card.abilities.dtype} on {potential.device}, {measure_speed.threads()}",
+        f"{amount}: {memory.how}",
     ):
         console.print(line, highlight=False, markup=False, soft_wrap=True)
 
@@ -182,12 +258,17 @@ def _bytes(count: float) -> str:
 
 
 def try_calculators(sources: Mapping[str, ModelSource]) -> None:
-    """Evaluate one NMA molecule with every ASE calculator of a campaign: nobody checked those before.
+    """Evaluate one NMA molecule with every ASE calculator of a campaign, so that mistakes are found before the run.
+
+    Parameters
+    ----------
+    sources : mapping of str to ModelSource
+        Sources of the plan by model name.
 
     Raises
     ------
     ModelError
-        When one cannot be made, or fails.
+        When a calculator cannot be made, or fails.
     """
     for name, source in sources.items():
         if source.card.family != "ase":
@@ -196,7 +277,7 @@ def try_calculators(sources: Mapping[str, ModelSource]) -> None:
             registry.load(source.card).evaluate([monomer()])
         except ModelError:
             raise
-        except Exception as error:  # another package's class may raise anything
+        except Exception as error:  # a class of another package may raise anything
             calculator = source.card.options["calculator"]
             raise ModelError(
                 f"model {name}: expected energy and forces of one NMA molecule from calculator {calculator}, "

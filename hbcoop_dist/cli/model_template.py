@@ -1,7 +1,6 @@
-"""Copy the template of a distribution that adds a model, under the model's name: `hbcoop models new`.
+"""The command `hbcoop models new`: copy the template of a distribution that adds a model, under the model's name.
 
-The template is itself such a distribution, of a model called ``my-model``: nothing in it is a placeholder that only
-this command could fill in.
+The template is a working distribution of a model called ``my-model``, without placeholders.
 """
 
 from __future__ import annotations
@@ -19,20 +18,23 @@ from hbcoop_dist.models import registry
 from hbcoop_dist.models.base import ModelError
 
 _MODEL, _MODULE = "my-model", "my_model"
-# what pip takes as the name of a distribution, less names that start with a digit: no module's can
+# Names of distributions that pip accepts, without those that start with a digit, as no module's name can.
 _NAME = re.compile(r"[A-Za-z](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 
 
 @dataclass(frozen=True, slots=True)
 class NewModel:
-    """A distribution that was made.
+    """A distribution copied from the template.
 
     Attributes
     ----------
-    name, module : str
-        Of its model, and of the module that has it, which is the family too.
+    name : str
+        Name of its model.
+    module : str
+        Name of its module, which is that of the family too.
     folder : Path
     files : tuple of str
+        Names of the files in the folder.
     """
 
     name: str
@@ -41,14 +43,14 @@ class NewModel:
     files: tuple[str, ...]
 
     def __str__(self) -> str:
-        # a bare name would be one of a registry's to pip; the Python is named because it has to be this one
+        # pip would look up a bare name in a registry. The path of Python makes sure that this environment is used.
         folder = shlex.quote(str(self.folder if self.folder.is_absolute() else f"./{self.folder}"))
         return (
             f"{self.folder}: {', '.join(self.files)}\n"
-            f"install it, and see that it is right:\n"
+            f"install and check it:\n"
             f"  {shlex.quote(sys.executable)} -m pip install --editable {folder}\n"
             f"  hbcoop models check {self.name}\n"
-            f"then replace what is marked REPLACE"
+            f"then replace the parts marked REPLACE"
         )
 
 
@@ -58,27 +60,28 @@ def new_model(name: str, folder: Path | None = None) -> NewModel:
     Parameters
     ----------
     name : str
-        Of the model, e.g. ``my-model``; the module is called ``my_model`` then.
+        Name of the model, e.g. ``my-model``, which makes a module ``my_model``.
     folder : Path, optional
-        Where; a folder of the model's name, here, unless given. It may exist when it is empty.
+        New or empty folder; one of the model's name in the working directory by default.
 
     Raises
     ------
     ModelError
-        When the name makes no name of a module or belongs to somebody else, the folder has something in it, or it
-        cannot be written.
+        When the name cannot be made a name of a module or is in use, or the folder is not empty or cannot be written.
     """
     module = _module(name)
     target = Path(name) if folder is None else folder
     texts = {
         path.name.replace(_MODULE, module): _named(path.read_text(encoding="utf-8"), name, module)
         for path in sorted(bundled_folder("templates").joinpath("model").iterdir())
-        if path.is_file()  # pip leaves __pycache__ beside every module it installs
+        if path.is_file()  # pip writes __pycache__ beside every module that it installs
     }
     try:
         target.mkdir(parents=True, exist_ok=True)
-        if found := sorted(path.name for path in target.iterdir()):
-            raise ModelError(f"model {name}: expected {target} to be new or empty, found {', '.join(found[:3])} in it")
+        if present := sorted(path.name for path in target.iterdir()):
+            raise ModelError(
+                f"model {name}: expected {target} to be new or empty, found {', '.join(present[:3])} in it"
+            )
         for file, text in texts.items():
             (target / file).write_text(text, encoding="utf-8")
     except OSError as error:
@@ -87,23 +90,20 @@ def new_model(name: str, folder: Path | None = None) -> NewModel:
 
 
 def _named(text: str, name: str, module: str) -> str:
-    # in one pass: a name may have the other one in it
-    return re.sub(f"{_MODEL}|{_MODULE}", lambda found: name if found[0] == _MODEL else module, text)
+    # In one pass, since one name may contain the other.
+    return re.sub(f"{_MODEL}|{_MODULE}", lambda match: name if match[0] == _MODEL else module, text)
 
 
 def _module(name: str) -> str:
     module = re.sub(r"[.-]+", "_", name).lower()
     if not _NAME.fullmatch(name) or keyword.iskeyword(module):
         raise ModelError(
-            f"model {name}: expected letters, digits, '-', '_' and '.', a letter first, no mark last, and no word of "
-            f"Python once each '-' and '.' is a '_'"
+            f"model {name}: expected letters, digits, '-', '_' and '.', a letter first, a letter or digit last, and no "
+            f"keyword of Python after '-' and '.' are replaced by '_'"
         )
     if name in registry.cards():
         raise ModelError(f"model {name}: expected a new name, found a registered model of that name")
-    taken = {card.family for card in registry.cards().values()}.union(
-        registry.BUILTIN_FAMILIES, registry.broken_families()
-    )
-    if module in taken:
+    if module in registry.family_names():
         raise ModelError(f"model {name}: expected a new name, found a family {module}")
     if importlib.util.find_spec(module) is not None:
         raise ModelError(f"model {name}: expected a new name, found a module {module} that is installed here")

@@ -1,41 +1,39 @@
-"""Models: cards that can be read without torch, and potentials that evaluate batches of structures.
-
-==============  ==================================================================================
-`base`          what every model promises: `ModelCard`, `Evaluation`, `Potential`, `Family`
-`registry`      find a model by name, say whether it can run here, load it
-`checkpoints`   find parameters on disk and identify them by hash
-`contract`      measure whether a loaded model keeps its promises
-`smoothness`    the largest jump of energy and forces as molecules part
-`speed`         atoms per second against batch size, memory per atom
-==============  ==================================================================================
-
-One file per family: `so3lr`, `ani`, `sevennet`, `xtb`, `openmm`, `toy`, and `ase_calculator` for whatever has an ASE
-calculator.
-"""
+"""Models: cards that are read without importing torch, and potentials that evaluate batches of structures."""
 
 from hbcoop_dist.models.base import (
+    Abilities,
+    About,
+    CheckpointInfo,
     Evaluation,
-    Family,
     ModelCard,
     ModelError,
+    ModelFamily,
     Potential,
+    SequentialPotential,
     UnknownElementError,
     require_elements,
 )
 from hbcoop_dist.models.checkpoints import Checkpoint, CheckpointError, identity
 from hbcoop_dist.models.checks.contract import CheckResult, check
 from hbcoop_dist.models.registry import Availability, available, broken_families, card, cards, custom_card, load
+from hbcoop_dist.models.sources import ModelSource, PackageSource, find_packages, find_source
 
 __all__ = [
+    "Abilities",
+    "About",
     "Availability",
     "CheckResult",
     "Checkpoint",
     "CheckpointError",
+    "CheckpointInfo",
     "Evaluation",
-    "Family",
     "ModelCard",
     "ModelError",
+    "ModelFamily",
+    "ModelSource",
+    "PackageSource",
     "Potential",
+    "SequentialPotential",
     "UnknownElementError",
     "available",
     "broken_families",
@@ -43,6 +41,8 @@ __all__ = [
     "cards",
     "check",
     "custom_card",
+    "find_packages",
+    "find_source",
     "identity",
     "load",
     "require_elements",

@@ -1,7 +1,4 @@
-"""How many atoms go into one call of a potential: learnt from the memory its calls take, halved when one fails.
-
-Batches in, evaluations out: many structures through one potential, in groups that fit the worker.
-"""
+"""Evaluate many structures in calls that fit into memory; their size follows from the memory that calls have taken."""
 
 from __future__ import annotations
 
@@ -11,54 +8,57 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from hbcoop_dist.core.failures import is_out_of_memory
 from hbcoop_dist.models.base import Evaluation, ModelError, Potential
 from hbcoop_dist.structures import Structure
 
 MOST_ATOMS = {"cpu": 500, "cuda": 20_000}
-"""Atoms per call beyond which a device gains nothing.  On a CPU core more is slower (measured with ANI-2x); the number
-for a GPU is a bound, not a measurement: memory decides there."""
+"""Atoms per call above which a device does not get faster. On a CPU core larger calls are slower (measured with
+ANI-2x); the number for a GPU is an upper bound, since memory limits calls first."""
 FIRST_ATOMS = 500
-"""Atoms of the first call, before anything was measured."""
+"""Atoms of the first call, before any measurement."""
 GROWTH = 4
-"""How much larger a call may be than any before."""
+"""Largest ratio of the size of a call to that of any earlier call."""
 LARGE = 0.2
-"""Share of what a call may hold from which on it counts as a measurement."""
+"""Smallest fraction of `BatchSize.atoms` whose memory is measured: in small calls most memory is overhead."""
 SHARE = 0.6
-"""Share of the free memory that a call may take."""
+"""Fraction of the free memory that a call may take."""
 
 
 class Meter(Protocol):
-    """Says what a call took of a device's memory, and what is free; bytes."""
+    """Measures the memory of a device, in bytes."""
 
     def start(self) -> None:
-        """A call begins."""
+        """Note the memory in use before a call."""
         ...
 
     def taken(self) -> int | None:
-        """Most memory the call held beyond what was held before it; None when that cannot be told."""
+        """Peak memory of the call beyond that in use before it; None when it cannot be measured."""
         ...
 
-    def free(self) -> int: ...
+    def free(self) -> int:
+        """Memory that another call could take."""
+        ...
 
     def release(self) -> None:
-        """Give back what is cached: a call did not fit."""
+        """Free cached memory after a call that did not fit."""
         ...
 
 
 @dataclass(slots=True)
 class BatchSize:
-    """Atoms per call of one potential in one process; what it has learnt is its only state.
+    """Number of atoms per call of one potential in one process.
 
     Attributes
     ----------
     most : int
-        Atoms that a call may hold at the most, whatever fits.
+        Upper limit of `atoms`, whatever fits into memory.
     meter : Meter or None
-        None leaves `atoms` as they are but for halving.
+        Without a meter `atoms` changes only when a call does not fit.
     atoms : int
-        Atoms that the next call may hold.
+        Largest number of atoms of the next call; `most` by default.
     bytes_per_atom : float
-        Most that any call took.
+        Largest memory per atom of all calls so far.
     """
 
     most: int
@@ -71,23 +71,34 @@ class BatchSize:
 
     @classmethod
     def of(cls, device: str) -> BatchSize:
-        """For a device, ``cpu`` or ``cuda:0``, of which nothing is known yet."""
+        """Initial size on a device.
+
+        Parameters
+        ----------
+        device : str
+            ``cpu`` or a CUDA device, e.g. ``cuda:0``.
+        """
         kind = device.partition(":")[0]
         meter: Meter = CudaMeter(device) if kind == "cuda" else ProcessMeter()
         return cls(MOST_ATOMS[kind], meter, min(FIRST_ATOMS, MOST_ATOMS[kind]))
 
     def begin(self) -> None:
-        """A call of the potential begins."""
+        """Start the measurement of a call."""
         if self.meter is not None:
             self.meter.start()
 
     def learn(self, atoms: int) -> None:
-        """A call with so many atoms is over: the next may be larger, or has to be smaller."""
-        # what a small call takes is mostly not due to its atoms
+        """Adapt the size to the memory that a call has taken.
+
+        Parameters
+        ----------
+        atoms : int
+            Number of atoms of the call.
+        """
         if self.meter is None or atoms < LARGE * self.atoms:
             return
         taken = self.meter.taken()
-        # the kernel's counters lag behind one another by a few pages
+        # Counters of the kernel lag behind one another by a few pages, so that differences may be negative.
         if taken is None or taken <= 0:
             return
         self.bytes_per_atom = max(self.bytes_per_atom, taken / atoms)
@@ -95,7 +106,13 @@ class BatchSize:
         self.atoms = max(1, min(self.most, fits, GROWTH * max(self.atoms, atoms)))
 
     def halve(self, atoms: int) -> None:
-        """A call with so many atoms did not fit into memory: none will be that large again."""
+        """Limit all later calls to half the size of one that did not fit into memory.
+
+        Parameters
+        ----------
+        atoms : int
+            Number of atoms of the call.
+        """
         self.most = max(1, atoms // 2)
         self.atoms = min(self.atoms, self.most)
         if self.meter is not None:
@@ -103,7 +120,7 @@ class BatchSize:
 
 
 class ProcessMeter:
-    """Memory of this process, bounded by the machine's, or by the limit of the job it runs in."""
+    """Memory of this process, limited by that of the machine and of the job."""
 
     def __init__(self) -> None:
         import psutil
@@ -113,11 +130,11 @@ class ProcessMeter:
         self._resident, self._peak = 0, 0
 
     def start(self) -> None:
-        self._resident, self._peak = self._process.memory_info().rss, _peak()
+        self._resident, self._peak = self._process.memory_info().rss, _peak_memory()
 
     def taken(self) -> int | None:
-        # The peak is that of the whole life of the process: a call that stayed below it says nothing.
-        peak = _peak()
+        # The peak is that of the whole process: a call that stays below an earlier peak cannot be measured.
+        peak = _peak_memory()
         return peak - self._resident if peak > self._peak else None
 
     def free(self) -> int:
@@ -131,7 +148,13 @@ class ProcessMeter:
 
 
 class CudaMeter:
-    """Memory of one CUDA device, as torch's allocator sees it."""
+    """Memory of a CUDA device, as counted by torch's allocator.
+
+    Parameters
+    ----------
+    device : str
+        E.g. ``cuda:0``.
+    """
 
     def __init__(self, device: str) -> None:
         self._device, self._before = device, 0
@@ -160,11 +183,11 @@ class CudaMeter:
         torch.cuda.empty_cache()
 
 
-def _peak() -> int:
-    """Most memory this process ever held, bytes."""
+def _peak_memory() -> int:
+    """Peak resident memory of this process since its start, bytes."""
     import resource
 
-    # kilobytes everywhere but on macOS
+    # In kilobytes everywhere but on macOS.
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
@@ -176,28 +199,44 @@ def evaluate(
     atom_energies: bool = False,
     batch: BatchSize | None = None,
 ) -> list[Evaluation]:
-    """Evaluate all structures, in calls of the potential that are as large as `batch` allows.
+    """Evaluate structures, in calls of the potential that are as large as `batch` allows.
 
-    Out of memory halves the batch and goes on; a single structure that does not fit raises.
+    A call that runs out of memory is repeated in two halves.
+
+    Parameters
+    ----------
+    potential : Potential
+    structures : sequence of Structure
+    forces, atom_energies : bool
+        As in `Potential.evaluate`.
+    batch : BatchSize, optional
+        Size of the calls, which is adapted; that of a new process by default.
+
+    Returns
+    -------
+    list of Evaluation
+        One per structure, in order.
 
     Raises
     ------
     ModelError
-        When the potential returns another number of evaluations than it was given structures.
+        When the potential returns another number of evaluations than of structures.
+    MemoryError, RuntimeError
+        When a single structure does not fit into memory.
     """
     batch = batch or BatchSize.of(potential.device)
-    waiting, out = deque(structures), list[Evaluation]()
-    while waiting:
-        out += _call(potential, _take(waiting, batch.atoms), forces, atom_energies, batch)
-    return out
+    queue, evaluations = deque(structures), list[Evaluation]()
+    while queue:
+        evaluations += _call(potential, _take(queue, batch.atoms), forces, atom_energies, batch)
+    return evaluations
 
 
-def _take(waiting: deque[Structure], atoms: int) -> list[Structure]:
-    """The next structures that fit together, at least one."""
-    group, room = [waiting.popleft()], atoms
-    room -= len(group[0])
-    while waiting and len(waiting[0]) <= room:
-        group.append(waiting.popleft())
+def _take(queue: deque[Structure], atoms: int) -> list[Structure]:
+    """Remove the next structures that fit together from the queue, at least one."""
+    group = [queue.popleft()]
+    room = atoms - len(group[0])
+    while queue and len(queue[0]) <= room:
+        group.append(queue.popleft())
         room -= len(group[-1])
     return group
 
@@ -208,26 +247,18 @@ def _call(
     atoms = sum(len(structure) for structure in group)
     batch.begin()
     try:
-        found = potential.evaluate(group, forces=forces, atom_energies=atom_energies)
+        evaluations = potential.evaluate(group, forces=forces, atom_energies=atom_energies)
     except (MemoryError, RuntimeError) as error:
-        if not _out_of_memory(error) or len(group) == 1:
+        if not is_out_of_memory(error) or len(group) == 1:
             raise
     else:
         batch.learn(atoms)
-        if len(found) != len(group):
-            raise ModelError(f"model {potential.card.name}: expected {len(group)} evaluations, found {len(found)}")
-        return found
-    # Outside the handler, whose traceback would hold on to the memory of the call.
+        if len(evaluations) != len(group):
+            expected, found = len(group), len(evaluations)
+            raise ModelError(f"model {potential.card.name}: expected {expected} evaluations, found {found}")
+        return evaluations
+    # Outside the handler, whose traceback would keep the memory of the call.
     batch.halve(atoms)
     half = len(group) // 2
     first, second = (_call(potential, part, forces, atom_energies, batch) for part in (group[:half], group[half:]))
     return first + second
-
-
-def _out_of_memory(error: BaseException) -> bool:
-    # torch.cuda.OutOfMemoryError is a RuntimeError; the CPU allocator only says so in words.
-    return (
-        isinstance(error, MemoryError)
-        or type(error).__name__ == "OutOfMemoryError"
-        or "can't allocate memory" in str(error)
-    )

@@ -1,4 +1,4 @@
-"""Download a checkpoint once, on a machine with internet: verified, resumed, under a lock; workers never do this."""
+"""Download published checkpoints into the user cache: verified, resumed, under a lock. Workers never download."""
 
 from __future__ import annotations
 
@@ -16,78 +16,85 @@ from hbcoop_dist.models.checkpoints import (
     CheckpointError,
     WrongCheckpointError,
     cache_folder,
+    fetched_hash_path,
     find,
-    first_seen,
     sha256_of,
 )
 
 OFFLINE_VARIABLE = "HBCOOP_OFFLINE"
 TIMEOUT_SECONDS = 30
 Progress = Callable[[int, int], None]
-"""Gets the bytes that are here and the bytes there are in all (0 when the server does not say)."""
+"""Called with the bytes downloaded so far and their total number (0 when the server does not report it)."""
 
 
-def fetch(card: ModelCard, progress: Progress = lambda here, total: None) -> Checkpoint:
-    """The checkpoint of a card, downloaded into the user cache unless it is somewhere already.
+def fetch(card: ModelCard, progress: Progress = lambda downloaded, total: None) -> Checkpoint:
+    """Download the checkpoint of a card into the user cache, unless it is found on disk.
+
+    Parameters
+    ----------
+    card : ModelCard
+    progress : callable, optional
 
     Raises
     ------
     CheckpointError
-        When a copy that is here is not the card's, the card names no public address (or, of a pickle, no hash),
-        ``HBCOOP_OFFLINE`` forbids it, the download breaks off (the next one goes on from there), or what came is not
-        the card's.
+        When a copy on disk is not the card's checkpoint, the card has no public address (or, for a pickle, no hash),
+        ``HBCOOP_OFFLINE`` is set, the download is interrupted (the next call resumes it), or the downloaded file is
+        not the card's checkpoint.
     """
-    if card.checkpoint is None:
+    info = card.checkpoint
+    if info.file is None:
         raise CheckpointError(f"model {card.name}: its parameters come with a package, there is nothing to fetch")
-    kept = cache_folder() / card.checkpoint
-    if found := _here(card, kept):
-        return found
-    if card.url is None or (card.pickled and card.sha256 is None):
+    target = cache_folder() / info.file
+    if local := _find_local(card, target):
+        return local
+    if info.url is None or (info.pickled and info.sha256 is None):
         raise CheckpointError(f"model {card.name}: expected a public address and a hash in its card, found none")
     if os.environ.get(OFFLINE_VARIABLE, "") not in ("", "0"):
         raise CheckpointError(
-            f"model {card.name}: expected leave to download, found {OFFLINE_VARIABLE} set; {_by_hand(card.url, kept)}"
+            f"model {card.name}: expected permission to download, found {OFFLINE_VARIABLE} set; "
+            f"{_manual_download(info.url, target)}"
         )
     from filelock import FileLock
 
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(kept.with_name(f"{kept.name}.lock")):
-        # another process may have fetched it meanwhile
-        return _here(card, kept) or _fetched(card, card.url, kept, progress)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(target.with_name(f"{target.name}.lock")):
+        # Another process may have fetched it in the meantime.
+        return _find_local(card, target) or _fetch(card, info.url, target, progress)
 
 
-def _by_hand(url: str, kept: Path) -> str:
-    return f"a machine with internet can fetch {url}; it belongs at {kept}"
+def _manual_download(url: str, target: Path) -> str:
+    return f"a machine with internet can fetch {url}; it belongs at {target}"
 
 
-def _here(card: ModelCard, kept: Path) -> Checkpoint | None:
-    """A copy that is here already; a wrong one of our own is removed, a user's own is not."""
+def _find_local(card: ModelCard, target: Path) -> Checkpoint | None:
+    """Find a copy on disk; remove a wrong one from the cache, but never a user's own file."""
     try:
         return find(card)
     except WrongCheckpointError as error:
-        if error.path != kept:
+        if error.path != target:
             raise
-        _remove(kept)
+        _remove(target)
     except CheckpointError:
         pass
     return None
 
 
-def _fetched(card: ModelCard, url: str, kept: Path, progress: Progress) -> Checkpoint:
+def _fetch(card: ModelCard, url: str, target: Path, progress: Progress) -> Checkpoint:
     folder = card.options.get("archive")
     if isinstance(folder, str):
-        archive = kept.with_name(f"{kept.name}.zip")
+        archive = target.with_name(f"{target.name}.zip")
         _download(card, url, None, archive, progress)
-        _unpack(card, archive, folder, kept)
+        _unpack(card, archive, folder, target)
     else:
-        _download(card, url, card.sha256, kept, progress)
-        if card.sha256 is None:
-            first_seen(kept).write_text(sha256_of(kept))
+        _download(card, url, card.checkpoint.sha256, target, progress)
+        if card.checkpoint.sha256 is None:
+            fetched_hash_path(target).write_text(sha256_of(target))
     try:
         return find(card)
     except WrongCheckpointError as error:
-        _remove(kept)
-        raise CheckpointError(f"model {card.name}: what {url} sent is not its checkpoint: {error}") from error
+        _remove(target)
+        raise CheckpointError(f"model {card.name}: the file from {url} is not its checkpoint: {error}") from error
 
 
 def _remove(path: Path) -> None:
@@ -97,81 +104,93 @@ def _remove(path: Path) -> None:
         path.unlink()
 
 
-def _unpack(card: ModelCard, archive: Path, folder: str, kept: Path) -> None:
-    """One folder of an archive, there as a whole or not at all."""
-    part = kept.with_name(f"{kept.name}.unpacked")
-    shutil.rmtree(part, ignore_errors=True)
+def _unpack(card: ModelCard, archive: Path, folder: str, target: Path) -> None:
+    """Move one folder of an archive to its place as a whole, or not at all."""
+    partial = target.with_name(f"{target.name}.unpacked")
+    shutil.rmtree(partial, ignore_errors=True)
+    url = card.checkpoint.url
     try:
         with zipfile.ZipFile(archive) as opened:
             names = [name for name in opened.namelist() if name.startswith(f"{folder}/")]
             if not names:
-                raise CheckpointError(f"model {card.name}: expected folder {folder} in {card.url}, found none")
-            opened.extractall(part, names)
+                raise CheckpointError(f"model {card.name}: expected folder {folder} in {url}, found none")
+            opened.extractall(partial, names)
     except zipfile.BadZipFile as error:
-        raise CheckpointError(f"model {card.name}: what {card.url} sent is no zip archive: {error}") from error
+        raise CheckpointError(f"model {card.name}: expected a zip archive from {url}, found {error}") from error
     finally:
         archive.unlink()
-    (part / folder).rename(kept)
-    shutil.rmtree(part)
+    (partial / folder).rename(target)
+    shutil.rmtree(partial)
 
 
-def _download(card: ModelCard, url: str, sha256: str | None, kept: Path, progress: Progress) -> None:
+def _download(card: ModelCard, url: str, sha256: str | None, target: Path, progress: Progress) -> None:
     import pooch
     import requests
 
-    # it says where from and where to, on stderr, in the middle of the bar
+    # pooch reports source and target on stderr, in the middle of the progress bar.
     pooch.get_logger().setLevel("WARNING")
-    part = kept.with_name(f"{kept.name}.part")
+    partial = target.with_name(f"{target.name}.part")
 
     def resume(url: str, output: str, _: object) -> None:
-        _append(url, part, progress)
-        shutil.copyfile(part, output)
+        _append(url, partial, progress)
+        shutil.copyfile(partial, output)
 
-    known = None if sha256 is None else f"sha256:{sha256}"
+    expected = None if sha256 is None else f"sha256:{sha256}"
     try:
-        pooch.retrieve(url, known, kept.name, kept.parent, downloader=resume)
+        pooch.retrieve(url, expected, target.name, target.parent, downloader=resume)
     except requests.RequestException as error:
-        begun = part.exists() and part.stat().st_size
-        next_ = "what has come is kept, the same command goes on from there" if begun else _by_hand(url, kept)
-        raise CheckpointError(f"model {card.name}: {error}; {next_}") from error
+        begun = partial.exists() and partial.stat().st_size
+        remedy = "the same command resumes the download" if begun else _manual_download(url, target)
+        raise CheckpointError(f"model {card.name}: {error}; {remedy}") from error
     except ValueError as error:
-        part.unlink(missing_ok=True)
+        partial.unlink(missing_ok=True)
         raise CheckpointError(
-            f"model {card.name}: what {url} sent is not its checkpoint: expected sha256 {sha256}"
+            f"model {card.name}: the file from {url} is not its checkpoint: expected sha256 {sha256}"
         ) from error
-    part.unlink(missing_ok=True)
+    partial.unlink(missing_ok=True)
 
 
-def _append(url: str, part: Path, progress: Progress) -> None:
-    """Load what a file still lacks; a server that cannot send the rest sends the whole."""
+def _append(url: str, partial: Path, progress: Progress) -> None:
+    """Download the missing rest of a file, or all of it where the server does not support ranges."""
     import requests
 
-    here = part.stat().st_size if part.exists() else 0
-    headers = {"Range": f"bytes={here}-"} if here else {}
+    size = partial.stat().st_size if partial.exists() else 0
+    headers = {"Range": f"bytes={size}-"} if size else {}
     with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT_SECONDS) as answer:
         if answer.status_code == requests.codes.requested_range_not_satisfiable:
             return
         answer.raise_for_status()
         if answer.status_code != requests.codes.partial_content:
-            here = 0
-        total = here + int(answer.headers.get("content-length", 0))
-        with part.open("ab" if here else "wb") as file:
+            size = 0
+        total = size + int(answer.headers.get("content-length", 0))
+        with partial.open("ab" if size else "wb") as file:
             for chunk in answer.iter_content(2**16):
                 file.write(chunk)
-                here += len(chunk)
-                progress(here, total)
+                size += len(chunk)
+                progress(size, total)
 
 
 def accepted(card: ModelCard) -> bool:
-    """Whether the licence of a card need not be accepted, or was once."""
-    return not card.restricted or card.licence in _acceptances()
+    """Whether the licence of a card needs no acceptance, or the user has accepted it.
+
+    Parameters
+    ----------
+    card : ModelCard
+    """
+    return not card.checkpoint.restricted or card.about.licence in _acceptances()
 
 
 def accept(card: ModelCard) -> None:
-    """Note that the user has accepted a licence."""
+    """Record that the user has accepted a card's licence.
+
+    Parameters
+    ----------
+    card : ModelCard
+    """
     path = _acceptances_path()
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({**_acceptances(), card.licence: datetime.now(UTC).isoformat(timespec="seconds")}))
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    path.write_text(json.dumps({**_acceptances(), card.about.licence: now}))
 
 
 def _acceptances_path() -> Path:
@@ -180,7 +199,7 @@ def _acceptances_path() -> Path:
 
 def _acceptances() -> dict[str, str]:
     try:
-        found: dict[str, str] = json.loads(_acceptances_path().read_text())
+        acceptances: dict[str, str] = json.loads(_acceptances_path().read_text())
     except FileNotFoundError:
         return {}
-    return found
+    return acceptances

@@ -1,22 +1,18 @@
-"""Find a model's parameters on disk and say what they are: by hash, never by name alone.  Torch-free.
-
-A planner on a login node asks here for the hash that goes into every task key, so nothing is unpickled and no
-model package is imported.
-"""
+"""Find the parameters of models on disk and identify them by hash, without unpickling them or importing a package."""
 
 from __future__ import annotations
 
 import hashlib
 import importlib.util
 import os
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from hbcoop_dist.models import package_caches
+from hbcoop_dist.core.arrays import AnyArray
 from hbcoop_dist.models.base import ModelCard, ModelError
 
 CHECKPOINTS_VARIABLE = "HBCOOP_CHECKPOINTS"
@@ -24,11 +20,18 @@ CACHE_VARIABLE = "HBCOOP_CACHE"
 
 
 class CheckpointError(ModelError):
-    """A checkpoint is missing, or is not the one its card names."""
+    """A checkpoint is missing, or is not the one its card describes."""
 
 
 class WrongCheckpointError(CheckpointError):
-    """A checkpoint is there and is not the one its card names; `path` is where."""
+    """A checkpoint exists and is not the one its card describes.
+
+    Parameters
+    ----------
+    message : str
+    path : Path
+        The checkpoint.
+    """
 
     def __init__(self, message: str, path: Path) -> None:
         super().__init__(message)
@@ -45,13 +48,10 @@ class Checkpoint:
         File or folder.
     sha256 : str
         Hash of the file, or of the files that matter in the folder.
-    source : str
-        Where it was found: ``spec``, ``HBCOOP_CHECKPOINTS``, ``cache``, ``package cache`` or ``embedded``.
     """
 
     path: Path
     sha256: str
-    source: str
 
 
 def cache_folder() -> Path:
@@ -66,124 +66,206 @@ def cache_folder() -> Path:
 def find(card: ModelCard, path: str | os.PathLike[str] | None = None) -> Checkpoint:
     """Find a card's checkpoint and verify its hash.
 
-    Looked at, in order: `path` (the spec's), every folder of ``HBCOOP_CHECKPOINTS`` and its subfolders, the user
-    cache, the cache of the family's own package.  The first that exists decides: a wrong hash there is an error, not a
-    reason to look further.
+    The first existing file or folder is taken of: `path`, the folders of ``HBCOOP_CHECKPOINTS`` and their subfolders,
+    the user cache, the cache of the model's package. If its hash is wrong, the search ends with an error.
+
+    Parameters
+    ----------
+    card : ModelCard
+    path : path, optional
+        Path in the spec; no other copy is used in its place.
 
     Raises
     ------
     CheckpointError
-        When nothing is found (the message lists what was looked at) or the hash is not the card's.
+        When no checkpoint exists (the message lists the folders searched) or its hash is not the card's.
     """
-    if card.checkpoint is None and path is None:
+    if card.checkpoint.file is None and path is None:
         raise CheckpointError(f"model {card.name}: its parameters come with a package, there is no checkpoint to find")
-    looked_at: list[Path] = []
-    for source, candidate in _candidates(card, path):
-        if candidate in looked_at:
-            continue
-        looked_at.append(candidate)
+    candidates = [Path(path).expanduser()] if path is not None else list(dict.fromkeys(_candidates(card)))
+    for candidate in candidates:
         if candidate.exists():
-            return Checkpoint(candidate, _verified(card, candidate), source)
-    raise CheckpointError(_nowhere(card, path, looked_at))
-
-
-def _nowhere(card: ModelCard, path: str | os.PathLike[str] | None, looked_at: list[Path]) -> str:
+            return Checkpoint(candidate, _verified(card, candidate))
     if path is not None:
-        return f"model {card.name}: expected its checkpoint at {path}, found none"
-    folders = ", ".join(dict.fromkeys(str(place.parent) for place in looked_at))
+        raise CheckpointError(f"model {card.name}: expected its checkpoint at {path}, found none")
+    folders = ", ".join(dict.fromkeys(str(candidate.parent) for candidate in candidates))
     remedies = [f"put it into a folder named by {CHECKPOINTS_VARIABLE}", "give its path in the spec"]
-    if card.url:
+    if card.checkpoint.url:
         remedies.insert(0, f"fetch it with: hbcoop models fetch {card.name}")
-    return (
-        f"model {card.name}: expected checkpoint {card.checkpoint}, found none in {folders}; {', or '.join(remedies)}"
+    raise CheckpointError(
+        f"model {card.name}: expected checkpoint {card.checkpoint.file}, found none in {folders}; "
+        f"{', or '.join(remedies)}"
     )
 
 
-def _candidates(card: ModelCard, path: str | os.PathLike[str] | None) -> Iterator[tuple[str, Path]]:
-    if path is not None:
-        # A path in the spec is a promise: never replace it silently by another copy.
-        yield "spec", Path(path).expanduser()
-        return
-    assert card.checkpoint is not None
+def _candidates(card: ModelCard) -> Iterator[Path]:
+    name = card.checkpoint.file
+    assert name is not None
     for entry in os.environ.get(CHECKPOINTS_VARIABLE, "").split(os.pathsep):
         if not entry:
             continue
         folder = Path(entry).expanduser()
-        yield CHECKPOINTS_VARIABLE, folder / card.checkpoint
+        yield folder / name
         if folder.is_dir():
-            for below in sorted(child for child in folder.iterdir() if child.is_dir()):
-                if (below / card.checkpoint).exists():
-                    yield CHECKPOINTS_VARIABLE, below / card.checkpoint
-    yield "cache", cache_folder() / card.checkpoint
-    for place in package_caches.places(card):
-        yield "package cache", place
+            yield from (sub / name for sub in sorted(folder.iterdir()) if (sub / name).exists())
+    yield cache_folder() / name
+    if package_cache := _PACKAGE_CACHES.get(card.family):
+        yield from package_cache(card, name)
+
+
+def _mace_cache(_: ModelCard, name: str) -> Iterator[Path]:
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mace"
+    yield folder / name
+    # Older versions of mace-torch remove the punctuation.
+    yield folder / re.sub(r"\W", "", name)
+
+
+def _orb_cache(card: ModelCard, _: str) -> Iterator[Path]:
+    """Files of cached_path, newest first; named after the hash of the address, a dot, the hash of the server's tag."""
+    if card.checkpoint.url is None:
+        return
+    folder = Path(os.environ.get("CACHED_PATH_CACHE_ROOT") or Path.home() / ".cache" / "cached_path")
+    prefix = hashlib.sha256(card.checkpoint.url.encode()).hexdigest()
+    paths = [path for path in folder.glob(f"{prefix}*") if path.suffix not in (".json", ".lock")]
+    yield from sorted(paths, key=lambda path: path.stat().st_mtime, reverse=True)
+
+
+def _torchani_cache(_: ModelCard, name: str) -> Iterator[Path]:
+    spec = importlib.util.find_spec("torchani")
+    roots = spec.submodule_search_locations or () if spec else ()
+    for folder in (*(Path(root) / "resources" for root in roots), Path.home() / ".local" / "torchani"):
+        info = folder / f"{name}.info"
+        # Wheels contain the files, all of them empty; torchani too checks the size of this one.
+        if info.exists() and info.stat().st_size:
+            yield folder / name
+
+
+def _aimnet_cache(_: ModelCard, name: str) -> Iterator[Path]:
+    yield Path(os.environ.get("AIMNET_CACHE_DIR") or Path.home() / ".cache" / "aimnet") / name
+
+
+# Where the package of a family keeps its own downloads.
+_PACKAGE_CACHES: Mapping[str, Callable[[ModelCard, str], Iterator[Path]]] = {
+    "aimnet": _aimnet_cache,
+    "ani": _torchani_cache,
+    "mace": _mace_cache,
+    "orb": _orb_cache,
+}
 
 
 def identity(card: ModelCard, path: str | os.PathLike[str] | None = None) -> str:
-    """Hash that decides the task keys of a model, known without importing its package.
+    """Hash of a model's parameters, which is part of its task keys.
 
-    The checkpoint's hash where there is one; the shipped file's for embedded weights (the card's where the package
-    is not installed, as on a login node); a hash of family and method for parameters compiled into a library.
+    It is the hash of the checkpoint where there is one, that of the parameters shipped in a package (the card's, where
+    the package is not installed), or a hash of family and method where the parameters are compiled into a library.
+
+    Parameters
+    ----------
+    card : ModelCard
+    path : path, optional
+        Path of the checkpoint in the spec.
 
     Raises
     ------
     CheckpointError
         When the checkpoint is missing or is not the card's.
     """
-    if card.checkpoint is not None or path is not None:
+    if card.checkpoint.file is not None or path is not None:
         return find(card, path).sha256
     if shipped := embedded(card):
         return shipped.sha256
-    if card.sha256 is not None:
-        return card.sha256
+    if card.checkpoint.sha256 is not None:
+        return card.checkpoint.sha256
     method = f"{card.family}:{card.options.get('method', card.name)}"
     return hashlib.sha256(method.encode()).hexdigest()
 
 
 def embedded(card: ModelCard) -> Checkpoint | None:
-    """The weights shipped inside a card's package, verified; None when there are none or it is not installed.
+    """Find and verify the parameters shipped in a card's package.
 
-    A card names them in ``options["embedded"]`` as ``package:path/inside``.
+    Parameters
+    ----------
+    card : ModelCard
+        Its ``options["embedded"]`` is ``package:path/in/package``.
+
+    Returns
+    -------
+    Checkpoint or None
+        None when the card has no such option or the package is not installed.
+
+    Raises
+    ------
+    CheckpointError
+        When the package does not contain the file, or another one.
     """
-    place = card.options.get("embedded")
-    if not isinstance(place, str):
+    location = card.options.get("embedded")
+    if not isinstance(location, str):
         return None
-    package, _, inside = place.partition(":")
+    package, _, relative = location.partition(":")
     spec = importlib.util.find_spec(package)
     if spec is None or not spec.submodule_search_locations:
         return None
     for root in spec.submodule_search_locations:
-        path = Path(root) / inside
+        path = Path(root) / relative
         if path.exists():
-            return Checkpoint(path, _verified(card, path), "embedded")
-    raise CheckpointError(f"model {card.name}: expected weights {inside} inside package {package}, found none")
+            return Checkpoint(path, _verified(card, path))
+    raise CheckpointError(f"model {card.name}: expected parameters {relative} in package {package}, found none")
+
+
+def given_or_embedded(card: ModelCard, checkpoint: Path | None) -> Path:
+    """Path of a checkpoint, or of the parameters shipped in the card's package when there is none.
+
+    Parameters
+    ----------
+    card : ModelCard
+    checkpoint : Path or None
+
+    Raises
+    ------
+    CheckpointError
+        When there is neither.
+    """
+    shipped = embedded(card) if checkpoint is None else None
+    path = checkpoint or (shipped.path if shipped else None)
+    if path is None:
+        raise CheckpointError(
+            f"model {card.name}: expected a checkpoint or parameters shipped with its package, found neither"
+        )
+    return path
 
 
 def _verified(card: ModelCard, path: Path) -> str:
+    """Hash of a checkpoint, after comparing it with the expected one."""
     patterns = _patterns(card)
     if path.is_dir() and not any(True for pattern in patterns for _ in path.glob(pattern)):
         raise CheckpointError(f"model {card.name}: expected files {', '.join(patterns)} in {path}, found none")
     if path.is_file() and not path.stat().st_size:
         raise WrongCheckpointError(f"model {card.name}: expected a checkpoint in {path}, found an empty file", path)
-    found = sha256_of(path, patterns)
-    if card.sha256 is not None and found != card.sha256:
+    sha256, expected = sha256_of(path, patterns), card.checkpoint.sha256
+    if expected is not None and sha256 != expected:
         raise WrongCheckpointError(
             f"model {card.name}: {path} is not its checkpoint (another model, or a truncated or re-saved copy): "
-            f"expected sha256 {card.sha256}, found {found}",
+            f"expected sha256 {expected}, found {sha256}",
             path,
         )
-    seen = first_seen(path)
-    if card.sha256 is None and seen.exists() and found != seen.read_text().strip():
+    record = fetched_hash_path(path)
+    if expected is None and record.exists() and sha256 != (fetched := record.read_text().strip()):
         raise WrongCheckpointError(
-            f"model {card.name}: {path} is not what was fetched: expected sha256 {seen.read_text().strip()} as in "
-            f"{seen.name}, found {found}",
+            f"model {card.name}: {path} has changed since it was fetched: expected sha256 {fetched} as in "
+            f"{record.name}, found {sha256}",
             path,
         )
-    return found
+    return sha256
 
 
-def first_seen(path: Path) -> Path:
-    """File that keeps the hash of a checkpoint as it came, where nobody has published one."""
+def fetched_hash_path(path: Path) -> Path:
+    """File beside a fetched checkpoint without a published hash that contains its hash at the time of the download.
+
+    Parameters
+    ----------
+    path : Path
+        The checkpoint.
+    """
     return path.with_name(f"{path.name}.sha256")
 
 
@@ -194,7 +276,15 @@ def _patterns(card: ModelCard) -> tuple[str, ...]:
 
 
 def sha256_of(path: Path, patterns: tuple[str, ...] = ("**/*",)) -> str:
-    """Sha256 of a file, or of the files in a folder that match `patterns`: sorted relative names and contents."""
+    """Hash a file, or files of a folder: their sorted relative names and contents.
+
+    Parameters
+    ----------
+    path : Path
+        File or folder.
+    patterns : tuple of str
+        Glob patterns of the files in a folder that count.
+    """
     if path.is_file():
         return _file_hash(path).hexdigest()
     names = sorted({file.relative_to(path).as_posix() for p in patterns for file in path.glob(p) if file.is_file()})
@@ -209,8 +299,13 @@ def _file_hash(path: Path) -> hashlib._Hash:
         return hashlib.file_digest(stream, "sha256")
 
 
-def parameter_hash(parameters: Mapping[str, NDArray[np.generic]]) -> str:
-    """Sha256 of named arrays in name order: the same for every way of saving the same parameters."""
+def parameter_hash(parameters: Mapping[str, AnyArray]) -> str:
+    """Hash named arrays, independently of their order and of the file format they were saved in.
+
+    Parameters
+    ----------
+    parameters : mapping of str to array
+    """
     total = hashlib.sha256()
     for name in sorted(parameters):
         array = np.ascontiguousarray(parameters[name])

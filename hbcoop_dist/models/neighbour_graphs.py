@@ -1,40 +1,39 @@
-"""Structures as one graph without periodic images, and what a network says of its atoms as one answer each."""
+"""Join structures into one graph without periodic images, and split values of all atoms into results per structure."""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, overload
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike
 
+from hbcoop_dist.core.arrays import FloatArray, IntArray
 from hbcoop_dist.models.base import Evaluation
 from hbcoop_dist.structures import Structure
 
 if TYPE_CHECKING:
     import torch
 
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
-
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """Structures one behind the other, n atoms in all.
+    """Structures joined one after the other, n atoms in all.
 
     Attributes
     ----------
     sizes : tuple of int
-        Atoms of every structure.
+        Number of atoms of every structure.
     starts : (structures + 1,) int array
-        First atom of every structure, and n.
+        Index of the first atom of every structure, and n.
     positions : (n, 3) array
-        A.
+        Positions, A.
     numbers : (n,) int array
+        Atomic numbers.
     pairs, near : (2, edges) int array
-        Every ordered pair of different atoms of one structure, and those of them within the cutoff.
+        All ordered pairs of different atoms of one structure, and those of them within the cutoff.
     """
 
     sizes: tuple[int, ...]
@@ -46,62 +45,125 @@ class Graph:
 
 
 def join(structures: Sequence[Structure], cutoff: float) -> Graph:
-    """Join structures into one graph; `cutoff` in A."""
-    return join_arrays([one.positions for one in structures], [one.numbers for one in structures], cutoff)
+    """Join structures into one graph.
+
+    Parameters
+    ----------
+    structures : sequence of Structure
+    cutoff : float
+        Largest distance of the pairs in `Graph.near`, A.
+    """
+    return join_arrays(
+        [structure.positions for structure in structures], [structure.numbers for structure in structures], cutoff
+    )
 
 
-def join_arrays(places: Sequence[FloatArray], elements: Sequence[IntArray], cutoff: float) -> Graph:
-    """Join structures, given by their positions (A) and atomic numbers, into one graph; `cutoff` in A."""
-    sizes = tuple(len(one) for one in elements)
+def join_arrays(positions: Sequence[FloatArray], numbers: Sequence[IntArray], cutoff: float) -> Graph:
+    """Join structures, given as arrays, into one graph.
+
+    Parameters
+    ----------
+    positions : sequence of (N, 3) array
+        Positions of every structure, A.
+    numbers : sequence of (N,) int array
+        Atomic numbers of every structure.
+    cutoff : float
+        Largest distance of the pairs in `Graph.near`, A.
+    """
+    sizes = tuple(len(structure) for structure in numbers)
     starts = np.concatenate([[0], np.cumsum(sizes)])
-    positions, numbers = np.concatenate(places), np.concatenate(elements)
+    joined, elements = np.concatenate(positions), np.concatenate(numbers)
     pairs = np.concatenate([_all_pairs(n) + start for n, start in zip(sizes, starts, strict=False)], axis=1)
-    distances = np.linalg.norm(positions[pairs[0]] - positions[pairs[1]], axis=1)
-    return Graph(sizes, starts, positions, numbers, pairs, pairs[:, distances <= cutoff])
+    distances = np.linalg.norm(joined[pairs[0]] - joined[pairs[1]], axis=1)
+    return Graph(sizes, starts, joined, elements, pairs, pairs[:, distances <= cutoff])
 
 
 def split(
-    sizes: Sequence[int],
+    structures: Sequence[Structure],
     atom_energies: FloatArray,
     forces: FloatArray | None,
     charges: FloatArray | None = None,
     *,
     with_atoms: bool,
 ) -> list[Evaluation]:
-    """One `Evaluation` per structure from values of all atoms.
+    """Make one `Evaluation` per structure from the values of all atoms.
 
-    Energies are summed here, in float64: in float32 a network's own sum costs 1e-3 eV where energies are some 1e4 eV.
+    Energies are summed here, in float64: in float32 a network's own sum of energies of 1e4 eV is off by 1e-3 eV.
 
     Parameters
     ----------
-    sizes : sequence of int
+    structures : sequence of Structure
+        Structures of n atoms in all.
     atom_energies : (n,) array
-        eV.
+        Energies of the atoms, eV.
     forces : (n, 3) array or None
-        eV/A.
+        Forces, eV/A.
     charges : (n,) array, optional
-        e.
+        Partial charges, e.
     with_atoms : bool
-        Whether the per-atom energies are asked for.
+        Whether to return energies per atom.
     """
-    results, start = [], 0
-    for size in sizes:
-        mine = slice(start, start + size)
-        start = mine.stop
-        results.append(
-            Evaluation(
-                energy=float(atom_energies[mine].sum()),
-                forces=None if forces is None else forces[mine],
-                atom_energies=atom_energies[mine] if with_atoms else None,
-                charges=None if charges is None else charges[mine],
-            )
+    return [
+        Evaluation(
+            energy=float(energies.sum()),
+            forces=own_forces,
+            atom_energies=energies if with_atoms else None,
+            charges=own_charges,
         )
-    return results
+        for energies, own_forces, own_charges in zip(
+            split_atoms(structures, atom_energies),
+            split_atoms(structures, forces),
+            split_atoms(structures, charges),
+            strict=True,
+        )
+    ]
+
+
+@overload
+def split_atoms(structures: Sequence[Structure], values: FloatArray) -> list[FloatArray]: ...
+@overload
+def split_atoms(structures: Sequence[Structure], values: FloatArray | None) -> Sequence[FloatArray | None]: ...
+def split_atoms(structures: Sequence[Structure], values: FloatArray | None) -> Sequence[FloatArray | None]:
+    """Split values of all atoms by structure.
+
+    Parameters
+    ----------
+    structures : sequence of Structure
+        Structures of n atoms in all.
+    values : (n, ...) array or None
+
+    Returns
+    -------
+    sequence of (N, ...) array or None
+        None for every structure where there are no values.
+    """
+    if values is None:
+        return [None] * len(structures)
+    return np.split(values, np.cumsum([len(structure) for structure in structures])[:-1])
 
 
 def to_numpy(tensor: torch.Tensor) -> FloatArray:
-    """Values of a tensor, in float64."""
+    """Copy a tensor into a float64 array.
+
+    Parameters
+    ----------
+    tensor : torch.Tensor
+    """
     return tensor.detach().cpu().double().numpy()
+
+
+def to_tensor(values: ArrayLike, dtype: torch.dtype, device: str) -> torch.Tensor:
+    """Make a tensor from an array.
+
+    Parameters
+    ----------
+    values : array_like
+    dtype : torch.dtype
+    device : str
+    """
+    import torch
+
+    return torch.as_tensor(np.asarray(values), dtype=dtype, device=device)
 
 
 @functools.lru_cache(maxsize=64)

@@ -15,7 +15,7 @@ import xarray as xr
 
 from hbcoop_dist.cooperativity.equation import cooperativity_from_points
 from hbcoop_dist.core.results import FRAGMENTS, POSITIONS
-from hbcoop_dist.models.families.pyscf_methods import COUNTERPOISE, FROZEN_CORE, SPIN_SCALED
+from hbcoop_dist.models.families.pyscf import COUNTERPOISE, FROZEN_CORE, SPIN_SCALED
 from hbcoop_dist.structures import position_of
 
 REFERENCE_DIMS = ("model", "pattern", "length", "capping", "geometry", "rotamer", "position")

@@ -176,7 +176,7 @@ def test_atom_order_inside_a_molecule_changes_nothing(name: str) -> None:
 @pytest.mark.parametrize("structure", [CHAIN, LINEAR], ids=["capped arc", "linear"])
 def test_atomic_terms_sum_to_equation_one(potential: Potential, structure: Structure) -> None:
     """Eqs. 2 to 5, to round-off, the C term kept."""
-    if not potential.card.atom_energies:
+    if not potential.card.abilities.atom_energies:
         pytest.skip(f"{potential.card.name} gives no per-atom energies")
     found = eq1(potential, structure, 2)
     assert found.atoms is not None

@@ -67,7 +67,7 @@ def test_what_decides_a_network_is_in_its_key(changes: dict[str, object]) -> Non
 def test_what_is_not_installed_is_skipped_with_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     # the package's own name `plan` is the function
     module = sys.modules["hbcoop_dist.campaigns.generalization.planner"]
-    monkeypatch.setattr(module, "SOAP", replace(SOAP, requires=("no_such_package",)))
+    monkeypatch.setattr(module, "SOAP", replace(SOAP, modules=("no_such_package",)))
     drawn = plan(spec())
     assert set(drawn.skipped) == set(drawn.cells)
     assert not drawn.tasks

@@ -43,7 +43,7 @@ def _mine() -> dict[str, Path]:
 
 
 def _names() -> list[str]:
-    return [name for name, card in cards().items() if card.gpu] + [Path(name).stem for name in MINE]
+    return [name for name, card in cards().items() if card.needs.gpu] + [Path(name).stem for name in MINE]
 
 
 @functools.cache
@@ -67,7 +67,7 @@ def test_model_keeps_the_contract_on_the_gpu(name: str) -> None:
 def test_gpu_and_cpu_agree(name: str) -> None:
     chains = [build(make_chain("arc", length)) for length in (2, 5, 3)] + [monomer()]
     on_cpu, on_gpu = (_loaded(name, device).evaluate(chains) for device in ("cpu", DEVICE))
-    double = _loaded(name, DEVICE).card.dtype == "float64"
+    double = _loaded(name, DEVICE).card.abilities.dtype == "float64"
     for chain, one, other in zip(chains, on_cpu, on_gpu, strict=True):
         assert other.energy == pytest.approx(one.energy, abs=(1e-10 if double else 1e-6) * len(chain) * 40)
         np.testing.assert_allclose(other.forces, one.forces, atol=1e-8 if double else 1e-3)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import warnings
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -47,12 +46,12 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _mine(path: Path, elements: tuple[int, ...] = tuple(SHIFTS)) -> Potential:
-    return load(custom_card("mine", "aimnet", path, {"elements": elements}, like="aimnet2"), path)
+    return load(custom_card("mine", "aimnet", path, like="aimnet2").with_fields(elements=elements), path)
 
 
 def test_the_contract_is_kept_and_what_is_not_promised_is_measured(checkpoint: Path) -> None:
     potential = _mine(checkpoint)
-    assert (potential.card.layers, potential.card.cutoff, potential.card.receptive_field) == (3, 5.0, None)
+    assert (potential.card.about.layers, potential.card.about.cutoff, potential.card.receptive_field) == (3, 5.0, None)
     results = check(potential)
     failed = [result for result in results if not result.passed]
     assert not failed, "\n".join(map(str, failed))
@@ -102,6 +101,6 @@ def test_the_package_s_own_downloads_are_found(
     monkeypatch.setenv("HBCOOP_CHECKPOINTS", "")
     monkeypatch.setenv("HBCOOP_CACHE", str(tmp_path / "ours"))
     monkeypatch.setenv("AIMNET_CACHE_DIR", str(checkpoint.parent))
-    found = find(replace(card("aimnet2"), sha256=None))
-    assert (found.path, found.source) == (checkpoint, "package cache")
+    found = find(card("aimnet2").with_fields(sha256=None))
+    assert found.path == checkpoint
     assert "is not its checkpoint" in available(card("aimnet2")).reason

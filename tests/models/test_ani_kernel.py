@@ -26,7 +26,7 @@ from hbcoop_dist.structures import Structure, make_chain, monomer
 from hbcoop_dist.structures.construction import build
 from hbcoop_dist.structures.monomers import donor_water
 
-NAMES = tuple(card.name for card in ani.CARDS)
+NAMES = tuple(card.name for card in ani.FAMILY.cards)
 NITROGEN = 7
 
 
@@ -238,10 +238,10 @@ def test_results_do_not_depend_on_what_was_evaluated_before(monkeypatch: pytest.
     from hbcoop_dist.models.families import ani_kernel as ani_networks
 
     potential, batch = ours(required("ani-2x")), {**structures(), **OTHERS}
-    monkeypatch.setattr(ani_networks, "_KEPT", 2)
+    monkeypatch.setattr(ani_networks, "_CACHED_LAYERS", 2)
     first = [potential.evaluate([structure])[0] for structure in batch.values()]
     again = [potential.evaluate([structure])[0] for structure in reversed(batch.values())][::-1]
-    assert len(potential.ensemble._kept) <= 2
+    assert len(potential.ensemble._first_layers) <= 2
     for one, two in zip(first, again, strict=True):
         assert one.energy == two.energy
         np.testing.assert_array_equal(np.asarray(one.forces), np.asarray(two.forces))
@@ -286,7 +286,7 @@ def test_no_tensor_is_made_on_the_default_device() -> None:
     import torch
 
     potential, batch = ours(required("ani-2x")), list(structures().values())
-    potential.ensemble._kept.clear()
+    potential.ensemble._first_layers.clear()
     with torch.device("meta"):
         elsewhere = potential.evaluate(batch, atom_energies=True)
     for found, expected in zip(elsewhere, potential.evaluate(batch, atom_energies=True), strict=True):
@@ -295,7 +295,7 @@ def test_no_tensor_is_made_on_the_default_device() -> None:
 
 def test_float32_is_near_float64() -> None:
     card = cards()[required("ani-2x")]
-    single = ani.load(card, checkpoints.find(card).path, dtype="float32")
+    single = ani.FAMILY.load(card, checkpoints.find(card).path, "cpu", "float32")
     batch = list(structures().values())
     for found, expected in zip(single.evaluate(batch), ours("ani-2x").evaluate(batch), strict=True):
         assert found.energy == pytest.approx(expected.energy, abs=1e-3)

@@ -14,9 +14,10 @@ from ase.calculators.calculator import Calculator, all_changes
 
 from hbcoop_dist.campaigns.hbond.plan import plan
 from hbcoop_dist.campaigns.hbond.spec import load_campaign
-from hbcoop_dist.core.tasks import ModelSource, model_text
+from hbcoop_dist.core.tasks import model_text
 from hbcoop_dist.models import ModelCard, ModelError, UnknownElementError, available, check, identity, load
 from hbcoop_dist.models.families.ase_calculator import calculator_card
+from hbcoop_dist.models.sources import ModelSource
 from hbcoop_dist.optimize.minimization import minimise, monomer_start
 from hbcoop_dist.structures import DEFAULT_ROTAMER, Chain, Structure, make_chain, monomer
 from hbcoop_dist.structures.construction import build
@@ -84,7 +85,7 @@ def test_a_campaign_takes_it_from_yaml(tmp_path: Path) -> None:
     (tmp_path / "spec.yaml").write_text(STIFF)
     drawn = plan(load_campaign(tmp_path / "spec.yaml"))
     card = drawn.sources["mine"].card
-    assert (card.family, card.batched, card.elements) == ("ase", False, (1, 6, 7, 8))
+    assert (card.family, card.abilities.batched, card.about.elements) == ("ase", False, (1, 6, 7, 8))
     assert json.loads(model_text(drawn.sources["mine"]))["options"] == {
         "calculator": "test_ase_calculator:Springs",
         "kwargs": '{"stiffness": 2.0}',
@@ -136,14 +137,14 @@ def test_what_cannot_be_made_says_so() -> None:
     assert available(missing)
     with pytest.raises(ModelError, match=r"expected calculator ase\.calculators\.emt:NoSuchClass.*AttributeError"):
         load(missing)
-    with pytest.raises(UnknownElementError, match="elements Og"):
+    with pytest.raises(UnknownElementError, match="found Og"):
         load(springs()).evaluate([Structure(np.array([118]), np.zeros((1, 3)), np.array([0]), ("other",))])
 
 
 def test_a_card_is_made_without_importing_the_package() -> None:
     program = (
         "import sys; from hbcoop_dist.models.families.ase_calculator import calculator_card\n"
-        "assert calculator_card('x', 'tblite.ase:TBLite').packages == ('tblite',)\n"
+        "assert calculator_card('x', 'tblite.ase:TBLite').needs.packages == ('tblite',)\n"
         "assert not {'tblite', 'torch'} & set(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-W", "error", "-c", program], check=True)

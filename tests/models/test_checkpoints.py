@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 from hbcoop_dist.models import CheckpointError, available, card, identity
 from hbcoop_dist.models.checkpoints import cache_folder, embedded, find, parameter_hash, sha256_of
 
-CARD = replace(card("toy"), name="stored", checkpoint="stored.model", sha256=None)
+CARD = card("toy").with_fields(name="stored", file="stored.model", sha256=None)
 
 
 @pytest.fixture(autouse=True)
@@ -33,14 +32,14 @@ def put(path: Path, content: bytes = b"weights") -> Path:
 
 def test_the_order_is_spec_then_variable_then_cache(tmp_path: Path) -> None:
     put(tmp_path / "cache" / "stored.model")
-    assert find(CARD).source == "cache"
+    assert find(CARD).path == tmp_path / "cache" / "stored.model"
     below = put(tmp_path / "second" / "zoo" / "stored.model")
-    assert (find(CARD).source, find(CARD).path) == ("HBCOOP_CHECKPOINTS", below)
+    assert find(CARD).path == below
     first = put(tmp_path / "first" / "stored.model")
     assert find(CARD).path == first
     given = put(tmp_path / "given" / "any-name.model", b"other")
     found = find(CARD, given)
-    assert (found.source, found.path, found.sha256) == ("spec", given, hashlib.sha256(b"other").hexdigest())
+    assert (found.path, found.sha256) == (given, hashlib.sha256(b"other").hexdigest())
 
 
 def test_a_missing_path_in_the_spec_is_not_replaced_by_another_copy(tmp_path: Path) -> None:
@@ -65,8 +64,8 @@ def test_wrong_hash_is_refused_with_both_hashes(tmp_path: Path) -> None:
     put(tmp_path / "first" / "stored.model", b"swapped")
     expected, found = (hashlib.sha256(content).hexdigest() for content in (b"weights", b"swapped"))
     with pytest.raises(CheckpointError, match=rf"stored: .*expected sha256 {expected}, found {found}"):
-        find(replace(CARD, sha256=expected))
-    assert not available(replace(CARD, sha256=expected))
+        find(CARD.with_fields(sha256=expected))
+    assert not available(CARD.with_fields(sha256=expected))
 
 
 def test_folder_hash_sees_names_and_contents_of_the_files_that_matter(tmp_path: Path) -> None:
@@ -92,20 +91,20 @@ def test_embedded_weights_are_verified() -> None:
     so3lr = card("so3lr")
     shipped = embedded(so3lr)
     assert shipped is not None
-    assert shipped.sha256 == so3lr.sha256 == identity(so3lr)
+    assert shipped.sha256 == so3lr.checkpoint.sha256 == identity(so3lr)
     with pytest.raises(CheckpointError, match=r"so3lr: .* is not its checkpoint"):
-        identity(replace(so3lr, sha256="0" * 64))
+        identity(so3lr.with_fields(sha256="0" * 64))
 
 
 def test_identity_without_the_package_is_the_card_s() -> None:
-    absent = replace(card("so3lr"), options={"embedded": "no_such_package_at_all:x.model"})
-    assert identity(absent) == absent.sha256
+    absent = card("so3lr").with_fields(options={"embedded": "no_such_package_at_all:x.model"})
+    assert identity(absent) == absent.checkpoint.sha256
 
 
 def test_compiled_in_parameters_are_identified_by_method() -> None:
     names = ("gfn2-xtb", "gfn1-xtb", "amber14", "amoeba2018", "toy", "toy-additive")
     assert len({identity(card(name)) for name in names}) == len(names)
-    assert identity(card("toy")) == identity(replace(card("toy"), citation="another"))
+    assert identity(card("toy")) == identity(card("toy").with_fields(citation="another"))
 
 
 def test_parameter_hash_ignores_order_and_sees_values_names_and_types() -> None:

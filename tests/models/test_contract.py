@@ -14,8 +14,9 @@ from hbcoop_dist.models.checkpoints import embedded
 from hbcoop_dist.models.checks.contract import probes
 from hbcoop_dist.models.checks.smoothness import largest_jump
 from hbcoop_dist.structures import Structure, monomer
+from hbcoop_dist.testing.models import ModelContract
 
-ALWAYS = {"so3lr", "gfn2-xtb", "gfn1-xtb", "amber14", "amoeba2018", "toy", "toy-additive"}
+ALWAYS = ("so3lr", "gfn2-xtb", "gfn1-xtb", "amber14", "amoeba2018", "toy", "toy-additive")
 
 
 @functools.cache
@@ -23,20 +24,47 @@ def loaded(name: str) -> Potential:
     return load(name)
 
 
-# enough for every day: of models that differ in a checkpoint or a parameter file only, one (test_mace.py has MACE's)
-_LIKE_ANOTHER = ("mace-r-4-l-0", "mace-r-4.5-l-0", "maceles-r-4.5-l-0", "gfn1-xtb")
+class _BuiltIn(ModelContract):
+    must_run = ALWAYS
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.slow) if name in _LIKE_ANOTHER else name for name in cards()]
-)
-def test_model_keeps_the_contract(name: str) -> None:
-    state = available(cards()[name])
-    if not state and name not in ALWAYS:
-        pytest.skip(state.reason)
-    assert state, state.reason
-    failed = [result for result in check(loaded(name)) if not result.passed]
-    assert not failed, "\n".join(map(str, failed))
+class TestAimnet(_BuiltIn):
+    family = "aimnet"
+
+
+class TestAni(_BuiltIn):
+    family = "ani"
+
+
+class TestMace(_BuiltIn):
+    family = "mace"
+    # Networks that differ in their parameters only; test_mace.py has others.
+    slow = ("mace-r-4-l-0", "mace-r-4.5-l-0", "maceles-r-4.5-l-0")
+
+
+class TestOpenmm(_BuiltIn):
+    family = "openmm"
+
+
+class TestOrb(_BuiltIn):
+    family = "orb"
+
+
+class TestSevenNet(_BuiltIn):
+    family = "sevennet"
+
+
+class TestSo3lr(_BuiltIn):
+    family = "so3lr"
+
+
+class TestToy(_BuiltIn):
+    family = "toy"
+
+
+class TestXtb(_BuiltIn):
+    family = "xtb"
+    slow = ("gfn1-xtb",)
 
 
 def test_loading_leaves_the_default_float_type_alone() -> None:
@@ -100,7 +128,7 @@ def test_long_chain_in_a_batch_equals_it_alone(name: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Flawed:
-    """The toy potential with one broken promise."""
+    """The toy potential with one law broken."""
 
     card: ModelCard
     flaw: str
@@ -174,7 +202,7 @@ def test_contract_finds_the_flaw(flaw: str) -> None:
 
 
 def test_contract_measures_what_a_card_does_not_promise() -> None:
-    honest = replace(cards()["toy"], forces_are_gradient=False)
+    honest = cards()["toy"].with_fields(forces_are_gradient=False)
     result = next(r for r in check(Flawed(honest, "forces are the gradient")) if r.name == "forces are the gradient")
     assert result.passed
     assert result.limit is None
@@ -192,13 +220,13 @@ def test_jump_is_measured_where_it_is_and_as_large_as_it_is() -> None:
 
 
 def test_a_small_jump_is_seen_where_pairs_leave_the_declared_cutoff() -> None:
-    dimer, near = probes()["dimer"], replace(cards()["toy"], cutoff=5.0)
+    dimer, near = probes()["dimer"], cards()["toy"].with_fields(cutoff=5.0)
     assert largest_jump(Flawed(near, "smooth at the declared cutoff"), dimer).energy == pytest.approx(1e-6, rel=1e-3)
     assert largest_jump(Flawed(near, ""), dimer).energy < 1e-8
 
 
 def test_jumps_of_a_model_that_does_not_promise_smoothness_are_reported_only() -> None:
-    honest = replace(cards()["toy"], smooth=False)
+    honest = cards()["toy"].with_fields(smooth=False)
     name = "smooth through the cutoff"
     result = next(one for one in check(Flawed(honest, name)) if one.name == name)
     assert (result.passed, result.limit) == (True, None)
@@ -206,7 +234,7 @@ def test_jumps_of_a_model_that_does_not_promise_smoothness_are_reported_only() -
 
 
 def test_contract_wants_a_reason_for_float32() -> None:
-    hasty = replace(cards()["toy"], dtype="float32")
+    hasty = cards()["toy"].with_fields(dtype="float32")
     assert not next(r for r in check(Flawed(hasty, "")) if r.name == "float type").passed
 
 

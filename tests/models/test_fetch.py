@@ -7,7 +7,7 @@ import json
 import threading
 import zipfile
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -67,13 +67,13 @@ def model(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Mo
     monkeypatch.setenv("HBCOOP_CHECKPOINTS", str(tmp_path / "mine"))
     monkeypatch.delenv("HBCOOP_OFFLINE", raising=False)
     sha256 = hashlib.sha256(CONTENT).hexdigest()
-    return replace(card("toy"), name="public", checkpoint="x.model", sha256=sha256, url=server.url, restricted=True)
+    return card("toy").with_fields(name="public", file="x.model", sha256=sha256, url=server.url, restricted=True)
 
 
 def test_a_checkpoint_is_fetched_once_and_found_from_then_on(model: ModelCard, server: Server) -> None:
     seen: list[tuple[int, int]] = []
     found = fetch(model, lambda here, total: seen.append((here, total)))
-    assert (found.path.read_bytes(), found.source) == (CONTENT, "cache")
+    assert found.path.read_bytes() == CONTENT
     assert seen[-1] == (len(CONTENT), len(CONTENT))
     assert fetch(model) == find(model) == found
     assert len(server.asked) == 1
@@ -83,7 +83,7 @@ def test_a_checkpoint_is_fetched_once_and_found_from_then_on(model: ModelCard, s
 @pytest.mark.parametrize("ranges", [True, False], ids=["resumes", "starts again"])
 def test_what_broke_off_goes_on(model: ModelCard, server: Server, ranges: bool) -> None:
     server.breaks_after, server.ranges = 300_000, ranges
-    with pytest.raises(CheckpointError, match="the same command goes on from there"):
+    with pytest.raises(CheckpointError, match="the same command resumes the download"):
         fetch(model)
     with pytest.raises(CheckpointError, match="found none"):
         find(model)
@@ -94,7 +94,7 @@ def test_what_broke_off_goes_on(model: ModelCard, server: Server, ranges: bool) 
 
 def test_what_is_not_the_checkpoint_is_not_kept(model: ModelCard, server: Server) -> None:
     server.content = CONTENT[:-1] + b"x"
-    with pytest.raises(CheckpointError, match=r"public: what http.* is not its checkpoint: expected sha256"):
+    with pytest.raises(CheckpointError, match=r"public: the file from http.* is not its checkpoint: expected sha256"):
         fetch(model)
     server.content = CONTENT
     assert fetch(model).path.read_bytes() == CONTENT
@@ -121,32 +121,32 @@ def test_an_archive_is_fetched_and_its_folder_kept(model: ModelCard, server: Ser
     folder = tmp_path / "x"
     folder.mkdir()
     (folder / "net.params").write_bytes(b"parameters")
-    zipped = replace(model, checkpoint="x", sha256=sha256_of(folder), options={"archive": "zoo/resources/x"})
+    zipped = model.with_fields(file="x", sha256=sha256_of(folder), options={"archive": "zoo/resources/x"})
     found = fetch(zipped)
     assert {path.name for path in found.path.iterdir()} == {"net.params"}
     assert {path.name for path in found.path.parent.iterdir()} <= {"x", "x.lock"}
     (found.path / "net.params").write_bytes(b"spoiled")
     assert (fetch(zipped).path / "net.params").read_bytes() == b"parameters"
     with pytest.raises(CheckpointError, match="expected folder zoo/resources/z"):
-        fetch(replace(zipped, checkpoint="z", options={"archive": "zoo/resources/z"}))
-    wrong = replace(zipped, checkpoint="y", options={"archive": "zoo/resources/y"})
+        fetch(zipped.with_fields(file="z", options={"archive": "zoo/resources/z"}))
+    wrong = zipped.with_fields(file="y", options={"archive": "zoo/resources/y"})
     with pytest.raises(CheckpointError, match="is not its checkpoint"):
         fetch(wrong)
     assert not (found.path.parent / "y").exists()
     server.content = CONTENT
-    with pytest.raises(CheckpointError, match="is no zip archive"):
+    with pytest.raises(CheckpointError, match="expected a zip archive"):
         fetch(wrong)
 
 
 def test_what_has_no_published_hash_is_held_to_what_came(model: ModelCard) -> None:
-    unknown = replace(model, sha256=None)
+    unknown = model.with_fields(sha256=None)
     found = fetch(unknown)
     found.path.write_bytes(CONTENT[:-1])
-    with pytest.raises(CheckpointError, match="is not what was fetched"):
+    with pytest.raises(CheckpointError, match="has changed since it was fetched"):
         find(unknown)
     assert fetch(unknown).path.read_bytes() == CONTENT
     with pytest.raises(CheckpointError, match="expected a public address and a hash"):
-        fetch(replace(unknown, checkpoint="z.model", pickled=True))
+        fetch(unknown.with_fields(file="z.model", pickled=True))
 
 
 def test_offline_means_offline(model: ModelCard, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -180,11 +180,11 @@ def test_a_restricting_licence_is_accepted_once(model: ModelCard, monkeypatch: p
     command.fetch(["public"], False, Console(quiet=True), lambda _: True)
     command.fetch(["public"], False, Console(quiet=True), no)
     assert len(asked) == 1
-    accept(replace(model, licence="another"))
+    accept(model.with_fields(licence="another"))
     assert accepted(model)
-    assert accepted(replace(model, licence="another"))
+    assert accepted(model.with_fields(licence="another"))
 
 
 def test_acceptances_are_plain_data(model: ModelCard, tmp_path: Path) -> None:
     accept(model)
-    assert list(json.loads((tmp_path / "cache" / "accepted-licences.json").read_text())) == [model.licence]
+    assert list(json.loads((tmp_path / "cache" / "accepted-licences.json").read_text())) == [model.about.licence]

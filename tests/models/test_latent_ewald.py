@@ -10,15 +10,15 @@ import torch
 from torch import Tensor, nn
 
 from hbcoop_dist.models.base import ModelError
-from hbcoop_dist.models.families.latent_ewald import LatentEwald, StandIn, latent_ewald_of, pairs_of
+from hbcoop_dist.models.families.latent_ewald import LatentEwald, Placeholder, latent_ewald_of, pairs_of
 
 SIGMA, COULOMB = 0.8, 14.4
 
 
-def energy(charges: Any, positions: Any, batch: Any = None, own: bool = False) -> Tensor:
+def energy(charges: Any, positions: Any, batch: Any = None, self_interaction: bool = False) -> Tensor:
     q, x = (torch.as_tensor(values, dtype=torch.float64) for values in (charges, positions))
     where = torch.zeros(len(q), dtype=torch.long) if batch is None else torch.as_tensor(batch)
-    found = LatentEwald(SIGMA, COULOMB, own)(latent_charges=q, positions=x, batch=where, cell=None)
+    found = LatentEwald(SIGMA, COULOMB, self_interaction)(latent_charges=q, positions=x, batch=where, cell=None)
     assert found["BEC"] is None
     assert found["E_lr"] is not None
     return found["E_lr"]
@@ -37,7 +37,7 @@ def test_two_charges_have_the_closed_form(distance: float) -> None:
     alone = COULOMB / (math.sqrt(2 * math.pi) * SIGMA) * (0.4**2 + 0.7**2)
     places = [[0.0, 0.0, 0.0], [0.0, distance, 0.0]]
     assert energy([0.4, -0.7], places).item() == pytest.approx(pair, rel=1e-14)
-    assert energy([0.4, -0.7], places, own=True).item() == pytest.approx(pair + alone, rel=1e-14)
+    assert energy([0.4, -0.7], places, self_interaction=True).item() == pytest.approx(pair + alone, rel=1e-14)
 
 
 def test_far_apart_it_is_coulomb_s_law() -> None:
@@ -47,8 +47,8 @@ def test_far_apart_it_is_coulomb_s_law() -> None:
 def test_charges_on_one_spot_are_one_charge_only_with_their_own_energy() -> None:
     """The limit r -> 0: Gaussians on top of one another have the energy of their sum, which own terms complete."""
     places = [[0.0, 0.0, 0.0], [0.0, 0.0, 1e-5]]
-    together = energy([0.3, 0.5], places, own=True).item()
-    assert together == pytest.approx(energy([0.8], places[:1], own=True).item(), rel=1e-9)
+    together = energy([0.3, 0.5], places, self_interaction=True).item()
+    assert together == pytest.approx(energy([0.8], places[:1], self_interaction=True).item(), rel=1e-9)
     assert energy([0.8], places[:1]).item() == 0.0
 
 
@@ -56,23 +56,23 @@ def test_forces_and_slopes_of_charges_are_finite_differences() -> None:
     q, x, batch = some([4, 1, 3])
     q.requires_grad_()
     x.requires_grad_()
-    for own in (False, True):
-        model = LatentEwald(SIGMA, COULOMB, own)
+    for self_interaction in (False, True):
+        model = LatentEwald(SIGMA, COULOMB, self_interaction)
         assert torch.autograd.gradcheck(lambda q, x, model=model: model.atom_energies(q, x, batch), (q, x), atol=1e-7)
 
 
 def test_a_batch_is_its_structures_one_by_one() -> None:
     q, x, batch = some([5, 1, 7, 2])
-    together = energy(q, x, batch, own=True)
-    alone = [energy(q[batch == one], x[batch == one], own=True).item() for one in range(4)]
+    together = energy(q, x, batch, self_interaction=True)
+    alone = [energy(q[batch == one], x[batch == one], self_interaction=True).item() for one in range(4)]
     assert together.tolist() == pytest.approx(alone, abs=1e-13)
 
 
 def test_atoms_energies_add_up_and_the_sign_of_all_charges_is_nobody_s() -> None:
     q, x, batch = some([6])
-    model = LatentEwald(SIGMA, COULOMB, own=True)
+    model = LatentEwald(SIGMA, COULOMB, self_interaction=True)
     atoms = model.atom_energies(q, x, batch)
-    assert atoms.sum().item() == pytest.approx(energy(q, x, own=True).item(), abs=1e-13)
+    assert atoms.sum().item() == pytest.approx(energy(q, x, self_interaction=True).item(), abs=1e-13)
     torch.testing.assert_close(model.atom_energies(-q, x, batch), atoms, rtol=0.0, atol=0.0)
 
 
@@ -83,7 +83,7 @@ def test_pairs_are_those_within_structures() -> None:
 
 def saved(**settings: Any) -> nn.Module:
     """As a pickle leaves it: modules that keep settings."""
-    les, les.ewald = StandIn(), StandIn()
+    les, les.ewald = Placeholder(), Placeholder()
     for name, value in {"sigma": 1.0, "norm_factor": 90.0474, "remove_self_interaction": False, **settings}.items():
         setattr(les.ewald, name, value)
     return les
@@ -91,10 +91,10 @@ def saved(**settings: Any) -> nn.Module:
 
 def test_settings_are_those_that_were_saved() -> None:
     found = latent_ewald_of(saved(sigma=1.5), "x")
-    assert (found.sigma, found.own) == (1.5, True)
+    assert (found.sigma, found.self_interaction) == (1.5, True)
     # 1 / (4 pi epsilon_0) is 14.3996 eV A; the package's epsilon_0 is 0.5 % too large
     assert found.coulomb == pytest.approx(14.3996, rel=6e-3)
-    assert latent_ewald_of(saved(remove_self_interaction=True), "x").own is False
+    assert latent_ewald_of(saved(remove_self_interaction=True), "x").self_interaction is False
     assert latent_ewald_of(found, "x") is found
 
 

@@ -7,7 +7,6 @@ import sys
 import types
 import warnings
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -113,10 +112,12 @@ def test_a_network_with_charges_is_read_without_its_package_and_keeps_the_contra
 
 def test_the_card_of_a_network_says_itself_that_nothing_bounds_its_sight(small: Path) -> None:
     potential = mine(small)
-    assert potential.card.long_range
-    assert (potential.card.cutoff, potential.card.layers, potential.card.receptive_field) == (4.0, 2, None)
+    assert potential.card.about.long_range
+    assert (potential.card.about.cutoff, potential.card.about.layers, potential.card.receptive_field) == (4.0, 2, None)
     # the same file under the card of a model of short range
-    assert load(replace(custom_card("mine", "mace", small), trusted=True, long_range=False), small).card.long_range
+    assert load(
+        custom_card("mine", "mace", small).with_fields(trusted=True, long_range=False), small
+    ).card.about.long_range
 
 
 def test_what_decides_the_energy_of_charges_is_part_of_the_parameters(small: Path, package: type) -> None:
@@ -190,7 +191,7 @@ def test_latent_charges_are_dipoles_but_no_charge_of_a_molecule(name: str) -> No
     import torch
 
     potential = published(name)
-    assert not potential.card.charges
+    assert not potential.card.abilities.charges
     (nma,) = [build(make_chain("arc", 2)).subset([0])]
     network, graph = potential.network, potential._graph([nma])  # type: ignore[attr-defined]
     with torch.no_grad():

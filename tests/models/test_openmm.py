@@ -67,10 +67,11 @@ def test_drude_particles_are_at_rest_and_the_molecule_is_about_as_polarisable_as
     import openmm
     from openmm import unit
 
-    from hbcoop_dist.models.families.openmm_drude import Drudes
+    from hbcoop_dist.models.families.openmm import Drudes
 
     structure = monomer()
-    system, order, _, _ = family.force_field_system(DRUDE.card, DRUDE.forcefield, ("nma",))
+    made = family.force_field_system(DRUDE.card, DRUDE.forcefield, ("nma",))
+    system, order = made.system, made.order
     pairs = next(force for force in system.getForces() if isinstance(force, openmm.NonbondedForce))
     charges = np.array([pairs.getParticleParameters(i)[0]._value for i in range(system.getNumParticles())])
     field = openmm.CustomExternalForce("-charge*(fx*x+fy*y+fz*z)")

@@ -72,10 +72,10 @@ def test_networks_keep_the_contract_and_what_they_do_not_promise_is_measured(nam
     assert found["extensivity"].limit is None
     assert found["extensivity"].measured > 1e-6, "the energy head is known to average over all atoms"
     assert found["rotation"].limit is None
-    assert (found["forces are the gradient"].limit is None) == (not card(name).forces_are_gradient)
+    assert (found["forces are the gradient"].limit is None) == (not card(name).abilities.forces_are_gradient)
     jump = found["smooth through the cutoff"]
-    assert (jump.limit is None) == (not card(name).smooth)
-    assert card(name).smooth or jump.measured > 1e-5, "the twentieth neighbour is known to change all at once"
+    assert (jump.limit is None) == (not card(name).abilities.smooth)
+    assert card(name).abilities.smooth or jump.measured > 1e-5, "the twentieth neighbour is known to change all at once"
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -128,7 +128,7 @@ def test_a_model_that_knows_charge_and_spin_is_told_neutral_singlet(
 def test_a_state_dict_without_heads_is_refused_though_the_package_takes_it(folder: Path, tmp_path: Path) -> None:
     import torch
 
-    state = torch.load(folder / str(card(NAMES[0]).checkpoint))
+    state = torch.load(folder / str(card(NAMES[0]).checkpoint.file))
     path = tmp_path / "mine.ckpt"
     torch.save({name: value for name, value in state.items() if not name.startswith("heads.energy")}, path)
     with pytest.raises(ModelError, match=r"mine: expected energy and force heads .* found no heads\.energy\."):
@@ -181,5 +181,5 @@ def test_the_package_s_own_downloads_are_found(folder: Path, tmp_path: Path, mon
     for beside in (".json", ".lock"):
         (tmp_path / f"{name}{beside}").touch()
     found = find(model)
-    assert (found.path, found.source) == (tmp_path / name, "package cache")
+    assert found.path == tmp_path / name
     assert available(replace(model, sha256="0" * 64)).reason.startswith("model orb-d3-xs-v2: ")

@@ -46,7 +46,7 @@ def test_a_name_says_what_the_model_is() -> None:
     assert found.combination == {"hf": 1.0, "same_spin": 1 / 3, "opposite_spin": 6 / 5}
     assert (found.counterpoise, found.forces, found.single_point_cost) == (True, False, "minutes")
     assert card("rimp2:cc-pVDZ").options == card("rimp2:ccpvdz").options
-    assert card("pbe0-d4:def2-svp").requires == ("pyscf", "pyscf.dispersion")
+    assert card("pbe0-d4:def2-svp").needs.modules == ("pyscf", "pyscf.dispersion")
 
 
 @pytest.mark.parametrize(

@@ -6,22 +6,34 @@ import importlib
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from hbcoop_dist.models import ModelError, available, broken_families, card, cards, custom_card, load, registry
+from hbcoop_dist.models import (
+    CheckpointInfo,
+    ModelError,
+    available,
+    broken_families,
+    card,
+    cards,
+    custom_card,
+    load,
+    registry,
+)
 from hbcoop_dist.structures import monomer
 
 FAMILY = """
-from hbcoop_dist.models import toy
-from hbcoop_dist.models.base import ModelCard
-from dataclasses import replace
+from hbcoop_dist.models.families import toy
+from hbcoop_dist.plugin import ModelFamily
 
-CARDS = (replace(toy.CARDS[0], name="{name}", family="{family}"),)
-load = toy.load
+class Mine(ModelFamily):
+    cards = (toy.FAMILY.cards[0].with_fields(name="{name}", family="{family}"),)
+    load = staticmethod(toy.FAMILY.load)
+
+FAMILY = Mine()
 """
+LISTED = "from hbcoop_dist.models.families import toy\nFAMILY = type(toy.FAMILY)()\nFAMILY.cards = []"
 
 
 @pytest.fixture
@@ -32,7 +44,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callabl
         info = tmp_path / f"scratch_{family}-1.0.dist-info"
         info.mkdir()
         (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: scratch-{family}\nVersion: 1.0\n")
-        (info / "entry_points.txt").write_text(f"[hbcoop_dist.models]\n{family} = scratch_{family}\n")
+        (info / "entry_points.txt").write_text(f"[hbcoop_dist.models]\n{family} = scratch_{family}:FAMILY\n")
         (tmp_path / f"scratch_{family}.py").write_text(source)
         monkeypatch.delitem(sys.modules, f"scratch_{family}", raising=False)
         importlib.invalidate_caches()
@@ -53,17 +65,17 @@ def test_importing_models_and_reading_cards_imports_nothing_heavy() -> None:
     subprocess.run([sys.executable, "-W", "error", "-c", program], check=True)
 
 
-def test_every_card_is_complete() -> None:
-    for name, found in cards().items():
-        assert found.name == name
-        assert found.elements
-        assert found.packages
-        assert found.level_of_theory
-        assert found.licence
-        assert found.citation
-        assert found.dtype == "float64" or found.dtype_reason
-        # Orb's are published without a hash; they are state dicts, which run no code
-        assert found.checkpoint is None or found.sha256 or (found.family == "orb" and not found.pickled)
+def test_pickled_checkpoints_have_a_hash() -> None:
+    pickled = [card for card in cards().values() if card.checkpoint.pickled]
+    assert pickled
+    assert all(card.checkpoint.sha256 for card in pickled)
+
+
+def test_every_family_of_the_package_is_registered() -> None:
+    assert not broken_families()
+    folder = Path(importlib.import_module("hbcoop_dist.models.families").__path__[0])
+    modules = {path.stem for path in folder.glob("*.py") if "FAMILY = " in path.read_text()}
+    assert {"ase_calculator" if name == "ase" else name for name in registry.family_names()} == {*modules, "trained"}
 
 
 def test_misspelt_model_names_its_neighbours() -> None:
@@ -77,11 +89,11 @@ def test_hopelessly_misspelt_model_lists_what_there_is() -> None:
 
 
 def test_missing_package_is_a_reason_not_a_crash() -> None:
-    state = available(replace(card("so3lr"), requires=("torch", "no_such_package_at_all")))
+    state = available(card("so3lr").with_fields(modules=("torch", "no_such_package_at_all")))
     assert not state
     assert "no_such_package_at_all" in state.reason
     with pytest.raises(ModelError, match=r"cannot run here: needs no_such_package_at_all"):
-        load(replace(card("toy"), requires=("no_such_package_at_all",)))
+        load(card("toy").with_fields(modules=("no_such_package_at_all",)))
 
 
 def test_another_distribution_adds_a_model(install: Callable[[str, str], None]) -> None:
@@ -94,26 +106,26 @@ def test_broken_distribution_is_reported_and_disturbs_nobody(install: Callable[[
     install("sick", "raise RuntimeError('no CUDA for you')")
     assert "no CUDA for you" in broken_families()["sick"]
     assert load("toy").evaluate([monomer()])
-    with pytest.raises(ModelError, match=r"unavailable: entry point sick = scratch_sick: RuntimeError: no CUDA"):
+    with pytest.raises(ModelError, match=r"unavailable: entry point sick = scratch_sick:FAMILY: RuntimeError: no CUDA"):
         card("sick-large")
-    state = available(replace(card("toy"), family="sick"))
+    state = available(card("toy").with_fields(family="sick"))
     assert not state
     assert "no CUDA for you" in state.reason
 
 
 def test_a_module_that_gives_up_does_not_end_everybody_s_program(install: Callable[[str, str], None]) -> None:
     install("quitter", "raise SystemExit('needs a licence')")
-    assert broken_families()["quitter"] == "entry point quitter = scratch_quitter: SystemExit: needs a licence"
+    assert broken_families()["quitter"] == "entry point quitter = scratch_quitter:FAMILY: SystemExit: needs a licence"
     assert load("toy").evaluate([monomer()])
 
 
 @pytest.mark.parametrize(
     ("source", "reason"),
     [
-        (FAMILY.format(name="toy", family="other"), "models toy exist already"),
+        (FAMILY.format(name="toy", family="other"), "expected new model names, found registered models toy"),
         (FAMILY.format(name="x", family="stranger"), "found family stranger"),
-        ("CARDS = []", "expected CARDS, a tuple of ModelCard, found list"),
-        ("CARDS = ()", "expected a function load, found none"),
+        (LISTED, "expected cards, a tuple of ModelCard, found list"),
+        ("FAMILY = 1", "expected an instance of ModelFamily, found int"),
     ],
 )
 def test_malformed_family_is_reported(install: Callable[[str, str], None], source: str, reason: str) -> None:
@@ -123,12 +135,22 @@ def test_malformed_family_is_reported(install: Callable[[str, str], None], sourc
 
 
 def test_custom_card_takes_family_settings_but_claims_nothing_about_the_file() -> None:
-    mine = custom_card("my-ani", "ani", "/somewhere/retrained_8x", {"elements": (1, 6, 7, 8)})
-    assert (mine.name, mine.family, mine.checkpoint, mine.sha256) == ("my-ani", "ani", "retrained_8x", None)
-    assert mine.elements == (1, 6, 7, 8)
-    assert mine.cutoff == card("ani-2x").cutoff
-    assert "user-supplied" in mine.level_of_theory
-    assert "unknown" in mine.licence
+    mine = custom_card("my-ani", "ani", "/somewhere/retrained_8x", like="ani-1x")
+    assert (mine.name, mine.family) == ("my-ani", "ani")
+    assert mine.checkpoint == CheckpointInfo(file="retrained_8x")
+    assert (mine.about.elements, mine.about.cutoff) == ((1, 6, 7, 8), 5.2)
+    assert "user-supplied" in mine.about.level_of_theory
+    assert "unknown" in mine.about.licence
+
+
+def test_fields_of_a_card_are_changed_wherever_they_belong() -> None:
+    toy = card("toy")
+    changed = toy.with_fields(name="x", cutoff=4.0, smooth=False, gpu=True, sha256="0")
+    assert (changed.name, changed.about.cutoff, changed.abilities.smooth) == ("x", 4.0, False)
+    assert (changed.needs.gpu, changed.checkpoint.sha256) == (True, "0")
+    assert changed.with_fields(name="toy", cutoff=None, smooth=True, gpu=False, sha256=None) == toy
+    with pytest.raises(TypeError, match="colour"):
+        toy.with_fields(colour="red")
 
 
 @pytest.mark.parametrize(

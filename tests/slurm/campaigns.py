@@ -19,29 +19,33 @@ FAMILY = '''"""The toy, slowed down: a campaign of it lasts long enough to be di
 
 import os
 import time
-from dataclasses import replace
+from dataclasses import dataclass
 
-from hbcoop_dist.models import toy
-
-CARDS = tuple(
-    replace(toy.CARDS[0], name=name, family="slow", options={"name": name}) for name in ("slow-a", "slow-b")
-)
+from hbcoop_dist.models.families import toy
+from hbcoop_dist.plugin import ModelFamily, Potential
 
 
-class Slow:
-    def __init__(self, card, inner):
-        self.card, self._inner = card, inner
+@dataclass(frozen=True, slots=True)
+class Slow(Potential):
+    inner: Potential
 
-    def __getattr__(self, name):
-        return getattr(self._inner, name)
-
-    def evaluate(self, structures, **options):
+    def compute(self, structures, forces, atom_energies):
         time.sleep(float(os.environ.get("SLOW_SECONDS", "0.05")))
-        return self._inner.evaluate(structures, **options)
+        return self.inner.evaluate(structures, forces=forces, atom_energies=atom_energies)
 
 
-def load(card, checkpoint, *, device="cpu", dtype="float64"):
-    return Slow(card, toy.load(toy.CARDS[0], checkpoint, device="cpu", dtype=dtype))
+class SlowFamily(ModelFamily):
+    cards = tuple(
+        toy.FAMILY.cards[0].with_fields(name=name, family="slow", options={"name": name})
+        for name in ("slow-a", "slow-b")
+    )
+
+    def load(self, card, checkpoint, device, dtype):
+        inner = toy.FAMILY.load(toy.FAMILY.cards[0], checkpoint, "cpu", dtype)
+        return Slow(card, inner.parameter_hash, inner.device, inner)
+
+
+FAMILY = SlowFamily()
 '''
 
 
@@ -50,7 +54,7 @@ def install_slow(folder: Path) -> None:
     info = folder / "slow-0.dist-info"
     info.mkdir(parents=True)
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: slow\nVersion: 0\n")
-    (info / "entry_points.txt").write_text("[hbcoop_dist.models]\nslow = slow_models\n")
+    (info / "entry_points.txt").write_text("[hbcoop_dist.models]\nslow = slow_models:FAMILY\n")
     (folder / "slow_models.py").write_text(FAMILY)
 
 

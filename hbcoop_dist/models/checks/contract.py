@@ -1,7 +1,7 @@
-"""The contract every model keeps, as measurements: ``hbcoop models check`` prints them and the tests assert them.
+"""The contract that every model keeps, as measurements: ``hbcoop models check`` prints them, tests assert them.
 
-What a card declares not to hold (forces that are no gradient, missing rotation invariance, jumps at the cutoff) is
-measured and reported, never failed.
+Laws that a card declares as not kept (forces that are no gradient, missing rotation invariance, jumps at the cutoff)
+are measured and reported, and never fail.
 """
 
 from __future__ import annotations
@@ -11,35 +11,36 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hbcoop_dist.models.base import Evaluation, FloatArray, ModelError, Potential, UnknownElementError
+from hbcoop_dist.core.arrays import FloatArray
+from hbcoop_dist.models.base import Evaluation, ModelError, Potential, UnknownElementError
 from hbcoop_dist.models.checks.smoothness import largest_jump
 from hbcoop_dist.structures import Structure, monomer
 from hbcoop_dist.structures.monomers import donor_water
 
-_STEPS = (1e-3, 1e-4, 2e-5)  # A, of the differences
+_STEPS = (1e-3, 1e-4, 2e-5)  # A, of finite differences
 _LONG_STEPS = (2e-2, 5e-2)  # A, above the round-off of float32 energies
 _PROBED_ATOMS = 4
 _FAR = 100.0  # A
 _SHIFT = -50.0  # A
-_NO_FORCES = "the card says that there are no forces"
-_OGANESSON = 118  # no model was made for it
+_NO_FORCES = "not measured: the card declares no forces"
+_OGANESSON = 118  # an element that no model declares
 
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """One line of the contract.
+    """Result of one check.
 
     Attributes
     ----------
     name : str
-        What was checked.
+        Name of the check.
     measured : float
-        The deviation found; 0 or 1 for yes-or-no checks.
+        Measured deviation; 0 or 1 for yes-or-no checks.
     limit : float or None
         Largest allowed deviation; None where it is reported only.
     passed : bool
     note : str
-        Unit of `measured`, or what was found.
+        Unit of `measured`, or an explanation.
     """
 
     name: str
@@ -51,7 +52,7 @@ class CheckResult:
 
 @dataclass(frozen=True, slots=True)
 class _Limits:
-    """Allowed deviations: round-off of the float type, at energies of some 1e4 eV."""
+    """Allowed deviations: round-off of the float type at energies of the order of 1e4 eV."""
 
     energy: float  # eV
     force: float  # eV/A
@@ -61,10 +62,10 @@ _LIMITS = {"float64": _Limits(energy=1e-8, force=1e-7), "float32": _Limits(energ
 
 
 def probes() -> dict[str, Structure]:
-    """Distorted monomer, dimer, water and hydrated monomer: no symmetry, no stationary point, no atom in a plane."""
+    """Structures of the checks: monomer, dimer, water and hydrated monomer, distorted such that no symmetry is left."""
     random = np.random.default_rng(20250101)
     nma, water = monomer().positions, donor_water()
-    # The N-H of the second molecule and one O-H of the water point at the carbonyl O.
+    # The N-H of the second molecule and one O-H of the water donate H-bonds to the carbonyl O.
     molecules = {
         "monomer": [("nma", nma)],
         "dimer": [("nma", nma), ("nma", nma + [1.2, 4.7, 0.3])],
@@ -83,34 +84,33 @@ def check(potential: Potential, only: Collection[str] = ()) -> list[CheckResult]
 
     Parameters
     ----------
-    potential
-        A loaded model.
-    only
-        Names of the checks wanted; all of them unless given.
+    potential : Potential
+    only : collection of str
+        Names of the checks to run, from `CHECKS`; all by default.
 
     Returns
     -------
     list of CheckResult
-        One per check, in a fixed order. A check that raises is a failed one, with the error as its note.
+        One per check, in a fixed order. A check that raises has failed, with the error as its note.
     """
     results = []
-    for name, measure in _CHECKS.items():
+    for name, measure in CHECKS.items():
         if only and name not in only:
             continue
         try:
             results.append(measure(name, potential))
-        except Exception as error:  # noqa: BLE001  a foreign model may raise anything, and the table must go on
+        except Exception as error:  # noqa: BLE001  models of other packages may raise anything
             results.append(CheckResult(name, float("nan"), None, False, f"{type(error).__name__}: {error}"))
     return results
 
 
 def _limits(potential: Potential) -> _Limits:
-    return _LIMITS.get(potential.card.dtype, _LIMITS["float32"])
+    return _LIMITS.get(potential.card.abilities.dtype, _LIMITS["float32"])
 
 
 def _evaluated(potential: Potential, structures: Sequence[Structure]) -> list[Evaluation]:
-    """With forces where the model has them."""
-    return potential.evaluate(structures, forces=potential.card.forces)
+    """Evaluations, with forces where the model has them."""
+    return potential.evaluate(structures, forces=potential.card.abilities.forces)
 
 
 def _energy(potential: Potential, structure: Structure) -> float:
@@ -118,8 +118,8 @@ def _energy(potential: Potential, structure: Structure) -> float:
 
 
 def _forces(potential: Potential, structure: Structure) -> FloatArray:
-    """Forces, eV/A; zero where the card says that there are none."""
-    if not potential.card.forces:
+    """Forces, eV/A; zero where the card declares none."""
+    if not potential.card.abilities.forces:
         return np.zeros_like(structure.positions)
     forces = potential.evaluate([structure])[0].forces
     if forces is None:
@@ -129,13 +129,13 @@ def _forces(potential: Potential, structure: Structure) -> FloatArray:
 
 def _judged(name: str, measured: float, limit: float, note: str, declared: bool = True) -> CheckResult:
     if not declared:
-        return CheckResult(name, measured, None, True, f"{note}; the card does not promise it")
+        return CheckResult(name, measured, None, True, f"{note}; the card declares that this law is not kept")
     return CheckResult(name, measured, limit, bool(measured <= limit), note)
 
 
 def _finite(name: str, potential: Potential) -> CheckResult:
     results = _evaluated(potential, list(probes().values()))
-    slopes = [np.zeros(1) if not potential.card.forces else r.forces for r in results]
+    slopes = [np.zeros(1) if not potential.card.abilities.forces else r.forces for r in results]
     bad = sum(
         not np.isfinite(r.energy) or slope is None or not np.isfinite(slope).all()
         for r, slope in zip(results, slopes, strict=True)
@@ -144,19 +144,19 @@ def _finite(name: str, potential: Potential) -> CheckResult:
 
 
 def _gradient(name: str, potential: Potential) -> CheckResult:
-    if not potential.card.forces:
+    if not potential.card.abilities.forces:
         return CheckResult(name, 0.0, None, True, _NO_FORCES)
     structure = probes()["dimer"]
     forces, worst = _forces(potential, structure), 0.0
-    double = potential.card.dtype == "float64"
+    double = potential.card.abilities.dtype == "float64"
     for atom in np.linspace(0, len(structure) - 1, _PROBED_ATOMS).astype(int):
         for axis in range(3):
-            # Activations with kinks in their second derivative (CELU in ANI) spoil the longer steps, round-off the
-            # shorter ones. A force that is no gradient agrees with none of them.
+            # Longer steps suffer from kinks in the second derivative of activations (CELU in ANI), shorter ones from
+            # round-off. Forces that are no gradient agree with none of them.
             slopes = [_slope(potential, structure, atom, axis, step) for step in (_STEPS if double else _LONG_STEPS)]
             worst = max(worst, min(abs(slope + forces[atom, axis]) for slope in slopes))
     limit = 1e-6 if double else _limits(potential).force
-    return _judged(name, worst, limit, "eV/A, largest difference", potential.card.forces_are_gradient)
+    return _judged(name, worst, limit, "eV/A, largest difference", potential.card.abilities.forces_are_gradient)
 
 
 def _slope(potential: Potential, structure: Structure, atom: int, axis: int, step: float) -> float:
@@ -172,14 +172,14 @@ def _slope(potential: Potential, structure: Structure, atom: int, axis: int, ste
 
 
 def _smoothness(name: str, potential: Potential) -> CheckResult:
-    if not potential.card.forces:
+    if not potential.card.abilities.forces:
         return CheckResult(name, 0.0, None, True, _NO_FORCES)
     jump = largest_jump(potential, probes()["dimer"])
     note = (
-        f"eV/A, largest jump of a force as two NMA part, {jump.energy:.1e} eV of the energy; "
-        f"contact then {jump.contact:.2f} A"
+        f"eV/A, largest jump of a force component while two NMA are moved apart, {jump.energy:.1e} eV of the energy; "
+        f"shortest contact there {jump.contact:.2f} A"
     )
-    return _judged(name, max(jump.energy, jump.force), _limits(potential).force, note, potential.card.smooth)
+    return _judged(name, max(jump.energy, jump.force), _limits(potential).force, note, potential.card.abilities.smooth)
 
 
 def _batch(name: str, potential: Potential) -> CheckResult:
@@ -191,14 +191,16 @@ def _batch(name: str, potential: Potential) -> CheckResult:
         worst = max(worst, abs(a.energy - b.energy))
         if a.forces is not None and b.forces is not None:
             worst = max(worst, float(np.abs(a.forces - b.forces).max()))
-    return _judged(name, worst, _limits(potential).energy, "eV and eV/A, batch against one at a time, reversed")
+    return _judged(
+        name, worst, _limits(potential).energy, "eV and eV/A, batch against single structures in reverse order"
+    )
 
 
 def _repeat(name: str, potential: Potential) -> CheckResult:
     structure = probes()["dimer"]
     first = _energy(potential, structure)
     _energy(potential, probes()["water"])
-    # A GPU adds in any order; on a CPU the same call gives the same bits.
+    # The order of sums on a GPU varies; on a CPU results are equal bit by bit.
     limit = 0.0 if potential.device == "cpu" else _limits(potential).energy
     return _judged(name, abs(_energy(potential, structure) - first), limit, "eV, the same structure twice")
 
@@ -210,7 +212,7 @@ def _rotation(name: str, potential: Potential) -> CheckResult:
     turned = structure.with_positions(structure.positions @ turn.T)
     energy = abs(_energy(potential, turned) - _energy(potential, structure))
     force = np.abs(_forces(potential, turned) - _forces(potential, structure) @ turn.T).max()
-    promised = potential.card.rotation_invariant
+    promised = potential.card.abilities.rotation_invariant
     return _judged(name, max(energy, float(force)), _limits(potential).force, "eV and eV/A, the larger", promised)
 
 
@@ -220,7 +222,7 @@ def _mirror(name: str, potential: Potential) -> CheckResult:
     image = structure.with_positions(structure.positions * through)
     energy = abs(_energy(potential, image) - _energy(potential, structure))
     force = np.abs(_forces(potential, image) - _forces(potential, structure) * through).max()
-    promised = potential.card.mirror_invariant and potential.card.rotation_invariant
+    promised = potential.card.abilities.mirror_invariant and potential.card.abilities.rotation_invariant
     return _judged(name, max(energy, float(force)), _limits(potential).force, "eV and eV/A, the larger", promised)
 
 
@@ -230,13 +232,13 @@ def _translation(name: str, potential: Potential) -> CheckResult:
     back = structure.with_positions(away.positions - _SHIFT)
     energy = _energy(potential, structure)
     worst = max(abs(_energy(potential, moved) - energy) for moved in (away, back))
-    # Positions near -50 A carry fewer digits; in float32 that alone moves each atom by 4e-6 A.
+    # In float32 positions near -50 A are rounded by 4e-6 A.
     return _judged(name, worst, _limits(potential).energy, f"eV, by {_SHIFT:.0f} A along x, y, z and back")
 
 
 def _permutation(name: str, potential: Potential) -> CheckResult:
-    if potential.card.needs_topology:
-        return CheckResult(name, 0.0, None, True, "exempt: the model reads atoms by their place in the molecule")
+    if potential.card.abilities.needs_topology:
+        return CheckResult(name, 0.0, None, True, "exempt: the model identifies atoms by their order in the molecule")
     structure = probes()["dimer"]
     random = np.random.default_rng(3)
     order = np.concatenate([random.permutation(structure.atoms_of(m)) for m in range(len(structure.kinds))])
@@ -250,7 +252,7 @@ def _extensivity(name: str, potential: Potential) -> CheckResult:
     nma, water = probes()["monomer"], probes()["water"]
     alone = [_energy(potential, nma), _energy(potential, water)]
     away = [_FAR, 0.0, 0.0]
-    # two of one kind say little: where features of all atoms are averaged first, their average is that of one
+    # Two equal molecules do not suffice: an average over the features of all atoms is the same as for one of them.
     alike = Structure.from_molecules([("nma", nma.positions), ("nma", nma.positions + away)])
     unlike = Structure.from_molecules([("nma", nma.positions), ("water", water.positions + away)])
     deviation = max(
@@ -258,13 +260,13 @@ def _extensivity(name: str, potential: Potential) -> CheckResult:
         abs(_energy(potential, unlike) - sum(alone)),
     )
     note = f"eV, NMA and a second molecule (NMA, water) {_FAR:.0f} A apart against their sum"
-    if potential.card.long_range:
+    if potential.card.about.long_range:
         return CheckResult(name, deviation, None, True, f"{note}; long-range, reported only")
-    return _judged(name, deviation, _limits(potential).energy, note, potential.card.extensive)
+    return _judged(name, deviation, _limits(potential).energy, note, potential.card.abilities.extensive)
 
 
 def _declared_elements(name: str, potential: Potential) -> CheckResult:
-    missing = {1, 6, 7, 8} - set(potential.card.elements)
+    missing = {1, 6, 7, 8} - set(potential.card.about.elements)
     return _judged(name, float(len(missing)), 0.0, "elements of NMA and water that the card does not declare")
 
 
@@ -275,28 +277,23 @@ def _unknown_element(name: str, potential: Potential) -> CheckResult:
     except UnknownElementError as error:
         named = "Og" in str(error) and potential.card.name in str(error)
         return CheckResult(name, float(not named), 0.0, named, str(error))
-    return CheckResult(name, 1.0, 0.0, False, "oganesson was evaluated, not refused")
+    return CheckResult(name, 1.0, 0.0, False, "oganesson was evaluated and not refused")
 
 
 def _float_type(name: str, potential: Potential) -> CheckResult:
-    declared = potential.card
-    passed = declared.dtype == "float64" or bool(declared.dtype_reason)
+    dtype, reason = potential.card.abilities.dtype, potential.card.abilities.dtype_reason
+    explained = dtype == "float64" or bool(reason)
     forces = _forces(potential, probes()["monomer"])
-    return CheckResult(
-        name,
-        float(not passed),
-        0.0,
-        passed and forces.dtype == np.float64,
-        declared.dtype if declared.dtype == "float64" else f"{declared.dtype}: {declared.dtype_reason or 'no reason'}",
-    )
+    note = dtype if dtype == "float64" else f"{dtype}: {reason or 'no reason'}"
+    return CheckResult(name, float(not explained), 0.0, explained and forces.dtype == np.float64, note)
 
 
 def _atom_energies(name: str, potential: Potential) -> CheckResult:
     structures: Sequence[Structure] = list(probes().values())
     results = potential.evaluate(structures, forces=False, atom_energies=True)
-    if not potential.card.atom_energies:
-        silent = all(result.atom_energies is None for result in results)
-        return CheckResult(name, float(not silent), 0.0, silent, "the card says that there are none")
+    if not potential.card.abilities.atom_energies:
+        absent = all(result.atom_energies is None for result in results)
+        return CheckResult(name, float(not absent), 0.0, absent, "the card declares none")
     worst = 0.0
     for structure, result in zip(structures, results, strict=True):
         parts = result.atom_energies
@@ -309,8 +306,8 @@ def _atom_energies(name: str, potential: Potential) -> CheckResult:
 
 def _charges(name: str, potential: Potential) -> CheckResult:
     results = potential.evaluate(list(probes().values()), forces=False)
-    if not potential.card.charges:
-        return CheckResult(name, 0.0, None, True, "the card says that there are none")
+    if not potential.card.abilities.charges:
+        return CheckResult(name, 0.0, None, True, "the card declares none")
     if any(result.charges is None for result in results):
         return CheckResult(name, 1.0, 0.0, False, "expected charges, found None")
     worst = max(abs(float(result.charges.sum())) for result in results if result.charges is not None)
@@ -319,19 +316,23 @@ def _charges(name: str, potential: Potential) -> CheckResult:
 
 def _members(name: str, potential: Potential) -> CheckResult:
     results = potential.evaluate(list(probes().values()), forces=False)
-    each = [result.member_energies for result in results]
-    if all(one is None for one in each):
+    members = [result.member_energies for result in results]
+    if all(energies is None for energies in members):
         return CheckResult(name, 0.0, None, True, "no ensemble")
-    shapes = {None if one is None else one.shape for one in each}
+    shapes = {None if energies is None else energies.shape for energies in members}
     if len(shapes) > 1 or not (shape := shapes.pop()) or len(shape) != 1 or shape[0] < 2:
-        return CheckResult(name, 1.0, 0.0, False, "expected the energies of two members or more, as many for all")
+        return CheckResult(
+            name, 1.0, 0.0, False, "expected energies of two or more members, of the same number for all structures"
+        )
     worst = max(
-        abs(float(one.mean()) - result.energy) for one, result in zip(each, results, strict=True) if one is not None
+        abs(float(energies.mean()) - result.energy)
+        for energies, result in zip(members, results, strict=True)
+        if energies is not None
     )
     return _judged(name, worst, _limits(potential).energy, "eV, their mean against the energy")
 
 
-_CHECKS: dict[str, Callable[[str, Potential], CheckResult]] = {
+CHECKS: dict[str, Callable[[str, Potential], CheckResult]] = {
     "finite": _finite,
     "forces are the gradient": _gradient,
     "smooth through the cutoff": _smoothness,
@@ -349,3 +350,4 @@ _CHECKS: dict[str, Callable[[str, Potential], CheckResult]] = {
     "charges": _charges,
     "members": _members,
 }
+"""Checks by name, in the order in which `check` runs them."""

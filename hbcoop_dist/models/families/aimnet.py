@@ -1,24 +1,23 @@
-"""AIMNet2: message passing with charges that spread over the molecule, explicit Coulomb and D3 terms; package aimnet.
+"""AIMNet2: message passing with charges equilibrated over the system, explicit Coulomb and D3 terms; package aimnet.
 
-Energies are those of the package's own calculator, all pairs in the Coulomb sum, one call per list of structures.  It
-runs in float64 here: the package rounds what it is given to float32 and has to be told otherwise in three places.
-Charges are spread so that they sum to the total charge of the whole system, however far apart its molecules are, so
-the energy of molecules far apart is not the sum of theirs: `ModelCard.extensive` is False, and the contract measures by
-how much.
+Energies are those of the package's own calculator, with all pairs in the Coulomb sum, one call per list of structures.
+They are computed in float64; the package rounds its input to float32 and has to be changed in three places. Charges are
+distributed such that they sum to the charge of the whole system, however far apart its molecules are, so that the
+energy is not extensive.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hbcoop_dist.models import checkpoints
-from hbcoop_dist.models.base import Evaluation, ModelCard, ModelError, require_elements
-from hbcoop_dist.models.neighbour_graphs import to_numpy
+from hbcoop_dist.core.tasks import Requirements
+from hbcoop_dist.models import base, checkpoints
+from hbcoop_dist.models.neighbour_graphs import split_atoms, to_numpy
 from hbcoop_dist.structures import Structure
 
 if TYPE_CHECKING:
@@ -27,29 +26,30 @@ if TYPE_CHECKING:
 _URL = "https://storage.googleapis.com/aimnetcentral/aimnet2v2/AIMNet2"
 
 
-def _card(name: str, file: str, level: str, sha256: str) -> ModelCard:
-    return ModelCard(
+def _card(name: str, file: str, level: str, sha256: str) -> base.ModelCard:
+    return base.ModelCard(
         name=name,
         family="aimnet",
-        level_of_theory=level,
-        licence="MIT (package aimnet; no other terms come with its weights)",
-        citation="Anstine, Zubatyuk and Isayev, Chem. Sci. 2025, 16, 10228, doi:10.1039/D4SC08572H",
-        elements=(1, 5, 6, 7, 8, 9, 14, 15, 16, 17, 33, 34, 35, 53),
-        checkpoint=file,
-        sha256=sha256,
-        url=f"{_URL}/{file}",
-        charges=True,
-        cutoff=5.0,
-        layers=3,
-        long_range=True,
-        gpu=True,
-        extensive=False,
-        requires=("torch", "aimnet"),
-        packages=("torch", "aimnet", "nvalchemi-toolkit-ops", "warp-lang"),
+        about=base.About(
+            level_of_theory=level,
+            licence="MIT (package aimnet; no other terms come with its weights)",
+            citation="Anstine, Zubatyuk and Isayev, Chem. Sci. 2025, 16, 10228, doi:10.1039/D4SC08572H",
+            elements=(1, 5, 6, 7, 8, 9, 14, 15, 16, 17, 33, 34, 35, 53),
+            cutoff=5.0,
+            layers=3,
+            long_range=True,
+        ),
+        abilities=base.Abilities(charges=True, extensive=False),
+        needs=Requirements(
+            modules=("torch", "aimnet"),
+            packages=("torch", "aimnet", "nvalchemi-toolkit-ops", "warp-lang"),
+            gpu=True,
+        ),
+        checkpoint=base.CheckpointInfo(file=file, sha256=sha256, url=f"{_URL}/{file}"),
     )
 
 
-# the first of each ensemble of four; the others are a checkpoint of this family each
+# The first of each ensemble of four; users can give the others as checkpoints of this family.
 CARDS = (
     _card(
         "aimnet2",
@@ -73,23 +73,20 @@ CARDS = (
 
 
 @dataclass(frozen=True, slots=True)
-class AimnetPotential:
-    """A loaded AIMNet2 network; see `hbcoop_dist.models.base.Potential`. Every structure is neutral, a singlet."""
+class AimnetPotential(base.Potential):
+    """A loaded AIMNet2 network. Every structure is neutral and a singlet.
 
-    card: ModelCard
-    parameter_hash: str
-    device: str
+    Attributes
+    ----------
+    calculator : aimnet.calculators.AIMNet2Calculator
+    """
+
     calculator: Any
 
-    def evaluate(
-        self, structures: Sequence[Structure], *, forces: bool = True, atom_energies: bool = False
-    ) -> list[Evaluation]:
+    def compute(self, structures: Sequence[Structure], forces: bool, atom_energies: bool) -> list[base.Evaluation]:
         """Evaluate all structures in one call of the package's calculator."""
-        if not structures:
-            return []
-        require_elements(self.card, structures)
         sizes = [len(structure) for structure in structures]
-        found = self.calculator.eval(
+        output = self.calculator.eval(
             {
                 "coord": np.concatenate([structure.positions for structure in structures]),
                 "numbers": np.concatenate([structure.numbers for structure in structures]),
@@ -98,71 +95,65 @@ class AimnetPotential:
             },
             forces=forces,
         )
-        ends = np.cumsum(sizes)[:-1]
-        energies = to_numpy(found["energy"]).reshape(-1)
-        charges = np.split(to_numpy(found["charges"]), ends)
-        slopes = np.split(to_numpy(found["forces"]), ends) if forces else [None] * len(sizes)
+        energies = to_numpy(output["energy"]).reshape(-1)
+        all_charges = split_atoms(structures, to_numpy(output["charges"]))
+        slopes = split_atoms(structures, to_numpy(output["forces"]) if forces else None)
         return [
-            Evaluation(float(energy), forces=slope, charges=mine)
-            for energy, slope, mine in zip(energies, slopes, charges, strict=True)
+            base.Evaluation(float(energy), forces=slope, charges=charges)
+            for energy, slope, charges in zip(energies, slopes, all_charges, strict=True)
         ]
 
 
-def load(card: ModelCard, checkpoint: Path | None, *, device: str = "cpu", dtype: str = "float64") -> AimnetPotential:
-    """Load a checkpoint in the package's format of plain tensors (``.pt``).
+class AimnetFamily(base.ModelFamily):
+    """Checkpoints of plain tensors (``.pt``); TorchScript files contain code and are refused."""
 
-    Raises
-    ------
-    ModelError
-        When there is no checkpoint, it is one of TorchScript (code, whatever it holds), or no AIMNet2 network for the
-        card's elements.
-    """
-    import torch
+    cards = CARDS
 
-    if checkpoint is None:
-        raise ModelError(f"model {card.name}: expected a checkpoint, found none")
-    if dtype not in ("float64", "float32"):
-        raise ModelError(f"model {card.name}: expected float64 or float32, found {dtype}")
-    if checkpoint.suffix.lower() == ".jpt":
-        raise ModelError(
-            f"model {card.name}: expected plain tensors (.pt), found TorchScript: {checkpoint}; "
-            "aimnet.models.convert of the package, or its published .pt file, helps"
+    def load(self, card: base.ModelCard, checkpoint: Path | None, device: str, dtype: str) -> AimnetPotential:
+        import torch
+
+        path = base.require_checkpoint(card, checkpoint, dtype)
+        if path.suffix.lower() == ".jpt":
+            raise base.ModelError(
+                f"model {card.name}: expected plain tensors (.pt), found TorchScript: {path}; "
+                "convert it with aimnet.models.convert, or use the published .pt file"
+            )
+        calculator = _read(card, path, device)
+        if missing := sorted(set(card.about.elements) - set(calculator.metadata["implemented_species"])):
+            raise base.ModelError(
+                f"model {card.name}: expected a network in {path} for all its elements, found none for {missing}"
+            )
+        _set_float_type(calculator, getattr(torch, dtype))
+        precise = card.with_fields(
+            cutoff=float(calculator.cutoff), layers=len(calculator.model.mlps), long_range=calculator.lr
         )
-    calculator = _read(card, checkpoint, device)
-    about = calculator.metadata
-    if missing := sorted(set(card.elements) - set(about["implemented_species"])):
-        raise ModelError(
-            f"model {card.name}: expected a network in {checkpoint} for all its elements, found none for {missing}"
-        )
-    kind = getattr(torch, dtype)
-    _set_float_type(calculator, kind)
-    known = replace(
-        card,
-        cutoff=float(calculator.cutoff),
-        layers=len(calculator.model.mlps),
-        long_range=calculator.lr,
-    )
-    parameters = {name: value.cpu().numpy() for name, value in calculator.model.state_dict().items()}
-    return AimnetPotential(known, checkpoints.parameter_hash(parameters), device, calculator)
+        parameters = {name: value.cpu().numpy() for name, value in calculator.model.state_dict().items()}
+        return AimnetPotential(precise, checkpoints.parameter_hash(parameters), device, calculator)
 
 
-def _read(card: ModelCard, path: Path, device: str) -> Any:
+FAMILY = AimnetFamily()
+
+
+def _read(card: base.ModelCard, path: Path, device: str) -> Any:
     import warp
 
-    warp.config.log_level = warp.LOG_ERROR  # it greets on standard output, and tells of every kernel it compiles
+    # Warp prints a greeting and every kernel that it compiles.
+    warp.config.log_level = warp.LOG_ERROR
     try:
         from aimnet.calculators import AIMNet2Calculator
 
-        # deterministic: D3 by torch, the other way is a kernel in float32
+        # deterministic: D3 in torch; the default is a kernel in float32.
         return AIMNet2Calculator(str(path.absolute()), device=device, deterministic=True)
     except ImportError:
         raise
     except Exception as error:
-        raise ModelError(f"model {card.name}: {path} is no AIMNet2 network: {type(error).__name__}: {error}") from error
+        raise base.ModelError(
+            f"model {card.name}: {path} is no AIMNet2 network: {type(error).__name__}: {error}"
+        ) from error
 
 
 def _set_float_type(calculator: Any, kind: torch.dtype) -> None:
-    """Calculator and network round what comes to float32, whatever type the parameters of the network have."""
+    """Change the float type of calculator and network, which round their input to float32 in three places."""
     import torch
 
     def instead(value: torch.dtype) -> torch.dtype:

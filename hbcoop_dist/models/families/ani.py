@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from ase.data import atomic_numbers
 from ase.units import Hartree
-from numpy.typing import NDArray
 
-from hbcoop_dist.models import checkpoints
-from hbcoop_dist.models.base import Evaluation, FloatArray, ModelCard, ModelError, require_elements
+from hbcoop_dist.core.arrays import FloatArray, IntArray
+from hbcoop_dist.core.tasks import Requirements
+from hbcoop_dist.models import base, checkpoints
+from hbcoop_dist.models.neighbour_graphs import split_atoms
 from hbcoop_dist.structures import Structure
 
 if TYPE_CHECKING:
@@ -26,29 +27,21 @@ if TYPE_CHECKING:
     from hbcoop_dist.models.families.ani_kernel import Ensemble
     from hbcoop_dist.models.families.ani_terms import Constants
 
-IntArray = NDArray[np.int64]
-
 _MEMBERS = 8
 _ZOO = "https://github.com/aiqm/ani-model-zoo/archive/ani-2x.zip"
 
 
-def _card(name: str, theory: str, citation: str, elements: tuple[int, ...], cutoff: float, sha256: str) -> ModelCard:
-    return ModelCard(
+def _card(
+    name: str, theory: str, citation: str, elements: tuple[int, ...], cutoff: float, sha256: str
+) -> base.ModelCard:
+    return base.ModelCard(
         name=name,
         family="ani",
-        level_of_theory=theory,
-        licence="MIT",
-        citation=citation,
-        elements=elements,
-        checkpoint=f"{name}_8x",
-        sha256=sha256,
-        url=_ZOO,
-        atom_energies=True,
-        gpu=True,
-        cutoff=cutoff,
-        requires=("torch", "torchani", "pkg_resources"),
-        packages=("torch", "torchani"),
-        # The members' folders hold copies of the constants and training logs, which are never read.
+        about=base.About(theory, "MIT", citation, elements, cutoff),
+        abilities=base.Abilities(atom_energies=True),
+        needs=Requirements(modules=("torch", "torchani", "pkg_resources"), packages=("torch", "torchani"), gpu=True),
+        checkpoint=base.CheckpointInfo(file=f"{name}_8x", sha256=sha256, url=_ZOO),
+        # The members' folders contain copies of the constants and training logs, which are never read.
         options={
             "files": ("*.params", "sae_linfit.dat", "train?/networks/ANN-*"),
             "archive": f"ani-model-zoo-ani-2x/resources/{name}_8x",
@@ -85,127 +78,124 @@ CARDS = (
 
 
 @dataclass(frozen=True, slots=True)
-class AniPotential:
-    """A loaded ANI ensemble; see `hbcoop_dist.models.base.Potential`.
+class AniPotential(base.Potential):
+    """A loaded ANI ensemble.
 
     Attributes
     ----------
     ensemble : Ensemble
         Constants of the descriptor and networks of all members.
     self_energies : (E,) float64 array
-        Energy of each element's lone atom, hartree.
+        Energy of an isolated atom of each element, hartree.
     species_of : (119,) int64 array
-        Place of each atomic number among the networks; -1 for unknown ones.
+        Index of each atomic number among the networks; -1 for undeclared elements.
+    dtype : torch.dtype
     """
 
-    card: ModelCard
-    parameter_hash: str
-    device: str
     ensemble: Ensemble
     self_energies: FloatArray
     species_of: IntArray
     dtype: torch.dtype
 
-    def evaluate(
-        self, structures: Sequence[Structure], *, forces: bool = True, atom_energies: bool = False
-    ) -> list[Evaluation]:
+    def compute(self, structures: Sequence[Structure], forces: bool, atom_energies: bool) -> list[base.Evaluation]:
         """Evaluate all structures as one ragged batch."""
-        if not structures:
-            return []
-        require_elements(self.card, structures)
         species = self.species_of[np.concatenate([structure.numbers for structure in structures])]
-        members, slopes = self._network(structures, species, forces)
-        network = members.mean(0)
-        ends = np.cumsum([len(structure) for structure in structures])[:-1]
-        # Self-energies are some 1e4 eV: summing them in float32 would cost 0.04 to 0.15 kcal/mol.
-        lone = np.split(self.self_energies[species], ends)
-        pulls: Sequence[FloatArray | None] = [None] * len(structures)
-        if slopes is not None:
-            pulls = np.split(-slopes * Hartree, ends)
-        each = np.split(members, ends, axis=1)
+        members, gradient = self._network(structures, species, forces)
+        # Self-energies are of the order of 1e4 eV: their sum in float32 would be off by 0.04 to 0.15 kcal/mol.
+        parts = zip(
+            split_atoms(structures, members.mean(0)),
+            split_atoms(structures, self.self_energies[species]),
+            split_atoms(structures, None if gradient is None else -gradient * Hartree),
+            split_atoms(structures, members.T),
+            strict=True,
+        )
         return [
-            Evaluation(
-                energy=float(bound.sum() + free.sum()) * Hartree,
-                forces=pull,
-                atom_energies=(bound + free) * Hartree if atom_energies else None,
-                member_energies=(one.sum(1) + free.sum()) * Hartree,
+            base.Evaluation(
+                energy=float(network.sum() + isolated.sum()) * Hartree,
+                forces=own_forces,
+                atom_energies=(network + isolated) * Hartree if atom_energies else None,
+                member_energies=(each.T.sum(1) + isolated.sum()) * Hartree,
             )
-            for bound, free, pull, one in zip(np.split(network, ends), lone, pulls, each, strict=True)
+            for network, isolated, own_forces, each in parts
         ]
 
     def _network(
         self, structures: Sequence[Structure], species: IntArray, forces: bool
     ) -> tuple[FloatArray, FloatArray | None]:
-        """The (M, N) network energies of every member and atom, and the gradient of the members' mean, in hartree."""
+        """The (M, N) network energies of members and atoms, hartree, and the gradient of their mean, hartree/A."""
         import torch
 
         from hbcoop_dist.models.families.ani_kernel import describe
 
         with torch.inference_mode():
-            kinds = torch.as_tensor(species, device=self.device)
+            elements = torch.as_tensor(species, device=self.device)
             stacked = np.concatenate([structure.positions for structure in structures])
             positions = torch.as_tensor(stacked, dtype=self.dtype, device=self.device)
             sizes = [len(structure) for structure in structures]
-            environments = describe(self.ensemble.constants, kinds, positions, sizes)
-            parts, pulls = self.ensemble.evaluate(environments.features, environments.blocks, forces)
+            environments = describe(self.ensemble.constants, elements, positions, sizes)
+            energies, slopes = self.ensemble.evaluate(environments.features, environments.blocks, forces)
             members = positions.new_empty((self.ensemble.members, len(species)))
             for element, atoms in environments.members.items():
-                members[:, atoms] = parts[element]
-            slopes = environments.gradient(pulls).cpu().double().numpy() if forces else None
-            return members.cpu().double().numpy(), slopes
+                members[:, atoms] = energies[element]
+            gradient = environments.gradient(slopes).cpu().double().numpy() if forces else None
+            return members.cpu().double().numpy(), gradient
 
 
-def load(card: ModelCard, checkpoint: Path | None, *, device: str = "cpu", dtype: str = "float64") -> AniPotential:
-    """Read a NeuroChem folder: ``*.params``, ``sae_linfit.dat`` and ``train0`` to ``train7``.
+class AniFamily(base.ModelFamily):
+    """Folders of NeuroChem: ``*.params``, ``sae_linfit.dat`` and ``train0`` to ``train7``."""
 
-    Raises
-    ------
-    ModelError
-        When the folder lacks a file or holds other elements than the card declares.
-    """
-    import torch
+    cards = CARDS
 
-    from hbcoop_dist.models.families.ani_kernel import ElementNetwork, Ensemble
+    def load(self, card: base.ModelCard, checkpoint: Path | None, device: str, dtype: str) -> AniPotential:
+        import torch
 
-    neurochem = _import_torchani()
-    if checkpoint is None:
-        raise ModelError(f"model {card.name}: expected a NeuroChem folder, found no checkpoint")
-    constants_file = _constants_file(card, checkpoint)
-    constants = neurochem.Constants(str(constants_file))
-    found = tuple(atomic_numbers[symbol] for symbol in constants.species)
-    if sorted(found) != sorted(card.elements):
-        alike = [one.name for one in CARDS if set(one.elements) == set(found)]
-        hint = f"; say like: {alike[0]} beside the checkpoint" if alike else ""
-        raise ModelError(f"model {card.name}: expected elements {sorted(card.elements)}, found {sorted(found)}{hint}")
-    members = neurochem.load_model_ensemble(constants.species, str(checkpoint / "train"), _MEMBERS)
-    shifts = neurochem.load_sae(str(checkpoint / "sae_linfit.dat")).self_energies.double().numpy()
-    parameters = {name: value.numpy() for name, value in members.state_dict().items()} | {"self_energies": shifts}
-    kind = getattr(torch, dtype)
-    members = members.to(device=device, dtype=kind)
-    try:
-        networks = tuple(ElementNetwork.stacked([member[symbol] for member in members]) for symbol in constants.species)
-    except ValueError as error:
-        raise ModelError(f"model {card.name}: {error}") from error
-    species_of = np.full(max(atomic_numbers.values()) + 1, -1, dtype=np.int64)
-    species_of[list(found)] = np.arange(len(found))
-    return AniPotential(
-        card=card,
-        parameter_hash=checkpoints.parameter_hash(parameters),
-        device=device,
-        ensemble=Ensemble(_descriptor(card, constants, device, kind), networks),
-        self_energies=shifts,
-        species_of=species_of,
-        dtype=kind,
-    )
+        from hbcoop_dist.models.families.ani_kernel import ElementNetwork, Ensemble
+
+        neurochem = _import_torchani()
+        folder = base.require_checkpoint(card, checkpoint, dtype)
+        constants = neurochem.Constants(str(_constants_file(card, folder)))
+        elements = tuple(atomic_numbers[symbol] for symbol in constants.species)
+        _require_same_elements(card, elements)
+        members = neurochem.load_model_ensemble(constants.species, str(folder / "train"), _MEMBERS)
+        shifts = neurochem.load_sae(str(folder / "sae_linfit.dat")).self_energies.double().numpy()
+        parameters = {name: value.numpy() for name, value in members.state_dict().items()} | {"self_energies": shifts}
+        kind = getattr(torch, dtype)
+        members = members.to(device=device, dtype=kind)
+        try:
+            networks = tuple(ElementNetwork.stacked([member[name] for member in members]) for name in constants.species)
+        except ValueError as error:
+            raise base.ModelError(f"model {card.name}: {error}") from error
+        species_of = np.full(max(atomic_numbers.values()) + 1, -1, dtype=np.int64)
+        species_of[list(elements)] = np.arange(len(elements))
+        return AniPotential(
+            card=card,
+            parameter_hash=checkpoints.parameter_hash(parameters),
+            device=device,
+            ensemble=Ensemble(_descriptor(card, constants, device, kind), networks),
+            self_energies=shifts,
+            species_of=species_of,
+            dtype=kind,
+        )
 
 
-def _descriptor(card: ModelCard, read: Any, device: str, dtype: torch.dtype) -> Constants:
-    """The descriptor's constants from those of the file, which hold every number as a float32."""
+FAMILY = AniFamily()
+
+
+def _require_same_elements(card: base.ModelCard, elements: tuple[int, ...]) -> None:
+    expected = sorted(card.about.elements)
+    if sorted(elements) != expected:
+        alike = [other.name for other in CARDS if set(other.about.elements) == set(elements)]
+        hint = f"; add like: {alike[0]} to the checkpoint" if alike else ""
+        raise base.ModelError(f"model {card.name}: expected elements {expected}, found {sorted(elements)}{hint}")
+
+
+def _descriptor(card: base.ModelCard, read: Any, device: str, dtype: torch.dtype) -> Constants:
+    """Constants of the descriptor from those that torchani read as float32."""
     from hbcoop_dist.models.families.ani_terms import Constants
 
     single = {name: read[name].tolist() for name in ("EtaR", "EtaA", "Zeta")}
     if several := [name for name, values in single.items() if len(values) != 1]:
-        raise ModelError(f"model {card.name}: expected one {', one '.join(several)}, found {single}")
+        raise base.ModelError(f"model {card.name}: expected one {', one '.join(several)}, found {single}")
     return Constants(
         elements=read.num_species,
         radial_cutoff=read.Rcr,
@@ -219,12 +209,12 @@ def _descriptor(card: ModelCard, read: Any, device: str, dtype: torch.dtype) -> 
     )
 
 
-def _constants_file(card: ModelCard, folder: Path) -> Path:
+def _constants_file(card: base.ModelCard, folder: Path) -> Path:
     files = sorted(folder.glob("*.params"))
     wanted = [folder / "sae_linfit.dat", *(folder / f"train{member}" / "networks" for member in range(_MEMBERS))]
     missing = [str(path.relative_to(folder)) for path in wanted if not path.exists()]
     if len(files) != 1 or missing:
-        raise ModelError(
+        raise base.ModelError(
             f"model {card.name}: expected one *.params, sae_linfit.dat and train0..train{_MEMBERS - 1} in {folder}, "
             f"found {len(files)} *.params and no {', '.join(missing) or 'gap'}"
         )
@@ -232,7 +222,7 @@ def _constants_file(card: ModelCard, folder: Path) -> Path:
 
 
 def _import_torchani() -> Any:
-    """Import torchani without its four known warnings; any other one still shows."""
+    """Import torchani without its four known warnings."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "cuaev not installed", UserWarning)
         warnings.filterwarnings("ignore", "pkg_resources is deprecated", UserWarning)

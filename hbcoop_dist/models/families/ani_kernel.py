@@ -1,14 +1,11 @@
-"""Atomic environment vectors of a ragged batch: for each element a matrix of the columns that hold anything.
+"""Atomic environment vectors of a ragged batch, and the atomic networks of an ensemble, with analytic gradients.
 
-Of ANI-2x's 1008 columns only 384 can be other than zero with H, C, N and O alone, and only 240 around an N that has
-no N within 5.1 A.  Columns that are zero for every atom of an element in the batch are never made, so the networks'
-first layer, the largest part of all work, shrinks with them at no loss.
-
-The members' atomic networks, all evaluated together, with their gradient by hand.
+Of ANI-2x's 1008 columns only 384 can be non-zero with H, C, N and O alone, and only 240 around an N without another N
+within 5.1 A. Columns that are zero for all atoms of an element in the batch are not computed, which reduces the first
+layer of the networks, the largest part of the work, accordingly.
 
 The first layer of all members is one matrix product, since they read the same vector; the later layers are batched
-products over the members.  CELU's slope follows from its value, so the gradient keeps nothing but those values.
-What remains runs at the machine's matrix-product rate.
+products over the members. The derivative of CELU follows from its value, so that the gradient needs only those values.
 """
 
 from __future__ import annotations
@@ -27,7 +24,7 @@ from hbcoop_dist.models.families.ani_terms import AngularTerms, Constants, Radia
 
 @dataclass(frozen=True, slots=True)
 class Blocks:
-    """Which blocks of the full vector some atom of one element fills, in ascending order.
+    """Blocks of the full vector that are non-zero for some atom of one element, in ascending order.
 
     Attributes
     ----------
@@ -41,7 +38,12 @@ class Blocks:
     angular: tuple[int, ...]
 
     def columns(self, constants: Constants) -> list[int]:
-        """Their columns in the full vector, which the networks were trained on."""
+        """Columns of the blocks in the full vector.
+
+        Parameters
+        ----------
+        constants : Constants
+        """
         wide, sharp = constants.radial_width, constants.angular_width
         first = constants.elements * wide
         radial = [block * wide + column for block in self.radial for column in range(wide)]
@@ -49,7 +51,19 @@ class Blocks:
 
 
 def pair_types(elements: int, device: torch.device) -> Tensor:
-    """(E, E) int64: the angular block of two neighbour elements, counted along the upper triangle."""
+    """Number the pairs of neighbour elements along the upper triangle.
+
+    Parameters
+    ----------
+    elements : int
+        E.
+    device : torch.device
+
+    Returns
+    -------
+    (E, E) int64 tensor
+        Angular block of two neighbour elements.
+    """
     upper = torch.triu_indices(elements, elements, device=device)
     table = torch.zeros((elements, elements), dtype=torch.int64, device=device)
     table[upper[0], upper[1]] = table[upper[1], upper[0]] = torch.arange(upper.shape[1], device=device)
@@ -58,7 +72,7 @@ def pair_types(elements: int, device: torch.device) -> Tensor:
 
 @dataclass(frozen=True, slots=True)
 class _Group:
-    """Atoms of the batch by element, in the order of the batch within each.
+    """Atoms of the batch by element, in the order of the batch within each element.
 
     Attributes
     ----------
@@ -66,7 +80,7 @@ class _Group:
     members : dict
         Atoms of each element present, (n,) int64.
     place : (N,) int64 tensor
-        Place of each atom among those of its element.
+        Index of each atom among those of its element.
     """
 
     species: Tensor
@@ -86,16 +100,16 @@ class _Group:
 
 @dataclass(frozen=True, slots=True)
 class _Layout:
-    """Where each atom's blocks lie: all are rows of one matrix, sorted by element, then atom, then block.
+    """Rows of all blocks in one matrix, sorted by element, then atom, then block.
 
     Attributes
     ----------
     row : (K,) int64 tensor
         Row of each contribution.
     filled : dict
-        Blocks that atoms of each element present have.
+        Blocks of each element present.
     sizes : dict
-        Atoms of each element present.
+        Number of atoms of each element present.
     """
 
     row: Tensor
@@ -132,16 +146,19 @@ class _Layout:
 
 @dataclass(frozen=True, slots=True)
 class Environments:
-    """Environment vectors of a batch and what their gradient needs.
+    """Environment vectors of a batch, and the terms of their gradient.
 
     Attributes
     ----------
+    constants : Constants
     features : dict
         For each element present, the (n, F) matrix of its atoms; F differs by element.
     blocks : dict
-        For each element present, what the columns are.
+        For each element present, the blocks of the columns.
     members : dict
-        For each element present, which atoms of the batch the rows are, (n,) int64.
+        For each element present, the atoms of the batch that the rows belong to, (n,) int64.
+    radial : RadialTerms
+    angular : AngularTerms
     """
 
     constants: Constants
@@ -152,11 +169,11 @@ class Environments:
     angular: AngularTerms
 
     def gradient(self, slopes: Mapping[int, Tensor]) -> Tensor:
-        """Chain rule from the vectors to the positions.
+        """Apply the chain rule from the vectors to the positions.
 
         Parameters
         ----------
-        slopes
+        slopes : mapping
             For each element present, dE/d(features), (n, F).
 
         Returns
@@ -175,18 +192,17 @@ class Environments:
 
 
 def describe(constants: Constants, species: Tensor, positions: Tensor, sizes: Sequence[int]) -> Environments:
-    """Environment vectors of all atoms of a batch.
+    """Compute the environment vectors of all atoms of a batch.
 
     Parameters
     ----------
-    constants
-        The model's.
+    constants : Constants
     species : (N,) int64 tensor
         Element of each atom, 0 to E - 1.
     positions : (N, 3) tensor
         A; the structures one after the other.
-    sizes
-        Atoms of each structure.
+    sizes : sequence of int
+        Number of atoms of each structure.
     """
     elements = constants.elements
     group = _Group.of(species, elements)
@@ -207,8 +223,8 @@ def describe(constants: Constants, species: Tensor, positions: Tensor, sizes: Se
     return Environments(constants, features, blocks, group.members, radial, angular)
 
 
-# First layers kept with their columns selected. In float64 one of ANI-2x takes up to 6 MiB, and a run meets few sets.
-_KEPT = 24
+# Number of cached first layers with selected columns. In float64 one of ANI-2x takes up to 6 MiB.
+_CACHED_LAYERS = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,12 +251,17 @@ class ElementNetwork:
 
     @classmethod
     def stacked(cls, members: Sequence[Iterable[Any]]) -> ElementNetwork:
-        """Join the members' networks, each ``Linear, CELU, Linear, ..., Linear``.
+        """Join the members' networks.
+
+        Parameters
+        ----------
+        members : sequence of iterable of torch.nn.Module
+            Layers of every member: ``Linear, CELU, Linear, ..., Linear``.
 
         Raises
         ------
         ValueError
-            When they hold other layers.
+            When there are other layers.
         """
         layers = [list(member) for member in members]
         alphas = {layer.alpha if isinstance(layer, nn.CELU) else None for member in layers for layer in member[1::2]}
@@ -260,7 +281,7 @@ class ElementNetwork:
         )
 
     def energies(self, features: Tensor, first: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Each member's energies, and the values after each CELU, which `slopes` uses up.
+        """Energies of each member, and the values after each CELU.
 
         Parameters
         ----------
@@ -274,70 +295,82 @@ class ElementNetwork:
             (M, n) energies, hartree, and a list of (M, n, out) tensors.
         """
         joint = celu_(torch.addmm(self.first_bias, features, first.t()), self.alpha)
-        # Members first, but as a view: the gradient's product wants the memory as this one left it.
+        # Members first, as a view: the product in `slopes` is fastest in the memory layout of this one.
         values = [joint.reshape(len(features), len(self.later[0]), -1).transpose(0, 1)]
         for weight, bias in zip(self.later[:-1], self.later_bias[:-1], strict=True):
             values.append(celu_(torch.baddbmm(bias, values[-1], weight), self.alpha))
         return torch.baddbmm(self.later_bias[-1], values[-1], self.later[-1]).squeeze(2), values
 
     def slopes(self, values: list[Tensor], first: Tensor) -> Tensor:
-        """(n, C): gradient of the members' mean energy by the features; `values` is consumed."""
+        """Gradient of the members' mean energy by the features.
+
+        Parameters
+        ----------
+        values : list of (M, n, out) tensors
+            From `energies`; emptied here.
+        first : (M x H, C) tensor
+            As in `energies`.
+
+        Returns
+        -------
+        (n, C) tensor
+        """
         members = len(self.later[0])
         pull = self._celu_slope(values.pop()).mul_(self.later[-1].transpose(1, 2) / members)
         for weight in reversed(self.later[:-1]):
             value = values.pop()
             slope = self._celu_slope(value)
-            # Into the layout of `value`, so that the first layer's is one matrix for all members.
+            # In the memory layout of `value`, so that the last product is one matrix product for all members.
             pull = torch.bmm(pull, weight.transpose(1, 2), out=torch.empty_like(value)).mul_(slope)
         return pull.transpose(0, 1).flatten(1) @ first
 
     def _celu_slope(self, value: Tensor) -> Tensor:
-        """CELU's derivative from its value: 1 above zero, value / alpha + 1 below.
+        """Derivative of CELU from its value: 1 above zero, value / alpha + 1 below.
 
-        torch's own (2.13) takes 1 / alpha as float32, in float64 too: some 1e-8 off, 1e-7 eV/A in forces.
+        That of torch 2.13 rounds 1 / alpha to float32 in float64 too, which is off by 1e-8, or 1e-7 eV/A in forces.
         """
         return (value / self.alpha).add_(1).clamp_(max=1)
 
 
 @dataclass(frozen=True, slots=True)
 class Ensemble:
-    """Networks of every element, with the first layers of the column sets met lately.
+    """Networks of every element, with a cache of first layers by column sets.
 
     Attributes
     ----------
     constants : Constants
-        Of the descriptor, which says where blocks stand among the columns.
+        Constants of the descriptor, which determine the columns of the blocks.
     networks : tuple of ElementNetwork
-        By element.
+        Networks by element.
     """
 
     constants: Constants
     networks: tuple[ElementNetwork, ...]
-    _kept: OrderedDict[tuple[int, Blocks], Tensor] = field(default_factory=OrderedDict)
+    _first_layers: OrderedDict[tuple[int, Blocks], Tensor] = field(default_factory=OrderedDict)
 
     @property
     def members(self) -> int:
-        """M, how many networks each element has."""
+        """Number M of networks of each element."""
         return len(self.networks[0].later[0])
 
     def evaluate(
         self, features: dict[int, Tensor], blocks: dict[int, Blocks], slopes: bool
     ) -> tuple[dict[int, Tensor], dict[int, Tensor]]:
-        """Energies and their gradient, for each element present.
+        """Compute energies and their gradient, for each element present.
 
         Parameters
         ----------
-        features
-            (n, C) matrices.
-        blocks
-            What their columns are.
-        slopes
-            Whether the gradient is wanted; without it, its dict is empty.
+        features : dict
+            (n, C) matrices by element.
+        blocks : dict
+            Blocks of the columns by element.
+        slopes : bool
+            Whether to compute the gradient; its dict is empty otherwise.
 
         Returns
         -------
         tuple of dict
-            (M, n) energies of the members, hartree; (n, C) gradient of the energies' mean over members.
+            (M, n) energies of the members, hartree; (n, C) gradient of their mean over members.
         """
         energies, gradient = {}, {}
         for element, vectors in features.items():
@@ -348,13 +381,13 @@ class Ensemble:
         return energies, gradient
 
     def _first(self, element: int, blocks: Blocks) -> Tensor:
-        """Weights of the first layer for some blocks: copied out once, not in every call."""
+        """Weights of the first layer for some blocks, from the cache where possible."""
         key = (element, blocks)
-        if key not in self._kept:
+        if key not in self._first_layers:
             whole = self.networks[element].first
             columns = torch.tensor(blocks.columns(self.constants), dtype=torch.int64, device=whole.device)
-            self._kept[key] = whole.index_select(1, columns)
-            while len(self._kept) > _KEPT:
-                self._kept.popitem(last=False)
-        self._kept.move_to_end(key)
-        return self._kept[key]
+            self._first_layers[key] = whole.index_select(1, columns)
+            while len(self._first_layers) > _CACHED_LAYERS:
+                self._first_layers.popitem(last=False)
+        self._first_layers.move_to_end(key)
+        return self._first_layers[key]

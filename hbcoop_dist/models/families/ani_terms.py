@@ -1,14 +1,12 @@
-"""Flat lists of neighbour pairs and of pairs of neighbours, for structures of any sizes laid end to end.
+"""Neighbour lists and symmetry functions of ANI, with analytic derivatives, for structures of any sizes.
 
-Padding structures to a common size costs memory and time by the square (pairs) and cube (triples) of the largest.
-Lists cost what there is: every pair and every triple of the whole batch is one row.
+All pairs and triples of a batch are rows of flat lists, without padding: padding to a common size would cost memory and
+time that grow with the square (pairs) and cube (triples) of the largest size.
 
-The symmetry functions of ANI and their derivatives by hand: sums over pairs and triples, block by block.
-
-A block of the environment vector belongs to one atom and one neighbour element (radial) or two (angular); here it is
-a row of a matrix.  An angular block is a sum of outer products of a factor of the mean distance and one of the angle,
-so its derivatives need the same two small factors, and nothing is recorded for automatic differentiation.
-Formulas: Smith et al., Chem. Sci. 2017, 8, 3192, with NeuroChem's 1/4 on radial terms and 0.95 on cosines.
+A block of the environment vector belongs to one atom and one neighbour element (radial) or two (angular); here it is a
+row of a matrix. An angular block is a sum of outer products of a factor of the mean distance and a factor of the angle;
+its derivatives need the same two small factors, and no automatic differentiation. Formulas: Smith et al., Chem. Sci.
+2017, 8, 3192, with NeuroChem's factors 1/4 in radial terms and 0.95 in cosines.
 """
 
 from __future__ import annotations
@@ -21,7 +19,7 @@ import torch
 from torch import Tensor
 
 NEAREST = 1e-10
-"""A; what distances are divided by where two atoms coincide, to keep the result finite."""
+"""Smallest divisor in place of a distance, A, so that results are finite where two atoms coincide."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,23 +42,29 @@ class Pairs:
     unit: Tensor
 
     def within(self, cutoff: float) -> Pairs:
-        """Those with a distance of at most `cutoff`, A, in the same order."""
+        """Select the pairs within a smaller cutoff, in the same order.
+
+        Parameters
+        ----------
+        cutoff : float
+            A.
+        """
         near = (self.distance <= cutoff).nonzero().flatten()
         return Pairs(self.centre[near], self.other[near], self.distance[near], self.unit[near])
 
 
 def find_pairs(positions: Tensor, sizes: Sequence[int], cutoff: float) -> Pairs:
-    """Every ordered pair within a cutoff.
+    """Find all ordered pairs within a cutoff.
 
-    Distances are tried by brute force inside each structure: up to some hundred atoms that is cheaper than cells.
+    All distances in a structure are computed, which is faster than cell lists for up to some hundred atoms.
 
     Parameters
     ----------
     positions : (N, 3) tensor
         A; the structures one after the other.
-    sizes
-        Atoms of each structure, summing to N.
-    cutoff
+    sizes : sequence of int
+        Number of atoms of each structure; their sum is N.
+    cutoff : float
         A.
     """
     device, total = positions.device, sum(sizes)
@@ -81,14 +85,14 @@ def find_pairs(positions: Tensor, sizes: Sequence[int], cutoff: float) -> Pairs:
 
 
 def find_triples(pairs: Pairs, atoms: int) -> tuple[Tensor, Tensor]:
-    """Every unordered pair of neighbours of every atom.
+    """Find all unordered pairs of neighbours of every atom.
 
     Parameters
     ----------
-    pairs
+    pairs : Pairs
         Neighbours, sorted by centre.
-    atoms
-        N, of the whole batch.
+    atoms : int
+        Number N of atoms of the batch.
 
     Returns
     -------
@@ -100,7 +104,7 @@ def find_triples(pairs: Pairs, atoms: int) -> tuple[Tensor, Tensor]:
     first = torch.cumsum(neighbours, 0) - neighbours
     rows = torch.arange(count, device=device)
     start = first[pairs.centre]
-    earlier = rows - start  # each neighbour meets all those before it
+    earlier = rows - start  # each neighbour is paired with all those before it
     later = rows.repeat_interleave(earlier)
     skipped = start - (torch.cumsum(earlier, 0) - earlier)
     return later, torch.arange(len(later), device=device) + skipped[later]
@@ -112,12 +116,12 @@ _RADIAL_SCALE = 0.25
 
 @dataclass(frozen=True, slots=True)
 class Constants:
-    """Parameters of the descriptor, as in a NeuroChem ``*.params`` file; tensors in the type and place of the work.
+    """Parameters of the descriptor, as in a NeuroChem ``*.params`` file.
 
     Attributes
     ----------
     elements : int
-        How many elements the model knows.
+        Number of elements of the model.
     radial_cutoff, angular_cutoff : float
         A.
     radial_eta, angular_eta : float
@@ -127,9 +131,9 @@ class Constants:
     angular_shifts : (A,) tensor
         Centres of the Gaussians of the mean distance, A.
     zeta : float
-        Sharpness of the angle's factor.
+        Exponent of the angular factor.
     angles : (Z,) tensor
-        Centres of the angle's factor, rad.
+        Centres of the angular factor, rad.
     """
 
     elements: int
@@ -189,19 +193,39 @@ class RadialTerms:
 
     @classmethod
     def of(cls, constants: Constants, pairs: Pairs, row: Tensor) -> RadialTerms:
-        """The terms of pairs within the radial cutoff."""
+        """Compute the terms of pairs within the radial cutoff.
+
+        Parameters
+        ----------
+        constants : Constants
+        pairs : Pairs
+        row : (P,) int64 tensor
+        """
         distance = pairs.distance.unsqueeze(1)
         beyond = distance - constants.radial_shifts
         gaussian = torch.exp(-constants.radial_eta * beyond.square()).mul_(_RADIAL_SCALE)
         return cls(constants, pairs, row, beyond, gaussian, _switch(distance, constants.radial_cutoff))
 
     def blocks(self, rows: int) -> Tensor:
-        """The (rows, R) blocks."""
+        """Sum the terms into a (rows, R) matrix of blocks.
+
+        Parameters
+        ----------
+        rows : int
+        """
         blocks = self.gaussian.new_zeros((rows, self.constants.radial_width))
         return blocks.index_add_(0, self.row, self.gaussian * self.switch)
 
     def add_gradient(self, slopes: Tensor, positions: Tensor) -> None:
-        """Add to dE/d(positions), (N, 3), what dE/d(blocks), (rows, R), makes of it."""
+        """Add the gradient by the positions.
+
+        Parameters
+        ----------
+        slopes : (rows, R) tensor
+            dE/d(blocks).
+        positions : (N, 3) tensor
+            dE/d(positions), which is added to.
+        """
         pulls = slopes.index_select(0, self.row).mul_(self.gaussian)
         # d(gaussian)/d(distance) = -2 eta beyond gaussian
         bend = (pulls * self.beyond).sum(1, keepdim=True) * (-2 * self.constants.radial_eta)
@@ -226,9 +250,9 @@ class AngularTerms:
     beyond : (T, A) tensor
         Mean distance less each shift, A.
     gaussian : (T, A) tensor
-        The factor of the distances.
+        Factor of the distances.
     base, lobe : (T, Z) tensor
-        (1 + cos(angle - centre)) / 2, and that to the power of zeta, the factor of the angle.
+        (1 + cos(angle - centre)) / 2, and its power of zeta, the angular factor.
     """
 
     constants: Constants
@@ -246,14 +270,23 @@ class AngularTerms:
 
     @classmethod
     def of(cls, constants: Constants, pairs: Pairs, triples: tuple[Tensor, Tensor], row: Tensor) -> AngularTerms:
-        """The terms of triples of `pairs` within the angular cutoff."""
+        """Compute the terms of triples of `pairs` within the angular cutoff.
+
+        Parameters
+        ----------
+        constants : Constants
+        pairs : Pairs
+        triples : tuple of (T,) int64 tensors
+            From `find_triples`.
+        row : (T,) int64 tensor
+        """
         one, two = triples
         switch = _switch(pairs.distance, constants.angular_cutoff)
         cosine = _COSINE_SCALE * (pairs.unit[one] * pairs.unit[two]).sum(1, keepdim=True)
         mean = 0.5 * (pairs.distance[one] + pairs.distance[two])
         beyond = mean.unsqueeze(1) - constants.angular_shifts
         gaussian = torch.exp(-constants.angular_eta * beyond.square())
-        # cos(angle - centre), without the angle itself
+        # cos(angle - centre) from the cosine of the angle
         base = cosine * torch.cos(constants.angles) + _sine(cosine) * torch.sin(constants.angles)
         base = base.mul_(0.5).add_(0.5)
         lobe = base**constants.zeta
@@ -264,19 +297,32 @@ class AngularTerms:
         return 2 * self.switch_one * self.switch_two
 
     def blocks(self, rows: int) -> Tensor:
-        """The (rows, A x Z) blocks."""
+        """Sum the terms into a (rows, A x Z) matrix of blocks.
+
+        Parameters
+        ----------
+        rows : int
+        """
         blocks = self.lobe.new_zeros((rows, self.constants.angular_width))
         terms = (self._weight.unsqueeze(1) * self.gaussian).unsqueeze(2) * self.lobe.unsqueeze(1)
         return blocks.index_add_(0, self.row, terms.flatten(1))
 
     def add_gradient(self, slopes: Tensor, positions: Tensor) -> None:
-        """Add to dE/d(positions), (N, 3), what dE/d(blocks), (rows, A x Z), makes of it."""
+        """Add the gradient by the positions.
+
+        Parameters
+        ----------
+        slopes : (rows, A x Z) tensor
+            dE/d(blocks).
+        positions : (N, 3) tensor
+            dE/d(positions), which is added to.
+        """
         shape = len(self.row), len(self.constants.angular_shifts), len(self.constants.angles)
         pulls = slopes.index_select(0, self.row).reshape(shape)
         by_distance = (pulls @ self.lobe.unsqueeze(2)).squeeze(2).mul_(self.gaussian)
         by_angle = (pulls @ self._lobe_slope().unsqueeze(2)).squeeze(2).mul_(self.gaussian)
         weight, whole = self._weight, 2 * by_distance.sum(1)
-        # d(gaussian)/d(distance) = -2 eta beyond gaussian / 2, the mean being of two distances
+        # d(gaussian)/d(distance) = -2 eta beyond gaussian / 2 for the mean of two distances
         bend = (by_distance * self.beyond).sum(1) * weight * -self.constants.angular_eta
         turn = (by_angle.sum(1) * weight).unsqueeze(1)
         self._add_to_pairs(bend, (whole * self.switch_two, whole * self.switch_one), turn, positions)
@@ -288,14 +334,14 @@ class AngularTerms:
         return tilt.mul_(0.5 * _COSINE_SCALE * self.constants.zeta).mul_(self.lobe).div_(self.base)
 
     def _add_to_pairs(self, bend: Tensor, fade: tuple[Tensor, Tensor], turn: Tensor, positions: Tensor) -> None:
-        """From derivatives by distance, by the two cutoff functions and by cosine to those by position."""
+        """Apply the chain rule from distances, cutoff functions and cosines to positions."""
         unit, distance = self.pairs.unit, self.pairs.distance
         stretch = torch.zeros_like(distance).index_add_(0, self.one, bend).index_add_(0, self.two, bend)
         faded = torch.zeros_like(distance).index_add_(0, self.one, fade[0]).index_add_(0, self.two, fade[1])
         stretch += faded * _switch_slope(distance, self.constants.angular_cutoff)
         turned = torch.zeros_like(unit).index_add_(0, self.one, turn * unit[self.two])
         turned.index_add_(0, self.two, turn * unit[self.one])
-        # Only the part across a pair turns it.
+        # Only the component perpendicular to a pair changes its direction.
         across = (turned - (turned * unit).sum(1, keepdim=True) * unit) / distance.clamp(min=NEAREST).unsqueeze(1)
         _to_positions(self.pairs, stretch.unsqueeze(1) * unit + across, positions)
 

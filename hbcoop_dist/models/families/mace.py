@@ -1,9 +1,9 @@
 """MACE: equivariant message passing, from mace-torch; a checkpoint is a pickled network.
 
-A list of structures goes through the network as one graph without periodic images.  What is read off are the energies
-of the atoms, self-energies included, which are summed per structure in float64.  Networks with latent Ewald summation
-(class MACELES) get the energy of their latent charges from `latent_ewald`; those charges are no `Evaluation.charges`:
-they have no sign of their own and do not add up to the charge of a molecule.
+A list of structures is evaluated as one graph without periodic images. The network returns energies per atom, self-
+energies included, which are summed per structure in float64. Networks with latent Ewald summation (class MACELES) get
+the energy of their latent charges from `latent_ewald`. Latent charges are not returned as `Evaluation.charges`: their
+sign is arbitrary, and their sum is not the charge of a molecule.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ import logging
 import os
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hbcoop_dist.models import checkpoints
-from hbcoop_dist.models.base import Evaluation, ModelCard, ModelError, require_elements
-from hbcoop_dist.models.neighbour_graphs import join, split, to_numpy
+from hbcoop_dist.core.tasks import Requirements
+from hbcoop_dist.models import base, checkpoints
+from hbcoop_dist.models.neighbour_graphs import join, split, to_numpy, to_tensor
 from hbcoop_dist.structures import Structure
 
 if TYPE_CHECKING:
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 
 _OFF = "Kovacs et al., J. Am. Chem. Soc. 2025, 147, 17598, doi:10.1021/jacs.4c07099"
 _ELEMENTS = (1, 6, 7, 8, 9, 15, 16, 17, 35, 53)
-
-
 _URL = "https://raw.githubusercontent.com/ACEsuit/mace-off/main"
 _LES = (
     "https://raw.githubusercontent.com/ChengUCB/les_fit/f9937a51f699c506bff91c077f70340e7d1924b2/MLIPs/MACE-LES/dipep"
@@ -39,37 +37,38 @@ _LES = (
 
 
 def _card(
-    name: str, checkpoint: str, sha256: str, cutoff: float, folder: str | None = "mace_off23", citation: str = _OFF
-) -> ModelCard:
-    return ModelCard(
+    name: str, checkpoint: str, sha256: str, cutoff: float, folder: str | None = None, citation: str = _OFF
+) -> base.ModelCard:
+    return base.ModelCard(
         name=name,
         family="mace",
-        level_of_theory="wB97M-D3(BJ)/def2-TZVPPD (SPICE)",
-        licence="Academic Software License: no commercial use (ACEsuit/mace-off)",
-        citation=citation,
-        elements=_ELEMENTS,
-        checkpoint=checkpoint,
-        sha256=sha256,
-        pickled=True,
-        url=None if folder is None else f"{_URL}/{folder}/{checkpoint}",
-        restricted=True,
-        atom_energies=True,
-        cutoff=cutoff,
-        layers=2,
-        gpu=True,
-        requires=("torch", "mace"),
-        packages=("torch", "e3nn", "mace-torch"),
+        about=base.About(
+            level_of_theory="wB97M-D3(BJ)/def2-TZVPPD (SPICE)",
+            licence="Academic Software License: no commercial use (ACEsuit/mace-off)",
+            citation=citation,
+            elements=_ELEMENTS,
+            cutoff=cutoff,
+            layers=2,
+        ),
+        abilities=base.Abilities(atom_energies=True),
+        needs=Requirements(modules=("torch", "mace"), packages=("torch", "e3nn", "mace-torch"), gpu=True),
+        checkpoint=base.CheckpointInfo(
+            file=checkpoint,
+            sha256=sha256,
+            url=None if folder is None else f"{_URL}/{folder}/{checkpoint}",
+            pickled=True,
+            restricted=True,
+        ),
     )
 
 
-def _twin(name: str, sha256: str, cutoff: float) -> ModelCard:
-    """One of the networks trained by one protocol on polar dipeptides, with latent Ewald summation and without.
+def _dipeptide_card(name: str, sha256: str, cutoff: float) -> base.ModelCard:
+    """Card of a network trained on polar dipeptides, by the same protocol with and without latent Ewald summation.
 
-    Twins they are but for one more thing: without charges the first layer has no residual, and 197 thousand
-    parameters in place of 149 thousand.
+    The networks of a pair differ in one more respect: the first layer has no residual connection without charges, and
+    197 thousand parameters in place of 149 thousand.
     """
-    return replace(
-        _card(name, f"{name}.model", sha256, cutoff),
+    return _card(name, f"{name}.model", sha256, cutoff).with_fields(
         level_of_theory="wB97M-D3(BJ)/def2-TZVPPD (SPICE, polar dipeptides: no two molecules)",
         licence="CC BY-NC 4.0: no commercial use (ChengUCB/les_fit)",
         citation="Kim et al., J. Chem. Theory Comput. 2025, doi:10.1021/acs.jctc.5c01400, arXiv 2507.14302",
@@ -79,188 +78,176 @@ def _twin(name: str, sha256: str, cutoff: float) -> ModelCard:
     )
 
 
-# Cutoffs of 23b and of the soft core are those of 23 as long as no file has said otherwise: a loaded potential's card
-# has its file's.
+# Cutoffs of 23b and of the soft core are assumed to be those of 23; the card of a loaded potential has its file's.
+_OFF_NETWORKS = (
+    ("23-small", 4.5, "165cce4cfec5a34b9c64d4ebf95de15d71106bb584b7291c8470f0749977c46f"),
+    ("23-medium", 5.0, "4842c52ad210d6e1f84d6cf1ffa70fae25a7e0d755ed55cf223f43913f587db7"),
+    ("23-large", 5.0, "a29e397dbf3e7a24ac50a9b0dfc919bd5a62efa346f5895a6237b0950c1d76f4"),
+    ("23b-medium", 5.0, "871653738a4fbc8124dba1ff5bc595bd0abf7b849a8538c0825dc29ebadf1680"),
+    ("24-medium", 6.0, "e5ccf5837f685899811a68754e7c994393bfd1a81720393b03c643b46c70bc69"),
+)
 CARDS = (
-    _card(
-        "mace-off23-small",
-        "MACE-OFF23_small.model",
-        "165cce4cfec5a34b9c64d4ebf95de15d71106bb584b7291c8470f0749977c46f",
-        4.5,
-    ),
-    _card(
-        "mace-off23-medium",
-        "MACE-OFF23_medium.model",
-        "4842c52ad210d6e1f84d6cf1ffa70fae25a7e0d755ed55cf223f43913f587db7",
-        5.0,
-    ),
-    _card(
-        "mace-off23-large",
-        "MACE-OFF23_large.model",
-        "a29e397dbf3e7a24ac50a9b0dfc919bd5a62efa346f5895a6237b0950c1d76f4",
-        5.0,
-    ),
-    _card(
-        "mace-off23b-medium",
-        "MACE-OFF23b_medium.model",
-        "871653738a4fbc8124dba1ff5bc595bd0abf7b849a8538c0825dc29ebadf1680",
-        5.0,
+    *(
+        _card(f"mace-off{name}", f"MACE-OFF{name.replace('-', '_')}.model", sha256, cutoff, f"mace_off{name[:2]}")
+        for name, cutoff, sha256 in _OFF_NETWORKS
     ),
     _card(
         "mace-off23-sc",
         "MACE-OFF23-SC_swa.model",
         "32c9fb51704f96da855c67e0cdc9894f3e41694e98b7a0ed8813388b9f21db33",
         5.0,
-        None,
-        f"{_OFF} (method); soft core: arXiv 2405.18171",
+        citation=f"{_OFF} (method); soft core: arXiv 2405.18171",
     ),
-    _card(
-        "mace-off24-medium",
-        "MACE-OFF24_medium.model",
-        "e5ccf5837f685899811a68754e7c994393bfd1a81720393b03c643b46c70bc69",
-        6.0,
-        "mace_off24",
-    ),
-    _twin("mace-r-4-l-0", "930844ab7909702ae2485807a9433199ca7a592e191768a8df82581fb440e2ad", 4.0),
-    _twin("maceles-r-4-l-0", "f242de705c9f9e92880501724d9aad3425e870b51215f04c2eb385e7e266a579", 4.0),
-    _twin("mace-r-4.5-l-0", "d94e6dfd1a6ac1b769dbdb07677034d45b37921bd5fab8d7821f6ccb0af676f1", 4.5),
-    _twin("maceles-r-4.5-l-0", "8ebb5bf929c9c74c66446cbc7ffca51d379a5580603889d1662e5a6d841d04ba", 4.5),
+    _dipeptide_card("mace-r-4-l-0", "930844ab7909702ae2485807a9433199ca7a592e191768a8df82581fb440e2ad", 4.0),
+    _dipeptide_card("maceles-r-4-l-0", "f242de705c9f9e92880501724d9aad3425e870b51215f04c2eb385e7e266a579", 4.0),
+    _dipeptide_card("mace-r-4.5-l-0", "d94e6dfd1a6ac1b769dbdb07677034d45b37921bd5fab8d7821f6ccb0af676f1", 4.5),
+    _dipeptide_card("maceles-r-4.5-l-0", "8ebb5bf929c9c74c66446cbc7ffca51d379a5580603889d1662e5a6d841d04ba", 4.5),
 )
-SETTINGS = ("head",)
 _WITH_CHARGES = "MACELES"
 _NETWORKS = ("MACE", "ScaleShiftMACE", _WITH_CHARGES)
-_KINDS = "MACE, ScaleShiftMACE or MACELES"
 
 
 @dataclass(frozen=True, slots=True)
-class MacePotential:
-    """A loaded MACE network; see `hbcoop_dist.models.base.Potential`.
+class MacePotential(base.Potential):
+    """A loaded MACE network; its card has the cutoff, layers and elements of the file.
 
-    Its card says what the file itself says: cutoff, layers and elements.
+    Attributes
+    ----------
+    network : torch.nn.Module
+    dtype : torch.dtype
+    head : int
+        Index of the network's head.
     """
 
-    card: ModelCard
-    parameter_hash: str
-    device: str
     network: Any
     dtype: torch.dtype
     head: int
 
-    def evaluate(
-        self, structures: Sequence[Structure], *, forces: bool = True, atom_energies: bool = False
-    ) -> list[Evaluation]:
+    def compute(self, structures: Sequence[Structure], forces: bool, atom_energies: bool) -> list[base.Evaluation]:
         """Evaluate all structures as one graph batch."""
-        if not structures:
-            return []
-        require_elements(self.card, structures)
         import torch
 
         graph = self._graph(structures)
         with torch.set_grad_enabled(forces):
-            out = self.network(graph, compute_force=forces)
-        slopes = to_numpy(out["forces"]) if forces else None
-        per_atom = to_numpy(out["node_energy"]).reshape(-1)
-        if self.card.long_range:
-            # the network has it in its sum only
+            output = self.network(graph, compute_force=forces)
+        slopes = to_numpy(output["forces"]) if forces else None
+        energies = to_numpy(output["node_energy"]).reshape(-1)
+        if self.card.about.long_range:
+            # The network adds the energy of latent charges to its total only.
             with torch.no_grad():
-                charged = self.network.les.atom_energies(out["latent_charges"], graph["positions"], graph["batch"])
-            per_atom = per_atom + to_numpy(charged)
-        return split([len(one) for one in structures], per_atom, slopes, with_atoms=atom_energies)
+                coulomb = self.network.les.atom_energies(output["latent_charges"], graph["positions"], graph["batch"])
+            energies = energies + to_numpy(coulomb)
+        return split(structures, energies, slopes, with_atoms=atom_energies)
 
     def _graph(self, structures: Sequence[Structure]) -> dict[str, torch.Tensor]:
         """Join the structures into one graph, edges within the cutoff, under the network's names."""
         import torch
 
-        assert self.card.cutoff is not None
-        graph, count = join(structures, self.card.cutoff), len(structures)
-        places = np.searchsorted(self.card.elements, graph.numbers)
-
-        def tensor(array: Any, dtype: torch.dtype) -> torch.Tensor:
-            return torch.as_tensor(np.asarray(array), dtype=dtype, device=self.device)
-
-        shifts = tensor(np.zeros((graph.near.shape[1], 3)), self.dtype)
-        return {
-            "positions": tensor(graph.positions, self.dtype),
-            "node_attrs": tensor(np.eye(len(self.card.elements))[places], self.dtype),
-            "edge_index": tensor(graph.near, torch.long),
+        elements, cutoff = self.card.about.elements, self.card.about.cutoff
+        assert cutoff is not None
+        graph, count = join(structures, cutoff), len(structures)
+        shifts = np.zeros((graph.near.shape[1], 3))
+        reals = {
+            "positions": graph.positions,
+            "node_attrs": np.eye(len(elements))[np.searchsorted(elements, graph.numbers)],
             "shifts": shifts,
             "unit_shifts": shifts,
-            "cell": tensor(np.zeros((3 * count, 3)), self.dtype),
-            "pbc": tensor(np.zeros((count, 3)), torch.bool),
-            "batch": tensor(np.repeat(np.arange(count), graph.sizes), torch.long),
-            "ptr": tensor(graph.starts, torch.long),
-            "head": tensor(np.full(count, self.head), torch.long),
+            "cell": np.zeros((3 * count, 3)),
+        }
+        integers = {
+            "edge_index": graph.near,
+            "batch": np.repeat(np.arange(count), graph.sizes),
+            "ptr": graph.starts,
+            "head": np.full(count, self.head),
+        }
+        return {
+            **{name: to_tensor(values, self.dtype, self.device) for name, values in reals.items()},
+            **{name: to_tensor(values, torch.long, self.device) for name, values in integers.items()},
+            "pbc": to_tensor(np.zeros((count, 3)), torch.bool, self.device),
         }
 
 
-def load(card: ModelCard, checkpoint: Path | None, *, device: str = "cpu", dtype: str = "float64") -> MacePotential:
-    """Load a network that mace-torch saved, of this version or of one that it still reads.
+class MaceFamily(base.ModelFamily):
+    """Networks saved by mace-torch, of this version or of one that it still reads.
 
-    The option ``head`` of the card chooses one of several heads.
-
-    Raises
-    ------
-    ModelError
-        When there is no checkpoint, it is no MACE network of energies, or it has several heads and none is chosen.
+    The option ``head`` of a card chooses one of several heads.
     """
-    import torch
 
-    from hbcoop_dist.models.families import latent_ewald as latent_ewald_pickles
+    cards = CARDS
+    settings = ("head",)
 
-    if checkpoint is None:
-        raise ModelError(f"model {card.name}: expected a checkpoint, found none")
-    network = _read(card, checkpoint)
-    elements = tuple(int(number) for number in network.atomic_numbers)
-    if list(elements) != sorted(elements):
-        raise ModelError(f"model {card.name}: expected ascending atomic numbers in {checkpoint}, found {elements}")
-    kind = getattr(torch, dtype)
-    parameters = {name: value.numpy() for name, value in network.state_dict().items()}
-    known = replace(card, cutoff=float(network.r_max), layers=len(network.interactions), elements=elements)
-    known = replace(known, long_range=type(network).__name__ == _WITH_CHARGES)
-    if known.long_range:
-        network.les = latent_ewald_pickles.latent_ewald_of(network.les, f"model {card.name}: {checkpoint}")
-        parameters["les"] = np.array([network.les.sigma, network.les.coulomb, network.les.own])
-    network = network.to(device=device, dtype=kind).eval().requires_grad_(False)
-    head = _head(card, checkpoint, network)
-    return MacePotential(known, checkpoints.parameter_hash(parameters), device, network, kind, head)
+    def load(self, card: base.ModelCard, checkpoint: Path | None, device: str, dtype: str) -> MacePotential:
+        import torch
+
+        from hbcoop_dist.models.families.latent_ewald import latent_ewald_of
+
+        path = base.require_checkpoint(card, checkpoint, dtype)
+        network = _read(card, path)
+        elements = tuple(int(number) for number in network.atomic_numbers)
+        if list(elements) != sorted(elements):
+            raise base.ModelError(f"model {card.name}: expected ascending atomic numbers in {path}, found {elements}")
+        parameters = {name: value.numpy() for name, value in network.state_dict().items()}
+        long_range = type(network).__name__ == _WITH_CHARGES
+        if long_range:
+            network.les = latent_ewald_of(network.les, f"model {card.name}: {path}")
+            parameters["les"] = np.array([network.les.sigma, network.les.coulomb, network.les.self_interaction])
+        kind = getattr(torch, dtype)
+        network = network.to(device=device, dtype=kind).eval().requires_grad_(False)
+        return MacePotential(
+            card=card.with_fields(
+                cutoff=float(network.r_max), layers=len(network.interactions), elements=elements, long_range=long_range
+            ),
+            parameter_hash=checkpoints.parameter_hash(parameters),
+            device=device,
+            network=network,
+            dtype=kind,
+            head=_head(card, path, network),
+        )
 
 
-def _head(card: ModelCard, path: Path, network: Any) -> int:
-    # networks from before there were heads have one without a name
+FAMILY = MaceFamily()
+
+
+def _head(card: base.ModelCard, path: Path, network: Any) -> int:
+    # Networks of older versions have a single head without a name.
     heads = list(getattr(network, "heads", None) or ["default"])
     wanted = card.options.get("head")
     if wanted is None and len(heads) == 1:
         return 0
     if wanted not in heads:
-        raise ModelError(f"model {card.name}: expected head to be one of {', '.join(heads)} in {path}, found {wanted}")
+        raise base.ModelError(
+            f"model {card.name}: expected head to be one of {', '.join(heads)} in {path}, found {wanted}"
+        )
     return heads.index(wanted)
 
 
-def _read(card: ModelCard, path: Path) -> Any:
+def _read(card: base.ModelCard, path: Path) -> Any:
     import torch
 
-    from hbcoop_dist.models.families import latent_ewald as latent_ewald_pickles
+    from hbcoop_dist.models.families import latent_ewald
 
     with quiet():
-        # before e3nn, whose constants torch refuses to load otherwise
+        # Import mace before e3nn, whose constants torch refuses to load otherwise.
         import mace  # noqa: F401
 
-        # a pickle may raise anything
-        try:
-            network = torch.load(path, map_location="cpu", weights_only=False, pickle_module=latent_ewald_pickles)
+        try:  # a pickle may raise anything
+            network = torch.load(path, map_location="cpu", weights_only=False, pickle_module=latent_ewald)
         except Exception as error:
-            raise ModelError(
+            raise base.ModelError(
                 f"model {card.name}: {path} is not a readable MACE network: {type(error).__name__}: {error}"
             ) from error
     if type(network).__name__ not in _NETWORKS:
-        found = type(network).__name__
-        raise ModelError(f"model {card.name}: expected a network {_KINDS} in {path}, found {found}")
+        expected, found = ", ".join(_NETWORKS), type(network).__name__
+        raise base.ModelError(f"model {card.name}: expected a network among {expected} in {path}, found {found}")
     return network
 
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """What the package says and sets at import stays here: it lets torch unpickle anything anywhere from then on."""
+    """Suppress what mace-torch prints while it is imported, and undo the environment variable that it sets.
+
+    The variable would allow torch to unpickle any object in the whole process.
+    """
     name = "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"
     before, disabled = os.environ.get(name), logging.root.manager.disable
     logging.disable(logging.WARNING)

@@ -1,9 +1,9 @@
 """Orb: graph networks of Orbital Materials, from orb-models; a checkpoint is a state dict.
 
-Graphs (the nearest neighbours within a cutoff) and networks are the package's, one graph batch per list of structures.
-The energy head of every Orb network averages the features of all atoms before its own network, so the energy of
-molecules far apart is not the sum of theirs: `ModelCard.extensive` is False, and the contract measures by how much.
-Where only the 20 nearest neighbours count, energies and forces jump when the twentieth changes: `ModelCard.smooth`.
+Graphs (the nearest neighbours within a cutoff) and networks are those of the package, one graph batch per list of
+structures. The energy head of every Orb network averages the features of all atoms before its own network, so that the
+energy is not extensive. Networks that read the 20 nearest neighbours only are not smooth: energies and forces jump
+where the twentieth neighbour changes.
 """
 
 from __future__ import annotations
@@ -11,15 +11,13 @@ from __future__ import annotations
 import contextlib
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from hbcoop_dist.models import checkpoints
-from hbcoop_dist.models.base import Evaluation, ModelCard, ModelError, require_elements
-from hbcoop_dist.models.neighbour_graphs import to_numpy
+from hbcoop_dist.core.tasks import Requirements
+from hbcoop_dist.models import base, checkpoints
+from hbcoop_dist.models.neighbour_graphs import split_atoms, to_numpy
 from hbcoop_dist.structures import Structure
 
 if TYPE_CHECKING:
@@ -29,33 +27,29 @@ _V2 = "Neumann et al., 2024, arXiv:2410.22570"
 _V3 = "Rhodes et al., 2025, arXiv:2504.06231"
 _URL = "https://orbitalmaterials-public-models.s3.us-west-1.amazonaws.com/forcefields"
 _CUTOFF = 6.0  # A, of every network of the package
-_UNLIMITED = 120  # neighbours, of the networks the package calls unlimited: NMA has not half of that within the cutoff
+_UNLIMITED = 120  # neighbours of networks called unlimited; NMA has less than half as many within the cutoff
 _MPTRJ = tuple(z for z in range(1, 95) if z not in (84, 85, 86, 87, 88))
 _OMOL = tuple(range(1, 84))
 
 
-def _card(name: str, file: str, citation: str, level: str, elements: tuple[int, ...], layers: int) -> ModelCard:
+def _card(name: str, file: str, citation: str, level: str, elements: tuple[int, ...], layers: int) -> base.ModelCard:
     conservative = "conservative" in name
-    return ModelCard(
+    return base.ModelCard(
         name=name,
         family="orb",
-        level_of_theory=level,
-        licence="Apache-2.0 (orb-models, its pretrained models too)",
-        citation=citation,
-        elements=elements,
-        checkpoint=file.rpartition("/")[2],
-        url=f"{_URL}/{file}",
-        cutoff=_CUTOFF,
-        layers=layers,
-        gpu=True,
-        requires=("torch", "orb_models"),
-        packages=("torch", "orb-models"),
-        # the paper's own limit for orb-v2, 4.6 kcal/mol/A: direct forces do not get smaller
-        max_force=None if conservative else 0.2,
-        forces_are_gradient=conservative,
-        rotation_invariant=False,
-        extensive=False,
-        smooth="inf" in name or "omol" in name,
+        about=base.About(
+            level, "Apache-2.0 (orb-models, its pretrained models too)", citation, elements, _CUTOFF, layers
+        ),
+        abilities=base.Abilities(
+            # 4.6 kcal/mol/A, the limit of Feng, Xu, Huang (2025) for orb-v2: direct forces do not get smaller.
+            max_force=None if conservative else 0.2,
+            forces_are_gradient=conservative,
+            rotation_invariant=False,
+            extensive=False,
+            smooth="inf" in name or "omol" in name,
+        ),
+        needs=Requirements(modules=("torch", "orb_models"), packages=("torch", "orb-models"), gpu=True),
+        checkpoint=base.CheckpointInfo(file=file.rpartition("/")[2], url=f"{_URL}/{file}"),
         options={"architecture": name},
     )
 
@@ -76,41 +70,36 @@ CARDS = (
     _card("orb-v3-conservative-omol", "orb-v3-conservative-omol-20250820.ckpt", _V3, _WB97, _OMOL, 5),
     _card("orb-v3-direct-omol", "orb-v3-direct-omol-20250820.ckpt", _V3, _WB97, _OMOL, 5),
 )
-_CHARGE, _SPIN = 0, 1  # total charge; multiplicity, as OMol25 counts spin
+_CHARGE, _SPIN = 0, 1  # total charge; multiplicity, which OMol25 calls spin
 _OLD_HEADS = {"graph_head.": "heads.energy.", "node_head.": "heads.forces."}
 
 
 @dataclass(frozen=True, slots=True)
-class OrbPotential:
-    """A loaded Orb network; see `hbcoop_dist.models.base.Potential`. There are no energies of atoms to read off."""
+class OrbPotential(base.Potential):
+    """A loaded Orb network, which has no energies per atom.
 
-    card: ModelCard
-    parameter_hash: str
-    device: str
+    Attributes
+    ----------
+    network : torch.nn.Module
+    dtype : torch.dtype
+    """
+
     network: Any
     dtype: torch.dtype
 
-    def evaluate(
-        self, structures: Sequence[Structure], *, forces: bool = True, atom_energies: bool = False
-    ) -> list[Evaluation]:
+    def compute(self, structures: Sequence[Structure], forces: bool, atom_energies: bool) -> list[base.Evaluation]:
         """Evaluate all structures as one graph batch."""
-        if not structures:
-            return []
-        require_elements(self.card, structures)
         import torch
 
-        # a conservative network differentiates within its own forward pass, whatever is asked for
-        conservative = self.card.forces_are_gradient
-        with _as_default(self.dtype), torch.set_grad_enabled(conservative):
-            found = self.network.predict(self._graphs(structures))
-        energies = to_numpy(found["energy"]).reshape(-1)
-        if not forces:
-            return [Evaluation(float(energy)) for energy in energies]
-        slopes = to_numpy(found["grad_forces" if conservative else "forces"])
-        ends = np.cumsum([len(structure) for structure in structures])[:-1]
+        # A conservative network differentiates in its own forward pass, whether or not forces are requested.
+        conservative = self.card.abilities.forces_are_gradient
+        with _default_dtype(self.dtype), torch.set_grad_enabled(conservative):
+            output = self.network.predict(self._graphs(structures))
+        energies = to_numpy(output["energy"]).reshape(-1)
+        slopes = to_numpy(output["grad_forces" if conservative else "forces"]) if forces else None
         return [
-            Evaluation(float(energy), forces=part)
-            for energy, part in zip(energies, np.split(slopes, ends), strict=True)
+            base.Evaluation(float(energy), forces=part)
+            for energy, part in zip(energies, split_atoms(structures, slopes), strict=True)
         ]
 
     def _graphs(self, structures: Sequence[Structure]) -> Any:
@@ -133,66 +122,68 @@ class OrbPotential:
         return batch_graphs(graphs)
 
 
-def load(card: ModelCard, checkpoint: Path | None, *, device: str = "cpu", dtype: str = "float64") -> OrbPotential:
-    """Load a state dict into the network that the card's option ``architecture`` names in orb-models.
+class OrbFamily(base.ModelFamily):
+    """State dicts of the networks in orb-models that the card's option ``architecture`` names."""
 
-    Raises
-    ------
-    ModelError
-        When there is no checkpoint, the architecture is unknown, or the state dict is not one of it.
-    """
+    cards = CARDS
+
+    def load(self, card: base.ModelCard, checkpoint: Path | None, device: str, dtype: str) -> OrbPotential:
+        import torch
+
+        path = base.require_checkpoint(card, checkpoint, dtype)
+        kind = getattr(torch, dtype)
+        with _default_dtype(kind):
+            network, state = _read(card, path, device, dtype)
+        _require_heads(card, path, network, state)
+        precise = card.with_fields(
+            cutoff=float(network.system_config.radius),
+            layers=int(network.model.num_message_passing_steps),
+            forces_are_gradient=hasattr(network, "grad_forces_name"),
+            smooth=int(network.system_config.max_num_neighbors) >= _UNLIMITED,
+        )
+        parameters = {key: value.numpy() for key, value in network.cpu().state_dict().items()}
+        digest = checkpoints.parameter_hash(parameters)
+        return OrbPotential(precise, digest, device, network.to(device), kind)
+
+
+FAMILY = OrbFamily()
+
+
+def _read(card: base.ModelCard, path: Path, device: str, dtype: str) -> tuple[Any, Mapping[str, Any]]:
     import torch
+    from orb_models.forcefield.pretrained import ORB_PRETRAINED_MODELS
 
-    if checkpoint is None:
-        raise ModelError(f"model {card.name}: expected a checkpoint, found none")
-    if dtype not in ("float64", "float32"):
-        raise ModelError(f"model {card.name}: expected float64 or float32, found {dtype}")
     name = str(card.options["architecture"])
-    kind = getattr(torch, dtype)
-    with _as_default(kind):
-        from orb_models.forcefield.pretrained import ORB_PRETRAINED_MODELS as KNOWN
-
-        if name not in KNOWN:
-            raise ModelError(f"model {card.name}: expected an architecture of orb-models, found {name!r}")
-        precision = "float64" if dtype == "float64" else "float32-highest"
-        # reading goes through the package's own cache of downloads, which knows a plain path by itself
-        try:
-            network = KNOWN[name](weights_path=str(checkpoint), device=device, precision=precision, compile=False)
-            state = torch.load(checkpoint, map_location="cpu", weights_only=True)
-        except Exception as error:
-            raise ModelError(
-                f"model {card.name}: {checkpoint} is no state dict of {name}: {type(error).__name__}: {error}"
-            ) from error
-    _require_heads(card, checkpoint, network, state)
-    conservative = hasattr(network, "grad_forces_name")
-    known = replace(
-        card,
-        cutoff=float(network.system_config.radius),
-        layers=int(network.model.num_message_passing_steps),
-        forces_are_gradient=conservative,
-        smooth=int(network.system_config.max_num_neighbors) >= _UNLIMITED,
-    )
-    parameters = {key: value.numpy() for key, value in network.cpu().state_dict().items()}
-    digest = checkpoints.parameter_hash(parameters)
-    return OrbPotential(known, digest, device, network.to(device), kind)
+    if name not in ORB_PRETRAINED_MODELS:
+        raise base.ModelError(f"model {card.name}: expected an architecture of orb-models, found {name!r}")
+    build = ORB_PRETRAINED_MODELS[name]
+    precision = "float64" if dtype == "float64" else "float32-highest"
+    # The package reads files through its own cache of downloads, which accepts a plain path.
+    try:
+        network = build(weights_path=str(path), device=device, precision=precision, compile=False)
+        return network, torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise base.ModelError(
+            f"model {card.name}: {path} is no state dict of {name}: {type(error).__name__}: {error}"
+        ) from error
 
 
-def _require_heads(card: ModelCard, path: Path, network: Any, state: Mapping[str, Any]) -> None:
-    """The package leaves a head at random values where the state dict has none; what we read off must be there."""
+def _require_heads(card: base.ModelCard, path: Path, network: Any, state: Mapping[str, Any]) -> None:
+    """Refuse a state dict without energy or force head, which the package would leave at random values."""
     names = set(state)
     for old, new in _OLD_HEADS.items():
         names |= {new + name.removeprefix(old) for name in state if name.startswith(old)}
     wanted = {name for name in network.state_dict() if name.startswith(("heads.energy.", "heads.forces."))}
     if lacking := sorted(wanted - names):
-        raise ModelError(
+        raise base.ModelError(
             f"model {card.name}: expected energy and force heads of {card.options['architecture']} in {path}, "
             f"found no {', '.join(lacking[:3])}"
         )
 
 
 @contextlib.contextmanager
-def _as_default(kind: torch.dtype) -> Iterator[None]:
-    """The package takes constants (the log 2 of an activation) in torch's default float type, and sets it for good."""
+def _default_dtype(kind: torch.dtype) -> Iterator[None]:
+    """Set torch's default float type, which the package's constants have, and undo what the package itself sets."""
     import torch
 
     before, precision = torch.get_default_dtype(), torch.get_float32_matmul_precision()

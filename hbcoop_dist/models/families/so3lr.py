@@ -1,7 +1,7 @@
 """SO3LR: a message-passing network with explicit long-range Coulomb and dispersion, from so3krates-torch.
 
-The package ships its weights, so this is the model that needs no download.  A list of structures goes through the
-network as one graph batch.
+The parameters are part of the package, so that nothing needs to be downloaded. A list of structures is evaluated as
+one graph batch.
 """
 
 from __future__ import annotations
@@ -14,36 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hbcoop_dist.models import checkpoints
-from hbcoop_dist.models.base import Evaluation, ModelCard, ModelError, require_elements
-from hbcoop_dist.models.neighbour_graphs import join, split, to_numpy
+from hbcoop_dist.core.tasks import Requirements
+from hbcoop_dist.models import base, checkpoints
+from hbcoop_dist.models.neighbour_graphs import join, split, to_numpy, to_tensor
 from hbcoop_dist.structures import Structure
 
 if TYPE_CHECKING:
     import torch
 
-CARDS = (
-    ModelCard(
-        name="so3lr",
-        family="so3lr",
-        level_of_theory="PBE0+MBD",
-        licence="MIT",
-        citation="Kabylda et al., J. Am. Chem. Soc. 2025, 147, 33723, doi:10.1021/jacs.5c09558",
-        elements=(1, 6, 7, 8, 9, 15, 16, 17),
-        sha256="b5145564911ff983ed076ccb2bca5ce63454b74c9c8291092695463f1e6732be",
-        atom_energies=True,
-        charges=True,
-        cutoff=4.5,
-        layers=3,
-        long_range=True,
-        gpu=True,
-        requires=("torch", "so3krates_torch"),
-        packages=("torch", "so3krates-torch"),
-        options={"embedded": "so3krates_torch:pretrained/so3lr/so3lr.model", "long_range_cutoff": "none"},
-    ),
-)
-
-# The shipped file is a pickled module. Naming the classes it holds lets weights_only refuse everything else.
+# The shipped file is a pickled module. With the list of its classes, weights_only refuses all others.
 _PICKLED_CLASSES = {
     "so3krates_torch.modules.models": ("SO3LR",),
     "so3krates_torch.modules.cutoff": ("PhysNetCutoff",),
@@ -74,86 +53,99 @@ _PICKLED_CLASSES = {
 
 
 @dataclass(frozen=True, slots=True)
-class So3lrPotential:
-    """A loaded SO3LR network; see `hbcoop_dist.models.base.Potential`."""
+class So3lrPotential(base.Potential):
+    """A loaded SO3LR network.
 
-    card: ModelCard
-    parameter_hash: str
-    device: str
+    Attributes
+    ----------
+    network : so3krates_torch.modules.models.SO3LR
+    dtype : torch.dtype
+    """
+
     network: Any
     dtype: torch.dtype
 
-    def evaluate(
-        self, structures: Sequence[Structure], *, forces: bool = True, atom_energies: bool = False
-    ) -> list[Evaluation]:
+    def compute(self, structures: Sequence[Structure], forces: bool, atom_energies: bool) -> list[base.Evaluation]:
         """Evaluate all structures as one graph batch."""
-        if not structures:
-            return []
-        require_elements(self.card, structures)
         import torch
 
         with torch.set_grad_enabled(forces):
-            out = self.network(self._graph(structures), compute_force=forces)
-        per_atom = to_numpy(out["node_energy"]).reshape(-1)
-        charges = to_numpy(out["partial_charges"]).reshape(-1)
-        slopes = to_numpy(out["forces"]) if forces else None
-        return split([len(one) for one in structures], per_atom, slopes, charges, with_atoms=atom_energies)
+            output = self.network(self._graph(structures), compute_force=forces)
+        energies = to_numpy(output["node_energy"]).reshape(-1)
+        charges = to_numpy(output["partial_charges"]).reshape(-1)
+        slopes = to_numpy(output["forces"]) if forces else None
+        return split(structures, energies, slopes, charges, with_atoms=atom_energies)
 
     def _graph(self, structures: Sequence[Structure]) -> dict[str, torch.Tensor]:
         """Join the structures into one graph: edges within the cutoff, long-range edges between all pairs."""
         import torch
 
-        graph = join(structures, self.network.r_max)
-        count = len(structures)
-
-        def tensor(array: Any, dtype: torch.dtype) -> torch.Tensor:
-            return torch.as_tensor(np.asarray(array), dtype=dtype, device=self.device)
-
-        return {
-            "positions": tensor(graph.positions, self.dtype),
-            "atomic_numbers": tensor(graph.numbers, torch.long),
-            "node_attrs": tensor(np.eye(self.network.num_elements)[graph.numbers - 1], self.dtype),
-            "edge_index": tensor(graph.near, torch.long),
-            "shifts": tensor(np.zeros((graph.near.shape[1], 3)), self.dtype),
-            "edge_index_lr": tensor(graph.pairs, torch.long),
-            "shifts_lr": tensor(np.zeros((graph.pairs.shape[1], 3)), self.dtype),
-            "cell": tensor(np.zeros((3 * count, 3)), self.dtype),
-            "batch": tensor(np.repeat(np.arange(count), graph.sizes), torch.long),
-            "ptr": tensor(graph.starts, torch.long),
-            "head": tensor(np.zeros(count), torch.long),
-            "total_charge": tensor(np.zeros(count), self.dtype),
-            "total_spin": tensor(np.zeros(count), self.dtype),
+        graph, count = join(structures, self.network.r_max), len(structures)
+        reals = {
+            "positions": graph.positions,
+            "node_attrs": np.eye(self.network.num_elements)[graph.numbers - 1],
+            "shifts": np.zeros((graph.near.shape[1], 3)),
+            "shifts_lr": np.zeros((graph.pairs.shape[1], 3)),
+            "cell": np.zeros((3 * count, 3)),
+            "total_charge": np.zeros(count),
+            "total_spin": np.zeros(count),
+        }
+        integers = {
+            "atomic_numbers": graph.numbers,
+            "edge_index": graph.near,
+            "edge_index_lr": graph.pairs,
+            "batch": np.repeat(np.arange(count), graph.sizes),
+            "ptr": graph.starts,
+            "head": np.zeros(count),
+        }
+        return {name: to_tensor(values, self.dtype, self.device) for name, values in reals.items()} | {
+            name: to_tensor(values, torch.long, self.device) for name, values in integers.items()
         }
 
 
-def load(card: ModelCard, checkpoint: Path | None, *, device: str = "cpu", dtype: str = "float64") -> So3lrPotential:
-    """Load the shipped weights, or a file of the same architecture.
+class So3lrFamily(base.ModelFamily):
+    """The network shipped with so3krates-torch, and files of the same architecture."""
 
-    Raises
-    ------
-    ModelError
-        When the weights are not here, not the card's, or hold anything but an SO3LR network.
-    """
-    import torch
+    cards = (
+        base.ModelCard(
+            name="so3lr",
+            family="so3lr",
+            about=base.About(
+                level_of_theory="PBE0+MBD",
+                licence="MIT",
+                citation="Kabylda et al., J. Am. Chem. Soc. 2025, 147, 33723, doi:10.1021/jacs.5c09558",
+                elements=(1, 6, 7, 8, 9, 15, 16, 17),
+                cutoff=4.5,
+                layers=3,
+                long_range=True,
+            ),
+            abilities=base.Abilities(atom_energies=True, charges=True),
+            needs=Requirements(("torch", "so3krates_torch"), ("torch", "so3krates-torch"), gpu=True),
+            checkpoint=base.CheckpointInfo(sha256="b5145564911ff983ed076ccb2bca5ce63454b74c9c8291092695463f1e6732be"),
+            options={"embedded": "so3krates_torch:pretrained/so3lr/so3lr.model", "long_range_cutoff": "none"},
+        ),
+    )
 
-    shipped = checkpoints.embedded(card)
-    path = checkpoint or (shipped.path if shipped else None)
-    if path is None:
-        raise ModelError(f"model {card.name}: expected a checkpoint or weights shipped with its package, found neither")
-    network = _read(card, path)
-    parameters = {name: value.numpy() for name, value in network.state_dict().items()}
-    # r_max_lr None, as the file itself has it, is the plain pair sum without cutoff or shift. The package's
-    # calculator sets 12 A by default, which shifts every pair of charges by q_i q_j / r_max_lr and so adds a term in
-    # sum(q^2) that changes with polarisation. Measured, V_AB of the optimised NMA dimer in kcal/mol: -7.64 here,
-    # -7.66 at 1000 A, -7.78 at 100 A, -8.59 at 12 A, where a chain of 12 units (60 A) is cut apart as well.
-    network.r_max_lr = None
-    network.dispersion_energy_cutoff_lr_damping = None
-    kind = getattr(torch, dtype)
-    network = network.to(device=device, dtype=kind).eval().requires_grad_(False)
-    return So3lrPotential(card, checkpoints.parameter_hash(parameters), device, network, kind)
+    def load(self, card: base.ModelCard, checkpoint: Path | None, device: str, dtype: str) -> So3lrPotential:
+        import torch
+
+        network = _read(card, checkpoints.given_or_embedded(card, checkpoint))
+        parameters = {name: value.numpy() for name, value in network.state_dict().items()}
+        # r_max_lr None, as in the file itself, is the plain pair sum without cutoff or shift. The package's calculator
+        # sets 12 A by default, which shifts every pair of charges by q_i q_j / r_max_lr and so adds a term in
+        # sum(q^2) that changes with polarisation. Measured, V_AB of the optimised NMA dimer in kcal/mol: -7.64 here,
+        # -7.66 at 1000 A, -7.78 at 100 A, -8.59 at 12 A, where interactions in a chain of 12 units (60 A) are cut off.
+        network.r_max_lr = None
+        network.dispersion_energy_cutoff_lr_damping = None
+        kind = getattr(torch, dtype)
+        network = network.to(device=device, dtype=kind).eval().requires_grad_(False)
+        return So3lrPotential(card, checkpoints.parameter_hash(parameters), device, network, kind)
 
 
-def _read(card: ModelCard, path: Path) -> Any:
+FAMILY = So3lrFamily()
+
+
+def _read(card: base.ModelCard, path: Path) -> Any:
     import pickle
 
     import torch
@@ -163,7 +155,7 @@ def _read(card: ModelCard, path: Path) -> Any:
         try:
             network = torch.load(path, map_location="cpu", weights_only=True)
         except (pickle.UnpicklingError, RuntimeError) as error:
-            raise ModelError(f"model {card.name}: {path} is not a readable SO3LR network: {error}") from error
+            raise base.ModelError(f"model {card.name}: {path} is not a readable SO3LR network: {error}") from error
     if type(network).__name__ != "SO3LR":
-        raise ModelError(f"model {card.name}: expected an SO3LR network in {path}, found {type(network).__name__}")
+        raise base.ModelError(f"model {card.name}: expected an SO3LR network in {path}, found {type(network).__name__}")
     return network

@@ -1,12 +1,8 @@
-"""GFN2-xTB and GFN1-xTB: semi-empirical references with polarisation, through tblite.
-
-A batch is a loop: tblite evaluates one structure at a time.
-"""
+"""GFN2-xTB and GFN1-xTB: semi-empirical references with polarisation, through tblite, one structure at a time."""
 
 from __future__ import annotations
 
 import weakref
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,30 +10,23 @@ from typing import Any
 import numpy as np
 from ase.units import Bohr, Hartree
 
-from hbcoop_dist.models import checkpoints
-from hbcoop_dist.models.base import Evaluation, ModelCard, ModelError, require_elements, require_plain
+from hbcoop_dist.core.tasks import Requirements
+from hbcoop_dist.models import base, checkpoints
 from hbcoop_dist.structures import Structure
 
-# Measured on perturbed NMA dimers and hexamers, GFN1 and GFN2, against accuracy 1e-7: the largest error of a force
-# component is 4e-4 eV/A at tblite's default 1.0, 5e-7 at 1e-3 and 5e-8 at 1e-4, which costs 8 % more than 1e-3.
+# Largest error of a force component, measured on perturbed NMA dimers and hexamers with GFN1 and GFN2 against accuracy
+# 1e-7: 4e-4 eV/A at tblite's default 1.0, 5e-7 at 1e-3 and 5e-8 at 1e-4, which takes 8 % more time than 1e-3.
 _ACCURACY = 1e-4
-_KEPT_CALCULATORS = 32
+_MAX_CALCULATORS = 32
 
 
-def _card(name: str, method: str, citation: str) -> ModelCard:
-    return ModelCard(
+def _card(name: str, method: str, citation: str) -> base.ModelCard:
+    return base.ModelCard(
         name=name,
         family="xtb",
-        level_of_theory=method,
-        licence="LGPL-3.0-or-later (tblite)",
-        citation=citation,
-        elements=tuple(range(1, 87)),
-        atom_energies=True,
-        batched=False,
-        charges=True,
-        long_range=True,
-        requires=("tblite",),
-        packages=("tblite",),
+        about=base.About(method, "LGPL-3.0-or-later (tblite)", citation, elements=tuple(range(1, 87)), long_range=True),
+        abilities=base.Abilities(atom_energies=True, charges=True, batched=False),
+        needs=Requirements(modules=("tblite",), packages=("tblite",)),
         options={"method": method, "accuracy": _ACCURACY},
     )
 
@@ -57,37 +46,27 @@ CARDS = (
 
 
 @dataclass(frozen=True, slots=True, weakref_slot=True)
-class XtbPotential:
-    """A tblite method; see `hbcoop_dist.models.base.Potential`."""
+class XtbPotential(base.SequentialPotential):
+    """A method of tblite.
 
-    card: ModelCard
-    parameter_hash: str
-    device: str
+    Attributes
+    ----------
+    calculators : dict
+        Calculators by atomic numbers, least recently used first.
+    """
+
     calculators: dict[tuple[int, ...], Any] = field(default_factory=dict)
 
-    def evaluate(
-        self, structures: Sequence[Structure], *, forces: bool = True, atom_energies: bool = False
-    ) -> list[Evaluation]:
-        """Evaluate one structure after another.
-
-        Raises
-        ------
-        ModelError
-            When the self-consistent cycle does not converge.
-        """
-        require_elements(self.card, structures)
-        return [self._single(structure, forces, atom_energies) for structure in structures]
-
-    def _single(self, structure: Structure, forces: bool, atom_energies: bool) -> Evaluation:
+    def compute_single(self, structure: Structure, forces: bool, atom_energies: bool) -> base.Evaluation:
         from tblite.exceptions import TBLiteRuntimeError
 
         try:
-            # Without an earlier result as guess every cycle starts from atomic densities, so a reused calculator
-            # gives the very bits of a new one: nothing depends on what was evaluated before.
+            # Without an earlier result as guess every cycle starts from atomic densities, so that results of a reused
+            # calculator equal those of a new one bit by bit.
             result = self._calculator(structure).singlepoint()
         except TBLiteRuntimeError as error:
-            raise ModelError(f"model {self.card.name}: {len(structure)} atoms: {error}") from error
-        return Evaluation(
+            raise base.ModelError(f"model {self.card.name}: {len(structure)} atoms: {error}") from error
+        return base.Evaluation(
             energy=float(result.get("energy")) * Hartree,
             forces=-np.asarray(result.get("gradient")) * (Hartree / Bohr) if forces else None,
             atom_energies=np.asarray(result.get("energies")) * Hartree if atom_energies else None,
@@ -101,7 +80,7 @@ class XtbPotential:
         key = tuple(int(z) for z in structure.numbers)
         calculator = self.calculators.pop(key, None)
         if calculator is None:
-            while len(self.calculators) >= _KEPT_CALCULATORS:
+            while len(self.calculators) >= _MAX_CALCULATORS:
                 self.calculators.pop(next(iter(self.calculators)))
             calculator = Calculator(self.card.options["method"], structure.numbers, positions, charge=0.0, uhf=0)
             calculator.set("verbosity", 0)
@@ -112,18 +91,19 @@ class XtbPotential:
         return calculator
 
 
-def load(card: ModelCard, checkpoint: Path | None, *, device: str = "cpu", dtype: str = "float64") -> XtbPotential:
-    """Make the potential; the parameters are compiled into tblite.
+class XtbFamily(base.ModelFamily):
+    """Methods whose parameters are compiled into tblite."""
 
-    Raises
-    ------
-    ModelError
-        When asked for a checkpoint, a GPU or another float type.
-    """
-    import tblite.interface  # noqa: F401  fail here, not at the first evaluation
+    cards = CARDS
 
-    require_plain(card, checkpoint, device, dtype)
-    potential = XtbPotential(card, checkpoints.identity(card), device)
-    # tblite frees its objects through a module that may be gone at interpreter exit, and then complains on stderr.
-    weakref.finalize(potential, potential.calculators.clear)
-    return potential
+    def load(self, card: base.ModelCard, checkpoint: Path | None, device: str, dtype: str) -> XtbPotential:
+        import tblite.interface  # noqa: F401  a missing library fails here and not at the first evaluation
+
+        base.require_plain(card, checkpoint, device, dtype)
+        potential = XtbPotential(card, checkpoints.identity(card), device)
+        # tblite frees its objects through a module that may be gone when the interpreter exits.
+        weakref.finalize(potential, potential.calculators.clear)
+        return potential
+
+
+FAMILY = XtbFamily()

@@ -67,7 +67,7 @@ def not_minimised(card: ModelCard) -> str:
         return f"expected models of families {', '.join(families)}, found {card.name} of family {card.family}"
     if card.name == "charmm-drude":
         return f"expected a force field without Drude particles, found {card.name}; our own engine relaxes them"
-    if card.family == "mace" and card.long_range:
+    if card.family == "mace" and card.about.long_range:
         return f"expected a network of short range, which openmm-ml reads, found {card.name} with latent charges"
     if "head" in card.options:
         return f"expected a network with one head, which openmm-ml reads, found head {card.options['head']}"

@@ -51,7 +51,8 @@ def system_of(potential: Potential, checkpoint: Path | None, structure: Structur
     """
     card = potential.card
     if isinstance(potential, OpenmmPotential):
-        system, order, _, _ = force_field_system(card, potential.forcefield, structure.kinds)
+        made = force_field_system(card, potential.forcefield, structure.kinds)
+        system, order = made.system, made.order
         return system, order
     if checkpoint is None:
         raise ModelError(f"model {card.name}: expected a checkpoint for openmm-ml, found none")
