@@ -52,7 +52,7 @@ def _rows(name: str, spec: str | None, bonds: list[sensitivity.Bond]) -> list[di
     card, checkpoint = card_of(name, spec)
     potential = models.load(card, checkpoint)
     try:
-        single = models.load(replace(card, dtype="float32"), checkpoint) if card.dtype == "float64" else None
+        single = models.load(replace(card, dtype="float32"), checkpoint) if card.abilities.dtype == "float64" else None
     except models.ModelError:  # the family has one float type only
         single = None
     return [

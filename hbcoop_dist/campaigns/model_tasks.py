@@ -67,7 +67,7 @@ def model_text(source: ModelSource) -> str:
         {
             "family": source.card.family,
             "checkpoint": source.identity,
-            "dtype": source.card.dtype,
+            "dtype": source.card.abilities.dtype,
             "options": {name: str(value) for name, value in sorted(source.card.options.items())},
         }
     )

@@ -64,10 +64,10 @@ def load_model(source: ModelSource, device: str, scratch: str | None) -> LoadedM
     Exception
         Whatever loading the model raises.
     """
-    potential = load_potential(source.card, source.path, device if source.card.gpu else "cpu")
+    potential = load_potential(source.card, source.path, device if source.card.needs.gpu else "cpu")
     provenance = _provenance(potential)
     size = _size_of(potential)
-    if scratch is not None and hasattr(potential, "with_scratch"):
+    if scratch is not None:
         potential = potential.with_scratch(Path(scratch))
     return LoadedModel(potential, None if source.path is None else Path(source.path), size, provenance)
 
@@ -92,9 +92,9 @@ def _provenance(potential: Potential) -> Provenance:
     return Provenance(
         host=socket.gethostname(),
         device=potential.device,
-        dtype=potential.card.dtype,
+        dtype=potential.card.abilities.dtype,
         parameter_hash=potential.parameter_hash,
-        versions=package_versions(*potential.card.packages, "numpy", "hbcoop_dist"),
+        versions=package_versions(*potential.card.needs.packages, "numpy", "hbcoop_dist"),
         computed_at=now(),
     )
 
@@ -102,8 +102,8 @@ def _provenance(potential: Potential) -> Provenance:
 def convergence_goal(potential: Potential, max_force: float, rms_force: float | None, max_calls: int) -> Goal:
     """Return the convergence criterion that a model can reach."""
     # float32 forces carry 3e-5 to 2e-4 eV/A of noise and energies about 1e-7 of their size (measured)
-    noise = 1e-7 if potential.card.dtype == "float64" else 2e-3
-    return Goal(max(max_force, potential.card.max_force or 0.0), rms_force, max_calls, noise)
+    noise = 1e-7 if potential.card.abilities.dtype == "float64" else 2e-3
+    return Goal(max(max_force, potential.card.abilities.max_force or 0.0), rms_force, max_calls, noise)
 
 
 def fragment_results(

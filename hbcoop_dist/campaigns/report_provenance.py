@@ -67,7 +67,7 @@ def cooperativity_citations(models: Iterable[str]) -> tuple[str, ...]:
     tuple of str
     """
     registered = cards()
-    model_citations = (f"`{name}`: {registered[name].citation}" for name in models if name in registered)
+    model_citations = (f"`{name}`: {registered[name].about.citation}" for name in models if name in registered)
     return (_COOPERATIVITY_CITATION, SOFTWARE_CITATION, *model_citations)
 
 

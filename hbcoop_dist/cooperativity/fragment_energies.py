@@ -43,15 +43,17 @@ def evaluate_fragments(
     ]
     card = potential.card
     clusters = [
-        structure.ghosted(molecules) if card.counterpoise else structure.subset(molecules)
+        structure.ghosted(molecules) if card.abilities.counterpoise else structure.subset(molecules)
         for structure, of_structure in zip(structures, selected, strict=True)
         for molecules in of_structure
     ]
-    evaluations = iter(evaluate(potential, clusters, forces=False, atom_energies=card.atom_energies, batch=batch))
+    evaluations = iter(
+        evaluate(potential, clusters, forces=False, atom_energies=card.abilities.atom_energies, batch=batch)
+    )
     results: list[FragmentEnergies] = []
     for structure, of_structure in zip(structures, selected, strict=True):
         rows = [next(evaluations) for _ in of_structure]
-        atom_energies = np.zeros((len(rows), len(structure))) if card.atom_energies else None
+        atom_energies = np.zeros((len(rows), len(structure))) if card.abilities.atom_energies else None
         if atom_energies is not None:
             for out, evaluation, molecules in zip(atom_energies, rows, of_structure, strict=True):
                 out[np.isin(structure.molecules, molecules)] = evaluation.atom_energies

@@ -127,7 +127,7 @@ def _forces_in_plane(
     potential: Potential, planars: Sequence[Planar], batch: BatchSize | None
 ) -> list[FloatArray | float]:
     """Forces (3 N,) of every undisplaced structure; zero without a calculation where symmetry rules out odd ones."""
-    if potential.card.mirror_invariant and potential.card.rotation_invariant:
+    if potential.card.abilities.mirror_invariant and potential.card.abilities.rotation_invariant:
         return [0.0] * len(planars)
     return [
         np.asarray(e.forces).ravel() for e in evaluate(potential, [planar.structure for planar in planars], batch=batch)

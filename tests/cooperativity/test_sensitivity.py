@@ -58,7 +58,7 @@ def ensemble(request: pytest.FixtureRequest) -> AniPotential:
 @pytest.mark.parametrize("name", ["so3lr", "ani-2x", "gfn2-xtb", "amber14", "amoeba2018", "toy"])
 def test_noise_of_float64_is_within_the_contract(name: str) -> None:
     potential = loaded(name)
-    assert potential.card.dtype == "float64"
+    assert potential.card.abilities.dtype == "float64"
     turned, batched = sensitivity.under_rotation(potential, BOND), sensitivity.under_batching(potential, BOND)
     assert (turned.others.shape, batched.others.shape) == ((8,), (5,))
     assert turned.value == pytest.approx(batched.value, abs=BATCH)

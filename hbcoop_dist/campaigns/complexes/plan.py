@@ -136,11 +136,11 @@ def make_plan(spec: ComplexesSpec, *, device: str = "cpu", elsewhere: Collection
 
 def unsuitable(card: ModelCard, complex_: Complex) -> str:
     """Return why a model cannot run a complex; empty when it can."""
-    if card.needs_topology and "other" in complex_.structure.kinds:
+    if card.abilities.needs_topology and "other" in complex_.structure.kinds:
         return NO_TOPOLOGY
-    if complex_.free and not card.forces:
+    if complex_.free and not card.abilities.forces:
         return "it has no forces, so it relaxes nothing: geometry fixed takes the file's"
-    unknown = sorted(set(complex_.structure.numbers.tolist()) - set(card.elements))
+    unknown = sorted(set(complex_.structure.numbers.tolist()) - set(card.about.elements))
     return f"elements {', '.join(chemical_symbols[z] for z in unknown)} are not declared by its card" if unknown else ""
 
 

@@ -177,7 +177,11 @@ def origin_of(data: DataSource) -> dict[str, str]:
     if entry.generate is None:
         return {"level_of_theory": entry.level_of_theory, "licence": entry.licence, "source": entry.source}
     card = registry.card(entry.teacher)
-    return {"level_of_theory": card.level_of_theory, "licence": "made here; no terms", "source": card.citation}
+    return {
+        "level_of_theory": card.about.level_of_theory,
+        "licence": "made here; no terms",
+        "source": card.about.citation,
+    }
 
 
 def _part(file: Mapping[str, Any]) -> PartialSet:

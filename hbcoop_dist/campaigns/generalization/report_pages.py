@@ -135,7 +135,7 @@ def _citations(ds: xr.Dataset) -> Iterator[str]:
     registered = cards()
     for definition in _definitions(ds, "dataset"):
         if definition["generate"] is not None and (card := registered.get(definition["teacher"])) is not None:
-            yield f"`{card.name}`, the reference method of a set: {card.citation}"
+            yield f"`{card.name}`, the reference method of a set: {card.about.citation}"
         elif definition["source"] != "unknown":
             yield f"a set from files: {definition['source']}"
     for definition in _definitions(ds, "architecture"):

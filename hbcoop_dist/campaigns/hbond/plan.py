@@ -193,19 +193,19 @@ class _Graphs:
     def of(self, card: ModelCard, cells: Sequence[Cell]) -> tuple[TaskGraph, tuple[NodeGroup, ...]]:
         """Return the task graph of a model, and its batches."""
         # a model whose single points take minutes gets one task per fragment
-        slow = card.single_point_cost == "minutes"
-        device = self._device.partition(":")[0] if card.gpu else "cpu"
-        limit = BATCH_ATOMS[device] if card.batched and not slow else 0
+        slow = card.abilities.single_point_cost == "minutes"
+        device = self._device.partition(":")[0] if card.needs.gpu else "cpu"
+        limit = BATCH_ATOMS[device] if card.abilities.batched and not slow else 0
         own = tuple(cell.chain for cell in cells if cell.by_energy)
         undecided = {
             position: "" if (cell.model, cell.chain.conformers) not in self._chosen else _NO_ROTAMERS
             for position, cell in enumerate(cells)
             if cell.by_energy and self._chosen.get((cell.model, cell.chain.conformers)) is None
         }
-        which = (slow, card.forces, own, tuple(undecided.items()))
+        which = (slow, card.abilities.forces, own, tuple(undecided.items()))
         if which not in self._graphs:
             self._graphs[which] = make_task_graph(
-                cells, self._minimize, self._references, slow, undecided, self._geometry_models, card.forces
+                cells, self._minimize, self._references, slow, undecided, self._geometry_models, card.abilities.forces
             )
         if (which, limit) not in self._groups:
             self._groups[which, limit] = group_nodes(self._graphs[which], limit)

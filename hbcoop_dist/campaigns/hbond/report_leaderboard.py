@@ -43,7 +43,7 @@ def leaderboard(ds: xr.Dataset, reference: str, references: xr.Dataset) -> Table
     # without a second level to compare with, the reference level is taken as exact
     rank_ranges = ranks(by_model["rmse_there"], 0.0 if np.isnan(width) else width)
     saturation, asymptote = _growth_of_middle(ds)
-    levels_of_theory = {name: card.level_of_theory for name, card in cards().items()}
+    levels_of_theory = {name: card.about.level_of_theory for name, card in cards().items()}
     frame = pd.DataFrame({"model": by_model.index})
     frame["rank"] = [_rank_range(best, worst) for best, worst in rank_ranges.itertuples(index=False)]
     frame["RMSE, same geometry"] = by_model["rmse_there"].values

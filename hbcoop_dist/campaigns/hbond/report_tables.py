@@ -145,12 +145,12 @@ def _receptive_field(ds: xr.Dataset, model: str) -> dict[str, object]:
     card = cards().get(model)
     if card is None:
         return {"receptive field": "-", "units within": "-"}
-    if card.cutoff is None:
+    if card.about.cutoff is None:
         return {"receptive field": "unlimited", "units within": "all"}
-    description = f"{card.cutoff:g} A x {card.layers}"
-    if card.long_range:
+    description = f"{card.about.cutoff:g} A x {card.about.layers}"
+    if card.about.long_range:
         return {"receptive field": f"{description}, and long-range terms", "units within": "all"}
-    units = units_seen(ds, model, card.cutoff * card.layers)
+    units = units_seen(ds, model, card.about.cutoff * card.about.layers)
     return {"receptive field": description, "units within": "" if units < 0 else str(units)}
 
 
@@ -311,7 +311,7 @@ def provenance_table(ds: xr.Dataset) -> Table:
                 "float type": first["dtype"],
                 "device": first["device"],
                 "versions": ", ".join(f"{name} {version}" for name, version in versions.items()),
-                "licence": registered[model].licence if model in registered else "",
+                "licence": registered[model].about.licence if model in registered else "",
             }
         )
     caption = "Of the first cell of each model. Hashes are cut to sixteen digits; the store has them in full per cell."

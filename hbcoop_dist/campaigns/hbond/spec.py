@@ -202,7 +202,7 @@ class HBondSpec(CampaignSpec):
             raise ValueError(
                 f"expected geometry own beside {', '.join(models)}, whose minima are to be taken, found none"
             )
-        without = [entry.name for entry in self.models if entry.name in models and not entry.card().forces]
+        without = [entry.name for entry in self.models if entry.name in models and not entry.card().abilities.forces]
         if without:
             raise ValueError(f"geometry: expected models with forces, which have minima, found {', '.join(without)}")
         absent = [name for name in self.geometry if name in registry.cards() and name not in models]

@@ -123,10 +123,10 @@ def _openmm_provenance(provenance: Provenance, minimize: Minimize, source: Model
     """Return the provenance of a geometry that OpenMM may have minimised: float type and packages differ there."""
     if minimize.engine != "openmm":
         return provenance
-    names = dict.fromkeys((*source.card.packages, *packages(source.card)))
+    names = dict.fromkeys((*source.card.needs.packages, *packages(source.card)))
     return replace(
         provenance,
-        dtype=f"{source.card.dtype}, minimised with {forces_dtype(source.card)} forces",
+        dtype=f"{source.card.abilities.dtype}, minimised with {forces_dtype(source.card)} forces",
         versions=package_versions(*names, "numpy", "hbcoop_dist"),
     )
 

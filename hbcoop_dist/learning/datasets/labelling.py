@@ -181,7 +181,7 @@ def named_set(name: str, structures: Sequence[LabelledStructure], by: str, sourc
     source : str
         Citation.
     """
-    level = registry.card(by).level_of_theory
+    level = registry.card(by).about.level_of_theory
     return LabelledSet(name, tuple(structures), level, source, "made here; no terms")
 
 
@@ -255,10 +255,10 @@ def _label_by_model(potential: Potential, requests: Sequence[LabelRequest]) -> l
             raise ModelError(
                 f"model {potential.card.name}: expected neutral molecules, found charges {request.molecule_charges}"
             )
-    structures = [_structure(request, potential.card.needs_topology) for request in requests]
+    structures = [_structure(request, potential.card.abilities.needs_topology) for request in requests]
     require_elements(potential.card, structures)
     try:
-        evaluations = potential.evaluate(structures, forces=potential.card.forces)
+        evaluations = potential.evaluate(structures, forces=potential.card.abilities.forces)
     except ModelError as error:
         if len(structures) == 1:
             return [str(error)]

@@ -117,6 +117,6 @@ def test_a_registered_model_labels_what_is_neutral() -> None:
     assert [one.interaction_energy is None for one in found] == [True, False]
     assert all(one.charges is not None and one.dipole is None for one in found)
     kept = named_set("chains", found, "so3lr", "test")
-    assert kept.level_of_theory == registry.card("so3lr").level_of_theory
+    assert kept.level_of_theory == registry.card("so3lr").about.level_of_theory
     with pytest.raises(ModelError, match="neutral molecules"):
         label([beside(AMMONIUM, FORMATE, 4.0)], "so3lr")

@@ -117,7 +117,7 @@ def test_a_trained_one_is_a_model_of_its_own_environment(tmp_path: Path) -> None
     trained = Trained(spec, Budget(steps=1), {"a": one}, 1, curve, 1.0)
     trained_file.write_trained(path, trained, trained_file.NetworkMetadata("toy", "none", "here", False, True, False))
     card = family.card_of("mine", path)
-    assert (card.environment, card.requires) == ("allegro", ("torch", "nequip", "allegro"))
+    assert (card.needs.environment, card.needs.modules) == ("allegro", ("torch", "nequip", "allegro"))
     assert card.receptive_field == 3.5
     assert available(card, path, here=False)
 

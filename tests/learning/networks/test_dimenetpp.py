@@ -277,8 +277,8 @@ def test_a_trained_network_keeps_the_contract_of_all_models(scheme: str, tmp_pat
     traits = traits_of(network_of(trained))
     write_trained(tmp_path / "network.npz", trained, NetworkMetadata("GFN2-xTB", "none", "this test", **asdict(traits)))
     card = family.card_of("mine", tmp_path / "network.npz")
-    assert (card.layers, card.cutoff, card.packages) == (2, 3.5, ("torch", "torch-geometric"))
-    assert card.long_range == (scheme != "none")
+    assert (card.about.layers, card.about.cutoff, card.needs.packages) == (2, 3.5, ("torch", "torch-geometric"))
+    assert card.about.long_range == (scheme != "none")
     failed = [one for one in check(family.load(card, tmp_path / "network.npz")) if not one.passed]
     assert not failed, "\n".join(map(str, failed))
 
