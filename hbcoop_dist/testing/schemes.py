@@ -75,7 +75,8 @@ class EdgeNetwork(torch.nn.Module):
         r = batch.vectors().norm(dim=-1, keepdim=True) / self.shape.cutoff
         orders = torch.arange(1, self.shape.n_radial + 1, dtype=r.dtype, device=r.device)
         waves: torch.Tensor = torch.sin(orders * torch.pi * r) / r
-        return waves * (1 - r**2).clamp(min=0.0) ** 3
+        basis: torch.Tensor = waves * (1 - r**2).clamp(min=0.0) ** 3
+        return basis
 
     def forward(self, batch: AtomBatch) -> tuple[torch.Tensor, LongRange | None]:
         """Return the energy of every atom, (N,), and the contribution of the scheme."""
