@@ -282,8 +282,8 @@ def hbonds(structure: Structure, conformers: tuple[str, ...]) -> tuple[HBond, ..
     atoms = [structure.atoms_of(unit) for unit in structure.units]
     h, o = NMA_ATOMS.index("H"), NMA_ATOMS.index("O")
     between_units = [
-        HBond(int(donor[h]), int(acceptor[o]), whole)
-        for acceptor, donor, whole in zip(atoms[:-1], atoms[1:], intact, strict=True)
+        HBond(int(donor[h]), int(acceptor[o]), is_intact)
+        for acceptor, donor, is_intact in zip(atoms[:-1], atoms[1:], intact, strict=True)
     ]
     of_caps = [HBond(h, o, distance < HBOND_DISTANCE_LIMIT) for _, h, o, distance in _cap_hbonds(structure)]
     return (*between_units, *of_caps)

@@ -31,7 +31,8 @@ class _Recorded(Wrapped):
     ) -> list[Evaluation]:
         assert not forces
         self.structures += structures
-        return self.inner.evaluate(structures, forces=forces, atom_energies=atom_energies)
+        real = [replace(structure, ghosts=()) for structure in structures]  # the toy has no basis functions
+        return self.inner.evaluate(real, forces=forces, atom_energies=atom_energies)
 
 
 @pytest.fixture
