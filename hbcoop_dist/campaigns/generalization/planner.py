@@ -31,7 +31,7 @@ from hbcoop_dist.campaigns.hbond.spec import CampaignError
 from hbcoop_dist.campaigns.spec_fields import ModelEntry
 from hbcoop_dist.core.tasks import Batch, ModelSource
 from hbcoop_dist.learning.datasets.frames import ReadError
-from hbcoop_dist.learning.datasets.readers.shards import count_rows
+from hbcoop_dist.learning.datasets.readers.file_rows import count_rows
 from hbcoop_dist.learning.networks.registry import find_architecture
 from hbcoop_dist.models import registry
 from hbcoop_dist.models.base import ModelCard

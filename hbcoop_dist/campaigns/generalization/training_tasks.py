@@ -16,7 +16,7 @@ from hbcoop_dist.campaigns.generalization.training_results import data_of, train
 from hbcoop_dist.core.results import TaskResult
 from hbcoop_dist.learning.datasets.labelled_structures import LabelledStructure
 from hbcoop_dist.learning.networks.hyperparameters import Budget, NetworkSpec
-from hbcoop_dist.learning.networks.prediction import network_of, traits_of
+from hbcoop_dist.learning.networks.inference import network_of, traits_of
 from hbcoop_dist.learning.training.evaluation import Errors, GroupErrors, evaluate
 from hbcoop_dist.learning.training.training_loop import train
 

@@ -90,7 +90,7 @@ class TrainedPotential:
     ) -> list[Evaluation]:
         """Evaluate structures in batches; see `hbcoop_dist.models.base.Potential.evaluate`."""
         from hbcoop_dist.learning.networks.atom_batches import NeutralAtoms
-        from hbcoop_dist.learning.networks.prediction import predict
+        from hbcoop_dist.learning.networks.inference import predict
 
         require_elements(self.card, structures)
         neutral = [
@@ -123,7 +123,7 @@ def load(card: ModelCard, checkpoint: Path | None, *, device: str = "cpu", dtype
     ModelError
         When there is no checkpoint, or it is not a trained network.
     """
-    from hbcoop_dist.learning.networks.prediction import network_of
+    from hbcoop_dist.learning.networks.inference import network_of
 
     if checkpoint is None:
         raise ModelError(f"model {card.name}: expected a checkpoint, found none")
