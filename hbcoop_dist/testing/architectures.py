@@ -30,8 +30,8 @@ from hbcoop_dist.learning.datasets.labelled_structures import LabelledStructure
 from hbcoop_dist.learning.networks import trained_family
 from hbcoop_dist.learning.networks.atom_batches import AtomBatch
 from hbcoop_dist.learning.networks.hyperparameters import Budget, NetworkSpec
+from hbcoop_dist.learning.networks.inference import network_of, traits_of
 from hbcoop_dist.learning.networks.network_module import Network, energy_and_forces, parameter_arrays, set_parameters
-from hbcoop_dist.learning.networks.prediction import network_of, traits_of
 from hbcoop_dist.learning.networks.registry import ARCHITECTURES, SCHEMES, find_architecture
 from hbcoop_dist.learning.networks.schemes.base import Memory, Scheme
 from hbcoop_dist.learning.networks.trained_files import NetworkMetadata, Trained, read_trained, write_trained
@@ -248,11 +248,11 @@ def test_only_schemes_reach_beyond_all_layers(network: Network) -> None:
     structure = joined(with_charge(labelled_waters()[0], 1), with_charge(labelled_waters()[0], -1), far)
     shifted = structure.positions.copy()
     shifted[3:, 1] += 0.5
-    near, moved = (
+    forces = [
         evaluate_network(network, replace(structure, positions=positions))[1][:3]
         for positions in (structure.positions, shifted)
-    )
-    equal = torch.allclose(near, moved, rtol=0, atol=1e-12)
+    ]
+    equal = torch.allclose(forces[0], forces[1], rtol=0, atol=1e-12)
     assert equal or network.scheme.long_range
     # charge-embedding depends on the total charge, not on its position
     assert not equal or spec.scheme in ("none", "charge-embedding")
@@ -496,10 +496,10 @@ def test_file_of_a_trained_network_restores_it(architecture: ArchitectureCase, s
     again, metadata_again = read_trained(path)
     assert metadata_again == metadata
     energies = [evaluate_network(net, *labelled_waters())[0].energy for net in (network_of(again), network)]
-    assert torch.equal(*energies)
+    assert torch.equal(energies[0], energies[1])
     declaration = find_architecture(architecture.name)
-    card = trained_family.FAMILY.card_of("mine", path)
-    assert card.needs.environment == declaration.environment
+    card = trained_family.card_of("mine", path)
+    assert card.environment == declaration.environment
     hops = declaration.hops(trained.spec.layers)
-    assert card.receptive_field == (None if card.about.long_range else trained.spec.cutoff * hops)
-    assert card.about.long_range == network.scheme.long_range
+    assert card.receptive_field == (None if card.long_range else trained.spec.cutoff * hops)
+    assert card.long_range == network.scheme.long_range

@@ -74,9 +74,8 @@ class EdgeNetwork(torch.nn.Module):
         """Return radial basis functions of the edges, (E, n_radial), which end smoothly at the cutoff."""
         r = batch.vectors().norm(dim=-1, keepdim=True) / self.shape.cutoff
         orders = torch.arange(1, self.shape.n_radial + 1, dtype=r.dtype, device=r.device)
-        waves: torch.Tensor = torch.sin(orders * torch.pi * r) / r
-        basis: torch.Tensor = waves * (1 - r**2).clamp(min=0.0) ** 3
-        return basis
+        radial: torch.Tensor = torch.sin(orders * torch.pi * r) / r * (1 - r**2).clamp(min=0.0) ** 3
+        return radial
 
     def forward(self, batch: AtomBatch) -> tuple[torch.Tensor, LongRange | None]:
         """Return the energy of every atom, (N,), and the contribution of the scheme."""

@@ -160,10 +160,10 @@ def test_a_killed_run_goes_on(campaign: Path, store: Path, tmp_path: Path) -> No
 
 
 DECLARATION = """
-from hbcoop_dist.learning.networks.options import Options
+from hbcoop_dist.learning.networks.options import ComponentOptions
 from hbcoop_dist.learning.networks.registry import SchemeDeclaration
 
-class ShiftOptions(Options):
+class ShiftOptions(ComponentOptions):
     start: float = 0.0
 
 SHIFT = SchemeDeclaration("their_torch:Shift", ShiftOptions)

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from ase.units import Bohr, Hartree
 
-from hbcoop_dist.core.arrays import FloatArray, IntArray
+from hbcoop_dist.core.arrays import FloatArray
 from hbcoop_dist.learning.datasets.labelled_structures import LabelledSet, LabelledStructure, UnlabelledStructure
 from hbcoop_dist.models import registry
 from hbcoop_dist.models.base import Evaluation, ModelCard, ModelError, Potential, require_elements
@@ -35,28 +35,6 @@ _STRUCTURES_PER_CALL = 64
 # well (formate, formaldehyde) oscillates with it in 8 of 300 ionic clusters; with less mixing these converge, and where
 # several dampings do, they end in one state. Of 200 other clusters one converged with none of them.
 _DAMPINGS = (0.4, 0.1, 0.2)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class LabelRequest:
-    """Atoms to be labelled.
-
-    Attributes
-    ----------
-    numbers : (N,) int array
-        Atomic numbers.
-    positions : (N, 3) array
-        A.
-    molecules : (N,) int array
-        Index of the molecule of every atom.
-    molecule_charges : tuple of int
-        Charge of every molecule, e.
-    """
-
-    numbers: IntArray
-    positions: FloatArray
-    molecules: IntArray
-    molecule_charges: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -81,7 +59,7 @@ class Labels:
     dipole: FloatArray | None
 
 
-Teacher = Callable[[Sequence[LabelRequest]], list[Labels | str]]
+Teacher = Callable[[Sequence[UnlabelledStructure]], list[Labels | str]]
 """One result per request, in order, or the reason why there is none."""
 
 
@@ -101,7 +79,7 @@ class Dropped:
 
 
 @dataclass(frozen=True, slots=True)
-class Labelling:
+class LabellingResult:
     """Labelled structures in order, and those without labels.
 
     Attributes
@@ -123,7 +101,7 @@ def label(
     *,
     device: str = "cpu",
     largest_leak: float | None = None,
-) -> Labelling:
+) -> LabellingResult:
     """Label structures, or replace their labels.
 
     Parameters
@@ -138,7 +116,7 @@ def label(
 
     Returns
     -------
-    Labelling
+    LabellingResult
         Interaction energies are E minus those of the molecules, each alone in its place with its own charge; None for
         a single molecule.
 
@@ -166,7 +144,7 @@ def label(
             else:
                 labelled.append(result)
                 indices.append(index)
-    return Labelling(tuple(labelled), tuple(indices), tuple(dropped))
+    return LabellingResult(tuple(labelled), tuple(indices), tuple(dropped))
 
 
 def named_set(name: str, structures: Sequence[LabelledStructure], by: str, source: str) -> LabelledSet:
@@ -221,7 +199,7 @@ def load_teacher(name: str, *, device: str = "cpu") -> Teacher:
     return lambda requests: _label_by_model(potential, requests)
 
 
-def _label_by_xtb(card: ModelCard, request: LabelRequest) -> Labels | str:
+def _label_by_xtb(card: ModelCard, request: UnlabelledStructure) -> Labels | str:
     """Run one self-consistent calculation, with the lowest spin that the number of electrons allows."""
     from tblite.exceptions import TBLiteRuntimeError
     from tblite.interface import Calculator
@@ -248,7 +226,7 @@ def _label_by_xtb(card: ModelCard, request: LabelRequest) -> Labels | str:
     return reason
 
 
-def _label_by_model(potential: Potential, requests: Sequence[LabelRequest]) -> list[Labels | str]:
+def _label_by_model(potential: Potential, requests: Sequence[UnlabelledStructure]) -> list[Labels | str]:
     """Evaluate all requests at once, or one by one when one of them fails."""
     for request in requests:
         if any(request.molecule_charges):
@@ -266,7 +244,7 @@ def _label_by_model(potential: Potential, requests: Sequence[LabelRequest]) -> l
     return [_labels_of(evaluation) for evaluation in evaluations]
 
 
-def _structure(request: LabelRequest, topology: bool) -> Structure:
+def _structure(request: UnlabelledStructure, topology: bool) -> Structure:
     kinds = ["other"] * len(request.molecule_charges)
     if topology:
         for molecule in range(len(kinds)):
@@ -282,18 +260,24 @@ def _labels_of(evaluation: Evaluation) -> Labels:
     return Labels(float(evaluation.energy), as_float64(evaluation.forces), as_float64(evaluation.charges), None)
 
 
-def _requests(structure: UnlabelledStructure | LabelledStructure) -> list[LabelRequest]:
+def _requests(structure: UnlabelledStructure | LabelledStructure) -> list[UnlabelledStructure]:
     """The structure, then its molecules one by one if there are several."""
-    charges = structure.molecule_charges
-    whole = LabelRequest(structure.numbers, structure.positions, structure.molecules, charges)
-    if len(charges) == 1:
-        return [whole]
-    alone = []
-    for molecule, charge in enumerate(charges):
-        atoms = structure.molecules == molecule
-        owner = np.zeros(int(atoms.sum()), np.int64)
-        alone.append(LabelRequest(structure.numbers[atoms], structure.positions[atoms], owner, (charge,)))
-    return [whole, *alone]
+    parts = [(np.ones(len(structure), dtype=bool), structure.molecules, structure.molecule_charges)]
+    if len(structure.molecule_charges) > 1:
+        for molecule, charge in enumerate(structure.molecule_charges):
+            atoms = structure.molecules == molecule
+            parts.append((atoms, np.zeros(len(structure), np.int64), (charge,)))
+    return [
+        UnlabelledStructure(
+            structure.numbers[atoms],
+            structure.positions[atoms],
+            owner[atoms],
+            charges,
+            structure.parent,
+            structure.domain,
+        )
+        for atoms, owner, charges in parts
+    ]
 
 
 def _with_labels(

@@ -15,7 +15,7 @@ NonNegative = Annotated[int, Field(ge=0)]
 Constraint = Literal["global", "fragment"]
 
 
-class Options(BaseModel):
+class ComponentOptions(BaseModel):
     """Options of a component; subclasses add fields with their defaults and bounds.
 
     Values are not coerced: ``1`` is not a boolean and ``2.0`` is not an integer.
@@ -39,7 +39,7 @@ class Options(BaseModel):
         return self
 
 
-OptionsT = TypeVar("OptionsT", bound=Options)
+OptionsT = TypeVar("OptionsT", bound=ComponentOptions)
 
 
 def parse_options(
@@ -51,7 +51,7 @@ def parse_options(
     ----------
     component : str
         Name of the component in messages, for example ``scheme les``.
-    model : subclass of Options
+    model : subclass of ComponentOptions
     values : mapping
         Options as a user wrote them.
     shape : NetworkShape, optional
@@ -74,7 +74,7 @@ def parse_options(
         raise ValueError(f"{component}: {error}") from None
 
 
-def _problem(model: type[Options], error: ValidationError) -> str:
+def _problem(model: type[ComponentOptions], error: ValidationError) -> str:
     problem = error.errors()[0]
     option = ".".join(map(str, problem["loc"]))
     expected = problem["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
@@ -90,7 +90,7 @@ def _require_layer(option: str, layer: int, shape: NetworkShape) -> None:
         raise ValueError(f"option {option}: expected an integer from 0 to {shape.n_layers - 1}, found {layer}")
 
 
-class AllegroOptions(Options):
+class AllegroOptions(ComponentOptions):
     """Options of the architecture ``allegro``."""
 
     tensor_channels: Count = Field(default=8, description="features of each irreducible representation of a pair")
@@ -98,7 +98,7 @@ class AllegroOptions(Options):
     parity: bool = Field(default=True, description="whether features of both parities are tracked")
 
 
-class DimeNetOptions(Options):
+class DimeNetOptions(ComponentOptions):
     """Options of the architecture ``dimenet++``, by the names of PyTorch Geometric."""
 
     int_emb_size: Count = Field(default=16, description="width of the messages inside an interaction block")
@@ -111,7 +111,7 @@ class DimeNetOptions(Options):
     num_output_layers: NonNegative = Field(default=2, description="hidden layers of the output blocks")
 
 
-class LatentEwaldOptions(Options):
+class LatentEwaldOptions(ComponentOptions):
     """Options of the scheme ``les``."""
 
     sigma: Positive = Field(default=1.0, description="screening length, A")
@@ -127,7 +127,7 @@ class LatentEwaldOptions(Options):
     hidden: NonNegative = Field(default=0, description="hidden width of the readouts, one per layer; 0: linear")
 
 
-class ChargeEquilibrationOptions(Options):
+class ChargeEquilibrationOptions(ComponentOptions):
     """Options of the scheme ``celli``."""
 
     charge_constraint: Constraint = Field(
@@ -150,7 +150,7 @@ class ChargeEquilibrationOptions(Options):
         return self.model_copy(update={"layer": layer, "hidden": self.hidden or shape.channels})
 
 
-class EuclideanAttentionOptions(Options):
+class EuclideanAttentionOptions(ComponentOptions):
     """Options of the scheme ``efa``."""
 
     layers: list[NonNegative] | None = Field(

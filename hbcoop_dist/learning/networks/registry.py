@@ -19,10 +19,10 @@ from hbcoop_dist.learning.networks.hyperparameters import NetworkShape
 from hbcoop_dist.learning.networks.options import (
     AllegroOptions,
     ChargeEquilibrationOptions,
+    ComponentOptions,
     DimeNetOptions,
     EuclideanAttentionOptions,
     LatentEwaldOptions,
-    Options,
     parse_options,
 )
 
@@ -47,7 +47,7 @@ class ArchitectureDeclaration:
         Of its code.
     environment : str
         Python environment of its workers; see `hbcoop_dist.models.base.ModelCard`.
-    options : subclass of Options
+    options : subclass of ComponentOptions
         Model of the options that it has beside the fields of `NetworkSpec`.
     unused : tuple of str
         Fields of a campaign's architecture that it does not have.
@@ -63,7 +63,7 @@ class ArchitectureDeclaration:
     licence: str
     citation: str
     environment: str = "main"
-    options: type[Options] = Options
+    options: type[ComponentOptions] = ComponentOptions
     unused: tuple[str, ...] = ()
     even: tuple[str, ...] = ()
     hops_per_layer: int = 1
@@ -82,14 +82,14 @@ class SchemeDeclaration:
     ----------
     implementation : str
         ``module:Class`` of a `hbcoop_dist.learning.networks.schemes.base.Scheme`, imported by workers only.
-    options : subclass of Options
+    options : subclass of ComponentOptions
         Model of its options; its constructor gets an instance.
     citation : str
         Publication of the method.
     """
 
     implementation: str
-    options: type[Options] = Options
+    options: type[ComponentOptions] = ComponentOptions
     citation: str = ""
 
 
@@ -187,7 +187,7 @@ def find_scheme(name: str) -> SchemeDeclaration:
     return _find("scheme", name, SCHEMES, SCHEME_GROUP, SchemeDeclaration)
 
 
-def architecture_options(name: str, values: Mapping[str, Any]) -> Options:
+def architecture_options(name: str, values: Mapping[str, Any]) -> ComponentOptions:
     """Validate the options of an architecture.
 
     Parameters
@@ -229,7 +229,7 @@ def check_architecture(name: str, fields: Mapping[str, Any], options: Mapping[st
     architecture_options(name, options)
 
 
-def scheme_options(name: str, values: Mapping[str, Any], shape: NetworkShape | None = None) -> Options:
+def scheme_options(name: str, values: Mapping[str, Any], shape: NetworkShape | None = None) -> ComponentOptions:
     """Validate the options of a long-range scheme.
 
     Parameters

@@ -97,7 +97,7 @@ class NetworkMetadata:
     level_of_theory, licence, source : str
         Level of theory, terms and citation of the labels that it was trained on.
     long_range, extensive, charges : bool
-        See `hbcoop_dist.learning.networks.prediction.Traits`.
+        See `hbcoop_dist.learning.networks.inference.Traits`.
     """
 
     level_of_theory: str

@@ -14,8 +14,8 @@ from ase.units import kcal, mol
 
 from hbcoop_dist.core.arrays import FloatArray
 from hbcoop_dist.learning.datasets.labelled_structures import LabelledStructure
+from hbcoop_dist.learning.networks.inference import Prediction, network_of, predict
 from hbcoop_dist.learning.networks.network_module import Network
-from hbcoop_dist.learning.networks.prediction import Prediction, network_of, predict
 from hbcoop_dist.learning.networks.trained_files import Trained
 
 Key = TypeVar("Key", str, int)

@@ -25,8 +25,8 @@ from hbcoop_dist.core.files import atomic_write
 from hbcoop_dist.learning.datasets.labelled_structures import LabelledSet, LabelledStructure
 from hbcoop_dist.learning.networks.atom_batches import AtomBatch, find_edges
 from hbcoop_dist.learning.networks.hyperparameters import Budget, NetworkSpec
+from hbcoop_dist.learning.networks.inference import predict
 from hbcoop_dist.learning.networks.network_module import Network, energy_and_forces
-from hbcoop_dist.learning.networks.prediction import predict
 from hbcoop_dist.learning.networks.trained_files import Curve, Trained
 from hbcoop_dist.learning.training.losses import Targets, training_loss
 

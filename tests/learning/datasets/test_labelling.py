@@ -11,7 +11,7 @@ from ase.units import Bohr, Hartree
 
 from hbcoop_dist.learning.datasets.cluster_generation import IONIC_MONOMERS, Monomer, generate_clusters
 from hbcoop_dist.learning.datasets.labelled_structures import LabelledStructure, UnlabelledStructure
-from hbcoop_dist.learning.datasets.labelling import APART, LabelRequest, Labels, charge_leak, label, named_set
+from hbcoop_dist.learning.datasets.labelling import APART, Labels, charge_leak, label, named_set
 from hbcoop_dist.models import registry
 from hbcoop_dist.models.base import ModelError
 
@@ -79,7 +79,7 @@ def test_a_leak_is_charge_on_a_molecule_far_from_others() -> None:
     assert charge_leak(replace(one, positions=near.positions)) == 0.0
     assert charge_leak(replace(one, charges=None)) == 0.0
 
-    def ask(questions: Sequence[LabelRequest]) -> list[Labels | str]:
+    def ask(questions: Sequence[UnlabelledStructure]) -> list[Labels | str]:
         return [Labels(0.0, None, charges[: len(question.numbers)], None) for question in questions]
 
     assert label([base], ask).structures
@@ -88,10 +88,10 @@ def test_a_leak_is_charge_on_a_molecule_far_from_others() -> None:
 
 
 def test_what_the_teacher_cannot_do_is_listed_and_the_others_stay() -> None:
-    def ask(questions: Sequence[LabelRequest]) -> list[Labels | str]:
+    def ask(questions: Sequence[UnlabelledStructure]) -> list[Labels | str]:
         return ["no convergence" if len(one.numbers) == 5 else _answer(one) for one in questions]
 
-    def _answer(one: LabelRequest) -> Labels:
+    def _answer(one: UnlabelledStructure) -> Labels:
         return Labels(float(len(one.numbers)), np.zeros((len(one.numbers), 3)), None, None)
 
     found = label([beside(WATER, WATER, 4.0), beside(AMMONIUM, WATER, 4.0), beside(WATER, FORMATE, 4.0)], ask)
@@ -101,7 +101,7 @@ def test_what_the_teacher_cannot_do_is_listed_and_the_others_stay() -> None:
 
 
 def test_labels_that_are_no_numbers_are_listed() -> None:
-    def ask(questions: Sequence[LabelRequest]) -> list[Labels | str]:
+    def ask(questions: Sequence[UnlabelledStructure]) -> list[Labels | str]:
         return [Labels(float("nan"), None, None, None) for _ in questions]
 
     found = label(generate_clusters("neutral", 1, seed=0), ask)

@@ -27,7 +27,7 @@ from set_files import (
 from hbcoop_dist.learning.datasets.frames import ReadError, ReadOptions
 from hbcoop_dist.learning.datasets.labelled_structures import LabelledSet, LabelledStructure
 from hbcoop_dist.learning.datasets.readers import extended_xyz
-from hbcoop_dist.learning.datasets.readers.shards import Shards
+from hbcoop_dist.learning.datasets.readers.file_rows import Shards
 from hbcoop_dist.learning.datasets.set_files import draw_rows, read_set
 
 pytest.importorskip("ase_db_backends", reason="LMDBs need ase-db-backends")

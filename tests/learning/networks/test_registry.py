@@ -26,10 +26,10 @@ SHAPE = NetworkShape(2, 16, 3, 6, 4.0, elements=(1, 8))
 
 DECLARATIONS = """
 from pydantic import Field
-from hbcoop_dist.learning.networks.options import Options
+from hbcoop_dist.learning.networks.options import ComponentOptions
 from hbcoop_dist.learning.networks.registry import ArchitectureDeclaration, SchemeDeclaration
 
-class WidthOptions(Options):
+class WidthOptions(ComponentOptions):
     width: int = Field(default=8, ge=1)
 
 SCHEME = SchemeDeclaration("absent_module:Scheme", WidthOptions)

@@ -15,7 +15,7 @@ from numpy.testing import assert_array_equal
 from hbcoop_dist.learning.networks import trained_family as family
 from hbcoop_dist.learning.networks.atom_batches import NeutralAtoms
 from hbcoop_dist.learning.networks.hyperparameters import Budget
-from hbcoop_dist.learning.networks.prediction import Traits, network_of, predict, traits_of
+from hbcoop_dist.learning.networks.inference import Traits, network_of, predict, traits_of
 from hbcoop_dist.learning.networks.registry import SCHEMES
 from hbcoop_dist.learning.networks.trained_files import (
     NetworkMetadata,

@@ -16,8 +16,8 @@ from hbcoop_dist.core.results import TaskResult
 from hbcoop_dist.learning.datasets.labelled_structures import LabelledStructure, PackedStructures
 from hbcoop_dist.learning.networks.atom_batches import AtomBatch
 from hbcoop_dist.learning.networks.hyperparameters import Budget
+from hbcoop_dist.learning.networks.inference import network_of, predict
 from hbcoop_dist.learning.networks.network_module import Output
-from hbcoop_dist.learning.networks.prediction import network_of, predict
 from hbcoop_dist.learning.networks.trained_files import Trained
 from hbcoop_dist.learning.training.evaluation import evaluate, isolated_molecules
 from hbcoop_dist.learning.training.losses import Targets, training_loss

@@ -22,11 +22,30 @@ _MISSING_PAGES = 2**20
 """Bytes that an LMDB file may be shorter than its header states: pages that were freed before they were written."""
 
 
-class _DatabaseRows:
-    """Rows of an open database, by ``_ids``; see `hbcoop_dist.learning.datasets.readers.shards.Rows`."""
+class _AseRows:
+    """Rows of a file that ASE reads; see `hbcoop_dist.learning.datasets.readers.file_rows.Rows`."""
 
     form: str
+    unit = "row"
     path: Path
+
+    def position(self, number: int) -> str:
+        return f"{self.unit} {number}"
+
+    def atoms(self, number: int) -> Atoms:
+        try:
+            return self._read(number)
+        except Exception as error:  # decoding a damaged row may raise anything
+            expected = f"expected a {self.unit} of an {self.form}"
+            raise ReadError(f"{self.path}, {self.position(number)}: {expected}, found: {error!r}", expected) from error
+
+    def _read(self, number: int) -> Atoms:
+        raise NotImplementedError
+
+
+class _DatabaseRows(_AseRows):
+    """Rows of an open database, by ``_ids``."""
+
     _database: Any
     _ids: list[int]
 
@@ -36,16 +55,10 @@ class _DatabaseRows:
     def position(self, number: int) -> str:
         return f"row {self._ids[number]}"
 
-    def atoms(self, number: int) -> Atoms:
-        try:
-            row = self._database.get(self._ids[number])
-            atoms: Atoms = row.toatoms()
-            atoms.info = {**row.data, **row.key_value_pairs}
-        except Exception as error:  # decoding a damaged row may raise anything
-            raise ReadError(
-                f"{self.path}, {self.position(number)}: expected a row of an {self.form}, found: {error!r}",
-                f"expected a row of an {self.form}",
-            ) from error
+    def _read(self, number: int) -> Atoms:
+        row = self._database.get(self._ids[number])
+        atoms: Atoms = row.toatoms()
+        atoms.info = {**row.data, **row.key_value_pairs}
         return atoms
 
 
@@ -141,8 +154,8 @@ def count_lmdb(path: Path) -> int:
         raise ReadError(f"{path}: expected an ASE LMDB, found: {error}") from error
 
 
-class TrajectoryRows:
-    """Frames of an ASE trajectory; see `hbcoop_dist.learning.datasets.readers.shards.Rows`.
+class TrajectoryRows(_AseRows):
+    """Frames of an ASE trajectory.
 
     Parameters
     ----------
@@ -155,6 +168,7 @@ class TrajectoryRows:
     """
 
     form = "ASE trajectory"
+    unit = "frame"
 
     def __init__(self, path: Path) -> None:
         from ase.io.trajectory import TrajectoryReader
@@ -169,17 +183,8 @@ class TrajectoryRows:
     def __len__(self) -> int:
         return len(self._reader)
 
-    def position(self, number: int) -> str:
-        return f"frame {number}"
-
-    def atoms(self, number: int) -> Atoms:
-        try:
-            atoms: Atoms = self._reader[number]
-        except Exception as error:  # decoding a damaged file may raise anything
-            raise ReadError(
-                f"{self.path}, {self.position(number)}: expected a frame of an ASE trajectory, found: {error!r}",
-                "expected a frame of an ASE trajectory",
-            ) from error
+    def _read(self, number: int) -> Atoms:
+        atoms: Atoms = self._reader[number]
         return atoms
 
     def close(self) -> None:

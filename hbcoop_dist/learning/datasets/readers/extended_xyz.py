@@ -59,7 +59,7 @@ def file_index(path: Path, kind: str, build: Callable[[Path], Index]) -> Index:
 
 
 class ExtxyzRows:
-    """Frames of an extended XYZ file; see `hbcoop_dist.learning.datasets.readers.shards.Rows`.
+    """Frames of an extended XYZ file; see `hbcoop_dist.learning.datasets.readers.file_rows.Rows`.
 
     The file is read once for the offsets of its frames; each frame is then parsed by ASE.
 

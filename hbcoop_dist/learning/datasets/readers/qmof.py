@@ -41,7 +41,7 @@ _REFCODE = re.compile(r"([A-Z]{6})(\d{2})?")
 class QmofRows:
     """Frameworks of a QMOF database that have a structure, in the order of its table.
 
-    See `hbcoop_dist.learning.datasets.readers.shards.Rows`.
+    See `hbcoop_dist.learning.datasets.readers.file_rows.Rows`.
 
     Parameters
     ----------

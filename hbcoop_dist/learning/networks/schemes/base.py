@@ -16,7 +16,7 @@ import torch
 from hbcoop_dist.core.arrays import FloatArray
 from hbcoop_dist.learning.networks.atom_batches import AtomBatch
 from hbcoop_dist.learning.networks.hyperparameters import NetworkShape
-from hbcoop_dist.learning.networks.options import Options
+from hbcoop_dist.learning.networks.options import ComponentOptions
 from hbcoop_dist.learning.networks.registry import find_scheme, load_implementation, scheme_options
 
 Memory = dict[str, torch.Tensor]
@@ -46,7 +46,7 @@ class Scheme(torch.nn.Module):
     ----------
     shape : NetworkShape
         Sizes of the network.
-    options : Options, optional
+    options : ComponentOptions, optional
         Validated options, an instance of the model that the scheme's declaration names.
 
     Attributes
@@ -70,7 +70,7 @@ class Scheme(torch.nn.Module):
     long_range: bool = False
     fits_charges: bool = False
 
-    def __init__(self, shape: NetworkShape, options: Options | None = None) -> None:
+    def __init__(self, shape: NetworkShape, options: ComponentOptions | None = None) -> None:
         super().__init__()
         del options
         self.shape = shape

@@ -16,7 +16,7 @@ import torch
 
 from hbcoop_dist.learning.networks.atom_batches import AtomBatch
 from hbcoop_dist.learning.networks.hyperparameters import NetworkShape
-from hbcoop_dist.learning.networks.options import Options
+from hbcoop_dist.learning.networks.options import ComponentOptions
 from hbcoop_dist.learning.networks.schemes.base import Memory, Scheme
 
 
@@ -26,7 +26,7 @@ class TotalChargeEmbedding(Scheme):
     Parameters
     ----------
     shape : NetworkShape
-    options : Options, optional
+    options : ComponentOptions, optional
         The scheme has none.
     """
 
@@ -35,7 +35,7 @@ class TotalChargeEmbedding(Scheme):
     extensive = False
     long_range = True
 
-    def __init__(self, shape: NetworkShape, options: Options | None = None) -> None:
+    def __init__(self, shape: NetworkShape, options: ComponentOptions | None = None) -> None:
         super().__init__(shape, options)
         self.inner = torch.nn.Parameter(torch.randn(shape.n_species, 2, shape.channels))
         self.outer = torch.nn.Linear(shape.channels, shape.channels, bias=False)
