@@ -107,9 +107,8 @@ def test_a_failed_rung_is_no_loss(done: Done) -> None:
     )
     known = {**results, five: TaskResult(five, "failed", "lost")}
     del known[six]
-    again = {
-        r.key: r for r in iter_results(drawn.batches, working(drawn.sources, drawn.spec.minimize), known, SerialBackend())
-    }
+    results = iter_results(drawn.batches, working(drawn.sources, drawn.spec.minimize), known, SerialBackend())
+    again = {result.key: result for result in results}
     assert again[six].status == "done"
     assert again[six].data["energy"] == pytest.approx(results[six].data["energy"], abs=1e-8)
 
