@@ -1,7 +1,7 @@
-"""How often random SIGKILLs change a campaign's store: the fault-injection test, with many seeds.
+"""Fault injection: the number of random SIGKILLs that change a campaign's store, for many seeds.
 
-    python benchmarks/faults.py [SEEDS]      seeds 1 to SEEDS (default 20); those measured already are left out
-    python benchmarks/faults.py report       what was found so far, as a markdown table
+    python benchmarks/faults.py [SEEDS]      seeds 1 to SEEDS (default 20), without those measured earlier
+    python benchmarks/faults.py report       summary of all measurements
 
 Each seed runs 224 cells of the toys on two local workers while the driver, a worker or a nanny is killed every few
 seconds, eight times, and compares every value of the store with that of an undisturbed run (tests/faults/disturb.py).

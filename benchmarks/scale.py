@@ -8,9 +8,9 @@ STORE is one that a campaign of one model on the paper's grid of 44 cells was ru
 
 Real: the plan (checkpoints of the scratch family of overhead.py, 44 cells each), the loop of `run_batches` with its
 queue and its result cache, `DaskBackend`, and the pool manager's look at its jobs.  Simulated: the Dask client, the
-workers and the jobs.  They keep a virtual clock and a heap of events: a batch ends at the later of now and when its worker is free,
-plus what it takes.  What comes back are the results in STORE under the keys that are asked for, pickled, Hessians and
-all, so the driver unpickles, holds and pickles what it would.  The driver's own CPU time moves the clock
+workers and the jobs.  They keep a virtual clock and a heap of events: a batch ends at the later of now and when its
+worker is free, plus its runtime.  The answers are the results in STORE under the requested keys, pickled,
+Hessians and all, so the driver unpickles, holds and pickles what it would.  The driver's own CPU time moves the clock
 too: a driver that cannot keep up shows as a longer makespan.  The simulation's own CPU time does not.
 
 Not here: Dask's own scheduler and event loop, the journal, and cells on their way into the store.  overhead.py measures

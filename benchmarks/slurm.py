@@ -1,16 +1,16 @@
-"""How close a campaign on Slurm comes to the ideal: a model that sleeps one second per batch, on sixteen light workers.
+"""Efficiency of a campaign on Slurm: a model that sleeps one second per batch, on sixteen light workers.
 
-    python benchmarks/slurm.py [MODELS]      default 300, some five minutes; then the report
-    python benchmarks/slurm.py report        what was measured so far, as a markdown table
+    python benchmarks/slurm.py [MODELS]      default 300, about five minutes; then the report
+    python benchmarks/slurm.py report        all measurements as a markdown table
 
-A throw-away Slurm of two emulated nodes (tests/slurm/mini_slurm.py) takes sixteen jobs of one worker each.  What the
-workers do is replaced by a sleep and a replay of recorded results (benchmarks/overhead.py), so that sixteen of them fit
-on two cores; driver, scheduler, journal, store, sbatch and squeue are real.  Times are the workers' own log lines:
+A temporary Slurm cluster of two emulated nodes (tests/slurm/mini_slurm.py) runs sixteen jobs of one worker each. The
+workers sleep and replay recorded results (benchmarks/overhead.py), so that sixteen of them fit on two cores; driver,
+scheduler, journal, store, sbatch and squeue are real. Times come from the log lines of the workers:
 
-- to the first worker: from the start of the driver's process, Slurm being idle, for one job and for all of them, which
+- to the first worker: from the start of the driver's process on an idle Slurm, for one job and for all of them, which
   start on the same two cores at once;
-- of the ideal: seconds slept after the last worker had joined, over sixteen times the wall clock from then to the end
-  of the last batch.  All that a worker waits, or works beside its sleep, counts against it, and the campaign's tail.
+- of the ideal: seconds slept after the last worker had connected, over sixteen times the wall clock from then to the
+  end of the last batch. Waiting, work besides the sleep, and the tail of the campaign reduce it.
 
 Lines go into benchmarks/slurm.jsonl.
 """

@@ -1,7 +1,7 @@
-"""Disturb a campaign: kill one of its processes every few seconds, start the driver again when it was that one.
+"""Disturb a campaign: kill one of its processes every few seconds, and restart the driver when it was killed.
 
-Kills are SIGKILL and strike the driver (and with it the scheduler), a worker, or the nanny that would restart it; which
-and when is decided by a seed.  After a bounded number of them the campaign is left alone to end.
+SIGKILL hits the driver (and with it the scheduler), a worker, or the nanny that would restart a worker; a seed decides
+which, and when. After a fixed number of kills the campaign runs to its end undisturbed.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ SECONDS_BETWEEN = (0.0, 3.0)
 
 @dataclass
 class Disturbed:
-    """What was killed, and how the campaign ended."""
+    """Processes that were killed, and the end of the campaign."""
 
     seed: int
     killed: list[str] = field(default_factory=list)
@@ -56,7 +56,7 @@ def undisturbed(folder: Path, spec: Path) -> Path:
 
 
 def disturb(spec: Path, store: Path, calm: Path, seed: int) -> Disturbed:
-    """Run the campaign under fire, and compare its store with the calm one."""
+    """Run the campaign with kills, and compare its store with that of an undisturbed run."""
     found, dice = Disturbed(seed), random.Random(seed)
     driver = _start(spec, store)
     while len(found.killed) < KILLS and _at_work(driver, store):
@@ -76,7 +76,7 @@ def disturb(spec: Path, store: Path, calm: Path, seed: int) -> Disturbed:
 
 
 def _at_work(driver: subprocess.Popen[bytes], store: Path) -> bool:
-    """Wait for another result, so that every kill strikes a campaign at work; False when it ended meanwhile."""
+    """Wait for another result, so that every kill hits a working campaign; False when it has ended."""
     journal = store.with_name(f"{store.name}.journal")
     size = journal.stat().st_size if journal.exists() else 0
     while driver.poll() is None:
@@ -92,7 +92,7 @@ def _start(spec: Path, store: Path) -> subprocess.Popen[bytes]:
 
 
 def _victim(driver: subprocess.Popen[bytes], dice: random.Random) -> tuple[str, psutil.Process]:
-    """The driver, a nanny or a worker: each kind as likely as the other."""
+    """Choose the driver, a nanny or a worker, each kind with the same probability."""
     kinds: dict[str, list[psutil.Process]] = {"driver": [psutil.Process(driver.pid)]}
     for process in psutil.Process(driver.pid).children(recursive=True):
         try:

@@ -1,4 +1,4 @@
-"""Disks that are full or read-only: a run says so and ends, and the same command finishes it once there is room."""
+"""Full and read-only disks end a run with a message, and the same command continues it when there is space."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Mount = Callable[[str], None]
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[tuple[Path, Mount]]:
-    """A small disk, and what mounts it again with other options; only root may."""
+    """A small disk, and a function that remounts it with other options; requires root."""
     folder = tmp_path / "disk"
     folder.mkdir()
 
@@ -81,6 +81,6 @@ def test_a_store_that_cannot_be_written_is_refused_and_not_touched(
     assert f"{store}.lock: expected a folder in which files can be locked" in found.stderr
     assert "Read-only file system" in found.stderr
     status = subprocess.run([HBCOOP, "status", str(store)], capture_output=True, text=True, check=False)
-    assert status.returncode == 0, "reading takes no leave to write"
+    assert status.returncode == 0, "reading must not require write permission"
     mount("rw")
     assert run(store).returncode == 0

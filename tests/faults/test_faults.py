@@ -1,4 +1,4 @@
-"""A campaign whose processes are killed at random ends in the store of an undisturbed run, value for value."""
+"""A campaign whose processes are killed at random gives the store of an undisturbed run, value for value."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Campaigns for a throw-away Slurm: a model slow enough to be disturbed, profiles, and drivers as processes."""
+"""Campaigns on a temporary Slurm cluster: a slow model, profiles, and drivers as processes."""
 
 from __future__ import annotations
 
@@ -10,63 +10,58 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import yaml
 from mini_slurm import MiniSlurm
 
-from hbcoop_dist.core.yaml_source import dump_yaml
-
 HBCOOP = str(Path(sys.executable).with_name("hbcoop"))
-FAMILY = '''"""The toy, slowed down: a campaign of it lasts long enough to be disturbed, on any machine."""
+FAMILY = '''"""The toy with a delay per evaluation, so that its campaigns last long enough to be disturbed."""
 
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import replace
 
 from hbcoop_dist.models.families import toy
-from hbcoop_dist.plugin import ModelFamily, Potential
+
+CARDS = tuple(
+    replace(toy.CARDS[0], name=name, family="slow", options={"name": name}) for name in ("slow-a", "slow-b")
+)
 
 
-@dataclass(frozen=True, slots=True)
-class Slow(Potential):
-    inner: Potential
+class Slow:
+    def __init__(self, card, inner):
+        self.card, self._inner = card, inner
 
-    def compute(self, structures, forces, atom_energies):
+    def __getattr__(self, name):
+        return getattr(self._inner, name)
+
+    def evaluate(self, structures, **options):
         time.sleep(float(os.environ.get("SLOW_SECONDS", "0.05")))
-        return self.inner.evaluate(structures, forces=forces, atom_energies=atom_energies)
+        return self._inner.evaluate(structures, **options)
 
 
-class SlowFamily(ModelFamily):
-    cards = tuple(
-        toy.FAMILY.cards[0].with_fields(name=name, family="slow", options={"name": name})
-        for name in ("slow-a", "slow-b")
-    )
-
-    def load(self, card, checkpoint, device, dtype):
-        inner = toy.FAMILY.load(toy.FAMILY.cards[0], checkpoint, "cpu", dtype)
-        return Slow(card, inner.parameter_hash, inner.device, inner)
-
-
-FAMILY = SlowFamily()
+def load(card, checkpoint, *, device="cpu", dtype="float64"):
+    return Slow(card, toy.load(toy.CARDS[0], checkpoint, device="cpu", dtype=dtype))
 '''
 
 
 def install_slow(folder: Path) -> None:
-    """Put the slow family into a folder as a distribution, as pip would."""
+    """Install the slow family into a folder, as pip would."""
     info = folder / "slow-0.dist-info"
     info.mkdir(parents=True)
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: slow\nVersion: 0\n")
-    (info / "entry_points.txt").write_text("[hbcoop_dist.models]\nslow = slow_models:FAMILY\n")
+    (info / "entry_points.txt").write_text("[hbcoop_dist.models]\nslow = slow_models\n")
     (folder / "slow_models.py").write_text(FAMILY)
 
 
 def spec_file(folder: Path, **fields: Any) -> Path:
     base = {"campaign": "test", "models": ["slow-a"], "lengths": [2, 3]}
     path = folder / "spec.yaml"
-    path.write_text(dump_yaml({**base, **fields}))
+    path.write_text(yaml.safe_dump({**base, **fields}))
     return path
 
 
 def profile_file(folder: Path, *, name: str = "profile", kind: str = "slurm", **pools: dict[str, Any]) -> Path:
-    """A profile of pools on the loopback interface; each has one CPU worker per job unless it says otherwise."""
+    """Write a profile of pools on the loopback interface, by default with one CPU worker per job."""
     base = {"memory": "2GB", "walltime": "00:20:00", "jobs": "0:2", "idle_seconds": 2}
     content = {
         "profile": "test",
@@ -75,12 +70,12 @@ def profile_file(folder: Path, *, name: str = "profile", kind: str = "slurm", **
         "pools": {label: {**base, **pool} for label, pool in pools.items()},
     }
     path = folder / f"{name}.yaml"
-    path.write_text(dump_yaml(content))
+    path.write_text(yaml.safe_dump(content))
     return path
 
 
 class Campaign:
-    """One campaign into one store, on a throw-away Slurm."""
+    """One campaign and its store on a temporary Slurm cluster."""
 
     def __init__(self, slurm: MiniSlurm, folder: Path, store: str = "a.zarr", **fields: Any) -> None:
         self.slurm, self.folder = slurm, folder
@@ -96,7 +91,7 @@ class Campaign:
             return subprocess.Popen(command, env=self.env, stdout=out, stderr=out, text=True)
 
     def submit(self, profile: Path, *extra: str) -> str:
-        """Let a job be the driver; its id."""
+        """Submit the driver as a job, and return its id."""
         command = [HBCOOP, "cluster", "submit", str(self.spec), str(self.store), "--cluster", str(profile), *extra]
         done = subprocess.run(command, env=self.env, capture_output=True, text=True, timeout=60, check=True)
         return done.stdout.split()[1]
@@ -105,18 +100,18 @@ class Campaign:
         return self.start(profile, *extra).wait(timeout=timeout)
 
     def serial(self, name: str = "serial.zarr") -> Path:
-        """The store that an undisturbed run gives."""
+        """Return the store of an undisturbed run in one process."""
         store = self.folder / name
         command = [HBCOOP, "run", str(self.spec), str(store), "--serial"]
         subprocess.run(command, env={**self.env, "SLOW_SECONDS": "0"}, check=True, capture_output=True, timeout=300)
         return store
 
     @property
-    def said(self) -> str:
+    def output(self) -> str:
         return (self.folder / f"{self.store.name}.out").read_text()
 
     def started(self) -> list[dict[str, Any]]:
-        """What every worker said of itself when it started."""
+        """Return the log entry that every worker writes when it starts."""
         lines = [
             json.loads(line)
             for path in sorted(Path(f"{self.store}.logs").glob("*.jsonl"))
@@ -125,12 +120,12 @@ class Campaign:
         return [line for line in lines if line["event"] == "started"]
 
     def results(self) -> int:
-        """Results in the journal so far."""
+        """Return the number of results in the journal."""
         journal = Path(f"{self.store}.journal")
         return journal.read_bytes().count(b"\n") if journal.exists() else 0
 
     def workers(self) -> list[dict[str, Any]]:
-        """Jobs of the driver that have workers, as `hbcoop status` knows them."""
+        """Return the jobs that have workers, from the status file of the run."""
         try:
             progress = json.loads(Path(f"{self.store}.progress.json").read_text())
         except (OSError, ValueError):
@@ -138,10 +133,10 @@ class Campaign:
         return [job for job in progress["jobs"] if job["workers"]]
 
 
-def until(what: Callable[[], Any], seconds: float = 90.0) -> Any:
-    """Wait until something is true; what it is."""
+def until(condition: Callable[[], Any], seconds: float = 90.0) -> Any:
+    """Wait until a condition is true, and return its value."""
     end = time.monotonic() + seconds
-    while not (found := what()):
-        assert time.monotonic() < end, f"waited {seconds:.0f} s in vain"
+    while not (value := condition()):
+        assert time.monotonic() < end, f"the condition did not become true within {seconds:.0f} s"
         time.sleep(0.1)
-    return found
+    return value

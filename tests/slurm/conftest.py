@@ -1,4 +1,4 @@
-"""One throw-away Slurm for all tests of this folder."""
+"""One temporary Slurm cluster for all tests of this folder."""
 
 from __future__ import annotations
 
@@ -13,6 +13,6 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MiniSlurm]:
     """Two nodes with four fake GPUs each; tests cancel what they leave running."""
     if missing := available():
         pytest.skip(missing)
-    # A short name: job steps listen on sockets below the folder, whose whole path must fit 107 characters.
+    # short, since job steps listen on sockets below the folder, whose paths are limited to 107 characters
     with MiniSlurm(tmp_path_factory.mktemp("s"), nodes=2, gpus=4) as cluster:
         yield cluster

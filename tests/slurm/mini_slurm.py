@@ -1,12 +1,12 @@
-"""A real Slurm on this machine, started for the tests and thrown away after them.
+"""A temporary Slurm cluster on this machine for tests.
 
-What a campaign needs of Slurm cannot be tested with a stand-in for sbatch: that jobs sharing a node get different
-GPUs, that a dead node ends its job, that a refusal reaches the user. A real controller with several emulated nodes
-starts in about a second, as root or as an ordinary user, without systemd, cgroups, accounting or a GPU: a fake GPU is
-a link to /dev/null, which Slurm counts, locks and shows in CUDA_VISIBLE_DEVICES like any other.
+A replacement of sbatch cannot test that jobs on one node get different GPUs, that a dead node ends its job, or that a
+refusal reaches the user. A real controller with several emulated nodes starts in about a second, as root or as an
+ordinary user, without systemd, cgroups, accounting or a GPU: a fake GPU is a link to /dev/null, which Slurm counts,
+locks and shows in CUDA_VISIBLE_DEVICES like any other.
 
-It needs the Debian or Ubuntu packages munge, slurmctld, slurmd and slurm-client; ``available`` says what is missing.
-To try something by hand, with a cluster that stays until it is stopped::
+The Debian or Ubuntu packages munge, slurmctld, slurmd and slurm-client are required; ``available`` names missing ones.
+For experiments, start a cluster that runs until it is stopped::
 
     eval "$(python tests/slurm/mini_slurm.py start /tmp/mini)"
     sbatch --gpus=1 --wrap 'echo $CUDA_VISIBLE_DEVICES'
@@ -35,14 +35,14 @@ import psutil
 
 NEEDED = ("sbatch", "slurmctld", "slurmd", "munged")
 INSTALL = "apt-get install -y --no-install-recommends munge slurmctld slurmd slurm-client"
-# Debian keeps the daemons where an ordinary user's PATH does not look.
+# Debian installs the daemons outside an ordinary user's PATH.
 SEARCH = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/local/sbin"))
 DAEMONS = ("munged", "slurmctld", "slurmd")
-# What the controller and the nodes start: a runner of scripts, and the supervisor of each job step.
+# Started by the controller and the nodes: a runner of scripts, and the supervisor of each job step.
 HELPERS = ("slurmscriptd", "slurmstepd")
-# What a job, or a user's habits, put into the environment, and what changes the meaning of the commands below.
+# Variables of a surrounding job, or of a user's shell, that change the meaning of the commands below.
 FOREIGN = ("SLURM_", "SLURMD_", "SBATCH_", "SRUN_", "SALLOC_", "SQUEUE_", "SINFO_", "SCANCEL_")
-# Slurm's job steps listen on sockets below the folder; the kernel takes 107 characters for the whole path.
+# Slurm's job steps listen on sockets below the folder, whose whole path is limited to 107 characters.
 LONGEST_FOLDER = 75
 START_SECONDS = 30.0
 QUEUE_SECONDS = 15.0
@@ -97,7 +97,7 @@ PARTITION = "PartitionName=gpu Nodes={names} Default=YES MaxTime=INFINITE State=
 
 
 def available() -> str:
-    """Nothing when a Slurm can be started here, else a sentence saying what is missing and how to get it."""
+    """Return an empty string when a cluster can be started here, else the missing programs and how to install them."""
     missing = [name for name in NEEDED if shutil.which(name, path=SEARCH) is None]
     return f"no {', '.join(missing)} on this machine: {INSTALL}" if missing else ""
 
@@ -170,7 +170,7 @@ class MiniSlurm:
         Raises
         ------
         RuntimeError
-            It failed; with what it said.
+            When it fails; the message has its standard error.
         """
         done = subprocess.run(command, env=self.env, capture_output=True, text=True, timeout=60, check=False)
         if not check:
@@ -201,7 +201,7 @@ class MiniSlurm:
             raise
 
     def node_down(self, name: str) -> None:
-        """Let a node die at once, with all that runs on it, and tell Slurm, which would notice after a minute."""
+        """Kill a node and everything on it, and mark it as down, which Slurm would do after a minute."""
         self._kill(name)
         self.run("scontrol", "update", f"node={name}", "state=down", "reason=test")
 
@@ -211,9 +211,9 @@ class MiniSlurm:
         self._await_nodes([name])
 
     def stop(self) -> None:
-        """Cancel all jobs and end all daemons and what jobs left behind; stopping twice does no harm.
+        """Cancel all jobs, and end all daemons and all processes of jobs; a stopped cluster may be stopped again.
 
-        Only a process that has both left its job's session and cleared its environment survives: no trace leads to it.
+        A process that has left its job's session and cleared its environment survives, since it cannot be identified.
         """
         try:
             if any(process.info["name"] == "slurmctld" for process in self._processes()):

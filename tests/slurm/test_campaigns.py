@@ -51,7 +51,7 @@ def test_a_job_that_is_cancelled_is_replaced_and_costs_nothing_but_time(slurm: M
     victim = until(lambda: campaign.results() > 3 and campaign.workers())[0]
     slurm.run("scancel", victim["job"])
     assert driver.wait(timeout=180) == 0
-    assert f"job {victim['job']} ({victim['name']}) is gone: cancelled" in campaign.said
+    assert f"job {victim['job']} ({victim['name']}) is gone: cancelled" in campaign.output
     names = {worker["worker"] for worker in campaign.started()}
     assert victim["name"] in names
     assert len(names) == 3, "the name of a dead job was used again, or it was not replaced"
@@ -67,7 +67,7 @@ def test_a_node_that_dies_is_survived(slurm: MiniSlurm, tmp_path: Path) -> None:
         assert driver.wait(timeout=180) == 0
     finally:
         slurm.node_up(victim["node"])
-    assert f"({victim['name']}) is gone: node_fail" in campaign.said
+    assert f"({victim['name']}) is gone: node_fail" in campaign.output
     assert differences(campaign.store, campaign.serial()) == []
 
 
@@ -146,23 +146,23 @@ def test_a_model_whose_environment_no_pool_has_is_refused_before_anything_runs(
     campaign = Campaign(slurm, tmp_path, models=["sevennet-0"], lengths=[2])
     profile = profile_file(tmp_path, cpu={"environments": ["other"], "python": "python3"})
     campaign.run(profile, timeout=60)
-    assert "environment 'sevennet' has it, from environments/sevennet.txt" in " ".join(campaign.said.split())
+    assert "environment 'sevennet' has it, from environments/sevennet.txt" in " ".join(campaign.output.split())
     assert not slurm.jobs()
 
 
 def test_a_refused_job_is_said_at_once_and_ends_the_run(slurm: MiniSlurm, tmp_path: Path) -> None:
     campaign = Campaign(slurm, tmp_path)
     assert campaign.run(profile_file(tmp_path, cpu={"partition": "nowhere"}), timeout=90) == 2
-    assert "pool cpu: a job was refused, next try in 1 s" in campaign.said
-    assert "invalid partition specified: nowhere" in campaign.said
-    assert "no job could be started" in campaign.said
+    assert "pool cpu: a job was refused, next try in 1 s" in campaign.output
+    assert "invalid partition specified: nowhere" in campaign.output
+    assert "no job could be started" in campaign.output
 
 
 def test_a_python_that_is_not_there_ends_the_run_with_its_last_words(slurm: MiniSlurm, tmp_path: Path) -> None:
     campaign = Campaign(slurm, tmp_path)
     assert campaign.run(profile_file(tmp_path, cpu={"python": "/no/such/python", "jobs": 1}), timeout=90) == 2
-    assert "3 jobs in a row ended before a worker came" in campaign.said
-    assert "/no/such/python: No such file or directory" in campaign.said
+    assert "3 jobs in a row ended before a worker came" in campaign.output
+    assert "/no/such/python: No such file or directory" in campaign.output
 
 
 def test_the_driver_itself_can_be_a_job(slurm: MiniSlurm, tmp_path: Path) -> None:

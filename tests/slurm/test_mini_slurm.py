@@ -1,4 +1,4 @@
-"""The throw-away Slurm behaves like a real one in what the campaigns' tests rely on."""
+"""The temporary Slurm cluster behaves like a real one in everything that the tests of campaigns rely on."""
 
 from __future__ import annotations
 
