@@ -305,20 +305,33 @@ class StoreWriter:
         return {labels: key for labels, key in self.texts(self._schema.table(table).key).items() if key}
 
     def incomplete(self, table: str) -> set[LabelTuple]:
-        """Return the labels of rows that are done and lack a required value, e.g. because a chunk was lost.
+        """Return the labels of rows that are done and lack required values, because a chunk was lost.
+
+        The values of the first required variable are read; of the others it suffices that their chunks are on disk.
 
         Parameters
         ----------
         table : str
             Name of a table that has a status.
+
+        Raises
+        ------
+        StoreError
+            When a chunk cannot be read.
         """
         described = self._schema.table(table)
         done = self.values(described.status) == "done"
         lacking = np.zeros(done.shape, dtype=bool)
-        for name in described.required:
+        for number, name in enumerate(described.required):
             variable = self._schema.variables[name]
-            missing = variable.is_missing(self.values(name)) & self.layout.expected(described, variable)
-            lacking |= missing.any(axis=tuple(range(done.ndim, missing.ndim)))
+            expected = self.layout.expected(described, variable)
+            value_axes = tuple(range(done.ndim - 1, expected.ndim))
+            if number:
+                present = [self._store.has_chunk(self._arrays[name], place) for place in range(done.shape[0])]
+                lacking[~np.array(present)] |= expected.any(axis=value_axes)
+            else:
+                missing = variable.is_missing(self.values(name)) & expected
+                lacking |= missing.any(axis=tuple(axis + 1 for axis in value_axes))
         rows = self.layout.rows(described)
         return {rows[place] for place in np.flatnonzero(done & lacking)}
 

@@ -121,11 +121,13 @@ def test_statuses_and_keys(store: Path, cell: Callable[..., Record], dimer: Call
         }
 
 
-def test_done_cells_whose_values_are_lost_are_incomplete(store: Path, cell: Callable[..., Record]) -> None:
+@pytest.mark.parametrize("name", ["cooperative_energy", "hbond_cooperative_energy"])
+def test_done_cells_whose_values_are_lost_are_incomplete(name: str, store: Path, cell: Callable[..., Record]) -> None:
     with StoreWriter(store, HBOND_SCHEMA) as writer:
         writer.write([cell(), cell(length=4), cell("so3lr")])
+        writer.mark("cell", [("so3lr", "linear", 2, "none", "own", "default")], "failed", "why")
         assert writer.incomplete("cell") == set()
-    (lost,) = (store / "hbond_cooperative_energy").glob("c.1.*")
+    (lost,) = (store / name).glob("c.1.*")
     lost.unlink()
     with StoreWriter(store, HBOND_SCHEMA) as writer:
         assert writer.incomplete("cell") == {TOY, (*TOY[:2], 4, *TOY[3:])}
