@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -151,7 +150,7 @@ def test_a_checkpoint_whose_package_is_not_here_is_skipped_and_one_that_is_not_t
     (tmp_path / "mine.model").write_bytes(b"weights")
     mine = {"name": "mine", "family": "mace", "checkpoint": str(tmp_path / "mine.model"), "trust": True}
     elsewhere = registry.card("mace-off23-small").with_fields(modules=("no_such_package",), environment="other")
-    monkeypatch.setattr(registry, "custom_card", lambda *a, **k: replace(elsewhere, name="mine", trusted=True))
+    monkeypatch.setattr(registry, "custom_card", lambda *a, **k: elsewhere.with_fields(name="mine", trusted=True))
     drawn = draw(models=["toy", mine], lengths=[2])
     assert {cell.model for cell in drawn.skipped} == {"mine"}
     assert "make environment-other" in next(iter(drawn.skipped.values()))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
@@ -36,3 +37,6 @@ class ToyEnsemble:
             replace(one, member_energies=np.array([member[place].energy for member in each]))
             for place, one in enumerate(found)
         ]
+
+    def with_scratch(self, folder: Path) -> ToyEnsemble:
+        return self

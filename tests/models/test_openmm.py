@@ -109,7 +109,7 @@ def test_what_is_left_of_amoeba_far_apart_are_two_dipoles() -> None:
 
 def test_nma_has_its_dipole_in_amoeba() -> None:
     AMOEBA.evaluate([monomer()])
-    context = AMOEBA.systems[("nma",)].context
+    _, context = AMOEBA.contexts[("nma",)]
     multipoles = next(f for f in context.getSystem().getForces() if f.getName() == "AmoebaMultipoleForce")
     dipole = np.linalg.norm(multipoles.getSystemMultipoleMoments(context)[1:4])
     # gas phase, Meighan and Cole 1964: 3.73 D

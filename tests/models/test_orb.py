@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import shutil
 import warnings
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -162,9 +161,10 @@ def test_a_spec_says_which_architecture_a_checkpoint_has(tmp_path: Path) -> None
     entry = {"name": "mine", "family": "orb", "checkpoint": "x.ckpt"}
     spec = {"campaign": "test", "lengths": [2], "models": [{**entry, "like": "orb-v3-conservative-20-omat"}]}
     found = CampaignSpec.model_validate(spec).models[0].card()
-    assert (found.layers, found.forces_are_gradient, found.max_force) == (5, True, None)
+    assert (found.about.layers, found.abilities.forces_are_gradient, found.abilities.max_force) == (5, True, None)
     assert found.options["architecture"] == "orb-v3-conservative-20-omat"
-    for wrong, words in {"like": "expected like to be one of orb-v2,", "options": "family orb has no options"}.items():
+    refusals = {"like": "expected like to be one of orb-v2,", "options": "expected no options of family orb"}
+    for wrong, words in refusals.items():
         value = "ani-2x" if wrong == "like" else {"head": "x"}
         with pytest.raises(ValueError, match=words):
             CampaignSpec.model_validate({**spec, "models": [{**entry, wrong: value}]})
@@ -182,4 +182,4 @@ def test_the_package_s_own_downloads_are_found(folder: Path, tmp_path: Path, mon
         (tmp_path / f"{name}{beside}").touch()
     found = find(model)
     assert found.path == tmp_path / name
-    assert available(replace(model, sha256="0" * 64)).reason.startswith("model orb-d3-xs-v2: ")
+    assert available(model.with_fields(sha256="0" * 64)).reason.startswith("model orb-d3-xs-v2: ")

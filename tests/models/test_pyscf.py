@@ -42,9 +42,10 @@ def _energy(potential: Potential, structure: Structure) -> float:
 
 def test_a_name_says_what_the_model_is() -> None:
     found = card("scs-mp2:aug-cc-pvtz:frozen-core:cp")
-    assert found.level_of_theory == "SCS-RI-MP2/aug-cc-pvtz, density fitting, frozen core, counterpoise"
+    assert found.about.level_of_theory == "SCS-RI-MP2/aug-cc-pvtz, density fitting, frozen core, counterpoise"
     assert found.combination == {"hf": 1.0, "same_spin": 1 / 3, "opposite_spin": 6 / 5}
-    assert (found.counterpoise, found.forces, found.single_point_cost) == (True, False, "minutes")
+    assert (found.abilities.counterpoise, found.abilities.forces) == (True, False)
+    assert found.abilities.single_point_cost == "minutes"
     assert card("rimp2:cc-pVDZ").options == card("rimp2:ccpvdz").options
     assert card("pbe0-d4:def2-svp").needs.modules == ("pyscf", "pyscf.dispersion")
 
@@ -119,7 +120,7 @@ def test_counterpoise_lowers_fragments_and_weakens_the_bond() -> None:
 
 
 def test_a_family_without_basis_functions_refuses_ghosts() -> None:
-    with pytest.raises(ModelError, match="gfn2-xtb: expected no ghosts"):
+    with pytest.raises(ModelError, match="gfn2-xtb: expected structures without ghost atoms"):
         load("gfn2-xtb").evaluate([probes()["dimer"].ghosted([0])])
 
 
@@ -145,7 +146,7 @@ def test_a_model_without_forces_lends_no_minima() -> None:
 
 
 def test_mp2_has_no_forces_and_says_so() -> None:
-    with pytest.raises(ModelError, match="a call for forces: it has none"):
+    with pytest.raises(ModelError, match="expected a request for energies only, found one for forces"):
         load("rimp2:sto-3g").evaluate([WATER])
 
 
@@ -161,19 +162,19 @@ def test_a_killed_mp2_goes_on_behind_its_scf(tmp_path: Path, monkeypatch: pytest
     calm = _energy(potential, WATER)
     kept = potential.with_scratch(tmp_path)
     with monkeypatch.context() as killed:
-        killed.setattr(PyscfPotential, "_correlated", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        killed.setattr(PyscfPotential, "_solve_mp2", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             _energy(kept, WATER)
     assert len(list((tmp_path / "pyscf").iterdir())) == 1
     cycles = []
-    solve = PyscfPotential._solve
+    solve = PyscfPotential._solve_scf
 
     def counted(self: PyscfPotential, *arguments: object) -> object:
         solved = solve(self, *arguments)  # type: ignore[arg-type]
         cycles.append(solved.cycles)
         return solved
 
-    monkeypatch.setattr(PyscfPotential, "_solve", counted)
+    monkeypatch.setattr(PyscfPotential, "_solve_scf", counted)
     assert _energy(kept, WATER) == pytest.approx(calm, abs=1e-8)
     assert cycles[0] <= 2
     assert not list((tmp_path / "pyscf").iterdir())
