@@ -4,7 +4,7 @@ A model: an instance of `ModelFamily`, registered as an entry point of the group
 new NAME`` makes a distribution to start from, and `hbcoop_dist.testing.models` tests it. A long-range scheme: a class
 of `Scheme`, group ``hbcoop_dist.schemes``.
 
-A kind of campaign: an instance of a subclass of `CampaignKind`, group ``hbcoop_dist.campaign_kinds``; its contract suite is
+A kind of campaign: an instance of a subclass of `CampaignKind`, group ``hbcoop_dist.campaign_kinds``; see
 `hbcoop_dist.testing.kinds`.
 
 Names that a model does not need are imported on first access, so that a planner imports the module of a model fast and

@@ -9,8 +9,8 @@ import textwrap
 from pathlib import Path
 
 import pytest
-
 from hbcoop_dist.campaigns.generalization.loading import is_generalization, load_generalization
+
 from hbcoop_dist.campaigns.hbond.plan import plan
 from hbcoop_dist.campaigns.hbond.spec import CampaignError, cells_of, load_campaign
 from hbcoop_dist.core.resources import bundled_names

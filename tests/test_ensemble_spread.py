@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import zarr
+from hbcoop_dist.store.create import consolidate
 from toy_ensemble import SPREAD, ToyEnsemble
 
 import hbcoop_dist as hb
@@ -17,7 +18,6 @@ from hbcoop_dist import analysis
 from hbcoop_dist.campaigns.hbond import worker as work
 from hbcoop_dist.campaigns.hbond.spec import CampaignSpec
 from hbcoop_dist.store import merge_stores, open_systems, prepare_store, verify
-from hbcoop_dist.store.create import consolidate
 from hbcoop_dist.store.group import open_group
 from hbcoop_dist.store.schema import LATER
 from hbcoop_dist.structures import make_chain

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import xarray as xr
 from ase.io import write
+from hbcoop_dist.campaigns.complexes.reading import ComplexError
 
 import hbcoop_dist as hb
-from hbcoop_dist.campaigns.complexes.reading import ComplexError
 from hbcoop_dist.campaigns.hbond.spec import CampaignSpec
 from hbcoop_dist.cooperativity.equation import EV_TO_KCAL, hbond_cooperativity
 from hbcoop_dist.cooperativity.fragment_energies import evaluate_fragments

@@ -7,10 +7,10 @@ import json
 from typing import Any
 
 import pytest
+from hbcoop_dist.campaigns.hbond.plan_summary import single_points
 
 from hbcoop_dist import plan
 from hbcoop_dist.campaigns.hbond.plan import BATCH_ATOMS, Plan
-from hbcoop_dist.campaigns.hbond.plan_summary import single_points
 from hbcoop_dist.campaigns.hbond.rotamer_search import ROTAMERS
 from hbcoop_dist.campaigns.hbond.spec import CampaignSpec
 from hbcoop_dist.core.tasks import PROTOCOL_VERSION

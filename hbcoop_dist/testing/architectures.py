@@ -498,8 +498,8 @@ def test_file_of_a_trained_network_restores_it(architecture: ArchitectureCase, s
     energies = [evaluate_network(net, *labelled_waters())[0].energy for net in (network_of(again), network)]
     assert torch.equal(energies[0], energies[1])
     declaration = find_architecture(architecture.name)
-    card = trained_family.card_of("mine", path)
-    assert card.environment == declaration.environment
+    card = trained_family.FAMILY.card_of("mine", path)
+    assert card.needs.environment == declaration.environment
     hops = declaration.hops(trained.spec.layers)
-    assert card.receptive_field == (None if card.long_range else trained.spec.cutoff * hops)
-    assert card.long_range == network.scheme.long_range
+    assert card.receptive_field == (None if card.about.long_range else trained.spec.cutoff * hops)
+    assert card.about.long_range == network.scheme.long_range

@@ -11,13 +11,13 @@ import pandas as pd
 import pytest
 import xarray as xr
 from ase.io import read
+from hbcoop_dist.cli.exchange_commands import _differences
 from typer.testing import CliRunner, Result
 
 import hbcoop_dist as hb
 from hbcoop_dist.analysis import compare, geometries, largest, leaderboard, select, structure_of, tidy
 from hbcoop_dist.analysis.exports import QUANTITIES
 from hbcoop_dist.campaigns.hbond.spec import CampaignSpec
-from hbcoop_dist.cli.exchange_commands import _differences
 from hbcoop_dist.cli.main import app
 from hbcoop_dist.models import load
 from hbcoop_dist.store import write_archive

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from hbcoop_dist.campaigns.generalization.loading import load_generalization
 from set_files import odac_row, omol_row, write_as, write_database, write_qmof
 from typer.testing import CliRunner
 
-from hbcoop_dist.campaigns.generalization.loading import load_generalization
 from hbcoop_dist.cli.main import app
 from hbcoop_dist.learning.datasets.labelled_structures import LabelledStructure
 

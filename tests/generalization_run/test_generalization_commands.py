@@ -6,18 +6,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray as xr
+from hbcoop_dist.campaigns.generalization.loading import load_generalization
+from hbcoop_dist.campaigns.generalization.planner import plan
+from hbcoop_dist.campaigns.generalization.runner import run
+from hbcoop_dist.campaigns.generalization.store import GeneralizationStore
 from rich.console import Console
 from typer.testing import CliRunner
 
 from hbcoop_dist.analysis.generalization_errors import ERRORS
 from hbcoop_dist.analysis.plots.generalization import PARTS, chemical_space, errors_by_split, learning_curves
 from hbcoop_dist.analysis.tables import errors_in_terminal
-from hbcoop_dist.campaigns.generalization.loading import load_generalization
-from hbcoop_dist.campaigns.generalization.planner import plan
-from hbcoop_dist.campaigns.generalization.runner import run
 from hbcoop_dist.campaigns.generalization.schema import KIND
 from hbcoop_dist.campaigns.generalization.spec import GeneralizationSpec
-from hbcoop_dist.campaigns.generalization.store import GeneralizationStore
 from hbcoop_dist.cli.main import app
 from hbcoop_dist.execution.progress import QuietDisplay
 from hbcoop_dist.report import build_generalization_report, write_report

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray as xr
+from hbcoop_dist.campaigns.generalization.loading import load_generalization
+from hbcoop_dist.campaigns.generalization.planner import plan
+from hbcoop_dist.campaigns.generalization.runner import run
 from set_files import labelled, omol_row, write_as, write_database, write_qmof
 
 from hbcoop_dist.campaigns.generalization import file_hashes as module
 from hbcoop_dist.campaigns.generalization.file_hashes import fingerprints
-from hbcoop_dist.campaigns.generalization.loading import load_generalization
-from hbcoop_dist.campaigns.generalization.planner import plan
-from hbcoop_dist.campaigns.generalization.runner import run
 from hbcoop_dist.campaigns.generalization.schema import KIND
 from hbcoop_dist.campaigns.generalization.spec import DatasetEntry, GeneralizationSpec
 from hbcoop_dist.campaigns.generalization.tasks import DataSource, TrainingTask, label_task, split_task

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray as xr
-from set_files import labelled, omol_row, write_as, write_database
-
-from hbcoop_dist.campaigns.generalization.array_files import keep, opened
 from hbcoop_dist.campaigns.generalization.loading import load_generalization
 from hbcoop_dist.campaigns.generalization.planner import GeneralizationPlan, plan
 from hbcoop_dist.campaigns.generalization.runner import run
+from set_files import labelled, omol_row, write_as, write_database
+
+from hbcoop_dist.campaigns.generalization.array_files import keep, opened
 from hbcoop_dist.core.results import TaskResult
 from hbcoop_dist.core.yaml_source import dump_yaml
 from hbcoop_dist.execution.progress import QuietDisplay

@@ -4,8 +4,8 @@ import sys
 from dataclasses import replace
 
 import pytest
-
 from hbcoop_dist.campaigns.generalization.planner import SOAP, plan
+
 from hbcoop_dist.campaigns.generalization.spec import GeneralizationSpec
 
 BASE = {

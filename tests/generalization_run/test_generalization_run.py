@@ -11,13 +11,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+from hbcoop_dist.campaigns.generalization.loading import load_generalization
+from hbcoop_dist.campaigns.generalization.planner import plan
+from hbcoop_dist.campaigns.generalization.runner import run
 from ruamel.yaml import YAML
 from typer.testing import CliRunner
 
-from hbcoop_dist.campaigns.generalization.loading import load_generalization
 from hbcoop_dist.campaigns.generalization.model_files import models_path
-from hbcoop_dist.campaigns.generalization.planner import plan
-from hbcoop_dist.campaigns.generalization.runner import run
 from hbcoop_dist.campaigns.generalization.schema import KIND
 from hbcoop_dist.campaigns.hbond.spec import CampaignError
 from hbcoop_dist.cli.main import app

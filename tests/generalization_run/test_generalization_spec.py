@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import pytest
-
 from hbcoop_dist.campaigns.generalization.loading import is_generalization, load_generalization
+
 from hbcoop_dist.campaigns.generalization.spec import GeneralizationSpec, cells_of
 from hbcoop_dist.campaigns.hbond.spec import CampaignError
 from hbcoop_dist.learning.networks.registry import ARCHITECTURES

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray as xr
+from hbcoop_dist.campaigns.generalization.store import GeneralizationStore
 
 from hbcoop_dist.campaigns.generalization.schema import KIND, VARIABLES
 from hbcoop_dist.campaigns.generalization.spec import GeneralizationSpec, TrainingCell, cells_of
-from hbcoop_dist.campaigns.generalization.store import GeneralizationStore
 from hbcoop_dist.store import (
     Layout,
     ProtocolMismatchError,

@@ -9,11 +9,11 @@ import pytest
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
-
 from hbcoop_dist.campaigns.generalization.loading import load_generalization
 from hbcoop_dist.campaigns.generalization.planner import plan
-from hbcoop_dist.campaigns.generalization.schema import KIND
 from hbcoop_dist.cli.generalization_commands import estimate
+
+from hbcoop_dist.campaigns.generalization.schema import KIND
 from hbcoop_dist.store import open_store
 
 STORE = Path(__file__).parents[2] / "store" / "generalization-quick.zarr.zip"

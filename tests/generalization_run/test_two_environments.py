@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray as xr
+from hbcoop_dist.campaigns.generalization.planner import plan
 from ruamel.yaml import YAML
 
-from hbcoop_dist.campaigns.generalization.planner import plan
 from hbcoop_dist.campaigns.generalization.schema import KIND
 from hbcoop_dist.campaigns.generalization.spec import GeneralizationSpec
 from hbcoop_dist.core.yaml_source import dump_yaml

@@ -100,7 +100,12 @@ def test_it_keeps_the_contract_of_all_models(scheme: str, tmp_path: Path, regist
 def test_its_card_says_what_the_file_says(path: Path, registered: None) -> None:
     card = custom_card("mine", "trained", path)
     assert (card.about.cutoff, card.about.layers, card.about.elements) == (3.5, 2, (1, 6, 7, 8))
-    assert (card.about.long_range, card.abilities.extensive, card.abilities.charges, card.receptive_field) == (False, True, False, 7.0)
+    assert (card.about.long_range, card.abilities.extensive, card.abilities.charges, card.receptive_field) == (
+        False,
+        True,
+        False,
+        7.0,
+    )
     assert card.about.level_of_theory == "GFN2-xTB"
     assert available(card, path)
     gone = custom_card("mine", "trained", path.with_name("gone.npz"))

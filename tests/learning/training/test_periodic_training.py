@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-
 from hbcoop_dist.campaigns.generalization.planner import plan
+
 from hbcoop_dist.campaigns.generalization.spec import GeneralizationSpec
 from hbcoop_dist.campaigns.generalization.worker import TrainingWork
 from hbcoop_dist.core.results import TaskResult
