@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from hbcoop_dist.core.tasks import Batch, canonical_json, content_key
     from hbcoop_dist.learning.networks.atom_batches import AtomBatch
     from hbcoop_dist.learning.networks.hyperparameters import NetworkShape
-    from hbcoop_dist.learning.networks.options import Options
+    from hbcoop_dist.learning.networks.options import ComponentOptions
     from hbcoop_dist.learning.networks.registry import ArchitectureDeclaration, SchemeDeclaration
     from hbcoop_dist.learning.networks.schemes.base import LongRange, Memory, Scheme
     from hbcoop_dist.store.codec import payload_types
@@ -58,13 +58,13 @@ _LAZY = {
     "CampaignError": "hbcoop_dist.campaigns.spec_fields",
     "CampaignKind": "hbcoop_dist.campaigns.kind",
     "CampaignSpec": "hbcoop_dist.campaigns.spec_fields",
+    "ComponentOptions": "hbcoop_dist.learning.networks.options",
     "Comparison": "hbcoop_dist.campaigns.kind",
     "Exporter": "hbcoop_dist.campaigns.kind",
     "Label": "hbcoop_dist.core.results",
     "LongRange": "hbcoop_dist.learning.networks.schemes.base",
     "Memory": "hbcoop_dist.learning.networks.schemes.base",
     "NetworkShape": "hbcoop_dist.learning.networks.hyperparameters",
-    "Options": "hbcoop_dist.learning.networks.options",
     "Plan": "hbcoop_dist.campaigns.kind",
     "Provenance": "hbcoop_dist.core.results",
     "Record": "hbcoop_dist.core.results",
@@ -97,6 +97,7 @@ __all__ = [
     "CheckpointError",
     "CheckpointInfo",
     "Comparison",
+    "ComponentOptions",
     "Evaluation",
     "Exporter",
     "Graph",
@@ -107,7 +108,6 @@ __all__ = [
     "ModelError",
     "ModelFamily",
     "NetworkShape",
-    "Options",
     "Plan",
     "Potential",
     "Provenance",

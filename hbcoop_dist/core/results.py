@@ -14,15 +14,6 @@ from hbcoop_dist.core.arrays import AnyArray
 Status = Literal["pending", "done", "unconverged", "broken-geometry", "skipped", "quarantined", "failed", "stale"]
 STATUSES: tuple[str, ...] = get_args(Status)
 
-FRAGMENTS = ("ABC", "BC", "AC", "C", "AB", "A", "B", "AB_complex", "A_complex", "B_complex")
-"""Points of Eq. 1: the first four at the complex's geometry, AB, A and B at the isolated dimer's; the last three
-are AB, A and B at the complex's geometry, for the electronic part."""
-
-POSITIONS = ("head", "middle", "tail")
-
-CELL_DIMS = ("model", "pattern", "length", "capping", "geometry", "rotamer")
-DIMER_DIMS = ("model", "geometry", "rotamer", "conformer")
-
 Label = str | int
 """Label of one place along an axis of the store."""
 

@@ -13,10 +13,10 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from hbcoop_dist.cooperativity.equation import cooperativity_from_points
-from hbcoop_dist.core.results import FRAGMENTS, POSITIONS
-from hbcoop_dist.models.families.pyscf import COUNTERPOISE, FROZEN_CORE, SPIN_SCALED
+from hbcoop_dist.cooperativity.equation import FRAGMENTS, cooperativity_from_points
+from hbcoop_dist.models.mp2_variants import COUNTERPOISE, FROZEN_CORE, SPIN_SCALED
 from hbcoop_dist.structures import position_of
+from hbcoop_dist.structures.chains import POSITIONS
 
 REFERENCE_DIMS = ("model", "pattern", "length", "capping", "geometry", "rotamer", "position")
 """Dims of `reference_energies`, in order."""

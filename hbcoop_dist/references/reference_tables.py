@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from hbcoop_dist.core.results import POSITIONS
 from hbcoop_dist.references.bundled import REFERENCE_DIMS, VALUES, ordered_positions, reference_energies, with_status
 from hbcoop_dist.structures import CAPPINGS, PATTERNS
+from hbcoop_dist.structures.chains import POSITIONS
 
 _ENERGY = "cooperative_energy"
 _CHOICES = {"pattern": PATTERNS, "capping": CAPPINGS, "position": POSITIONS}

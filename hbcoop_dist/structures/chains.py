@@ -16,6 +16,7 @@ PATTERNS: tuple[str, ...] = get_args(Pattern)
 CAPPINGS: tuple[str, ...] = get_args(Capping)
 CONFORMERS: tuple[str, ...] = get_args(Conformer)
 POSITIONS: tuple[str, ...] = ("head", "middle", "tail")
+"""Positions of an H-bond in a chain (`position_of`)."""
 CELL_DIMS: tuple[str, ...] = ("model", "pattern", "length", "capping", "geometry", "rotamer")
 """Labels of a cell: one model in one chain at one geometry."""
 DIMER_DIMS: tuple[str, ...] = ("model", "geometry", "rotamer", "conformer")
@@ -23,13 +24,6 @@ DIMER_DIMS: tuple[str, ...] = ("model", "geometry", "rotamer", "conformer")
 UNIT_TYPES = ("all", "odd", "even", "first", "last")
 CAP_WATERS = 4
 """Number of waters of a capped chain: one accepts at the free N-H, three are at the free C=O."""
-
-POSITIONS = ("head", "middle", "tail")
-"""Positions of an H-bond in a chain (`position_of`)."""
-CELL_DIMS = ("model", "pattern", "length", "capping", "geometry", "rotamer")
-"""Label dims of the result of one chain."""
-DIMER_DIMS = ("model", "geometry", "rotamer", "conformer")
-"""Label dims of the result of one isolated dimer."""
 
 
 @dataclass(frozen=True, slots=True, order=True)

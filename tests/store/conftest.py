@@ -14,7 +14,8 @@ from small_store import LABELS
 
 import hbcoop_dist
 from hbcoop_dist.campaigns.hbond.schema import HBOND_SCHEMA, n_atoms
-from hbcoop_dist.core.results import FRAGMENTS, Record, Value
+from hbcoop_dist.cooperativity.equation import FRAGMENTS
+from hbcoop_dist.core.results import Record, Value
 from hbcoop_dist.store import Layout, prepare_store
 
 PROTOCOL = {"minimize": {"max_force": 1.0e-5, "constraint": "mirror"}, "code": 1}

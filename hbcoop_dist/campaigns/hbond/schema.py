@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import cast
 
+from hbcoop_dist.cooperativity.equation import FRAGMENTS
 from hbcoop_dist.core.arrays import AnyArray
-from hbcoop_dist.core.results import CELL_DIMS, DIMER_DIMS, FRAGMENTS, POSITIONS, Label
+from hbcoop_dist.core.results import Label
 from hbcoop_dist.store import Axis, Schema, StoreError, Table, Variable
 from hbcoop_dist.store.schema import AxisLabels, LabelledAxes, VariableRow, status_variables, variables
 from hbcoop_dist.structures import CAPPINGS, CONFORMERS, PATTERNS, conformers_of, position_of
-from hbcoop_dist.structures.chains import CAP_WATERS, Capping, Pattern
+from hbcoop_dist.structures.chains import CAP_WATERS, CELL_DIMS, DIMER_DIMS, POSITIONS, Capping, Pattern
 from hbcoop_dist.structures.structure import MOLECULE_NUMBERS
 
 KCAL, EV, ANGSTROM, DEGREE, FORCE = "kcal/mol", "eV", "angstrom", "degree", "eV/angstrom"

@@ -31,17 +31,9 @@ from ase.units import Bohr, Hartree
 from hbcoop_dist.core.arrays import FloatArray
 from hbcoop_dist.core.tasks import Requirements
 from hbcoop_dist.models import base, checkpoints
+from hbcoop_dist.models.mp2_variants import COUNTERPOISE, FROZEN_CORE, SPIN_SCALED
 from hbcoop_dist.structures import Structure
 
-FROZEN_CORE, COUNTERPOISE = "frozen-core", "cp"
-
-# Weights of same-spin and opposite-spin energies: Grimme, J. Chem. Phys. 2003, 118, 9095, Eq. 6 and below; Jung et al.,
-# J. Chem. Phys. 2004, 121, 9793.
-SPIN_SCALED: Mapping[str, tuple[float, float]] = {
-    "rimp2": (1.0, 1.0),
-    "scs-mp2": (1 / 3, 6 / 5),
-    "sos-mp2": (0.0, 1.3),
-}
 _OTHERS = ("mp2", "ri-mp2", "scs-rimp2", "sos-rimp2", "ccsd", "ccsd(t)")
 _CITATIONS = {
     "scs-mp2": "; Grimme, J. Chem. Phys. 2003, 118, 9095, doi:10.1063/1.1569242",
