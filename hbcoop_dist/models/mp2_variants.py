@@ -12,5 +12,5 @@ SPIN_SCALED: Mapping[str, tuple[float, float]] = {
     "scs-mp2": (1 / 3, 6 / 5),
     "sos-mp2": (0.0, 1.3),
 }
-"""Weights of the same-spin and opposite-spin correlation energy by method: Grimme, J. Chem. Phys. 2003, 118, 9095, Eq. 6
-and below; Jung et al., J. Chem. Phys. 2004, 121, 9793."""
+"""Weights of the same-spin and opposite-spin correlation energies by method: Grimme, J. Chem. Phys. 2003, 118, 9095,
+Eq. 6 and below; Jung et al., J. Chem. Phys. 2004, 121, 9793."""
