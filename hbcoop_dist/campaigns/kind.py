@@ -255,9 +255,9 @@ class CampaignKind(ABC, Generic[SpecT, CellT, TaskT, CellTasksT]):
         """
 
     def lost_results(
-        self, plan: Plan[SpecT, CellT, TaskT, CellTasksT], needed: Collection[str], journal: Journal, arrays: Path
+        self, plan: Plan[SpecT, CellT, TaskT, CellTasksT], pending: Collection[str], journal: Journal, arrays: Path
     ) -> set[str]:
-        """Return keys of results that the journal has and whose files in `arrays` are gone."""
+        """Return keys of results that the journal has, that `pending` tasks need, and whose files are gone."""
         return set()
 
     def restart_state(self, result: TaskResult[Any]) -> State | None:

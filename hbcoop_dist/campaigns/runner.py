@@ -211,7 +211,8 @@ class _Run:
         """Compute every task that the cells need, and write each cell as soon as its last task is done."""
         plan, journal, arrays = self.plan, self.journal, arrays_path(self.path)
         needed = with_inputs(plan.tasks, (key for cell in self.cells for key in plan.cell_tasks[cell].keys))
-        repeat = self.repeat | self.kind.lost_results(plan, needed, journal, arrays)
+        stored = StoredResults(journal, needed - self.repeat)
+        repeat = self.repeat | self.kind.lost_results(plan, needed - stored.keys(), journal, arrays)
         stored = StoredResults(journal, needed - repeat)
         driver.continue_from(needed & repeat)
         count = RunCounts(len(self.cells), tasks=len(needed) - len(stored))
@@ -246,10 +247,11 @@ class _Run:
             display.message(line)
             del self._changed[model]
         self._written.update(_row_labels(record) for record in records[1:])
-        self.writer.write(records)
         status = records[0].status
         if status == "done":
+            # before the record: when the files cannot be written, the cell must not become done
             self.kind.finish_cell(self.plan, self.path, cell, tracker.result)
+        self.writer.write(records)
         tracker.release(cell)
         if not tracker.open_by_source[cell.source]:
             # one flush for a source that is complete costs as much as one for its first cell

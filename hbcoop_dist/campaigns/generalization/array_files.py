@@ -85,10 +85,20 @@ def write_arrays(folder: Path, key: str, arrays: Mapping[str, object]) -> Stored
     return StoredArrays(path.name, digest, path.stat().st_size)
 
 
-def lost_files(tasks: Mapping[str, TrainingTask], needed: Collection[str], journal: Journal, folder: Path) -> set[str]:
-    """Return keys of tasks that are done and whose file is gone, although a task that is to be done needs it."""
+def lost_files(tasks: Mapping[str, TrainingTask], pending: Collection[str], journal: Journal, folder: Path) -> set[str]:
+    """Return keys of results whose file is gone although a pending task needs it.
+
+    Parameters
+    ----------
+    tasks : mapping of str to TrainingTask
+    pending : collection of str
+        Keys of tasks that are to be computed.
+    journal : Journal
+    folder : Path
+        Folder of large results.
+    """
     lost: set[str] = set()
-    stack = [key for key in needed if journal.status(key) != "done"]
+    stack = list(pending)
     while stack:
         for key in tasks[stack.pop()].inputs:
             if key in lost or tasks[key].kind not in ("read", "describe") or journal.status(key) != "done":

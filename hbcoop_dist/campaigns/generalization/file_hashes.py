@@ -1,9 +1,9 @@
-"""What tells files of a set from others: hashes, which decide the keys of all that is made of them.
+"""Hashes of the files of a set, which are part of the keys of all tasks on it.
 
-Sets of up to a gibibyte are hashed whole.  Of larger ones, where that would take from minutes to hours before anything
-is planned, the sizes are hashed, both ends, and blocks spread over every file.  What a database or an LMDB has been
-written to since differs at the front, where they count their changes; what is not noticed is a byte in the middle of a
-large text file, changed in place.  Neither names nor times count, so a copy elsewhere is the same set.
+The files of a set of up to `WHOLE` bytes are hashed completely. Of a larger set, which would take minutes to hours to
+read before anything is planned, each file contributes its size, both ends and blocks at regular distances. Databases
+change their first bytes whenever they are written to; a byte that is changed in place in the middle of a large text
+file is not detected. Names and times of files are not hashed, so that copies of a set have the same hashes.
 """
 
 from __future__ import annotations
@@ -15,25 +15,34 @@ from pathlib import Path
 from hbcoop_dist.learning.datasets.readers.file_rows import content_files
 
 WHOLE = 2**30
-"""Bytes of a set up to which its files are hashed whole."""
+"""Bytes of a set up to which its files are hashed completely."""
 
 _END, _BLOCK, _BLOCKS = 2**20, 2**16, 64
 
 
 def hash_files(files: Sequence[Path | str]) -> tuple[str, ...]:
-    """One hash for each file or folder.
+    """Return one SHA-256 for each file or folder of a set.
+
+    Parameters
+    ----------
+    files : sequence of path
+
+    Returns
+    -------
+    tuple of str
+        Hexadecimal hashes in the order of `files`.
 
     Raises
     ------
     ReadError
-        When one is not there, or is no set.
+        When one does not exist, or holds no set.
     """
-    parts = [content_files(file) for file in files]
-    size = sum(part.stat().st_size for listed in parts for part in listed)
-    return tuple(_joined([_hash(part, size > WHOLE) for part in listed]) for listed in parts)
+    listings = [content_files(file) for file in files]
+    size = sum(path.stat().st_size for listing in listings for path in listing)
+    return tuple(_join([_hash(path, size > WHOLE) for path in listing]) for listing in listings)
 
 
-def _joined(hashes: list[str]) -> str:
+def _join(hashes: list[str]) -> str:
     return hashes[0] if len(hashes) == 1 else hashlib.sha256("\n".join(hashes).encode()).hexdigest()
 
 

@@ -103,11 +103,11 @@ class GeneralizationKind(CampaignKind[GeneralizationSpec, TrainingCell, Training
         return [key for key in tasks.keys if journal.status(key) != "done"]
 
     def lost_results(
-        self, plan: GeneralizationPlan, needed: Collection[str], journal: Journal, arrays: Path
+        self, plan: GeneralizationPlan, pending: Collection[str], journal: Journal, arrays: Path
     ) -> set[str]:
         from hbcoop_dist.campaigns.generalization.array_files import lost_files
 
-        return lost_files(plan.tasks, needed, journal, arrays)
+        return lost_files(plan.tasks, pending, journal, arrays)
 
     def finish_cell(self, plan: GeneralizationPlan, store: Path, cell: TrainingCell, results: Lookup) -> None:
         from hbcoop_dist.campaigns.generalization.model_files import write_model

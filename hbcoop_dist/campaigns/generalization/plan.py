@@ -193,7 +193,7 @@ class _PlanBuilder:
         """Group tasks: each chunk, each part with its description, each network with its evaluation.
 
         Splits of a small set are one batch, since they share its descriptors; those of a large set, whose descriptors
-        are in files, are one batch each.
+        are in files, are one batch each. Cells and sets that differ in their names only share their tasks.
         """
         batches: list[Batch[TrainingTask]] = []
         tasks = list(self._tasks.values())
@@ -207,12 +207,13 @@ class _PlanBuilder:
             members = tuple(t for t in tasks if t.kind in ("split", "map") and t.data.entry.name == name)
             if data.described:
                 batches += [Batch(f"{name} {t.kind} {t.split} {t.seed}", DESCRIPTORS, (t,)) for t in members]
-            else:
+            elif members:
                 batches.append(Batch(f"{name} splits", DESCRIPTORS, members))
+        networks: dict[str, Batch[TrainingTask]] = {}
         for cell, keys in self.cell_tasks.items():
             pair = self._tasks[keys.trained], self._tasks[keys.evaluated]
-            batches.append(Batch(cell.name, cell.architecture, pair))
-        return tuple(batches)
+            networks.setdefault(keys.trained, Batch(cell.name, cell.architecture, pair))
+        return (*batches, *networks.values())
 
 
 def describe_plan(plan: GeneralizationPlan) -> str:

@@ -6,6 +6,7 @@ from hbcoop_dist.store import Axis, Schema, Table
 from hbcoop_dist.store.schema import status_variables, variables
 
 CELL_DIMS = ("dataset", "split", "architecture", "scheme", "seed")
+"""Dims of networks, the rows of the first table."""
 SPLIT_DIMS = ("dataset", "split", "seed")
 DATASET_DIMS = ("dataset",)
 

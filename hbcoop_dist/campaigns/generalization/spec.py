@@ -1,7 +1,8 @@
-"""The spec of a generalization campaign: what a user writes in YAML, checked before anything runs, and its cells."""
+"""Spec of a generalization campaign: the fields of the YAML file, and the networks that they ask for."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -19,6 +20,7 @@ from pydantic import (
     model_validator,
 )
 
+from hbcoop_dist.campaigns.generalization.schema import CELL_DIMS
 from hbcoop_dist.campaigns.spec_fields import (
     CampaignError,
     CampaignSpec,
@@ -42,79 +44,77 @@ from hbcoop_dist.learning.networks.registry import (
 )
 from hbcoop_dist.models import registry
 
-CELL_DIMS = ("dataset", "split", "architecture", "scheme", "seed")
-SPLITS = ("random", "size", "cluster", "maxsep_paper", "maxsep_fps")
 Split = Literal["random", "size", "cluster", "maxsep_paper", "maxsep_fps"]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Molecules = Annotated[int, Field(ge=1, le=64)]
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Seed = Annotated[int, Field(ge=0)]
 
-READING = ("labels", "require", "skip_incomplete", "neutral_molecules")
-"""Fields of a set that say how its files are read, beside units."""
+READING_FIELDS = ("labels", "require", "skip_incomplete", "neutral_molecules")
+"""Fields of a set, besides units, that decide how its files are read."""
 
 
-def _default(entry: type[Frozen], name: str) -> Any:
-    return entry.model_fields[name].default
-
-
-def _unsaid(value: Any) -> bool:
+def _is_empty(value: Any) -> bool:
     return not value
 
 
 LabelKeys = Annotated[tuple[str, ...], BeforeValidator(as_list), Field(min_length=1)]
 
 
-def _a_label(name: str) -> str:
-    # names become parts of file names: of networks, and of a report's figures
+def _check_name(name: str) -> str:
+    # names are parts of the file names of networks and of the figures of reports
     if name.startswith(".") or any(separator in name for separator in "/\\"):
         raise ValueError(f"expected a name without slashes that begins with no dot, found {name!r}")
     return name
 
 
-Name = Annotated[str, Field(min_length=1), AfterValidator(_a_label)]
+Name = Annotated[str, Field(min_length=1), AfterValidator(_check_name)]
 
 
 class DatasetEntry(Frozen):
-    """A labelled set: generated and labelled by a teacher, or read from files."""
+    """Labelled set: generated and labelled by a model, or read from files."""
 
     name: Name
     generate: Literal["ionic", "neutral", "nma", "charge-states"] | None = Field(
-        default=None, description="which structures are made"
+        default=None, description="structures to generate"
     )
-    teacher: str = Field(default="gfn2-xtb", description="model that labels them")
-    size: int | None = Field(default=None, ge=4, description="structures generated, or the most drawn from files")
-    seed: int = Field(default=0, ge=0, description="of what is generated, or taken")
+    teacher: str = Field(default="gfn2-xtb", description="model that labels generated structures")
+    size: int | None = Field(
+        default=None, ge=4, description="number of generated structures, or the largest number drawn from files"
+    )
+    seed: int = Field(default=0, ge=0, description="seed of the generation, or of the draw from files")
     molecules: Annotated[tuple[Molecules, ...], BeforeValidator(as_list)] = Field(
-        default=(), description="numbers of molecules of what is generated, which take turns"
+        default=(), description="numbers of molecules of generated structures, used in turn"
     )
-    cutoff: Positive = Field(default=4.5, description="A; molecules are put within it and beyond it")
+    cutoff: Positive = Field(default=4.5, description="A; generated molecules lie within it and beyond it")
     largest_leak: Weight | None = Field(
-        default=None, description="e; labels in which the teacher shares more charge over more than 4 A are dropped"
+        default=None,
+        description="e; structures in which the labelling model shares more charge over more than 4 A are dropped",
     )
-    level_of_theory: str = Field(default="unknown", description="of the labels in files")
-    licence: str = Field(default="unknown", description="of files")
-    source: str = Field(default="unknown", description="what to cite for files")
-    energy_unit: Literal["eV", "Hartree", "kcal/mol", "kJ/mol"] = Field(default="eV", description="in files")
-    length_unit: Literal["Angstrom", "Bohr"] = Field(default="Angstrom", description="in files")
+    level_of_theory: str = Field(default="unknown", description="level of theory of the labels in files")
+    licence: str = Field(default="unknown", description="licence of files")
+    source: str = Field(default="unknown", description="publication to cite for files")
+    energy_unit: Literal["eV", "Hartree", "kcal/mol", "kJ/mol"] = Field(default="eV", description="unit in files")
+    length_unit: Literal["Angstrom", "Bohr"] = Field(default="Angstrom", description="unit in files")
     files: Annotated[tuple[str, ...], BeforeValidator(as_list)] = Field(
         default=(), description="extended XYZ, ASE databases, LMDBs or trajectories, folders of them, QMOF databases"
     )
-    # what has not been asked for is in no key, and in no definition of a store: those from before it was there hold
-    labels: Annotated[Mapping[str, LabelKeys], Field(exclude_if=_unsaid)] = Field(
-        default_factory=dict, description="names that labels have in files, where they are not the usual ones"
+    # empty fields are left out of task keys and of the definitions in stores, so that a new field changes neither
+    labels: Annotated[Mapping[str, LabelKeys], Field(exclude_if=_is_empty)] = Field(
+        default_factory=dict, description="keys of labels in files, where they are not the usual ones"
     )
-    require: Annotated[tuple[str, ...], BeforeValidator(as_list), Field(exclude_if=_unsaid)] = Field(
-        default=(), description="labels without which a structure in files is of no use"
+    require: Annotated[tuple[str, ...], BeforeValidator(as_list), Field(exclude_if=_is_empty)] = Field(
+        default=(), description="labels that every structure in files must have"
     )
-    skip_incomplete: Annotated[bool, Field(exclude_if=_unsaid)] = Field(
-        default=False, description="leave out what cannot be used in files, and count it; else it is an error"
+    skip_incomplete: Annotated[bool, Field(exclude_if=_is_empty)] = Field(
+        default=False,
+        description="leave out and count structures in files that cannot be used; otherwise they are an error",
     )
-    neutral_molecules: Annotated[bool, Field(exclude_if=_unsaid)] = Field(
-        default=False, description="every molecule in files is neutral, so bonds tell which there are"
+    neutral_molecules: Annotated[bool, Field(exclude_if=_is_empty)] = Field(
+        default=False, description="every molecule in files is neutral, so that molecules follow from bonds"
     )
-    largest_train: Annotated[int | None, Field(exclude_if=_unsaid)] = Field(
-        default=None, ge=1, description="atoms up to which the split by size trains; else it halves the set"
+    largest_train: Annotated[int | None, Field(exclude_if=_is_empty)] = Field(
+        default=None, ge=1, description="atoms up to which the split by size trains; by default it halves the set"
     )
 
     @model_validator(mode="after")
@@ -123,11 +123,11 @@ class DatasetEntry(Frozen):
             raise ValueError("expected either generate or files, found " + ("both" if self.files else "neither"))
         if self.generate is not None and self.size is None:
             raise ValueError("expected size, the number of structures to generate, found none")
-        # a store keeps every field of its campaigns, said or not, and reads them again
-        if self.files and self.teacher != _default(DatasetEntry, "teacher"):
+        # the history of a store has every field, defaults included, so `model_fields_set` does not separate them
+        if self.files and self.teacher != DatasetEntry.model_fields["teacher"].default:
             raise ValueError("expected no teacher beside files, which have their labels, found one")
-        if not self.files and (odd := [name for name in READING if name in self.model_fields_set]):
-            raise ValueError(f"expected {', '.join(odd)} beside files only, found generate")
+        if not self.files and (fields := [name for name in READING_FIELDS if name in self.model_fields_set]):
+            raise ValueError(f"expected {', '.join(fields)} beside files only, found generate")
         if (
             self.generate in ("ionic", "charge-states")
             and (card := registry.cards().get(self.teacher))
@@ -140,7 +140,7 @@ class DatasetEntry(Frozen):
 
     @field_validator("labels", "require", mode="after")
     @classmethod
-    def _labels(cls, value: Any, info: ValidationInfo) -> Any:
+    def _known_labels(cls, value: Any, info: ValidationInfo) -> Any:
         known = LABEL_KEYS if info.field_name == "labels" else NUMERIC_LABELS
         if unknown := sorted(set(value).difference(known)):
             raise ValueError(f"expected labels among {', '.join(known)}, found {', '.join(unknown)}")
@@ -148,60 +148,59 @@ class DatasetEntry(Frozen):
 
     @field_validator("teacher", mode="after")
     @classmethod
-    def _known(cls, teacher: str) -> str:
+    def _registered(cls, teacher: str) -> str:
         if teacher not in registry.cards():
             raise ValueError(f"expected a registered model, found {teacher!r}; see hbcoop models list")
         return teacher
 
 
 class ArchitectureEntry(Frozen):
-    """A network without its long-range scheme."""
+    """Network without its long-range scheme."""
 
     name: Name
-    architecture: str = Field(default="mace", description="family of networks; left out, the name says it")
-    cutoff: Positive = Field(default=4.0, description="of one layer, A")
-    layers: int = Field(default=2, ge=1, le=8, description="how often atoms gather from their neighbours")
+    architecture: str = Field(default="mace", description="architecture; by default the beginning of the name")
+    cutoff: Positive = Field(default=4.0, description="cutoff of one layer, A")
+    layers: int = Field(default=2, ge=1, le=8, description="message-passing layers")
     channels: int = Field(default=16, ge=1, le=512)
-    max_ell: int = Field(default=2, ge=0, le=4, description="of the edges' spherical harmonics")
-    hidden_ell: int = Field(default=1, ge=0, le=3, description="of the features that layers hand on")
-    correlation: int = Field(default=2, ge=1, le=4, description="body order of a layer, less one")
+    max_ell: int = Field(default=2, ge=0, le=4, description="largest degree of the spherical harmonics of edges")
+    hidden_ell: int = Field(default=1, ge=0, le=3, description="largest degree of the features between layers")
+    correlation: int = Field(default=2, ge=1, le=4, description="body order of a layer minus one")
     radial: int = Field(default=6, ge=1, le=32, description="radial basis functions")
-    # not in the keys of networks without any: those trained before there were options stay valid
     options: Mapping[str, float | int | str | bool | list[int]] = Field(
-        default_factory=dict, exclude_if=lambda options: not options, description="those of the architecture alone"
+        default_factory=dict, exclude_if=_is_empty, description="options that only this architecture has"
     )
 
     @model_validator(mode="before")
     @classmethod
-    def _called_so(cls, value: Any) -> Any:
+    def _architecture_from_name(cls, value: Any) -> Any:
         if not isinstance(value, Mapping) or "architecture" in value or not isinstance(value.get("name"), str):
             return value
         name = value["name"]
-        # mace-3 is a mace; a name that says none is more often mistyped than meant
-        said = name if name in architecture_names() else name.partition("-")[0]
-        if said not in architecture_names():
+        # mace-3 is a mace; there is no default, since a name without an architecture is most likely mistyped
+        architecture = name if name in architecture_names() else name.partition("-")[0]
+        if architecture not in architecture_names():
             known = ", ".join(architecture_names())
             raise ValueError(
                 f"expected one of {known}, one of them with a hyphen and more, or an architecture beside the name, "
                 f"found {name!r}"
             )
-        return {**value, "architecture": said}
+        return {**value, "architecture": architecture}
 
     @model_validator(mode="after")
-    def _has_them(self) -> ArchitectureEntry:
+    def _fits_architecture(self) -> ArchitectureEntry:
         written = {name: getattr(self, name) for name in self.model_fields_set}
         check_architecture(self.architecture, written, self.options)
         return self
 
     @model_serializer(mode="wrap")
     def _without_unused(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """What is written can be read again, and what means nothing decides no key."""
+        """Leave out fields that the architecture does not have; reading would refuse them, and they decide nothing."""
         unused = find_architecture(self.architecture).unused
         return {name: value for name, value in handler(self).items() if name not in unused}
 
 
 class SchemeEntry(Frozen):
-    """A long-range scheme and its options."""
+    """Long-range scheme with its options."""
 
     name: Name
     scheme: str = "none"
@@ -209,13 +208,13 @@ class SchemeEntry(Frozen):
 
     @model_validator(mode="before")
     @classmethod
-    def _called_so(cls, value: Any) -> Any:
+    def _scheme_from_name(cls, value: Any) -> Any:
         if isinstance(value, Mapping) and "scheme" not in value and value.get("name") in scheme_names():
             return {**value, "scheme": value["name"]}
         return value
 
     @model_validator(mode="after")
-    def _said(self) -> SchemeEntry:
+    def _known_scheme(self) -> SchemeEntry:
         known = ", ".join(scheme_names())
         if "scheme" not in self.model_fields_set:
             raise ValueError(f"expected one of {known}, or a scheme beside the name, found {self.name!r}")
@@ -225,22 +224,24 @@ class SchemeEntry(Frozen):
 
 
 class Training(Frozen):
-    """How every network is trained: the same number of steps for all."""
+    """Training of every network; all have the same number of steps."""
 
     steps: int = Field(default=1200, ge=1)
-    batch_size: int = Field(default=8, ge=1, description="structures of a step")
+    batch_size: int = Field(default=8, ge=1, description="structures per step")
     learning_rate: Positive = 0.01
-    last_learning_rate: Positive = Field(default=1.0e-4, description="at the last step; cosine in between")
-    energy_weight: Weight = Field(default=1.0, description="of squared errors per atom, 1/eV^2")
-    forces_weight: Weight = Field(default=1.0, description="A^2/eV^2")
-    charges_weight: Weight = Field(default=0.0, description="1/e^2; of schemes that have charges to compare")
-    averaging: float = Field(
-        default=0.99, ge=0, lt=1, description="decay of the parameters' moving average; 0 for none"
+    last_learning_rate: Positive = Field(default=1.0e-4, description="learning rate of the last step; cosine schedule")
+    energy_weight: Weight = Field(default=1.0, description="weight of squared energy errors per atom, 1/eV^2")
+    forces_weight: Weight = Field(default=1.0, description="weight of squared force errors, A^2/eV^2")
+    charges_weight: Weight = Field(
+        default=0.0, description="weight of squared charge errors, 1/e^2, for schemes with charges"
     )
-    largest_gradient: Positive = Field(default=10.0, description="norm above which a gradient is scaled down")
-    validate_every: int = Field(default=100, ge=1, description="steps")
+    averaging: float = Field(
+        default=0.99, ge=0, lt=1, description="decay of the moving average of the parameters; 0 for none"
+    )
+    largest_gradient: Positive = Field(default=10.0, description="norm above which gradients are scaled down")
+    validate_every: int = Field(default=100, ge=1, description="steps between validations")
     validation: float = Field(
-        default=0.1, gt=0, lt=0.5, description="part of the training structures kept for validation"
+        default=0.1, gt=0, lt=0.5, description="fraction of the training structures for validation"
     )
     dtype: Literal["float32", "float64"] = "float32"
 
@@ -249,7 +250,7 @@ Labels = Annotated[tuple[str, ...], BeforeValidator(as_list)]
 
 
 class Exclusion(Frozen):
-    """Networks left out: those that have one of the labels named here in every axis named here."""
+    """Networks to leave out: those that have one of the listed labels on every axis that is listed."""
 
     dataset: Labels = ()
     split: Annotated[tuple[Split, ...], BeforeValidator(as_list)] = ()
@@ -258,15 +259,20 @@ class Exclusion(Frozen):
     seed: Annotated[tuple[Seed, ...], BeforeValidator(as_list)] = ()
 
     @model_validator(mode="after")
-    def _of_something(self) -> Exclusion:
+    def _not_empty(self) -> Exclusion:
         if not any(getattr(self, dim) for dim in CELL_DIMS):
-            raise ValueError(f"expected one of {', '.join(CELL_DIMS)}, found none, which would leave nothing")
+            raise ValueError(f"expected one of {', '.join(CELL_DIMS)}, found none, which would exclude every network")
         return self
 
     def excludes(self, cell: TrainingCell) -> bool:
-        """Whether a cell is one of them."""
-        named = [(getattr(self, dim), label) for dim, label in cell.labels.items()]
-        return all(label in labels for labels, label in named if labels)
+        """Return whether a network is left out.
+
+        Parameters
+        ----------
+        cell : TrainingCell
+        """
+        axes = [(getattr(self, dim), label) for dim, label in cell.labels.items()]
+        return all(label in excluded for excluded, label in axes if excluded)
 
 
 DatasetItem = Annotated[DatasetEntry, BeforeValidator(name_only)]
@@ -289,24 +295,30 @@ class GeneralizationSpec(CampaignSpec):
     seeds: Annotated[tuple[Seed, ...], BeforeValidator(as_list)] = Field(default=(0,), min_length=1)
     training: Training = Training()
     exclude: Annotated[tuple[Exclusion, ...], BeforeValidator(as_list)] = Field(
-        default=(), description="networks of the product that are not asked for"
+        default=(), description="networks to leave out of the product of all axes"
     )
 
     @field_validator("exclude", mode="after")
     @classmethod
-    def _excludes_what_is_there(cls, items: tuple[Exclusion, ...], info: ValidationInfo) -> tuple[Exclusion, ...]:
-        # fields that are wrong themselves are not among the data, and complained of already
+    def _labels_exist(cls, items: tuple[Exclusion, ...], info: ValidationInfo) -> tuple[Exclusion, ...]:
+        # fields with an error of their own are absent from the data, and reported already
         for dim, field in zip(CELL_DIMS, ("datasets", "splits", "architectures", "schemes", "seeds"), strict=True):
-            there = [getattr(item, "name", item) for item in info.data.get(field, ())]
-            asked = [label for one in items for label in getattr(one, dim)]
-            if there and (foreign := [str(label) for label in asked if label not in there]):
-                raise ValueError(f"expected {dim} among {', '.join(map(str, there))}, found {', '.join(foreign)}")
+            labels = [getattr(item, "name", item) for item in info.data.get(field, ())]
+            excluded = [label for exclusion in items for label in getattr(exclusion, dim)]
+            if labels and (unknown := [str(label) for label in excluded if label not in labels]):
+                raise ValueError(f"expected {dim} among {', '.join(map(str, labels))}, found {', '.join(unknown)}")
         return items
 
     @model_validator(mode="after")
-    def _leaves_some(self) -> GeneralizationSpec:
-        if not cells_of(self):
+    def _has_distinct_cells(self) -> GeneralizationSpec:
+        names = Counter(cell.name for cell in cells_of(self))
+        if not names:
             raise ValueError("exclude: expected some networks to be left, found none")
+        if repeated := [name for name, count in names.items() if count > 1]:
+            raise ValueError(
+                "expected names of sets, architectures and schemes whose combinations name every network (and its "
+                f"file) differently, found {', '.join(repeated)} more than once"
+            )
         return self
 
     @field_validator("datasets", "architectures", "schemes", mode="after")
@@ -321,24 +333,27 @@ class GeneralizationSpec(CampaignSpec):
 
     @property
     def protocol(self) -> dict[str, object]:
-        """What decides the meaning of every number of a store: it may not change within one."""
+        """Kind of campaign and training; they may not change within a store."""
         return {"kind": self.kind, "training": self.training.model_dump(mode="json")}
 
     def definitions(self) -> dict[str, dict[str, str]]:
-        """What every label of an axis stands for, as canonical JSON, by axis."""
+        """Return what the labels of the networks stand for: axis -> label -> entry of the spec as JSON, unnamed."""
         entries: dict[str, tuple[Any, ...]] = {
             "dataset": self.datasets,
             "architecture": self.architectures,
             "scheme": self.schemes,
         }
+        # a label that `exclude` removes from every network is not on the axis of the store
+        labels = {dim: {getattr(cell, dim) for cell in cells_of(self)} for dim in entries}
         return {
-            dim: {item.name: item.model_dump_json(exclude={"name"}) for item in items} for dim, items in entries.items()
+            dim: {item.name: item.model_dump_json(exclude={"name"}) for item in items if item.name in labels[dim]}
+            for dim, items in entries.items()
         }
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingCell:
-    """One network to train and test, and the labels it has in the store."""
+    """One network to train and evaluate, by its labels in the store."""
 
     dataset: str
     split: str
@@ -358,7 +373,7 @@ class TrainingCell:
 
     @property
     def name(self) -> str:
-        """Labels joined to one word, for file names."""
+        """Labels joined by hyphens, for file names."""
         return "-".join(str(getattr(self, dim)) for dim in CELL_DIMS)
 
     def __str__(self) -> str:
@@ -366,7 +381,7 @@ class TrainingCell:
 
 
 def cells_of(spec: GeneralizationSpec) -> tuple[TrainingCell, ...]:
-    """Every cell a spec asks for; those of one split follow one another."""
+    """Return every network that a spec asks for; those of one split are neighbours."""
     return tuple(_cells(spec))
 
 
@@ -375,12 +390,23 @@ def _cells(spec: GeneralizationSpec) -> Iterator[TrainingCell]:
         for split, seed in product(spec.splits, spec.seeds):
             for architecture, scheme in product(spec.architectures, spec.schemes):
                 cell = TrainingCell(dataset.name, split, architecture.name, scheme.name, seed)
-                if not any(one.excludes(cell) for one in spec.exclude):
+                if not any(exclusion.excludes(cell) for exclusion in spec.exclude):
                     yield cell
 
 
 def requested_by_specs(specs: Sequence[Mapping[str, Any]]) -> Callable[[tuple[Any, ...]], bool]:
-    """Return whether any of these campaigns, read as plain data, asks for the network with these labels."""
+    """Return the function that tests whether any of these campaigns asks for the network with given labels.
+
+    Parameters
+    ----------
+    specs : sequence of mapping
+        Specs as plain JSON data; one that lacks an axis asks for nothing.
+
+    Returns
+    -------
+    callable
+        Takes the labels of a network in the order of `CELL_DIMS`.
+    """
     grids = [grid for spec in specs if (grid := _grid(spec)) is not None]
 
     def requested(labels: tuple[Any, ...]) -> bool:
@@ -402,18 +428,22 @@ def _grid(spec: Mapping[str, Any]) -> tuple[tuple[frozenset[Any], ...], list[Map
             names_of(spec["schemes"]),
             frozenset(spec["seeds"]),
         )
-        return axes, list(spec.get("exclude", ()))
-    except (KeyError, TypeError):
+        return axes, [dict(exclusion) for exclusion in spec.get("exclude", ())]
+    except (KeyError, TypeError, ValueError):
         return None
 
 
 def _excluded(labels: tuple[Any, ...], exclusion: Mapping[str, Any]) -> bool:
-    named = [(exclusion.get(dim), label) for dim, label in zip(CELL_DIMS, labels, strict=True)]
-    return all(label in excluded for excluded, label in named if excluded)
+    axes = [(exclusion.get(dim), label) for dim, label in zip(CELL_DIMS, labels, strict=True)]
+    return all(label in excluded for excluded, label in axes if excluded)
 
 
 def load_spec(path: Path) -> GeneralizationSpec:
-    """Read a campaign file of this kind; its paths become relative to the file.
+    """Read a campaign file of this kind; its paths are resolved relative to the folder of the file.
+
+    Parameters
+    ----------
+    path : Path
 
     Raises
     ------

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from hbcoop_dist.campaigns.generalization.spec import (
-    READING,
+    READING_FIELDS,
     ArchitectureEntry,
     DatasetEntry,
     GeneralizationSpec,
@@ -64,7 +64,7 @@ class DataSource:
             return {"chunks": list(self.chunks)}
         units = [self.entry.energy_unit, self.entry.length_unit]
         selection = {"size": self.entry.size, "seed": self.entry.seed, "units": units}
-        reading = self.entry.model_dump(mode="json", include=set(READING))
+        reading = self.entry.model_dump(mode="json", include=set(READING_FIELDS))
         return {"files": list(self.sha256), **selection, **({"reading": reading} if reading else {})}
 
 
