@@ -99,7 +99,7 @@ def test_no_kind_or_an_unknown_one_is_one_complaint(tmp_path: Path, line: str, f
         ("seeds: [0, 1]", "architectures: {name: a, architecture: schnet}", "expected one of mace"),
         ("seeds: [0, 1]", "architectures: {name: mace-a, options: {b: 2}}", "expected options among none, found b"),
         ("seeds: [0, 1]", "architectures: {name: dimenet++, max_ell: 1}", "dimenet++: expected no max_ell"),
-        ("seeds: [0, 1]", "architectures: {name: dimenet++, options: {num_spherical: 1}}", "expected 2 or more"),
+        ("seeds: [0, 1]", "architectures: {name: dimenet++, options: {num_spherical: 1}}", "equal to 2, found 1"),
         ("seeds: [0, 1]", "architectures: {name: a, architecture: allegro, channels: 5}", "an even number, found 5"),
     ],
 )

@@ -195,7 +195,7 @@ def test_born_charges_sum_to_the_total_charge(constraint):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"sigma": 1.0}, r"scheme celli: expected options among charge_constraint, .*layer, found sigma"),
+        ({"sigma": 1.0}, r"scheme celli: expected options among charge_constraint, .*hidden, found sigma"),
         ({"charge_constraint": "molecule"}, r"expected 'global' or 'fragment', found 'molecule'"),
         ({"layer": 2}, r"option layer: expected an integer from 0 to 1, found 2"),
     ],

@@ -157,7 +157,7 @@ def test_born_charges_of_a_crystal_are_refused():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"width": 1.0}, r"scheme les: expected options among .*sigma, found width"),
+        ({"width": 1.0}, r"scheme les: expected options among sigma, .*hidden, found width"),
         ({"sigma": 0.0}, r"scheme les: option sigma: expected greater than 0, found 0.0"),
         ({"charge_sum": "zero"}, r"option charge_sum: expected 'free' or 'constrained', found 'zero'"),
         ({"charge_constraint": "molecule"}, r"expected 'global' or 'fragment', found 'molecule'"),
