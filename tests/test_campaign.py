@@ -103,7 +103,7 @@ def test_the_grid_is_the_product_and_a_capping_may_name_its_lengths(tmp_path: Pa
         ),
         (
             "campaign: x\nmodels: [{name: my, calculator: ase:Atoms, kwargs: {a: 2020-01-01}}]\nlengths: 2\n",
-            r":2: field models\[0\]: .*kwargs: expected plain data, found",
+            r":2: field models\[0\]: .*kwargs: expected data that JSON can represent, found",
         ),
         (
             "campaign: x\nmodels: [{name: toy, calculator: ase.calculators.emt:EMT}]\nlengths: 2\n",
