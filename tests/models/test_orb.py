@@ -38,7 +38,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("orb")
     for seed, name in enumerate(NAMES):
         torch.manual_seed(seed)
-        torch.save(_network(name).state_dict(), path / str(card(name).checkpoint))
+        torch.save(_network(name).state_dict(), path / str(card(name).checkpoint.file))
     return path
 
 
@@ -91,7 +91,7 @@ def test_energies_and_forces_are_the_package_s(name: str, here: Path) -> None:
             from orb_models.forcefield.calculator import ORBCalculator
             from orb_models.forcefield.pretrained import ORB_PRETRAINED_MODELS
 
-            path = str(here / str(card(name).checkpoint))
+            path = str(here / str(card(name).checkpoint.file))
             network = ORB_PRETRAINED_MODELS[name](path, device="cpu", precision="float64", compile=False)
             for structure, one in zip(structures, found, strict=True):
                 atoms = structure.to_ase()
@@ -146,7 +146,7 @@ def test_what_is_no_state_dict_of_the_architecture_is_refused(
 ) -> None:
     path = tmp_path / "mine.ckpt"
     if content is None:
-        shutil.copy(folder / str(card(NAMES[1]).checkpoint), path)
+        shutil.copy(folder / str(card(NAMES[1]).checkpoint.file), path)
     else:
         path.write_bytes(content)
     with pytest.raises(ModelError, match=r"mine.ckpt is no state dict of orb-d3-xs-v2"):
@@ -176,8 +176,8 @@ def test_the_package_s_own_downloads_are_found(folder: Path, tmp_path: Path, mon
     monkeypatch.setenv("CACHED_PATH_CACHE_ROOT", str(tmp_path))
     model = card(NAMES[0])
     assert "hbcoop models fetch orb-d3-xs-v2" in available(model).reason
-    name = hashlib.sha256(str(model.url).encode()).hexdigest() + ".0123"
-    shutil.copy(folder / str(model.checkpoint), tmp_path / name)
+    name = hashlib.sha256(str(model.checkpoint.url).encode()).hexdigest() + ".0123"
+    shutil.copy(folder / str(model.checkpoint.file), tmp_path / name)
     for beside in (".json", ".lock"):
         (tmp_path / f"{name}{beside}").touch()
     found = find(model)
