@@ -15,7 +15,7 @@ from hbcoop_dist.campaigns.hbond.records import cell_record
 from hbcoop_dist.campaigns.hbond.spec import HBondSpec
 from hbcoop_dist.campaigns.hbond.worker import work_factory
 from hbcoop_dist.core.results import Record, TaskResult
-from hbcoop_dist.execution.scheduler import SerialBackend, execute
+from hbcoop_dist.execution.scheduler import SerialBackend, iter_results
 
 # Before any numerical library is imported: more threads make small calls slower.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -46,6 +46,6 @@ def compute() -> Callable[..., Computed]:
 
 
 def _compute(plan: HBondPlan) -> Computed:
-    found = execute(plan.batches, work_factory(plan.sources, plan.spec.minimize), {}, SerialBackend())
+    found = iter_results(plan.batches, work_factory(plan.sources, plan.spec.minimize), {}, SerialBackend())
     results = {result.key: result for result in found}
     return plan, results, [cell_record(plan, cell, results.__getitem__) for cell in plan.cell_tasks]

@@ -27,7 +27,7 @@ def cluster_script(profile: Annotated[str, typer.Argument(metavar="PROFILE")]) -
     from hbcoop_dist.cli import cluster_commands
     from hbcoop_dist.clusters import load_profile
 
-    typer.echo(cluster_commands.scripts(load_profile(profile)), nl=False)
+    typer.echo(cluster_commands.job_scripts(load_profile(profile)), nl=False)
 
 
 @app.command("submit")

@@ -1,4 +1,4 @@
-"""`hbcoop datasets check`: what files of labelled structures hold, and the entry of a campaign that reads them."""
+"""Body of `hbcoop datasets check`: what files of labelled structures hold, and the campaign entry that reads them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 from ase.data import chemical_symbols
@@ -22,44 +22,43 @@ from hbcoop_dist.core.yaml_source import dump_yaml
 from hbcoop_dist.learning.datasets.frames import ReadError
 from hbcoop_dist.learning.datasets.set_checks import SetReport, check_set
 
-SAMPLE, LARGE = 500, 20_000
+LARGE = 20_000
 _SHOWN = 8
 _NOTHING = 1
 
-datasets_app = typer.Typer(help="Your own labelled sets, and the big public ones.", no_args_is_help=True)
 
-
-@datasets_app.callback()
-def _datasets() -> None:
-    """Keep `check` a command of its own."""
-
-
-@datasets_app.command("check")
-def datasets_check(
-    paths: Annotated[
-        list[Path], typer.Argument(metavar="PATH...", exists=True, help="Files, or folders of files, of one set.")
-    ],
-    labels: Annotated[
-        list[str] | None,
-        typer.Option(metavar="LABEL=NAME", help="Name of a label in the files: charges=nbo_charges. Repeatable."),
-    ] = None,
-    require: Annotated[
-        list[str] | None, typer.Option(metavar="LABEL", help="A label that every structure has to have. Repeatable.")
-    ] = None,
-    energy_unit: Annotated[str, typer.Option(help="eV, Hartree, kcal/mol or kJ/mol.")] = "eV",
-    length_unit: Annotated[str, typer.Option(help="Angstrom or Bohr.")] = "Angstrom",
-    sample: Annotated[int, typer.Option(min=1, help="Structures to look at, drawn at random.")] = SAMPLE,
-    every: Annotated[bool, typer.Option("--all", help="Look at all structures.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+def check(
+    paths: list[Path],
+    labels: list[str],
+    require: list[str],
+    energy_unit: str,
+    length_unit: str,
+    sample: int | None,
+    as_json: bool,
 ) -> None:
-    """Say what is recognised in files of labelled structures, and what a campaign would leave out.
+    """Print a report on files of labelled structures, and the entry of a campaign that reads them.
 
-    The last lines are the entry to paste into a campaign. Exit code 1 when there is nothing that can be used.
+    Parameters
+    ----------
+    paths : list of Path
+    labels : list of str
+        Names of labels in the files, as ``LABEL=NAME``.
+    require : list of str
+        Labels that every structure has to have.
+    energy_unit, length_unit : str
+    sample : int or None
+        Structures to look at, drawn at random; None looks at all.
+    as_json : bool
+
+    Raises
+    ------
+    typer.Exit
+        With code 1 when there is nothing that can be used.
     """
-    entry = _entry(paths, labels or [], require or [], energy_unit, length_unit)
+    entry = _entry(paths, labels, require, energy_unit, length_unit)
     console = wide_console(stderr=as_json)
     try:
-        report = check_set(paths, reading_of(entry), None if every else sample)
+        report = check_set(paths, reading_of(entry), sample)
     except ReadError as error:
         console.print(str(error), highlight=False, markup=False, soft_wrap=True)
         raise typer.Exit(_NOTHING) from None
