@@ -7,7 +7,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from hbcoop_dist.campaigns.hbond.rotamer_search import ROTAMERS, candidates, lowest
+from hbcoop_dist.campaigns.hbond.rotamer_search import ROTAMERS, candidates, lowest_rotamers
 from hbcoop_dist.structures import DEFAULT_ROTAMER, Chain, Rotamer, conformers_of
 
 
@@ -25,8 +25,8 @@ def energy(chain: Chain, energies: dict[Chain, float]) -> float:
 def test_it_is_the_lowest_of_all_sequences(pattern, length: int) -> None:
     conformers = conformers_of(pattern, length)
     random = np.random.default_rng(length)
-    energies = {system: float(random.normal()) for system in candidates(conformers)}
-    chosen = lowest(conformers, energies)
+    energies = {chain: float(random.normal()) for chain in candidates(conformers)}
+    chosen = lowest_rotamers(conformers, energies)
     assert chosen is not None
     every = [Chain(conformers, rotamers) for rotamers in product(ROTAMERS, repeat=length)]
     assert energy(Chain(conformers, chosen), energies) == pytest.approx(min(energy(one, energies) for one in every))
@@ -36,26 +36,26 @@ def test_what_is_needed_is_every_rotamer_of_every_piece() -> None:
     assert len(candidates(conformers_of("arc", 2))) == 16
     assert len(candidates(conformers_of("arc", 12))) == 16 + 64
     assert len(candidates(conformers_of("linear", 12))) == 2 * 16 + 2 * 64
-    lengths = [system.length for system in candidates(conformers_of("linear", 5))]
+    lengths = [chain.length for chain in candidates(conformers_of("linear", 5))]
     assert lengths == sorted(lengths)
 
 
 def test_of_equal_energies_the_default_is_taken() -> None:
     conformers = conformers_of("linear", 6)
-    assert lowest(conformers, dict.fromkeys(candidates(conformers), 0.0)) == (DEFAULT_ROTAMER,) * 6
+    assert lowest_rotamers(conformers, dict.fromkeys(candidates(conformers), 0.0)) == (DEFAULT_ROTAMER,) * 6
 
 
 def test_rotamers_without_a_minimum_are_avoided() -> None:
     conformers = conformers_of("arc", 5)
     energies = dict.fromkeys(candidates(conformers), 0.0)
     bad = DEFAULT_ROTAMER
-    kept = {system: e for system, e in energies.items() if bad not in system.rotamers}
-    chosen = lowest(conformers, kept)
+    kept = {chain: e for chain, e in energies.items() if bad not in chain.rotamers}
+    chosen = lowest_rotamers(conformers, kept)
     assert chosen is not None
     assert bad not in chosen
-    only_dimers = {system: e for system, e in energies.items() if system.length == 2}
-    assert lowest(conformers, only_dimers) is None
-    assert lowest(conformers, {}) is None
+    only_dimers = {chain: e for chain, e in energies.items() if chain.length == 2}
+    assert lowest_rotamers(conformers, only_dimers) is None
+    assert lowest_rotamers(conformers, {}) is None
 
 
 def test_a_contact_over_one_unit_counts() -> None:
@@ -66,7 +66,7 @@ def test_a_contact_over_one_unit_counts() -> None:
         - 0.1 * sum(r.amine == "trans-C" for r in s.rotamers)
         for s in candidates(conformers)
     }
-    chosen = lowest(conformers, energies)
+    chosen = lowest_rotamers(conformers, energies)
     assert chosen is not None
     assert sorted(r.amine for r in chosen) == ["cis-C", "trans-C", "trans-C"]
     assert chosen[1] == Rotamer("cis-N", "trans-C")
