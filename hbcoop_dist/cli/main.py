@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import typer
 
-from hbcoop_dist.cli import campaign_commands, cluster_group, dataset_group, model_group, store_commands
+from hbcoop_dist.cli import campaign_commands, cluster_group, dataset_commands, model_group, store_commands
 from hbcoop_dist.cli.bridge_command import bridge
 from hbcoop_dist.cli.plot_command import plot
 from hbcoop_dist.cli.report_command import report
@@ -45,7 +45,7 @@ app.command()(report)
 app.command()(plot)
 app.command()(bridge)
 app.add_typer(model_group.app, name="models")
-app.add_typer(dataset_group.app, name="datasets")
+app.add_typer(dataset_commands.datasets_app, name="datasets")
 app.add_typer(cluster_group.app, name="cluster")
 
 
