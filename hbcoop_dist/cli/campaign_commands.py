@@ -133,15 +133,16 @@ def status(
     from hbcoop_dist.analysis.tables.cells import is_settled
     from hbcoop_dist.campaigns.kind import find_kind
     from hbcoop_dist.cli.terminal import progress_lines, watch_progress
-    from hbcoop_dist.store import kind_of_store, open_store
+    from hbcoop_dist.store import open_store
 
     console = Console()
     if watch:
         watch_progress(store, console)
-    kind = find_kind(kind_of_store(store))
+    ds = open_store(store)
+    kind = find_kind(ds.attrs["kind"])
     for line in progress_lines(store):
         console.print(line, highlight=False)
-    ds = kind.requested_part(open_store(store))
+    ds = kind.requested_part(ds)
     for renderable in kind.status(ds):
         console.print(renderable)
     if not is_settled(ds, kind.schema):

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 
 from hbcoop_dist.structures import Chain, Structure
-from hbcoop_dist.structures.perception import PerceptionError, perceive
 
 Label = tuple[tuple[str, ...], str]
 """Conformers and capping of a chain."""
@@ -96,6 +95,8 @@ def read_reference_set(folder: str | Path) -> ReferenceSet:
         When the folder is missing or empty, a file holds no NMA chain, or two files hold the same one.
     """
     from ase.io import read
+
+    from hbcoop_dist.structures.perception import PerceptionError, perceive
 
     path = Path(folder)
     files = sorted(file for file in path.iterdir() if file.suffix.lower() == ".xyz") if path.is_dir() else []

@@ -16,39 +16,7 @@ from dataclasses import dataclass
 import networkx as nx
 import numpy as np
 
-from hbcoop_dist.core.arrays import FloatArray, IntArray
-
-_BOND = 1.3
-"""Sums of covalent radii up to which atoms are bonded, as in `hbcoop_dist.structures.bonds`."""
-
-
-def bond_graph(numbers: IntArray, positions: FloatArray, cell: FloatArray | None = None) -> nx.Graph[int]:
-    """Return the graph of bonds by covalent radii, with the attribute ``element`` of every atom.
-
-    Parameters
-    ----------
-    numbers : (N,) int array
-    positions : (N, 3) array
-        A.
-    cell : (3, 3) array, optional
-        Lattice vectors as rows, A, of a periodic structure, whose atoms are bonded to images as well.
-    """
-    from ase.data import covalent_radii
-
-    if cell is None:
-        reach = _BOND * (covalent_radii[numbers][:, None] + covalent_radii[numbers][None, :])
-        distances = np.linalg.norm(positions[:, None] - positions[None, :], axis=-1)
-        graph = nx.from_numpy_array((distances < reach) & ~np.eye(len(numbers), dtype=bool))
-    else:
-        from ase.neighborlist import primitive_neighbor_list
-
-        ends = primitive_neighbor_list(
-            "ij", (True, True, True), cell, positions, _BOND * covalent_radii[numbers], self_interaction=False
-        )
-        graph = nx.empty_graph(len(numbers))
-        graph.add_edges_from(np.stack(ends, axis=1).tolist())
-    nx.set_node_attributes(graph, {atom: str(z) for atom, z in enumerate(numbers)}, "element")
-    return graph
+from hbcoop_dist.core.arrays import IntArray
 
 
 def molecule_indices(graph: nx.Graph[int]) -> IntArray:
@@ -66,7 +34,7 @@ def connectivity_name(numbers: IntArray, graph: nx.Graph[int]) -> str:
     ----------
     numbers : (N,) int array
     graph : networkx.Graph
-        From `bond_graph`.
+        From `hbcoop_dist.structures.bonds.bond_graph`.
     """
     from ase.data import chemical_symbols
     from ase.formula import Formula

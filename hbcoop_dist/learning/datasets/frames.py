@@ -26,13 +26,13 @@ import numpy as np
 from hbcoop_dist.core.arrays import FloatArray, IntArray
 from hbcoop_dist.learning.datasets.connectivity import (
     ParentClues,
-    bond_graph,
     connectivity_name,
     mapped_molecules,
     molecule_indices,
     without_atom_maps,
 )
 from hbcoop_dist.learning.datasets.labelled_structures import LabelledStructure
+from hbcoop_dist.structures.bonds import bond_graph
 
 if TYPE_CHECKING:
     from ase import Atoms
