@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from hbcoop_dist import plan
-from hbcoop_dist.campaigns.hbond.plan import Plan
+from hbcoop_dist.campaigns.hbond.plan import HBondPlan, make_plan
 from hbcoop_dist.campaigns.hbond.records import cell_record
-from hbcoop_dist.campaigns.hbond.spec import CampaignSpec
-from hbcoop_dist.campaigns.hbond.worker import working
+from hbcoop_dist.campaigns.hbond.spec import HBondSpec
+from hbcoop_dist.campaigns.hbond.worker import work_factory
 from hbcoop_dist.core.results import TaskResult
 from hbcoop_dist.execution.scheduler import Outcome, SerialBackend, iter_results
 
@@ -28,18 +27,18 @@ class FailingBackend(SerialBackend):
         return ticket, ValueError(self.reason)
 
 
-def plan_of(**fields: Any) -> Plan:
-    return plan(CampaignSpec.model_validate({"campaign": "test", "models": ["toy"], "lengths": [2, 3, 4], **fields}))
+def plan_of(**fields: Any) -> HBondPlan:
+    return make_plan(HBondSpec.model_validate({"campaign": "test", "models": ["toy"], "lengths": [2, 3, 4], **fields}))
 
 
-def results_of(made: Plan, backend: SerialBackend) -> dict[str, TaskResult]:
-    results = iter_results(made.batches, working(made.sources, made.spec.minimize), {}, backend)
+def results_of(made: HBondPlan, backend: SerialBackend) -> dict[str, TaskResult]:
+    results = iter_results(made.batches, work_factory(made.sources, made.spec.minimize), {}, backend)
     return {result.key: result for result in results}
 
 
 def test_a_failed_minimisation_costs_its_own_cell_only() -> None:
     made = plan_of()
-    trimer = next(t.key for t in made.tasks.values() if t.kind == "minimise" and t.system.length == 3)
+    trimer = next(t.key for t in made.tasks.values() if t.kind == "minimise" and t.chain.length == 3)
     results = results_of(made, FailingBackend(trimer, "no such orbital"))
     energies = {task.key for task in made.tasks.values() if task.leader == trimer}
     assert {key for key, result in results.items() if result.status == "failed"} == {trimer, *energies}
@@ -51,7 +50,7 @@ def test_a_failed_minimisation_costs_its_own_cell_only() -> None:
 
 def test_a_failed_dimer_fails_the_cells_that_need_it() -> None:
     made = plan_of(patterns=["linear"], lengths=[3])
-    anti = next(t.key for t in made.tasks.values() if t.kind == "minimise" and t.system.conformers == ("anti",))
+    anti = next(t.key for t in made.tasks.values() if t.kind == "minimise" and t.chain.conformers == ("anti",))
     results = results_of(made, FailingBackend(anti, "boom"))
     record = cell_record(made, made.cells[0], results.__getitem__)
     assert record.status == "failed"

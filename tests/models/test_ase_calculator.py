@@ -12,9 +12,8 @@ import numpy as np
 import pytest
 from ase.calculators.calculator import Calculator, all_changes
 
-from hbcoop_dist.campaigns.hbond.plan import plan
-from hbcoop_dist.campaigns.hbond.spec import load_campaign
-from hbcoop_dist.core.tasks import model_text
+from hbcoop_dist.campaigns.loading import load_campaign, plan
+from hbcoop_dist.campaigns.model_tasks import model_text
 from hbcoop_dist.models import ModelCard, ModelError, UnknownElementError, available, check, identity, load
 from hbcoop_dist.models.families.ase_calculator import calculator_card
 from hbcoop_dist.models.sources import ModelSource

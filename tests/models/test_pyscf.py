@@ -9,8 +9,7 @@ import pytest
 from ase.units import Bohr, Hartree, kcal, mol
 
 import hbcoop_dist as hb
-from hbcoop_dist.campaigns.hbond.plan import plan
-from hbcoop_dist.campaigns.hbond.spec import CampaignSpec
+from hbcoop_dist.campaigns.hbond.spec import HBondSpec
 from hbcoop_dist.models import ModelError, Potential, card, check, load
 from hbcoop_dist.models.checks.contract import probes
 from hbcoop_dist.models.families.pyscf import PyscfPotential
@@ -69,7 +68,7 @@ def test_a_name_that_is_wrong_is_refused_before_anything_runs(name: str, words: 
     with pytest.raises(ModelError, match=words):
         card(name)
     with pytest.raises(ValueError, match=words):
-        CampaignSpec.model_validate({"campaign": "x", "lengths": [2], "models": [name]})
+        HBondSpec.model_validate({"campaign": "x", "lengths": [2], "models": [name]})
 
 
 def test_mp2_is_that_of_the_plain_integrals_to_the_error_of_the_fit() -> None:
@@ -142,7 +141,7 @@ def test_forces_are_the_gradient_on_the_grid_that_is_used(name: str) -> None:
 def test_a_model_without_forces_lends_no_minima() -> None:
     spec = {"campaign": "x", "lengths": [2], "models": ["toy", "rimp2:sto-3g"], "geometry": ["own", "rimp2:sto-3g"]}
     with pytest.raises(ValueError, match="expected models with forces, which have minima, found rimp2:sto-3g"):
-        CampaignSpec.model_validate(spec)
+        HBondSpec.model_validate(spec)
 
 
 def test_mp2_has_no_forces_and_says_so() -> None:
@@ -190,7 +189,7 @@ def test_the_contract_is_kept(name: str) -> None:
 def test_a_store_has_both_of_one_calculation(tmp_path: Path) -> None:
     names = ["toy", "rimp2:sto-3g", "scs-mp2:sto-3g"]
     spec = {"campaign": "x", "lengths": [2], "models": names, "geometry": ["own", "toy"]}
-    summary = hb.run(plan(CampaignSpec.model_validate(spec)), tmp_path / "x.zarr", serial=True)
+    summary = hb.run(hb.plan(HBondSpec.model_validate(spec)), tmp_path / "x.zarr", serial=True)
     assert summary.ok, summary
     ds = hb.open_store(tmp_path / "x.zarr").sel(geometry="toy", length=2).squeeze()
     dimer = build(make_chain("arc", 2)).with_positions(ds.positions.sel(model="toy").values[:24])
@@ -206,7 +205,7 @@ def test_a_store_has_both_of_one_calculation(tmp_path: Path) -> None:
 def test_mp2_and_its_spin_scaled_forms_are_one_set_of_tasks_one_per_fragment() -> None:
     names = ["so3lr", "rimp2:cc-pvdz", "scs-mp2:cc-pvdz"]
     spec = {"campaign": "x", "lengths": [3], "models": names, "geometry": ["own", "so3lr"]}
-    made = plan(CampaignSpec.model_validate(spec))
+    made = hb.plan(HBondSpec.model_validate(spec))
     quantum = [batch for batch in made.batches if batch.model != "so3lr"]
     # 7 fragments of the trimer, 3 of the syn dimer both H-bonds have
     assert [len(batch.tasks) for batch in quantum] == [1] * 10

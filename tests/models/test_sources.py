@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from hbcoop_dist.core.tasks import Requirements, model_text
+from hbcoop_dist.campaigns.model_tasks import model_text
+from hbcoop_dist.core.tasks import Requirements
 from hbcoop_dist.models import ModelError, ModelSource, PackageSource, card, custom_card, find_packages, find_source
 from hbcoop_dist.models import sources as module
 

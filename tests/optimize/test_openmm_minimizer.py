@@ -15,7 +15,7 @@ import xarray as xr
 from starts import crude
 
 import hbcoop_dist as hb
-from hbcoop_dist.campaigns.hbond.spec import CampaignError, CampaignSpec, load_campaign
+from hbcoop_dist.campaigns.hbond.spec import HBondSpec
 from hbcoop_dist.models import ModelError, Potential, checkpoints, custom_card, registry
 from hbcoop_dist.optimize.external.minimization import minimise_in_openmm
 from hbcoop_dist.optimize.external.openmm_minimizer import RESTRAINT_TOLERANCE
@@ -183,7 +183,7 @@ def test_a_store_has_our_dimer_says_which_forces_were_seen_and_takes_no_other_en
     potential, _ = ani()
     fields: dict[str, Any] = {"campaign": "test", "models": ["ani-2x"], "lengths": [2]}
     store = tmp_path / "test.zarr"
-    spec = CampaignSpec.model_validate({**fields, "minimize": {"engine": "openmm"}})
+    spec = HBondSpec.model_validate({**fields, "minimize": {"engine": "openmm"}})
     summary = hb.run(hb.plan(spec), store, serial=True, display=Quiet())
     assert summary.ok, summary
     with xr.open_zarr(store) as opened:
@@ -197,7 +197,7 @@ def test_a_store_has_our_dimer_says_which_forces_were_seen_and_takes_no_other_en
         }
         start = crude(potential, make_chain("arc", 2), "torsions")
         same(potential, start, build(start.chain).with_positions(opened.positions.values.reshape(-1, 3)))
-    other = CampaignSpec.model_validate({**fields, "minimize": {"constraint": "torsions"}})
+    other = HBondSpec.model_validate({**fields, "minimize": {"constraint": "torsions"}})
     with pytest.raises(ProtocolMismatchError, match="engine"):
         hb.run(hb.plan(other), store, serial=True, display=Quiet())
 
@@ -226,8 +226,8 @@ def test_a_store_has_our_dimer_says_which_forces_were_seen_and_takes_no_other_en
 def test_what_contradicts_it_is_named(tmp_path: Path, models: str, minimize: str, words: str) -> None:
     path = tmp_path / "spec.yaml"
     path.write_text(f"campaign: x\nmodels: {models}\nlengths: 2\nminimize: {{engine: openmm, {minimize}}}\n")
-    with pytest.raises(CampaignError, match=rf":4: .*{words}"):
-        load_campaign(path)
+    with pytest.raises(hb.CampaignError, match=rf":4: .*{words}"):
+        hb.load_campaign(path)
 
 
 def test_a_tolerance_of_openmm_is_for_openmm_and_engines_are_listed() -> None:
@@ -237,7 +237,7 @@ def test_a_tolerance_of_openmm_is_for_openmm_and_engines_are_listed() -> None:
         ({"engine": "gromacs"}, "'own' or 'openmm'"),
     ):
         with pytest.raises(ValueError, match=words):
-            CampaignSpec.model_validate({**fields, "minimize": minimize})
+            HBondSpec.model_validate({**fields, "minimize": minimize})
 
 
 def test_a_package_that_is_not_there_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -245,12 +245,12 @@ def test_a_package_that_is_not_there_is_named_with_its_extra(monkeypatch: pytest
     fields = {"campaign": "x", "lengths": 2, "minimize": {"engine": "openmm"}}
     for model in ("amber14", "ani-2x"):
         with pytest.raises(ValueError, match=r"expected package openmm for model .*install the extra 'models'"):
-            CampaignSpec.model_validate({**fields, "models": model})
+            HBondSpec.model_validate({**fields, "models": model})
 
 
 def test_a_spec_survives_the_store(tmp_path: Path) -> None:
     """The store keeps specs as JSON, and reports read them back."""
-    spec = CampaignSpec.model_validate(
+    spec = HBondSpec.model_validate(
         {"campaign": "x", "models": "amber14", "lengths": 2, "minimize": {"engine": "openmm"}}
     )
-    assert CampaignSpec.model_validate_json(spec.model_dump_json(exclude_none=True)) == spec
+    assert HBondSpec.model_validate_json(spec.model_dump_json(exclude_none=True)) == spec

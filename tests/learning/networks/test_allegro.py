@@ -9,22 +9,21 @@ import numpy as np
 import pytest
 import torch
 
+from hbcoop_dist.core.tasks import Requirements
 from hbcoop_dist.learning.datasets.labelled_structures import LabelledStructure
-from hbcoop_dist.learning.networks import trained_family as family
 from hbcoop_dist.learning.networks import trained_files as trained_file
 from hbcoop_dist.learning.networks.atom_batches import AtomBatch
 from hbcoop_dist.learning.networks.hyperparameters import Budget, NetworkSpec
 from hbcoop_dist.learning.networks.network_module import Network, energy_and_forces
 from hbcoop_dist.learning.networks.registry import ARCHITECTURES, check_architecture
+from hbcoop_dist.learning.networks.trained_family import FAMILY
 from hbcoop_dist.learning.networks.trained_files import Curve, Trained
 from hbcoop_dist.learning.training.training_loop import fit_baseline
 from hbcoop_dist.models import available, registry
-from hbcoop_dist.models.base import ModelCard
 from hbcoop_dist.testing.learning_examples import SMALL, labelled_waters
 
-FOUND = ARCHITECTURES["allegro"]
-CARD = ModelCard("allegro", "trained", "", "", "", (), requires=FOUND.requires, environment=FOUND.environment)
-ABSENT = registry.missing_modules(CARD)
+DECLARED = ARCHITECTURES["allegro"]
+ABSENT = registry.missing_modules(Requirements(DECLARED.requires, DECLARED.packages, DECLARED.environment))
 needs_package = pytest.mark.skipif(bool(ABSENT), reason=ABSENT)
 
 
@@ -116,7 +115,7 @@ def test_a_trained_one_is_a_model_of_its_own_environment(tmp_path: Path) -> None
     curve = Curve(np.array([1]), one, one, one, one, one)
     trained = Trained(spec, Budget(steps=1), {"a": one}, 1, curve, 1.0)
     trained_file.write_trained(path, trained, trained_file.NetworkMetadata("toy", "none", "here", False, True, False))
-    card = family.card_of("mine", path)
+    card = FAMILY.card_of("mine", path)
     assert (card.needs.environment, card.needs.modules) == ("allegro", ("torch", "nequip", "allegro"))
     assert card.receptive_field == 3.5
     assert available(card, path, here=False)

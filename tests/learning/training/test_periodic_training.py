@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hbcoop_dist.campaigns.generalization.planner import plan
 
+from hbcoop_dist.campaigns.generalization.plan import make_plan
+from hbcoop_dist.campaigns.generalization.results import EvaluationResult, LabelResult, SplitResult
 from hbcoop_dist.campaigns.generalization.spec import GeneralizationSpec
 from hbcoop_dist.campaigns.generalization.worker import TrainingWork
 from hbcoop_dist.core.results import TaskResult
@@ -97,25 +98,27 @@ def test_as_tasks_of_a_campaign_they_are_done_or_fail_for_that_reason(tmp_path: 
             "training": {"steps": 2, "batch_size": 2, "validate_every": 2},
         }
     )
-    drawn = plan(spec)
-    known = {}
+    drawn = make_plan(spec)
+    known: dict[str, TaskResult] = {}
     for task in drawn.tasks.values():
         if task.kind == "label":
-            data = {**PackedStructures.of(labelled_salt()).arrays(), "dropped": "[]"}
+            payload = LabelResult(PackedStructures.of(labelled_salt()), ())
         elif task.kind == "split":
-            sides = (("training", range(10)), ("validation", range(10, 12)), ("test", range(12, 16)))
-            data = {name: np.array(places) for name, places in sides}
+            sides = (np.arange(10), np.arange(10, 12), np.arange(12, 16))
+            payload = SplitResult(*sides, similarity=np.ones(4), notes=())
         else:
             continue
-        known[task.key] = TaskResult(task.key, "done", data=data)
+        known[task.key] = TaskResult(task.key, "done", payload=payload)
     found = {}
     for batch in drawn.batches:
         if batch.tasks[0].kind == "train":
-            work = TrainingWork(batch, drawn.sources[batch.model], known, scratch=str(tmp_path))
+            source, scratch, arrays = drawn.sources[batch.model], str(tmp_path / "scratch"), str(tmp_path / "arrays")
+            work = TrainingWork(batch, source, known, "cpu", scratch, arrays)
             found[batch.tasks[0].scheme.name] = work.do()
     assert [one.status for one in found["celli"]] == ["done", "done"]
-    assert found["celli"][1].data["n_test"] == 4
-    assert np.isfinite(found["celli"][1].data["charges_mae"])
+    errors = found["celli"][1].payload_as(EvaluationResult)
+    assert errors.n_test == 4
+    assert np.isfinite(errors.charges_mae)
     assert [one.status for one in found["efa"]] == ["failed", "failed"]
     for one in found["efa"]:
         assert "scheme efa: expected structures that are not periodic, found 12 of 12 with a cell" in one.reason
