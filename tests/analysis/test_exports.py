@@ -18,7 +18,7 @@ import hbcoop_dist as hb
 from hbcoop_dist.analysis import compare, geometries, largest, leaderboard, select, structure_of, tidy
 from hbcoop_dist.analysis.exports import QUANTITIES
 from hbcoop_dist.campaigns.hbond.spec import CampaignSpec
-from hbcoop_dist.cli.main import app
+from hbcoop_dist.cli.command_line import app
 from hbcoop_dist.models import load
 from hbcoop_dist.store import write_archive
 from hbcoop_dist.structures.chains import CELL_DIMS

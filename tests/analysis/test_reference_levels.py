@@ -14,7 +14,7 @@ import hbcoop_dist as hb
 from hbcoop_dist.analysis import same_geometry
 from hbcoop_dist.analysis.tables import same_geometry_tables
 from hbcoop_dist.campaigns.hbond.spec import CampaignSpec
-from hbcoop_dist.cli.main import app
+from hbcoop_dist.cli.command_line import app
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from hbcoop_dist.analysis.plots.generalization import PARTS, chemical_space, err
 from hbcoop_dist.analysis.tables import errors_in_terminal
 from hbcoop_dist.campaigns.generalization.schema import KIND
 from hbcoop_dist.campaigns.generalization.spec import GeneralizationSpec
-from hbcoop_dist.cli.main import app
+from hbcoop_dist.cli.command_line import app
 from hbcoop_dist.execution.progress import QuietDisplay
 from hbcoop_dist.report import build_generalization_report, write_report
 from hbcoop_dist.store import StoreSchemaError, open_store

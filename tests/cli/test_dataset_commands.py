@@ -13,7 +13,7 @@ from hbcoop_dist.campaigns.generalization.loading import load_generalization
 from set_files import odac_row, omol_row, write_as, write_database, write_qmof
 from typer.testing import CliRunner
 
-from hbcoop_dist.cli.main import app
+from hbcoop_dist.cli.command_line import app
 from hbcoop_dist.learning.datasets.labelled_structures import LabelledStructure
 
 pytest.importorskip("ase_db_backends", reason="LMDBs need ase-db-backends")

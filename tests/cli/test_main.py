@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from hbcoop_dist.cli.main import main
+from hbcoop_dist.cli.command_line import main
 from hbcoop_dist.core.yaml_source import dump_yaml
 
 HBCOOP = str(Path(sys.executable).with_name("hbcoop"))

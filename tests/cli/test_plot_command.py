@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from hbcoop_dist.analysis.plot_registry import PLOTS
-from hbcoop_dist.cli.main import app
+from hbcoop_dist.cli.command_line import app
 
 STORES = Path(__file__).resolve().parents[2] / "store"
 OTHER_STORES = {

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from small_hbond_store import small_hbond_store
 
-from hbcoop_dist.cli.main import main
+from hbcoop_dist.cli.command_line import main
 
 PUBLISHED = Path(__file__).resolve().parents[2] / "store"
 

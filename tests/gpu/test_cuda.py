@@ -15,7 +15,7 @@ import pytest
 import xarray as xr
 from typer.testing import CliRunner
 
-from hbcoop_dist.cli.main import app
+from hbcoop_dist.cli.command_line import app
 from hbcoop_dist.models import Potential, available, cards, check, custom_card, load
 from hbcoop_dist.models.batching import BatchSize, evaluate
 from hbcoop_dist.models.checkpoints import CHECKPOINTS_VARIABLE

@@ -8,12 +8,8 @@ from functools import cached_property
 from typing import Any, Protocol, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
-from hbcoop_dist.core.arrays import FloatArray, IntArray
-
-FloatingArray = NDArray[np.floating]
-Float32Array = NDArray[np.float32]
+from hbcoop_dist.core.arrays import Float32Array, FloatArray, FloatingArray, IntArray
 
 _DENSE_SHARE = 0.4
 """Share of non-zero blocks from which a dense matrix costs no more than a sparse one."""

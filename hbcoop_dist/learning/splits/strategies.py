@@ -22,9 +22,8 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
-from hbcoop_dist.core.arrays import FloatArray, IntArray
+from hbcoop_dist.core.arrays import Float32Array, FloatArray, IntArray
 from hbcoop_dist.learning.splits.feature_rows import DenseRows, Rows, as_rows
 
 KINDS = ("random", "size", "cluster", "maxsep_paper", "maxsep_fps")
@@ -291,7 +290,7 @@ def farthest_points(rows: FloatArray | Rows, first: int, count: int) -> IntArray
     return taken
 
 
-def _least_similar(points: RowsT, deferred: RowsT, nearest: NDArray[np.float32]) -> int:
+def _least_similar(points: RowsT, deferred: RowsT, nearest: Float32Array) -> int:
     """Index of the smallest maximum; maxima in `nearest`, (n,), that lack the deferred points are updated in place."""
     while True:
         index = int(nearest.argmin())

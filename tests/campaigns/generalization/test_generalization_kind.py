@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 from hbcoop_dist.campaigns.generalization.model_files import models_path
 from hbcoop_dist.campaigns.generalization.schema import KIND
 from hbcoop_dist.campaigns.hbond.spec import CampaignError
-from hbcoop_dist.cli.main import app
+from hbcoop_dist.cli.command_line import app
 from hbcoop_dist.core.yaml_source import dump_yaml
 from hbcoop_dist.execution.progress import QuietDisplay
 from hbcoop_dist.store import Journal, journal_path, open_store

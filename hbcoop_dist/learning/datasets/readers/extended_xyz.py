@@ -16,9 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
-from numpy.typing import NDArray
 
-from hbcoop_dist.core.arrays import IntArray
+from hbcoop_dist.core.arrays import IntArray, TextArray
 from hbcoop_dist.core.files import atomic_write
 from hbcoop_dist.learning.datasets.frames import ReadError
 from hbcoop_dist.models.checkpoints import cache_folder
@@ -26,7 +25,7 @@ from hbcoop_dist.models.checkpoints import cache_folder
 if TYPE_CHECKING:
     from ase import Atoms
 
-Index = Mapping[str, IntArray | NDArray[np.str_]]
+Index = Mapping[str, IntArray | TextArray]
 """Arrays by name that locate the entries of a file."""
 
 LEAST_BYTES = 32 * 2**20
