@@ -9,25 +9,31 @@ import json
 import re
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
 import typer
 
 import hbcoop_dist as hb
-from hbcoop_dist.campaigns.hbond.plan import Plan
-from hbcoop_dist.campaigns.hbond.records import cell_status, complex_of
+from hbcoop_dist.campaigns.hbond.kind import KIND
+from hbcoop_dist.campaigns.hbond.plan import HBondPlan
+from hbcoop_dist.campaigns.hbond.records import cell_status, computed_structure
 from hbcoop_dist.campaigns.hbond.spec import Cell
-from hbcoop_dist.campaigns.runner import task_results
-from hbcoop_dist.cli.store_commands import specs_of
+from hbcoop_dist.campaigns.loading import load_from_history, specs_in_history
+from hbcoop_dist.campaigns.model_tasks import FragmentResult
+from hbcoop_dist.campaigns.runner import stored_results
 from hbcoop_dist.cooperativity.equation import FRAGMENTS, hbond_cooperativity
 from hbcoop_dist.core.results import TaskResult
+from hbcoop_dist.models.sources import ModelSource
 from hbcoop_dist.references.bundled import PARTS
+from hbcoop_dist.store import history_of
 
 FOLDER = Path(__file__).resolve().parents[1] / "hbcoop_dist" / "references"
 LEVEL = ["basis", "frozen_core", "counterpoise"]
 CHAIN = ["pattern", "length", "capping", "geometry", "rotamer"]
+
+Results = dict[str, TaskResult[Any]]
 
 
 def main(
@@ -39,10 +45,10 @@ def main(
     """Export every done cell at GEOMETRY and print how many there are."""
     if not re.fullmatch(r"[a-z0-9][a-z0-9.-]*", name):
         raise ValueError(f"NAME: expected small letters, digits, dots and hyphens, found {name!r}")
-    results = {result.key: result for result in task_results(store)}
+    results = {result.key: result for result in stored_results(store, KIND.payloads)}
     fragments, runs = [], []
-    for spec in specs_of(hb.open_store(store), store):
-        plan = hb.plan(spec)
+    for spec in specs_in_history(history_of(store)):
+        plan = hb.plan(load_from_history(spec))
         for cell in plan.cell_tasks:
             if cell.geometry != geometry or not cell.model.startswith("rimp2:") or not _done(plan, cell, results):
                 continue
@@ -56,14 +62,16 @@ def main(
     print(f"{len(runs)} chains and levels, {len(fragments)} fragment energies")
 
 
-def _done(plan: Plan, cell: Cell, results: dict[str, TaskResult]) -> bool:
+def _done(plan: HBondPlan, cell: Cell, results: Results) -> bool:
     tasks = plan.cell_tasks[cell]
-    keys = [*tasks.complex.keys, *(key for dimer in tasks.dimers for key in dimer.keys)]
+    keys = [*tasks.chain.keys, *(key for dimer in tasks.dimers for key in dimer.keys)]
     return all(key in results for key in keys) and cell_status(tasks, results.__getitem__)[0] == "done"
 
 
-def _labels(plan: Plan, cell: Cell, name: str) -> dict[str, object]:
-    options = plan.sources[cell.model].card.options
+def _labels(plan: HBondPlan, cell: Cell, name: str) -> dict[str, object]:
+    source = plan.sources[cell.model]
+    assert isinstance(source, ModelSource)
+    options = source.card.options
     return {
         "pattern": cell.pattern,
         "length": cell.length,
@@ -76,8 +84,8 @@ def _labels(plan: Plan, cell: Cell, name: str) -> dict[str, object]:
     }
 
 
-def _fragments(plan: Plan, cell: Cell, name: str, results: dict[str, TaskResult]) -> list[dict[str, object]]:
-    points = np.array([_points(plan, cell, np.eye(3)[part], results) for part in range(3)])
+def _fragments(plan: HBondPlan, cell: Cell, name: str, results: Results) -> list[dict[str, object]]:
+    points = np.array([_points(plan, cell, np.eye(3)[part].tolist(), results) for part in range(3)])
     return [
         _labels(plan, cell, name)
         | {"hbond": hbond + 1, "fragment": fragment}
@@ -87,35 +95,35 @@ def _fragments(plan: Plan, cell: Cell, name: str, results: dict[str, TaskResult]
     ]
 
 
-def _points(plan: Plan, cell: Cell, weights: np.ndarray, results: dict[str, TaskResult]) -> list[np.ndarray]:
-    find = partial(complex_of, plan, results=results.__getitem__, weights=weights)
+def _points(plan: HBondPlan, cell: Cell, weights: list[float], results: Results) -> list[np.ndarray]:
+    find = partial(computed_structure, plan, results=results.__getitem__, weights=weights)
     tasks = plan.cell_tasks[cell]
-    whole = find(tasks.complex)
+    whole = find(tasks.chain)
     return [
         hbond_cooperativity(whole.structure, whole.energies, bond, dimer.structure, dimer.energies).points
         for bond, dimer in enumerate(map(find, tasks.dimers), 1)
     ]
 
 
-def _run(plan: Plan, cell: Cell, name: str, machine: str, results: dict[str, TaskResult]) -> dict[str, object]:
-    """Wall time of the complex's own fragments; its isolated dimers are those of the chain of two."""
-    runs = [results[key] for key in plan.cell_tasks[cell].complex.energies]
-    versions = json.loads(runs[0].provenance["versions"])
+def _run(plan: HBondPlan, cell: Cell, name: str, machine: str, results: Results) -> dict[str, object]:
+    """Wall time of the chain's own fragments; its isolated dimers are those of the chain of two."""
+    runs = [results[key] for key in plan.cell_tasks[cell].chain.energies]
+    versions = json.loads(runs[0].provenance.versions)
     return _labels(plan, cell, name) | {
-        "fragments": sum(len(np.asarray(result.data["members"])) for result in runs),
+        "fragments": sum(len(result.payload_as(FragmentResult).members) for result in runs),
         "seconds": round(sum(result.seconds for result in runs), 1),
         "machine": machine,
-        "device": runs[0].provenance["device"],
+        "device": runs[0].provenance.device,
         "pyscf": versions.get("pyscf", ""),
-        "computed_at": max(result.provenance["computed_at"] for result in runs)[:10],
+        "computed_at": max(result.provenance.computed_at for result in runs)[:10],
         "task_key": runs[-1].key,
     }
 
 
-def _write_geometry(plan: Plan, cell: Cell, name: str, results: dict[str, TaskResult]) -> None:
+def _write_geometry(plan: HBondPlan, cell: Cell, name: str, results: Results) -> None:
     from ase.io import write
 
-    structure = complex_of(plan, plan.cell_tasks[cell].complex, results.__getitem__).structure
+    structure = computed_structure(plan, plan.cell_tasks[cell].chain, results.__getitem__).structure
     folder = FOLDER / "geometries" / name
     folder.mkdir(parents=True, exist_ok=True)
     capped = "" if cell.capping == "none" else f"-{cell.capping}"

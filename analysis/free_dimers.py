@@ -30,11 +30,17 @@ def main(
     for conformer in CONFORMERS:
         for seed in range(1, seeds + 1):
             name = f"{conformer}-{seed}"
-            dimer = build(Chain((conformer,), (DEFAULT_ROTAMER,) * 2, "none")).to_ase()
+            dimer = build(Chain((conformer,), (DEFAULT_ROTAMER,) * 2)).to_ase()
             dimer.positions += np.random.default_rng(seed).normal(0.0, kick, dimer.positions.shape)
             write(folder / f"{name}.xyz", dimer, format="xyz")
             complexes.append({"name": name, "file": f"{name}.xyz", "A": "0-11", "B": "12-23", "geometry": "free"})
-    spec = {"campaign": "free-dimers", "models": MODELS, "minimize": {"max_calls": 2000}, "systems": complexes}
+    spec = {
+        "campaign": "free-dimers",
+        "kind": "complexes",
+        "models": MODELS,
+        "minimize": {"max_calls": 2000},
+        "complexes": complexes,
+    }
     (folder / "free-dimers.yaml").write_text(yaml.safe_dump(spec, sort_keys=False))
     print(f"hbcoop run {folder / 'free-dimers.yaml'} {folder / 'free-dimers.zarr'}")
 

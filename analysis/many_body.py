@@ -11,7 +11,7 @@ import typer
 import hbcoop_dist as hb
 from hbcoop_dist import analysis, models
 from hbcoop_dist.cli.model_commands import card_of
-from hbcoop_dist.cooperativity.many_body_expansion import many_body
+from hbcoop_dist.cooperativity.many_body_expansion import expand_energy
 from hbcoop_dist.structures.chains import CELL_DIMS
 
 
@@ -29,7 +29,7 @@ def main(
     for name, group in groupby(chains, lambda atoms: atoms.info["model"]):
         potential = models.load(*card_of(name, spec))
         for atoms in group:
-            expansion = many_body(potential, analysis.structure_of(atoms), order)
+            expansion = expand_energy(potential, analysis.structure_of(atoms), order)
             totals = {f"{k}-body": total for k, total in enumerate(expansion.totals, start=1)}
             rows.append({dim: atoms.info[dim] for dim in CELL_DIMS} | totals | {"remainder": expansion.remainder})
     print("kcal/mol\n" + pd.DataFrame(rows).to_string(index=False, float_format="{:.4f}".format))

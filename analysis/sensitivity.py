@@ -7,7 +7,6 @@ networks of dV and of its electronic part.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -40,23 +39,26 @@ def main(
     print(table.to_string(index=False, float_format="{:.4g}".format, na_rep="-"))
 
 
-def _bond(geometry: str, length: int) -> sensitivity.Bond:
+def _bond(geometry: str, length: int) -> sensitivity.ChainHBond:
     geometries, chain = read_reference_set(bundled_geometry(geometry) or geometry), make_chain("arc", length)
     if missing := geometries.missing(chain):
         raise ValueError(f"geometry {geometry}: expected arc chain of {length}, found no {missing}")
     dimer = geometries.structure(chain.dimer(length // 2))
-    return sensitivity.Bond(geometries.structure(chain), length // 2, dimer)
+    return sensitivity.ChainHBond(geometries.structure(chain), length // 2, dimer)
 
 
-def _rows(name: str, spec: str | None, bonds: list[sensitivity.Bond]) -> list[dict[str, object]]:
+def _rows(name: str, spec: str | None, bonds: list[sensitivity.ChainHBond]) -> list[dict[str, object]]:
     card, checkpoint = card_of(name, spec)
     potential = models.load(card, checkpoint)
     try:
-        single = models.load(replace(card, dtype="float32"), checkpoint) if card.abilities.dtype == "float64" else None
+        single = (
+            models.load(card.with_fields(dtype="float32"), checkpoint) if card.abilities.dtype == "float64" else None
+        )
     except models.ModelError:  # the family has one float type only
         single = None
     return [
-        {"model": name, "n": len(bond.structure.units)} | sensitivity.floor(potential, bond, single) for bond in bonds
+        {"model": name, "n": len(bond.structure.units)} | sensitivity.sensitivities(potential, bond, single)
+        for bond in bonds
     ]
 
 

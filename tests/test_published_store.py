@@ -16,7 +16,7 @@ import hbcoop_dist as hb
 from hbcoop_dist import analysis
 from hbcoop_dist.analysis.free_dimer_outcomes import OUTCOMES
 from hbcoop_dist.analysis.reference_levels import PLACES, by_level
-from hbcoop_dist.campaigns.hbond.spec import load_campaign
+from hbcoop_dist.campaigns.loading import load_campaign
 from hbcoop_dist.store import open_store, verify
 from hbcoop_dist.structures.chains import rotamer_label
 

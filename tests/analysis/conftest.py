@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from hbcoop_dist.store.schema import VARIABLES
+from hbcoop_dist.campaigns.hbond.schema import HBOND_SCHEMA
 
 AXES: dict[str, list[Any]] = {
     "model": ["so3lr", "ani-2x", "my-model"],
@@ -57,7 +57,7 @@ def make() -> xr.Dataset:
     """
     ds = xr.Dataset(coords=AXES)
     for number, name in enumerate(NAMES, 1):
-        variable = VARIABLES[name]
+        variable = HBOND_SCHEMA.variables[name]
         shape = tuple(len(AXES[dim]) for dim in variable.dims)
         values = variable.missing(shape)
         if variable.dtype == "str":

@@ -10,7 +10,7 @@ import xarray as xr
 import hbcoop_dist as hb
 from hbcoop_dist import analysis
 from hbcoop_dist.analysis.paper_values import WITHIN
-from hbcoop_dist.campaigns.hbond.spec import CampaignSpec
+from hbcoop_dist.campaigns.hbond.spec import HBondSpec
 from hbcoop_dist.models import available, cards
 
 TRANS, CIS = "cis-N, trans-C", "cis-N, cis-C"
@@ -20,7 +20,7 @@ TRANS, CIS = "cis-N, trans-C", "cis-N, cis-C"
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("rotamers") / "x.zarr"
     spec = {"campaign": "x", "models": ["toy"], "lengths": "2..4", "rotamer": ["default", CIS]}
-    hb.run(hb.plan(CampaignSpec.model_validate(spec)), path, serial=True)
+    hb.run(hb.plan(HBondSpec.model_validate(spec)), path, serial=True)
     return path
 
 
@@ -80,7 +80,7 @@ def test_the_default_rotamer_of_ani_2x_is_the_paper_s_and_the_other_moves_it_by_
     if not (availability := available(cards()["ani-2x"])):
         pytest.skip(availability.reason)
     spec = {"campaign": "x", "models": ["ani-2x"], "lengths": [4], "rotamer": ["default", CIS]}
-    hb.run(hb.plan(CampaignSpec.model_validate(spec)), tmp_path / "x.zarr", serial=True)
+    hb.run(hb.plan(HBondSpec.model_validate(spec)), tmp_path / "x.zarr", serial=True)
     table = analysis.by_rotamer(hb.open_store(tmp_path / "x.zarr"))
     head, middle, tail = table[TRANS]
     # one in the last digit that the paper prints

@@ -11,14 +11,14 @@ import pandas as pd
 import pytest
 import xarray as xr
 from ase.io import read
-from hbcoop_dist.cli.exchange_commands import _differences
 from typer.testing import CliRunner, Result
 
 import hbcoop_dist as hb
 from hbcoop_dist.analysis import compare, geometries, largest, leaderboard, select, structure_of, tidy
 from hbcoop_dist.analysis.exports import QUANTITIES
-from hbcoop_dist.campaigns.hbond.spec import CampaignSpec
-from hbcoop_dist.cli.command_line import app
+from hbcoop_dist.campaigns.hbond.spec import HBondSpec
+from hbcoop_dist.campaigns.kind import find_kind
+from hbcoop_dist.cli.main import app
 from hbcoop_dist.models import load
 from hbcoop_dist.store import write_archive
 from hbcoop_dist.structures.chains import CELL_DIMS
@@ -29,7 +29,7 @@ SPEC = {"campaign": "x", "models": ["toy", "toy-additive"], "lengths": [2, 4], "
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("exchange") / "x.zarr"
-    hb.run(hb.plan(CampaignSpec.model_validate(SPEC)), path, serial=True)
+    hb.run(hb.plan(HBondSpec.model_validate(SPEC)), path, serial=True)
     return path
 
 
@@ -139,7 +139,7 @@ def test_exported_geometries_are_a_reference_set_again(store: Path, tmp_path: Pa
     for length in (2, 4):
         where = ("--where", f"length={length}", "--where", "model=toy", "--where", "capping=none")
         assert hbcoop("export", store, "-o", tmp_path / f"{length}.xyz", *where).exit_code == 0
-    drawn = hb.plan(CampaignSpec.model_validate({**SPEC, "capping": "none", "geometry": [str(tmp_path)]}))
+    drawn = hb.plan(HBondSpec.model_validate({**SPEC, "capping": "none", "geometry": [str(tmp_path)]}))
     assert not drawn.skipped
 
 
@@ -223,7 +223,7 @@ def test_two_models_of_two_stores_are_compared_by_name(store: Path) -> None:
 
 def test_what_one_store_lacks_is_counted(store: Path, tmp_path: Path) -> None:
     spec = {**SPEC, "models": ["toy"], "lengths": [2], "capping": "none"}
-    hb.run(hb.plan(CampaignSpec.model_validate(spec)), tmp_path / "less.zarr", serial=True)
+    hb.run(hb.plan(HBondSpec.model_validate(spec)), tmp_path / "less.zarr", serial=True)
     refused = hbcoop("compare", store, store, "--fail-above", "-1")
     assert refused.exit_code == 2
     done = hbcoop("compare", store, tmp_path / "less.zarr")
@@ -259,14 +259,14 @@ def test_the_many_body_script_expands_done_chains(store: Path, capsys: pytest.Ca
 def test_what_is_done_in_neither_store_is_in_neither(ds: xr.Dataset) -> None:
     undone = ds.copy(deep=True)
     undone["status"].loc[{"model": "toy", "length": 4}] = "failed"
-    lines = _differences(compare(undone, ds.sel(length=[2])))
+    lines = find_kind("hbond").compare(undone, ds.sel(length=[2])).lines
     assert "toy: 2 H-bonds done in both" in lines
     assert "toy-additive: 2 H-bonds done in both, 6 only in A" in lines
 
 
 def test_nothing_done_is_said(store: Path, ds: xr.Dataset, tmp_path: Path) -> None:
     undone = tmp_path / "undone.zarr.zip"
-    write_archive(ds.assign(status=xr.full_like(ds["status"], "failed")), None, undone)
+    write_archive(ds.assign(status=xr.full_like(ds["status"], "failed")), undone)
     for name in ("x.csv", "x.xyz"):
         done = hbcoop("export", undone, "-o", tmp_path / name)
         assert (done.exit_code, done.output.strip().endswith("; 0 done of 8 cells")) == (0, True)

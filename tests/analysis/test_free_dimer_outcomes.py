@@ -18,7 +18,7 @@ import hbcoop_dist as hb
 from hbcoop_dist import analysis
 from hbcoop_dist.analysis import plots
 from hbcoop_dist.analysis.free_dimer_outcomes import OUTCOMES, dimer_outcomes
-from hbcoop_dist.store import open_systems
+from hbcoop_dist.campaigns.complexes.spec import ComplexesSpec
 from hbcoop_dist.structures import DEFAULT_ROTAMER, Chain, monomer
 from hbcoop_dist.structures.construction import build
 from hbcoop_dist.structures.structure import MOLECULE_NUMBERS
@@ -39,7 +39,7 @@ def over(height: float, tilt: float = 0.0) -> np.ndarray:
 
 
 def made(dimers: Mapping[str, np.ndarray], **changed: Any) -> xr.Dataset:
-    """A store's group of systems, as one model left it; interaction energies are -1, -2, ..."""
+    """Store of complexes computed with one model; interaction energies are -1, -2, ..."""
     names, count = list(dimers), len(dimers)
     coords = {"model": ["m"], "complex": names, "xyz": ["x", "y", "z"]}
     ds = xr.Dataset(
@@ -134,7 +134,7 @@ def test_every_start_that_was_tried_is_one_outcome() -> None:
     assert (syn["tried"], anti["tried"]) == (5, 1)
     assert (table[list(OUTCOMES)].sum(axis=1) == table["tried"]).all()
     assert syn[["kept", "turned", "stacked", "unconverged"]].tolist() == [2, 1, 1, 1]
-    # systems have -1, -2, ... kcal/mol in their order
+    # complexes have -1, -2, ... kcal/mol in their order
     assert syn[["energy_syn", "energy_anti", "energy_stacked"]].tolist() == [-5.0, -2.0, -3.0]
     assert np.isnan(syn["energy_other"])
     assert (anti["kept"], anti["swapped"], anti["energy_anti"]) == (1, 1, -6.0)
@@ -180,10 +180,11 @@ def test_the_script_s_campaign_runs_and_is_counted(tmp_path: Path) -> None:
     for name in ("syn-1.xyz", "anti-1.xyz"):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "other" / name).read_bytes()
     spec = hb.load_campaign(asked.stdout.split()[2])
-    assert {entry.geometry for entry in spec.systems} == {"free"}
+    assert isinstance(spec, ComplexesSpec)
+    assert {entry.geometry for entry in spec.complexes} == {"free"}
     fast = spec.model_copy(update={"models": tuple(entry for entry in spec.models if entry.name == "amber14")})
     hb.run(hb.plan(fast), tmp_path / "test.zarr", serial=True)
-    table = analysis.free_dimers(open_systems(tmp_path / "test.zarr").rename(system="complex"))
+    table = analysis.free_dimers(hb.open_store(tmp_path / "test.zarr"))
     assert (table["tried"] == 1).all()
     assert (table[list(OUTCOMES)].sum(axis=1) == 1).all()
     # one well without a barrier: Amber's planar anti dimer runs into the syn one, and so does the free one

@@ -11,14 +11,14 @@ import xarray as xr
 import hbcoop_dist as hb
 from hbcoop_dist.analysis import growth, units_seen
 from hbcoop_dist.analysis.growth_fits import curve as fitted
-from hbcoop_dist.campaigns.hbond.spec import CampaignSpec
+from hbcoop_dist.campaigns.hbond.spec import HBondSpec
 
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("growth") / "x.zarr"
     spec = {"campaign": "x", "models": ["toy-additive"], "patterns": ["arc", "linear"], "lengths": "2..8"}
-    hb.run(hb.plan(CampaignSpec.model_validate(spec)), path, serial=True)
+    hb.run(hb.plan(HBondSpec.model_validate(spec)), path, serial=True)
     return path
 
 
@@ -114,7 +114,7 @@ def test_what_is_not_done_is_left_out(ds: xr.Dataset) -> None:
 def arcs(tmp_path_factory: pytest.TempPathFactory) -> xr.Dataset:
     path = tmp_path_factory.mktemp("reach") / "x.zarr"
     spec = {"campaign": "x", "models": ["toy"], "lengths": [2, 3, 4, 5, 6]}
-    hb.run(hb.plan(CampaignSpec.model_validate(spec)), path, serial=True)
+    hb.run(hb.plan(HBondSpec.model_validate(spec)), path, serial=True)
     return hb.open_store(path).load()
 
 
@@ -150,5 +150,5 @@ def checkpointed_ani(tmp_path_factory: pytest.TempPathFactory) -> xr.Dataset:
         pytest.skip(found.reason)
     path = tmp_path_factory.mktemp("reach-ani") / "x.zarr"
     spec = {"campaign": "x", "models": ["ani-2x"], "lengths": [2, 3, 4, 5, 6, 7]}
-    hb.run(hb.plan(CampaignSpec.model_validate(spec)), path, serial=True)
+    hb.run(hb.plan(HBondSpec.model_validate(spec)), path, serial=True)
     return hb.open_store(path).load()

@@ -11,7 +11,7 @@ import xarray as xr
 
 import hbcoop_dist as hb
 from hbcoop_dist.analysis import ranks, reference_width, scores
-from hbcoop_dist.campaigns.hbond.spec import CampaignSpec
+from hbcoop_dist.campaigns.hbond.spec import HBondSpec
 from hbcoop_dist.references import reference_energies
 
 LEVEL = "rimp2:cc-pvtz:frozen-core"
@@ -26,7 +26,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "lengths": [2, 3, 4, 5],
         "geometry": ["own", "nma-so3lr"],
     }
-    hb.run(hb.plan(CampaignSpec.model_validate(spec)), path, serial=True)
+    hb.run(hb.plan(HBondSpec.model_validate(spec)), path, serial=True)
     return path
 
 

@@ -13,7 +13,7 @@ from scipy.spatial.distance import pdist
 import hbcoop_dist as hb
 from hbcoop_dist.analysis import plots
 from hbcoop_dist.analysis.plots.broken_chains import projected
-from hbcoop_dist.campaigns.hbond.spec import CampaignSpec
+from hbcoop_dist.campaigns.hbond.spec import HBondSpec
 from hbcoop_dist.structures import make_chain
 from hbcoop_dist.structures.construction import build
 
@@ -26,7 +26,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     # Amber has no planar anti dimer (README), so every linear chain of three units or more breaks at its second bond
     spec = {"campaign": "x", "models": ["amber14"], "patterns": ["arc", "linear"], "lengths": [3, 4]}
     capped = {"capping": ["none", {"name": "water", "lengths": [4]}]}
-    hb.run(hb.plan(CampaignSpec.model_validate({**spec, **capped})), path, serial=True)
+    hb.run(hb.plan(HBondSpec.model_validate({**spec, **capped})), path, serial=True)
     return path
 
 

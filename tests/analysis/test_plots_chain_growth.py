@@ -14,14 +14,14 @@ from matplotlib.colors import to_hex
 import hbcoop_dist as hb
 from hbcoop_dist.analysis import plots
 from hbcoop_dist.analysis.plots import chain_growth
-from hbcoop_dist.campaigns.hbond.spec import CampaignSpec
+from hbcoop_dist.campaigns.hbond.spec import HBondSpec
 
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("chains") / "x.zarr"
     spec = {"campaign": "x", "models": ["toy", "toy-additive"], "lengths": "2..7"}
-    hb.run(hb.plan(CampaignSpec.model_validate(spec)), path, serial=True)
+    hb.run(hb.plan(HBondSpec.model_validate(spec)), path, serial=True)
     return path
 
 

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 
 import hbcoop_dist as hb
 from hbcoop_dist.analysis import plots
-from hbcoop_dist.campaigns.hbond.spec import CampaignSpec
+from hbcoop_dist.campaigns.hbond.spec import HBondSpec
 from hbcoop_dist.references import reference_energies
 
 REFERENCE = "rimp2:cc-pvtz:frozen-core"
@@ -21,7 +21,7 @@ REFERENCE = "rimp2:cc-pvtz:frozen-core"
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("figures") / "x.zarr"
     spec = {"campaign": "x", "models": ["so3lr", "toy"], "patterns": ["arc", "linear"], "lengths": [2, 3]}
-    hb.run(hb.plan(CampaignSpec.model_validate(spec)), path, serial=True)
+    hb.run(hb.plan(HBondSpec.model_validate(spec)), path, serial=True)
     return path
 
 

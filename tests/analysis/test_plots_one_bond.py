@@ -11,7 +11,7 @@ import xarray as xr
 import hbcoop_dist as hb
 from hbcoop_dist import analysis
 from hbcoop_dist.analysis import plots
-from hbcoop_dist.campaigns.hbond.spec import CampaignSpec
+from hbcoop_dist.campaigns.hbond.spec import HBondSpec
 
 STORE = Path(__file__).resolve().parents[2] / "store" / "nma.zarr.zip"
 TRANS, CIS = "cis-N, trans-C", "cis-N, cis-C"
@@ -21,7 +21,7 @@ TRANS, CIS = "cis-N, trans-C", "cis-N, cis-C"
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("rotamers") / "x.zarr"
     spec = {"campaign": "x", "models": ["toy"], "lengths": "2..4", "rotamer": ["default", CIS]}
-    hb.run(hb.plan(CampaignSpec.model_validate(spec)), path, serial=True)
+    hb.run(hb.plan(HBondSpec.model_validate(spec)), path, serial=True)
     return path
 
 

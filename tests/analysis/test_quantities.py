@@ -10,7 +10,7 @@ import xarray as xr
 
 import hbcoop_dist as hb
 from hbcoop_dist.analysis import by_molecule, done, syn_anti_difference
-from hbcoop_dist.campaigns.hbond.spec import CampaignSpec
+from hbcoop_dist.campaigns.hbond.spec import HBondSpec
 from hbcoop_dist.models import available, cards
 
 STORE = Path(__file__).resolve().parents[2] / "store" / "nma.zarr.zip"
@@ -22,7 +22,7 @@ def ds(tmp_path_factory: pytest.TempPathFactory) -> xr.Dataset:
     models = [name for name in ("so3lr", "ani-1ccx", "amber14") if available(cards()[name])]
     capping = ["none", {"name": "water", "lengths": [2]}]
     spec = {"campaign": "x", "models": models, "lengths": [2, 4], "capping": capping}
-    hb.run(hb.plan(CampaignSpec.model_validate(spec)), path, serial=True)
+    hb.run(hb.plan(HBondSpec.model_validate(spec)), path, serial=True)
     return hb.open_store(path).load()
 
 

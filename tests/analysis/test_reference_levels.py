@@ -13,15 +13,15 @@ from typer.testing import CliRunner
 import hbcoop_dist as hb
 from hbcoop_dist.analysis import same_geometry
 from hbcoop_dist.analysis.tables import same_geometry_tables
-from hbcoop_dist.campaigns.hbond.spec import CampaignSpec
-from hbcoop_dist.cli.command_line import app
+from hbcoop_dist.campaigns.hbond.spec import HBondSpec
+from hbcoop_dist.cli.main import app
 
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("same") / "x.zarr"
     spec = {"campaign": "x", "models": ["toy", "toy-additive"], "lengths": [2, 3], "geometry": ["own", "toy"]}
-    hb.run(hb.plan(CampaignSpec.model_validate(spec)), path, serial=True)
+    hb.run(hb.plan(HBondSpec.model_validate(spec)), path, serial=True)
     return path
 
 

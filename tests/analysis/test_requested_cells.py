@@ -8,14 +8,14 @@ import xarray as xr
 
 from hbcoop_dist.analysis import mark_pending
 from hbcoop_dist.analysis.requested_cells import requested_by
-from hbcoop_dist.campaigns.hbond.spec import CampaignSpec, cells_of
+from hbcoop_dist.campaigns.hbond.spec import HBondSpec, cells_of
 from hbcoop_dist.structures.chains import CELL_DIMS
 
 RULES = ["cis-N, trans-C", {"odd": "cis-N, cis-C"}]
 
 
-def _spec(**fields: object) -> CampaignSpec:
-    return CampaignSpec.model_validate({"campaign": "x", "models": ["toy"], "lengths": [2, 3], **fields})
+def _spec(**fields: object) -> HBondSpec:
+    return HBondSpec.model_validate({"campaign": "x", "models": ["toy"], "lengths": [2, 3], **fields})
 
 
 def _history(*specs: str) -> str:

@@ -15,7 +15,8 @@ import hbcoop_dist as hb
 from hbcoop_dist.analysis import with_references
 from hbcoop_dist.analysis.reference_levels import PLACES, beside_models, by_level, wall_times
 from hbcoop_dist.analysis.tables import same_geometry_tables
-from hbcoop_dist.campaigns.hbond.spec import CampaignError, CampaignSpec, load_campaign
+from hbcoop_dist.campaigns.hbond.spec import HBondSpec
+from hbcoop_dist.campaigns.loading import load_campaign
 from hbcoop_dist.cooperativity.equation import hbond_cooperativity
 from hbcoop_dist.cooperativity.fragment_energies import evaluate_fragments
 from hbcoop_dist.models import load
@@ -132,7 +133,7 @@ def test_a_campaign_takes_a_bundled_set_by_name_and_nothing_else_may_be_called_s
     assert load_campaign(str(tmp_path / "x.yaml")).geometry == ("own", SO3LR)
     assert not [reason for reason in hb.plan(load_campaign(str(tmp_path / "x.yaml"))).skipped.values() if reason]
     (tmp_path / SO3LR).mkdir()
-    with pytest.raises(CampaignError, match=r"x.yaml:1: field geometry: expected nma-so3lr .* found a folder"):
+    with pytest.raises(hb.CampaignError, match=r"x.yaml:1: field geometry: expected nma-so3lr .* found a folder"):
         load_campaign(str(tmp_path / "x.yaml"))
     for geometry, found in ((f"./{SO3LR}", "folder"), (SO3LR, "model")):
         models = [{"name": SO3LR, "calculator": "ase.calculators.emt:EMT"}] if found == "model" else ["toy"]
@@ -143,7 +144,7 @@ def test_a_campaign_takes_a_bundled_set_by_name_and_nothing_else_may_be_called_s
 
 def test_a_misspelt_set_is_answered_with_those_there_are(tmp_path: Path) -> None:
     (tmp_path / "x.yaml").write_text("campaign: x\nmodels: toy\nlengths: 2\ngeometry: [own, nma-solr]\n")
-    with pytest.raises(CampaignError, match=r"x.yaml:4: field geometry: .*\(nma-gfn2, nma-so3lr, .*\), or a folder"):
+    with pytest.raises(hb.CampaignError, match=r"x.yaml:4: field geometry: .*\(nma-gfn2, nma-so3lr, .*\), or a folder"):
         load_campaign(str(tmp_path / "x.yaml"))
 
 
@@ -163,7 +164,7 @@ def test_export_refuses_a_store_without_references_and_bad_names(store: Path) ->
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("bundled") / "x.zarr"
-    hb.run(hb.plan(CampaignSpec.model_validate({**SPEC, "models": ["toy", "toy-additive"]})), path, serial=True)
+    hb.run(hb.plan(HBondSpec.model_validate({**SPEC, "models": ["toy", "toy-additive"]})), path, serial=True)
     return path
 
 
