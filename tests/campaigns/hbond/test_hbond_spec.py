@@ -1,19 +1,17 @@
-"""Specs: what is accepted, and complaints that name file, line, field, expected and found."""
+"""Specs of chains: what is accepted, and error messages that name file, line, field, expected and found."""
 
 from __future__ import annotations
 
 import importlib.util
-import subprocess
-import sys
 import textwrap
 from pathlib import Path
 
 import pytest
-from hbcoop_dist.campaigns.generalization.loading import is_generalization, load_generalization
 
-from hbcoop_dist.campaigns.hbond.plan import plan
-from hbcoop_dist.campaigns.hbond.spec import CampaignError, cells_of, load_campaign
-from hbcoop_dist.core.resources import bundled_names
+from hbcoop_dist.campaigns.hbond.plan import make_plan
+from hbcoop_dist.campaigns.hbond.spec import cells_of, load_spec
+from hbcoop_dist.campaigns.loading import load_campaign
+from hbcoop_dist.campaigns.spec_fields import CampaignError
 from hbcoop_dist.models import registry
 
 GOOD = "campaign: x\nmodels: [toy]\nlengths: [2, 3]\n"
@@ -26,7 +24,7 @@ def written(tmp_path: Path, text: str) -> Path:
 
 
 def test_defaults_are_the_documented_ones(tmp_path: Path) -> None:
-    spec = load_campaign(written(tmp_path, GOOD))
+    spec = load_spec(written(tmp_path, GOOD))
     assert (spec.kind, spec.patterns, spec.geometry) == ("hbond", ("arc",), ("own",))
     assert [c.name for c in spec.capping] == ["none"]
     assert spec.rotamer_labels == ("cis-N, trans-C",)
@@ -35,7 +33,7 @@ def test_defaults_are_the_documented_ones(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ['"2..4"', "[2, 3, 4]", '["2..3", 4]', "[4, 3, 2, 2]"])
 def test_lengths_in_every_spelling(tmp_path: Path, text: str) -> None:
-    spec = load_campaign(written(tmp_path, f"campaign: x\nmodels: [toy]\nlengths: {text}\n"))
+    spec = load_spec(written(tmp_path, f"campaign: x\nmodels: [toy]\nlengths: {text}\n"))
     assert spec.lengths == (2, 3, 4)
 
 
@@ -56,7 +54,7 @@ def test_the_grid_is_the_product_and_a_capping_may_name_its_lengths(tmp_path: Pa
     cells = cells_of(spec)
     assert len(cells) == 2 * 2 * (3 + 1) * 2
     assert len(set(cells)) == len(cells)
-    assert {str(c.system.rotamers[0]) for c in cells if c.rotamer == "odd: cis-N, cis-C; all: cis-N, trans-C"} == {
+    assert {str(c.chain.rotamers[0]) for c in cells if c.rotamer == "odd: cis-N, cis-C; all: cis-N, trans-C"} == {
         "cis-N, cis-C"
     }
 
@@ -74,7 +72,7 @@ def test_the_grid_is_the_product_and_a_capping_may_name_its_lengths(tmp_path: Pa
             "campaign: x\nmodels: [toy]\nlengths: 2-4\n",
             r':3: field lengths: expected whole numbers or ranges.*"2\.\.12".*2-4',
         ),
-        ("campaign: x\nmodels: [toy]\n", r":1: expected lengths, or systems, found neither"),
+        ("campaign: x\nmodels: [toy]\n", r":1: field lengths: expected a value, found none"),
         (GOOD + "patterns: [arc, lineer]\n", r":4: field patterns\[1\]: expected 'arc' or 'linear', found 'lineer'"),
         (GOOD + "capping: [{name: water, lenghts: [2]}]\n", r":4: field capping\[0\]\.lenghts: unknown field"),
         (GOOD + "minimize: {max_force: -1}\n", r":4: field minimize\.max_force: expected greater than 0, found -1"),
@@ -111,7 +109,7 @@ def test_the_grid_is_the_product_and_a_capping_may_name_its_lengths(tmp_path: Pa
         ),
         (
             "campaign: x\nmodels: [{name: my, family: ase, checkpoint: here}]\nlengths: 2\n",
-            r":2: field models\[0\]: .*expected a family that reads checkpoints, found ase",
+            r":2: field models\[0\]: .*family ase has no cards and reads no checkpoint",
         ),
         (GOOD + "lengths: [4]\n", r":4: field lengths: expected it once, found it on line 3 too"),
         (
@@ -137,12 +135,12 @@ def test_the_grid_is_the_product_and_a_capping_may_name_its_lengths(tmp_path: Pa
 )
 def test_complaints_say_where_what_and_instead_of_what(tmp_path: Path, text: str, words: str) -> None:
     with pytest.raises(CampaignError, match=words):
-        load_campaign(written(tmp_path, text))
+        load_spec(written(tmp_path, text))
 
 
 def test_what_decides_a_result_is_the_protocol_and_the_call_budget_does_not(tmp_path: Path) -> None:
     default, named, patient, other = (
-        load_campaign(written(tmp_path, GOOD + line))
+        load_spec(written(tmp_path, GOOD + line))
         for line in (
             "",
             "minimize: {optimiser: tree}\n",
@@ -152,7 +150,7 @@ def test_what_decides_a_result_is_the_protocol_and_the_call_budget_does_not(tmp_
     )
     assert default.protocol == named.protocol == patient.protocol
     assert other.protocol != default.protocol
-    first, second, third, fourth = (set(plan(spec).tasks) for spec in (default, named, patient, other))
+    first, second, third, fourth = (set(make_plan(spec).tasks) for spec in (default, named, patient, other))
     assert first == second == third
     assert not first & fourth
 
@@ -162,40 +160,26 @@ def test_an_optimiser_that_is_not_installed_is_bad_input(tmp_path: Path, monkeyp
     with pytest.raises(
         CampaignError, match=r":4: field minimize\.optimiser: expected package sella.*found none; install.*'crosscheck'"
     ):
-        load_campaign(written(tmp_path, GOOD + "minimize: {optimiser: sella}\n"))
+        load_spec(written(tmp_path, GOOD + "minimize: {optimiser: sella}\n"))
 
 
 def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "spec.yaml"
     path.write_bytes("campaign: Säure".encode("latin-1"))
     with pytest.raises(CampaignError, match=r"spec\.yaml: expected text in UTF-8, found byte 0xe4"):
-        load_campaign(path)
+        load_spec(path)
 
 
 def test_every_problem_is_named_at_once(tmp_path: Path) -> None:
     with pytest.raises(CampaignError) as caught:
-        load_campaign(written(tmp_path, GOOD + "colour: red\npatterns: [ark]\n"))
+        load_spec(written(tmp_path, GOOD + "colour: red\npatterns: [ark]\n"))
     assert len(str(caught.value).splitlines()) == 2
-
-
-def test_a_missing_file_names_the_bundled_ones() -> None:
-    with pytest.raises(CampaignError, match=r"quickstrat: expected a file.*nma, quickstart"):
-        load_campaign("quickstrat")
-
-
-@pytest.mark.parametrize("name", bundled_names("campaigns"))
-def test_bundled_campaigns_load(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HBCOOP_DATA", str(tmp_path))
-    for folder in ("qmof_database", "odac25", "omol25"):
-        (tmp_path / folder).mkdir()
-    load = load_generalization if is_generalization(name) else load_campaign
-    assert load(name).campaign == name
 
 
 def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
     text = "campaign: x\nmodels: [{name: my, family: ani, checkpoint: here/w}]\nlengths: 2\ngeometry: [own, qm]\n"
     (tmp_path / "qm").mkdir()
-    spec = load_campaign(written(tmp_path, text))
+    spec = load_spec(written(tmp_path, text))
     assert spec.models[0].checkpoint == str(tmp_path / "here/w")
     assert spec.geometry == ("own", str(tmp_path / "qm"))
 
@@ -204,18 +188,10 @@ def test_paths_may_name_environment_variables(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setenv("SCRATCH", "/scratch/me")
     monkeypatch.delenv("NOWHERE", raising=False)
     text = "campaign: x\nmodels: [{name: my, family: ani, checkpoint: PATH}]\nlengths: 2\n"
-    spec = load_campaign(written(tmp_path, text.replace("PATH", "$SCRATCH/w")))
+    spec = load_spec(written(tmp_path, text.replace("PATH", "$SCRATCH/w")))
     assert spec.models[0].checkpoint == "/scratch/me/w"
-    spec = load_campaign(written(tmp_path, text.replace("PATH", "$NOWHERE/w")))
+    spec = load_spec(written(tmp_path, text.replace("PATH", "$NOWHERE/w")))
     assert spec.models[0].checkpoint == str(tmp_path / "$NOWHERE/w")
-
-
-def test_planning_imports_no_mlff_package() -> None:
-    code = (
-        "import sys, hbcoop_dist as hb; print(hb.plan(hb.load_campaign('quickstart')));"
-        "sys.exit(any(m in sys.modules for m in ('torch', 'openmm', 'tblite', 'torchani')))"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, timeout=120)
 
 
 TABLE_1 = {
