@@ -1,12 +1,22 @@
-"""A generalization campaign as written: what is refused, and the cells it stands for."""
+"""Specs of generalization campaigns: their networks, and the mistakes that are refused."""
 
+from __future__ import annotations
+
+import json
+from itertools import product
 from pathlib import Path
 
 import pytest
-from hbcoop_dist.campaigns.generalization.loading import is_generalization, load_generalization
 
-from hbcoop_dist.campaigns.generalization.spec import GeneralizationSpec, cells_of
-from hbcoop_dist.campaigns.hbond.spec import CampaignError
+from hbcoop_dist.campaigns.generalization.spec import (
+    DatasetEntry,
+    GeneralizationSpec,
+    cells_of,
+    load_spec,
+    requested_by_specs,
+)
+from hbcoop_dist.campaigns.generalization.tasks import label_task
+from hbcoop_dist.campaigns.spec_fields import CampaignError
 from hbcoop_dist.learning.networks.registry import ARCHITECTURES
 
 SPEC = """
@@ -19,14 +29,14 @@ seeds: [0, 1]
 """
 
 
-def written(folder: Path, text: str) -> Path:
+def write_text(folder: Path, text: str) -> Path:
     path = folder / "spec.yaml"
     path.write_text(text)
     return path
 
 
-def test_cells_are_every_combination(tmp_path: Path) -> None:
-    spec = load_generalization(written(tmp_path, SPEC))
+def test_cells_are_the_product_of_all_axes(tmp_path: Path) -> None:
+    spec = load_spec(write_text(tmp_path, SPEC))
     cells = cells_of(spec)
     assert len(set(cells)) == len(cells) == 2 * 3 * 2
     assert cells[0].labels == {
@@ -35,41 +45,44 @@ def test_cells_are_every_combination(tmp_path: Path) -> None:
     assert cells[0].name == "ionic-random-mace-none-0"
 
 
-def test_excluded_cells_are_those_with_every_label_named(tmp_path: Path) -> None:
+def test_excluded_networks_have_a_label_of_every_listed_axis(tmp_path: Path) -> None:
     exclude = "exclude: [{split: cluster, scheme: [les, les-sum]}, {seed: 1, scheme: none}]"
-    cells = cells_of(load_generalization(written(tmp_path, f"{SPEC}{exclude}\n")))
-    left = {(one.split, one.scheme, one.seed) for one in cells}
-    assert left == {("random", scheme, 0) for scheme in ("none", "les", "les-sum")} | {
+    cells = cells_of(load_spec(write_text(tmp_path, f"{SPEC}{exclude}\n")))
+    labels = {(cell.split, cell.scheme, cell.seed) for cell in cells}
+    assert labels == {("random", scheme, 0) for scheme in ("none", "les", "les-sum")} | {
         ("random", "les", 1), ("random", "les-sum", 1), ("cluster", "none", 0)
     }  # fmt: skip
 
 
 def test_a_spec_that_excludes_everything_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CampaignError, match="exclude: expected some networks to be left, found none"):
-        load_generalization(written(tmp_path, f"{SPEC}exclude: {{dataset: ionic}}\n"))
+        load_spec(write_text(tmp_path, f"{SPEC}exclude: {{dataset: ionic}}\n"))
 
 
-def test_a_spec_that_the_program_wrote_out_is_read_again(tmp_path: Path) -> None:
-    (tmp_path / "mine.xyz").write_text("")
-    text = SPEC.replace("generate: ionic, size: 40", "files: mine.xyz")
-    for spec in (load_generalization(written(tmp_path, text)), load_generalization(written(tmp_path, SPEC))):
-        assert GeneralizationSpec.model_validate_json(spec.model_dump_json()) == spec
+def test_labels_without_networks_have_no_definition(tmp_path: Path) -> None:
+    spec = load_spec(write_text(tmp_path, f"{SPEC}exclude: {{scheme: les-sum}}\n"))
+    assert set(spec.definitions()["scheme"]) == {"none", "les"}
 
 
-def test_the_kind_of_a_file_is_seen(tmp_path: Path) -> None:
-    assert is_generalization(written(tmp_path, SPEC))
-    assert not is_generalization("quickstart")
-    assert not is_generalization(tmp_path / "nothing.yaml")
+def test_networks_of_one_name_are_refused(tmp_path: Path) -> None:
+    text = SPEC.replace("[none, les, ", "[none, {name: x-none, scheme: none}, ")
+    with pytest.raises(CampaignError, match="found ionic-random-mace-x-none-0, ionic-random-mace-x-none-1, "):
+        load_spec(write_text(tmp_path, f"{text}architectures: [mace, mace-x]\n"))
 
 
-@pytest.mark.parametrize(
-    ("line", "found"), [("kind: generalisation", "generalisation"), ("", "none"), ("kind: [1]", r"\[1\]")]
-)
-def test_no_kind_or_an_unknown_one_is_one_complaint(tmp_path: Path, line: str, found: str) -> None:
-    with pytest.raises(
-        CampaignError, match=rf"spec\.yaml:\d+: field kind: expected hbond or generalization, found {found}$"
-    ):
-        is_generalization(written(tmp_path, SPEC.replace("kind: generalization", line)))
+def test_requested_networks_are_found_in_plain_data(tmp_path: Path) -> None:
+    spec = load_spec(write_text(tmp_path, f"{SPEC}exclude: [{{split: cluster, scheme: les}}, {{seed: 1}}]\n"))
+    data = json.loads(spec.to_json())
+    labels = {
+        (dataset, split, architecture, scheme, seed)
+        for dataset, architecture in (("ionic", "mace"), ("other", "mace"), ("ionic", "mace-3"))
+        for split, seed in product(("random", "cluster", "size"), (0, 1, 2))
+        for scheme in ("none", "les", "les-sum", "efa")
+    }
+    requested = requested_by_specs([data])
+    assert {place for place in labels if requested(place)} == {tuple(cell.labels.values()) for cell in cells_of(spec)}
+    for unreadable in ({}, data | {"datasets": [1]}, data | {"exclude": [5]}, data | {"seeds": None}):
+        assert not any(map(requested_by_specs([unreadable]), labels))
 
 
 @pytest.mark.parametrize(
@@ -99,72 +112,85 @@ def test_no_kind_or_an_unknown_one_is_one_complaint(tmp_path: Path, line: str, f
         ("seeds: [0, 1]", "architectures: {name: a, architecture: schnet}", "expected one of mace"),
         ("seeds: [0, 1]", "architectures: {name: mace-a, options: {b: 2}}", "expected options among none, found b"),
         ("seeds: [0, 1]", "architectures: {name: dimenet++, max_ell: 1}", "dimenet++: expected no max_ell"),
-        ("seeds: [0, 1]", "architectures: {name: dimenet++, options: {num_spherical: 1}}", "equal to 2, found 1"),
+        (
+            "seeds: [0, 1]",
+            "architectures: {name: dimenet++, options: {num_spherical: 1}}",
+            "expected greater than or equal to 2",
+        ),
         ("seeds: [0, 1]", "architectures: {name: a, architecture: allegro, channels: 5}", "an even number, found 5"),
+        ("size: 40", "size: 40, labels: {energy: e}", "expected labels beside files only"),
+        ("size: 40", "size: 40, skip_incomplete: true", "expected skip_incomplete beside files only"),
+        ("generate: ionic, size: 40", "files: absent", "expected files, found no"),
+        ("generate: ionic, size: 40", "files: a.db, labels: {colour: red}", "expected labels among energy"),
+        ("generate: ionic, size: 40", "files: a.db, require: smiles", "expected labels among energy"),
+        ("generate: ionic, size: 40", "files: a.db, labels: {energy: []}", "labels.energy"),
+        ("generate: ionic, size: 40", "files: a.db, largest_train: 0", "greater than or equal to 1"),
+        ("generate: ionic, size: 40", "files: a.db, teacher: so3lr", "expected no teacher beside files"),
     ],
 )
-def test_mistakes_are_named(tmp_path: Path, old: str, new: str, words: str) -> None:
+def test_mistakes_are_refused_by_line_and_field(tmp_path: Path, old: str, new: str, words: str) -> None:
     assert old in SPEC
+    (tmp_path / "a.db").write_bytes(b"")
     with pytest.raises(CampaignError, match=r"spec\.yaml:\d+: field ") as caught:
-        load_generalization(written(tmp_path, SPEC.replace(old, new)))
+        load_spec(write_text(tmp_path, SPEC.replace(old, new)))
     assert words in str(caught.value)
 
 
 @pytest.mark.parametrize("architecture", list(ARCHITECTURES))
-def test_what_an_architecture_does_not_have_is_not_written_down(architecture: str) -> None:
-    """A store keeps its campaigns as JSON, and reads them again."""
+def test_specs_with_every_architecture_survive_json(architecture: str) -> None:
     entry = {"name": "a", "architecture": architecture, "options": ARCHITECTURES[architecture].options().model_dump()}
     datasets = {"name": "ionic", "generate": "ionic", "size": 10}
     spec = GeneralizationSpec.model_validate(
         {"campaign": "x", "kind": "generalization", "datasets": datasets, "architectures": entry}
     )
-    assert GeneralizationSpec.model_validate_json(spec.model_dump_json()) == spec
+    assert GeneralizationSpec.model_validate_json(spec.to_json()) == spec
     assert not set(spec.architectures[0].model_dump()) & set(ARCHITECTURES[architecture].unused)
+
+
+def test_specs_with_files_survive_json(tmp_path: Path) -> None:
+    (tmp_path / "a.xyz").write_text("")
+    text = SPEC.replace("generate: ionic, size: 40", "files: a.xyz, labels: {energy: e}, largest_train: 9")
+    spec = load_spec(write_text(tmp_path, text))
+    assert GeneralizationSpec.model_validate_json(spec.to_json()) == spec
+
+
+def test_fields_at_their_defaults_are_in_no_key_and_no_definition() -> None:
+    entry = DatasetEntry(name="a", generate="nma", size=30, molecules=(2, 3))
+    assert label_task(entry, 0, "x") == label_task(entry.model_copy(update={"labels": {}}), 0, "x")
+    assert not {"labels", "require", "skip_incomplete", "neutral_molecules"} & set(entry.model_dump())
 
 
 def test_files_are_found_beside_the_campaign(tmp_path: Path) -> None:
     text = SPEC.replace("generate: ionic, size: 40", "files: a.xyz")
     with pytest.raises(CampaignError, match=r"field datasets: set ionic: expected files, found no .*a\.xyz"):
-        load_generalization(written(tmp_path, text))
+        load_spec(write_text(tmp_path, text))
     (tmp_path / "a.xyz").write_text("")
-    found = load_generalization(written(tmp_path, text))
-    assert found.datasets[0].files == (str(tmp_path / "a.xyz"),)
+    spec = load_spec(write_text(tmp_path, text))
+    assert spec.datasets[0].files == (str(tmp_path / "a.xyz"),)
 
 
-def test_an_architecture_s_name_is_enough(tmp_path: Path) -> None:
-    text = SPEC.replace("seeds: [0, 1]", "architectures: [mace, dimenet++, {name: mine, architecture: dimenet++}]")
-    found = load_generalization(written(tmp_path, text)).architectures
-    assert [(one.name, one.architecture) for one in found] == [
-        ("mace", "mace"), ("dimenet++", "dimenet++"), ("mine", "dimenet++")
-    ]  # fmt: skip
-
-
-@pytest.mark.parametrize("architectures", ["mace", "[mace, {name: dimenet++, options: {num_spherical: 3}}]"])
-def test_a_spec_survives_its_text(tmp_path: Path, architectures: str) -> None:
-    spec = load_generalization(written(tmp_path, f"{SPEC}architectures: {architectures}\n"))
-    assert GeneralizationSpec.model_validate_json(spec.model_dump_json()) == spec
-
-
-def test_what_means_nothing_to_an_architecture_is_not_in_its_definition(tmp_path: Path) -> None:
-    text = f"{SPEC}architectures: [mace, dimenet++]\n"
-    found = load_generalization(written(tmp_path, text)).definitions()["architecture"]
-    assert '"max_ell":2' in found["mace"]
-    assert "max_ell" not in found["dimenet++"]
-    assert '"channels":16' in found["dimenet++"]
-
-
-def test_a_network_is_of_the_architecture_that_its_name_begins_with(tmp_path: Path) -> None:
-    spec = load_generalization(written(tmp_path, f"{SPEC}architectures: [mace, mace-3, dimenet++-small, allegro]\n"))
-    assert [entry.architecture for entry in spec.architectures] == ["mace", "mace", "dimenet++", "allegro"]
+def test_architectures_follow_from_names(tmp_path: Path) -> None:
+    names = "[mace, mace-3, dimenet++-small, allegro, {name: mine, architecture: dimenet++}]"
+    spec = load_spec(write_text(tmp_path, f"{SPEC}architectures: {names}\n"))
+    architectures = [entry.architecture for entry in spec.architectures]
+    assert architectures == ["mace", "mace", "dimenet++", "allegro", "dimenet++"]
 
 
 @pytest.mark.parametrize("entry", ["dimenet", "{name: schnet, cutoff: 4.0}", "mace3"])
-def test_a_name_that_is_no_architecture_s_is_no_mace(tmp_path: Path, entry: str) -> None:
+def test_names_without_an_architecture_are_refused(tmp_path: Path, entry: str) -> None:
     with pytest.raises(CampaignError, match=r"architectures\[0\].*expected one of mace, .*, or an architecture beside"):
-        load_generalization(written(tmp_path, f"{SPEC}architectures: [{entry}]\n"))
+        load_spec(write_text(tmp_path, f"{SPEC}architectures: [{entry}]\n"))
+
+
+def test_fields_that_an_architecture_lacks_are_not_in_its_definition(tmp_path: Path) -> None:
+    text = f"{SPEC}architectures: [mace, dimenet++]\n"
+    definitions = load_spec(write_text(tmp_path, text)).definitions()["architecture"]
+    assert '"max_ell":2' in definitions["mace"]
+    assert "max_ell" not in definitions["dimenet++"]
+    assert '"channels":16' in definitions["dimenet++"]
 
 
 @pytest.mark.parametrize("name", ["a/b", "../evil", ".hidden"])
 def test_names_that_would_be_folders_are_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(CampaignError, match="name: expected a name without slashes that begins with no dot"):
-        load_generalization(written(tmp_path, SPEC.replace("name: ionic", f"name: {name}")))
+        load_spec(write_text(tmp_path, SPEC.replace("name: ionic", f"name: {name}")))
