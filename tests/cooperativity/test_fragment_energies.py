@@ -78,7 +78,7 @@ def test_atom_energies_lie_on_the_atoms_of_the_complex(toy: _Recorded) -> None:
 
 def test_counterpoise_keeps_the_basis_of_the_complex(toy: _Recorded) -> None:
     """Every fragment is then sent whole, with the other molecules as ghosts."""
-    toy.card = replace(toy.card, counterpoise=True, atom_energies=False)
+    toy.card = toy.card.with_fields(counterpoise=True, atom_energies=False)
     (result,) = evaluate_fragments(toy, [TRIMER])
     assert result.atom_energies is None
     for structure, fragment in zip(toy.structures, result.fragments, strict=True):

@@ -48,7 +48,7 @@ def loaded(name: str) -> Potential:
     return _once(name)
 
 
-@pytest.fixture(scope="module", params=[one.name for one in ani.CARDS])
+@pytest.fixture(scope="module", params=[one.name for one in ani.FAMILY.cards])
 def ensemble(request: pytest.FixtureRequest) -> AniPotential:
     potential = loaded(request.param)
     assert isinstance(potential, AniPotential)
@@ -108,7 +108,7 @@ class _Spoilt(Wrapped):
 @pytest.fixture
 def spoilt() -> _Spoilt:
     wrapped = _Spoilt(loaded("toy"))
-    wrapped.card = replace(wrapped.card, atom_energies=False)
+    wrapped.card = wrapped.card.with_fields(atom_energies=False)
     return wrapped
 
 
@@ -133,7 +133,7 @@ def test_fragments_come_alone_together_and_in_between(spoilt: _Spoilt) -> None:
 
 def test_float32_is_noisier_than_a_turn_and_still_small() -> None:
     potential = loaded("so3lr")
-    found = sensitivity.in_float_type(potential, load(replace(card("so3lr"), dtype="float32")), BOND)
+    found = sensitivity.in_float_type(potential, load(card("so3lr").with_fields(dtype="float32")), BOND)
     assert ROTATION < found.largest < 0.05
     assert found.others.shape == (9,)
 

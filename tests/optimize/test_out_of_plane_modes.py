@@ -77,7 +77,7 @@ class _Lopsided(Wrapped):
 def test_forces_of_a_model_that_tells_mirror_images_apart_are_no_curvature(toy: Potential) -> None:
     """The same force wherever the atoms are pulls out of the plane and bends nothing."""
     lopsided = _Lopsided(toy)
-    lopsided.card = replace(toy.card, mirror_invariant=False)
+    lopsided.card = toy.card.with_fields(mirror_invariant=False)
     chain = make_chain("arc", 2)
     one = minimise(toy, [crude(toy, chain)])[0]
     planar = Planar(tree_of(chain), one.path.q, one.structure)
