@@ -11,7 +11,6 @@ import pandas as pd
 import pytest
 import xarray as xr
 from ase.io import read
-from hbcoop_dist.cli.main import app
 from typer.testing import CliRunner, Result
 
 import hbcoop_dist as hb
@@ -19,6 +18,7 @@ from hbcoop_dist.analysis import compare, geometries, largest, leaderboard, sele
 from hbcoop_dist.analysis.exports import QUANTITIES
 from hbcoop_dist.campaigns.hbond.spec import HBondSpec
 from hbcoop_dist.campaigns.kind import find_kind
+from hbcoop_dist.cli.command_line import app
 from hbcoop_dist.models import load
 from hbcoop_dist.store import write_archive
 from hbcoop_dist.structures.chains import CELL_DIMS

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray as xr
-from hbcoop_dist.cli.main import app
 from rich.console import Console
 from typer.testing import CliRunner
 
@@ -15,6 +14,7 @@ import hbcoop_dist as hb
 from hbcoop_dist.analysis import same_geometry
 from hbcoop_dist.analysis.tables import same_geometry_tables
 from hbcoop_dist.campaigns.hbond.spec import HBondSpec
+from hbcoop_dist.cli.command_line import app
 
 
 @pytest.fixture(scope="module")

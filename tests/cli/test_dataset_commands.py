@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from hbcoop_dist.campaigns.generalization.loading import load_generalization
 from set_files import odac_row, omol_row, write_as, write_database, write_qmof
 from typer.testing import CliRunner
 
+from hbcoop_dist.campaigns.generalization.spec import GeneralizationSpec
+from hbcoop_dist.campaigns.loading import load_campaign
 from hbcoop_dist.cli.command_line import app
 from hbcoop_dist.learning.datasets.labelled_structures import LabelledStructure
 
@@ -77,7 +78,9 @@ def test_the_entry_can_be_pasted_into_a_campaign(tmp_path: Path, labels: list[st
     spec = {"campaign": "mine", "kind": "generalization", "datasets": entries}
     path = tmp_path / "mine.yaml"
     path.write_text(yaml.safe_dump(spec))
-    (entry,) = load_generalization(path).datasets
+    spec = load_campaign(path)
+    assert isinstance(spec, GeneralizationSpec)
+    (entry,) = spec.datasets
     assert entry.files == (str(made),)
     assert entry.licence == "CC BY 4.0"
     assert dict(entry.labels) == ({"charges": ("mulliken_charges",)} if labels else {})

@@ -15,7 +15,7 @@ STORE = Path(__file__).resolve().parents[2] / "store" / "nma.zarr.zip"
 HEAVY = ("bokeh", "distributed", "matplotlib", "pandas", "scipy", "torch", "xarray", "zarr")
 _SCRIPT = f"""
 import json, sys
-from hbcoop_dist.cli.main import main
+from hbcoop_dist.cli.command_line import main
 try:
     main()
 except SystemExit as ended:
