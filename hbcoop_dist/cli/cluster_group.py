@@ -9,7 +9,7 @@ import typer
 
 from hbcoop_dist.cli.campaign_commands import JobsOption, SpecArgument, load_cluster, make_plan
 
-app = typer.Typer(help="Profiles of clusters, their job scripts, drivers as jobs.", no_args_is_help=True)
+app = typer.Typer(help="Cluster profiles, their job scripts, and drivers that run as jobs.", no_args_is_help=True)
 
 
 @app.command("list")
@@ -23,7 +23,7 @@ def cluster_list() -> None:
 
 @app.command("script")
 def cluster_script(profile: Annotated[str, typer.Argument(metavar="PROFILE")]) -> None:
-    """Print what would be submitted for the first job of every pool."""
+    """Print the job script of the first job of every pool."""
     from hbcoop_dist.cli import cluster_commands
     from hbcoop_dist.clusters import load_profile
 
@@ -34,22 +34,23 @@ def cluster_script(profile: Annotated[str, typer.Argument(metavar="PROFILE")]) -
 def cluster_submit(
     spec: SpecArgument,
     store: Annotated[Path, typer.Argument(metavar="STORE", help="Zarr store to create, continue or extend.")],
-    cluster: Annotated[str, typer.Option("--cluster", metavar="PROFILE", help="Where the workers run.")],
+    cluster: Annotated[str, typer.Option("--cluster", metavar="PROFILE", help="Cluster profile of the workers.")],
     jobs: JobsOption = None,
     walltime: Annotated[
-        str | None, typer.Option(help="Of the driver's job: two days, or what an allocation's profile says.")
+        str | None,
+        typer.Option(help="Walltime of the driver's job; by default two days, or that of an allocation's profile."),
     ] = None,
     directive: Annotated[
-        list[str] | None, typer.Option(metavar="TEXT", help="Another #SBATCH line for the driver's job. Repeatable.")
+        list[str] | None, typer.Option(metavar="TEXT", help="Further #SBATCH line of the driver's job. Repeatable.")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the script and submit nothing.")] = False,
 ) -> None:
-    """Run the driver as a job of its own, for sites that forbid long processes on login nodes; returns at once."""
+    """Submit the driver as a job and return, for sites that forbid long processes on login nodes."""
     from hbcoop_dist.cli import cluster_commands
 
     profile = load_cluster(cluster, jobs)
     assert profile is not None
-    # errors in the campaign are reported now, and not in a log tomorrow
+    # reports errors in the campaign now instead of in the log of a job that starts later
     make_plan(spec, profile)
     extra = [] if jobs is None else ["--jobs", jobs]
     script = cluster_commands.driver_script(spec, store, cluster, profile, walltime, extra, directive or [])

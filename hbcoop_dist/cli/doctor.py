@@ -1,4 +1,4 @@
-"""`hbcoop doctor`: what is installed here, which models can run, which devices and threads there are."""
+"""Body of `hbcoop doctor`: report installed packages, available models, devices and threads."""
 
 from __future__ import annotations
 
@@ -38,7 +38,12 @@ _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
 def show(console: Console) -> None:
-    """Print three short tables: machine, packages, models."""
+    """Print three tables: machine, packages, models.
+
+    Parameters
+    ----------
+    console : rich.console.Console
+    """
     machine = Table(show_header=False, box=None, title="machine", title_justify="left")
     machine.add_row("Python", f"{platform.python_version()} on {platform.system()} {platform.machine()}")
     machine.add_row("cores usable", str(usable_cores()))
@@ -54,8 +59,8 @@ def show(console: Console) -> None:
     console.print(packages, highlight=False, markup=False)
     models = Table(show_header=False, box=None, title="models", title_justify="left")
     for name, card in registry.cards().items():
-        here = registry.available(card)
-        models.add_row(name, "can run here" if here else here.reason)
+        availability = registry.available(card)
+        models.add_row(name, "can run here" if availability else availability.reason)
     for name, reason in registry.broken_families().items():
         models.add_row(name, reason)
     console.print(models, highlight=False, markup=False)

@@ -10,7 +10,7 @@ import typer
 from hbcoop_dist.cli.campaign_commands import NOT_DONE
 
 app = typer.Typer(
-    help="What models there are, whether they run here, and whether they keep their promises.", no_args_is_help=True
+    help="List models, download and verify their checkpoints, and test them against the contract.", no_args_is_help=True
 )
 
 
@@ -36,7 +36,9 @@ def models_show(name: Annotated[str, typer.Argument(help="A model, e.g. so3lr.")
 @app.command("fetch")
 def models_fetch(
     names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Models, e.g. mace-off23-small.")],
-    accept_licence: Annotated[bool, typer.Option("--accept-licence", help="Accept their licences unasked.")] = False,
+    accept_licence: Annotated[
+        bool, typer.Option("--accept-licence", help="Accept the licences without a prompt.")
+    ] = False,
 ) -> None:
     """Download checkpoints into the user cache, verified; run it where there is internet, workers never download."""
     from rich.console import Console
@@ -48,7 +50,7 @@ def models_fetch(
 
 @app.command("verify")
 def models_verify() -> None:
-    """Hash every checkpoint that is here; say which are missing, and which are not what they should be."""
+    """Compare the hash of every checkpoint with its card; list those that are missing or differ."""
     from hbcoop_dist.cli import model_commands
     from hbcoop_dist.cli.terminal import wide_console
 
@@ -61,11 +63,12 @@ def models_check(
     name: Annotated[str, typer.Argument(help="A model, e.g. so3lr.")],
     device: Annotated[str, typer.Option(help="cpu, cuda or cuda:0.")] = "cpu",
     spec: Annotated[
-        str | None, typer.Option(metavar="SPEC", help="A campaign whose model NAME is: a checkpoint or calculator.")
+        str | None,
+        typer.Option(metavar="SPEC", help="Campaign that defines the model NAME by a checkpoint or calculator."),
     ] = None,
     speed: Annotated[bool, typer.Option("--speed/--no-speed", help="Also measure atoms/s and memory.")] = True,
 ) -> None:
-    """Run the contract suite on one model on this machine and print what was measured, then how fast it is."""
+    """Run the contract suite on one model on this machine, and measure its speed and memory."""
     from rich.console import Console
 
     from hbcoop_dist.cli import model_commands
@@ -78,12 +81,13 @@ def models_check(
 
 @app.command("new")
 def models_new(
-    name: Annotated[str, typer.Argument(help="What the model is to be called, e.g. my-model.")],
+    name: Annotated[str, typer.Argument(help="Name of the model, e.g. my-model.")],
     folder: Annotated[
-        Path | None, typer.Argument(metavar="[FOLDER]", help="Where; a folder of that name, here, unless given.")
+        Path | None,
+        typer.Argument(metavar="[FOLDER]", help="Folder to create; by default the name, in the current folder."),
     ] = None,
 ) -> None:
-    """Make a distribution of your own that adds a model: it runs as it is, and says what to replace."""
+    """Create a Python distribution that adds a model; it runs as it is, and its comments mark what to replace."""
     from hbcoop_dist.cli.model_template import new_model
 
     typer.echo(new_model(name, folder))

@@ -1,4 +1,4 @@
-"""Refuse a file that cannot be written before anything is computed for it; say how large it became."""
+"""Checks of output files before anything is computed for them, and their sizes as text."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ import typer
 
 
 def check_output(path: Path, store: Path | None = None, option: str = "--output") -> None:
-    """Raise what the command line shows when `path` cannot become a file.
+    """Check that a file can be written.
 
     Parameters
     ----------
     path : Path
-        The file to be written.
+        File to write.
     store : Path, optional
-        What it is made from, which has to outlive it.
+        Store that the file is made from; the file must not replace it or lie in it.
     option : str
-        How the command calls it.
+        Name of the option in messages.
 
     Raises
     ------
     typer.BadParameter
-        Names the option, what was expected and what was found.
+        When it cannot; the message names the option, what was expected and what was found.
     """
     target = path.expanduser().resolve()
     source = None if store is None else store.expanduser().resolve()
@@ -34,7 +34,7 @@ def check_output(path: Path, store: Path | None = None, option: str = "--output"
     if not target.parent.is_dir():
         raise typer.BadParameter(f"{option}: expected an existing folder, found {target.parent}")
     try:
-        # asked of the file system itself: modes say nothing of a read-only or full one, and nothing to root
+        # file modes do not show a read-only or full file system, and do not restrict root
         with tempfile.TemporaryFile(dir=target.parent):
             pass
     except OSError as error:
@@ -44,6 +44,11 @@ def check_output(path: Path, store: Path | None = None, option: str = "--output"
 
 
 def size_of(path: Path) -> str:
-    """Size of a file in words: 3.1 MB, 12 kB."""
+    """Return the size of a file as text, e.g. 3.1 MB or 12 kB.
+
+    Parameters
+    ----------
+    path : Path
+    """
     size = path.stat().st_size
     return f"{size / 1e6:.1f} MB" if size >= 1e6 else f"{max(size / 1e3, 1):.0f} kB"

@@ -1,7 +1,4 @@
-"""How the run of a store stands, in lines for a terminal.
-
-A console in which names and addresses stay whole.
-"""
+"""Terminal output: the progress of a run, and a console that does not wrap names and addresses."""
 
 from __future__ import annotations
 
@@ -16,10 +13,20 @@ from hbcoop_dist.execution.run_status import read_run_state
 from hbcoop_dist.store import progress_path
 
 WATCH_SECONDS = 2.0
+"""Interval between updates of `watch_progress`, s."""
+
+PIPED_WIDTH = 200
+"""Width of `wide_console` without a terminal, characters."""
 
 
 def watch_progress(store: Path, console: Console) -> None:
-    """Show the progress of a run until it is over."""
+    """Show the progress of a run until it is over.
+
+    Parameters
+    ----------
+    store : Path
+    console : rich.console.Console
+    """
     with Live(console=console, refresh_per_second=1) as live:
         while (progress := read_run_state(progress_path(store))) is not None and progress.alive:
             live.update("\n".join(progress_lines(store)))
@@ -27,7 +34,17 @@ def watch_progress(store: Path, console: Console) -> None:
 
 
 def progress_lines(store: Path) -> list[str]:
-    """What the driver of a store last said of itself."""
+    """Describe the run in progress, from the state file that its driver updates.
+
+    Parameters
+    ----------
+    store : Path
+
+    Returns
+    -------
+    list of str
+        Empty when no run is in progress.
+    """
     progress = read_run_state(progress_path(store))
     if progress is None or progress.over:
         return []
@@ -53,10 +70,7 @@ def progress_lines(store: Path) -> list[str]:
     return lines
 
 
-PIPED_WIDTH = 200
-
-
 def wide_console(*, stderr: bool = False) -> Console:
-    """As wide as the terminal; where there is none, wide enough."""
+    """Return a console as wide as the terminal, or `PIPED_WIDTH` wide without one."""
     console = Console(stderr=stderr)
     return console if console.is_terminal else Console(width=PIPED_WIDTH, stderr=stderr)
