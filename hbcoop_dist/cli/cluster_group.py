@@ -38,7 +38,7 @@ def cluster_submit(
     jobs: JobsOption = None,
     walltime: Annotated[
         str | None,
-        typer.Option(help="Walltime of the driver's job; by default two days, or that of an allocation's profile."),
+        typer.Option(help="Walltime of the driver's job; by default two days, or that of the allocation."),
     ] = None,
     directive: Annotated[
         list[str] | None, typer.Option(metavar="TEXT", help="Further #SBATCH line of the driver's job. Repeatable.")

@@ -36,9 +36,7 @@ def models_show(name: Annotated[str, typer.Argument(help="A model, e.g. so3lr.")
 @app.command("fetch")
 def models_fetch(
     names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Models, e.g. mace-off23-small.")],
-    accept_licence: Annotated[
-        bool, typer.Option("--accept-licence", help="Accept the licences without a prompt.")
-    ] = False,
+    accept_licence: Annotated[bool, typer.Option("--accept-licence", help="Accept the licences.")] = False,
 ) -> None:
     """Download checkpoints into the user cache, verified; run it where there is internet, workers never download."""
     from rich.console import Console
@@ -64,7 +62,7 @@ def models_check(
     device: Annotated[str, typer.Option(help="cpu, cuda or cuda:0.")] = "cpu",
     spec: Annotated[
         str | None,
-        typer.Option(metavar="SPEC", help="Campaign that defines the model NAME by a checkpoint or calculator."),
+        typer.Option(metavar="SPEC", help="Campaign that defines NAME by a checkpoint or calculator."),
     ] = None,
     speed: Annotated[bool, typer.Option("--speed/--no-speed", help="Also measure atoms/s and memory.")] = True,
 ) -> None:
@@ -84,7 +82,7 @@ def models_new(
     name: Annotated[str, typer.Argument(help="Name of the model, e.g. my-model.")],
     folder: Annotated[
         Path | None,
-        typer.Argument(metavar="[FOLDER]", help="Folder to create; by default the name, in the current folder."),
+        typer.Argument(metavar="[FOLDER]", help="Folder to create; by default NAME."),
     ] = None,
 ) -> None:
     """Create a Python distribution that adds a model; it runs as it is, and its comments mark what to replace."""
