@@ -9,8 +9,8 @@ import pytest
 from toy_ensemble import ToyEnsemble
 
 import hbcoop_dist as hb
-from hbcoop_dist.campaigns.hbond import worker
-from hbcoop_dist.campaigns.hbond.spec import CampaignSpec
+from hbcoop_dist.campaigns import model_worker
+from hbcoop_dist.campaigns.hbond.spec import HBondSpec
 from hbcoop_dist.models import load
 
 SPEC = {
@@ -28,6 +28,8 @@ def small_hbond_store(folder: Path) -> Path:
     """Path of the store, in a folder that lasts for the session."""
     path = folder / "small-hbond.zarr"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(worker, "load_once", lambda card, *_: ToyEnsemble() if card.name == "toy" else load(card))
-        hb.run(hb.plan(CampaignSpec.model_validate(SPEC)), path, serial=True)
+        patch.setattr(
+            model_worker, "load_potential", lambda card, *_: ToyEnsemble() if card.name == "toy" else load(card)
+        )
+        hb.run(hb.plan(HBondSpec.model_validate(SPEC)), path, serial=True)
     return path

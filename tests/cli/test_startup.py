@@ -55,7 +55,9 @@ def test_status_of_a_store_needs_no_plots_no_dask_and_no_torch() -> None:
 
 
 def test_public_names_are_imported_at_their_first_use() -> None:
-    code = "import sys, hbcoop_dist as hb; assert 'zarr' not in sys.modules; hb.open_store; assert 'zarr' in sys.modules"
+    code = (
+        "import sys, hbcoop_dist as hb; assert 'zarr' not in sys.modules; hb.open_store; assert 'zarr' in sys.modules"
+    )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
     for name in hb.__all__:
         assert getattr(hb, name).__name__ == name
