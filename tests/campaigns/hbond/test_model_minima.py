@@ -8,44 +8,45 @@ import numpy as np
 import pytest
 
 import hbcoop_dist as hb
-from hbcoop_dist.campaigns.hbond.spec import CampaignSpec
+from hbcoop_dist.campaigns.hbond.spec import HBondSpec
 from hbcoop_dist.cooperativity.fragment_energies import evaluate_fragments
+from hbcoop_dist.execution.progress import QuietDisplay
 from hbcoop_dist.models import load
 from hbcoop_dist.structures import make_chain
 from hbcoop_dist.structures.construction import build
 
 
-def spec(**fields: object) -> CampaignSpec:
-    return CampaignSpec.model_validate({"campaign": "test", "lengths": [2, 3], **fields})
+def spec(**fields: object) -> HBondSpec:
+    return HBondSpec.model_validate({"campaign": "test", "lengths": [2, 3], **fields})
 
 
 def test_one_model_s_energies_at_another_s_minima(tmp_path: Path) -> None:
-    drawn = hb.plan(spec(models=["so3lr", "toy"], geometry=["own", "toy"]))
-    keys = [task.key for batch in drawn.batches for task in batch.tasks]
-    assert len(keys) == len(set(keys)) == len(drawn.tasks)
-    summary = hb.run(drawn, tmp_path / "test.zarr", serial=True)
+    made = hb.plan(spec(models=["so3lr", "toy"], geometry=["own", "toy"]))
+    keys = [task.key for batch in made.batches for task in batch.tasks]
+    assert len(keys) == len(set(keys)) == len(made.tasks)
+    summary = hb.run(made, tmp_path / "test.zarr", serial=True, display=QuietDisplay())
     assert summary.ok, summary
     ds = hb.open_store(tmp_path / "test.zarr").sel(length=3, pattern="arc", capping="none").isel(rotamer=0)
-    lent, own = ds.sel(geometry="toy"), ds.sel(geometry="own")
+    borrowed, own = ds.sel(geometry="toy"), ds.sel(geometry="own")
     for name in ("positions", "distance_on", "max_force"):
-        np.testing.assert_array_equal(lent[name].sel(model="so3lr"), own[name].sel(model="toy"))
-    np.testing.assert_array_equal(lent.cooperative_energy.sel(model="toy"), own.cooperative_energy.sel(model="toy"))
-    assert not np.allclose(lent.cooperative_energy.sel(model="so3lr"), own.cooperative_energy.sel(model="so3lr"))
+        np.testing.assert_array_equal(borrowed[name].sel(model="so3lr"), own[name].sel(model="toy"))
+    np.testing.assert_array_equal(borrowed.cooperative_energy.sel(model="toy"), own.cooperative_energy.sel(model="toy"))
+    assert not np.allclose(borrowed.cooperative_energy.sel(model="so3lr"), own.cooperative_energy.sel(model="so3lr"))
     structure = build(make_chain("arc", 3)).with_positions(own.positions.sel(model="toy").values[:36])
     energy = evaluate_fragments(load("so3lr"), [structure])[0].energy((0, 1, 2))
-    assert float(lent.energy.sel(model="so3lr")) == pytest.approx(energy, abs=1e-8)
+    assert float(borrowed.energy.sel(model="so3lr")) == pytest.approx(energy, abs=1e-8)
 
 
-def test_a_model_that_is_not_here_lends_nothing_and_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_an_absent_model_has_no_minima_for_others(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HBCOOP_CHECKPOINTS", str(tmp_path))
     monkeypatch.setenv("HBCOOP_CACHE", str(tmp_path))
-    drawn = hb.plan(spec(models=["toy", "ani-2x"], geometry=["own", "ani-2x"]))
-    reasons = {cell.geometry: reason for cell, reason in drawn.skipped.items() if cell.model == "toy"}
+    made = hb.plan(spec(models=["toy", "ani-2x"], geometry=["own", "ani-2x"]))
+    reasons = {cell.geometry: reason for cell, reason in made.skipped.items() if cell.model == "toy"}
     assert list(reasons) == ["ani-2x"]
     assert reasons["ani-2x"].startswith("there are no minima of ani-2x: model ani-2x: expected checkpoint")
 
 
-def test_who_lends_has_minima_of_its_own() -> None:
+def test_a_model_whose_minima_are_taken_has_geometry_own() -> None:
     with pytest.raises(ValueError, match="expected geometry own beside so3lr, whose minima are to be taken"):
         spec(models=["so3lr", "toy"], geometry=["so3lr"])
     with pytest.raises(
