@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from hbcoop_dist.campaigns.generalization.kind import KIND
 from hbcoop_dist.campaigns.generalization.plan import make_plan
 from hbcoop_dist.campaigns.generalization.spec import GeneralizationSpec
-from hbcoop_dist.cli.main import app
+from hbcoop_dist.cli.command_line import app
 from hbcoop_dist.store import ProtocolMismatchError, StoreSchemaError, models_path, open_store, prepare_store
 
 
