@@ -120,7 +120,7 @@ def select(ds: xr.Dataset, where: Mapping[str, Sequence[str]]) -> xr.Dataset:
     ds : xarray.Dataset
         Dataset of a store.
     where : mapping of str to sequence of str
-        Label dim -> labels to keep, as text.
+        Label dim -> labels to keep, as text; a label that is named twice is kept once.
 
     Raises
     ------
@@ -133,7 +133,7 @@ def select(ds: xr.Dataset, where: Mapping[str, Sequence[str]]) -> xr.Dataset:
         axis = {str(value): value for value in ds[dim].values}
         if unknown := [label for label in labels if label not in axis]:
             raise ValueError(f"{dim}: expected labels of the store ({', '.join(axis)}), found {', '.join(unknown)}")
-        ds = ds.sel({dim: [axis[label] for label in labels]})
+        ds = ds.sel({dim: [axis[label] for label in dict.fromkeys(labels)]})
     return ds
 
 

@@ -13,6 +13,7 @@ from types import TracebackType
 
 from filelock import FileLock, Timeout
 
+from hbcoop_dist.store.archive import refuse_archive
 from hbcoop_dist.store.errors import StoreError, StoreLockedError
 from hbcoop_dist.store.paths import StorePaths
 
@@ -29,12 +30,15 @@ class StoreLock:
     ------
     StoreLockedError
         When another driver holds it; the message names its process, host and start.
+    StoreSchemaError
+        When the path names an archive, which is only read.
     StoreError
         When the folder cannot be written to, or its file system has no locks.
     """
 
     def __init__(self, path: str | Path) -> None:
         self.paths = StorePaths.of(path)
+        refuse_archive(self.paths.store)
         # A soft lock would outlive a killed driver, so a file system without real locks is refused instead.
         self._lock = FileLock(self.paths.lock, timeout=0, thread_local=False, fallback_to_soft=False)
         try:

@@ -148,7 +148,8 @@ def test_exported_geometries_are_a_reference_set_again(store: Path, tmp_path: Pa
     [
         (
             ("-o", "x.txt"),
-            "--output: expected a file ending in .csv, .parquet, .json, .xyz, .extxyz, .zip, found x.txt",
+            "--output: expected a file ending in .csv, .parquet, .json, .xyz, .extxyz, .zip "
+            "for kind hbond, found x.txt",
         ),
         (("-o", "nowhere/x.csv"), "--output: expected an existing folder"),
         (("-o", "."), "--output: expected a file ending in"),
@@ -212,6 +213,7 @@ def test_two_models_of_two_stores_are_compared_by_name(store: Path) -> None:
     done = hbcoop("compare", store, store, "--pair", "toy=toy-additive", "--where", "model=toy,toy-additive")
     assert done.exit_code == 0, done.output
     assert "toy: 8 H-bonds done in both" in done.output
+    assert "toy-additive: 0 H-bonds done in both, 8 only in A" in done.output
     assert "cooperative energy: largest difference -" in done.output
     same = hbcoop("compare", store, store, "--fail-above", 1e-9)
     assert (same.exit_code, "toy-additive: 8 H-bonds done in both" in same.output) == (0, True)

@@ -8,6 +8,8 @@ import xarray as xr
 
 from hbcoop_dist import analysis
 from hbcoop_dist.analysis import tables
+from hbcoop_dist.analysis.tables.cells import select_labels
+from hbcoop_dist.campaigns.hbond.schema import HBOND_SCHEMA
 
 UNCONVERGED = {"model": "so3lr", "pattern": "arc", "length": 4, "capping": "none"}
 
@@ -120,3 +122,10 @@ def test_quantities_keep_units_and_names_and_are_masked(ds, function, names, uni
     more = function(ds, statuses=("done", "unconverged"))
     assert more[names[0]].sel(UNCONVERGED).notnull().all()
     assert found[names[0]].sel(UNCONVERGED).isnull().all()
+
+
+def test_a_label_that_is_named_twice_is_selected_once(ds: xr.Dataset) -> None:
+    where = {"model": ["so3lr", "ani-2x", "so3lr"], "length": ["3"]}
+    for part in (analysis.select(ds, where), select_labels(ds, HBOND_SCHEMA, where)):
+        assert part["model"].values.tolist() == ["so3lr", "ani-2x"]
+        assert part["length"].values.tolist() == [3]

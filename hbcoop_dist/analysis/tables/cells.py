@@ -69,7 +69,7 @@ def select_labels(ds: xr.Dataset, schema: Schema, where: Mapping[str, Sequence[s
     ds : xarray.Dataset
     schema : Schema
     where : mapping of str to sequence of str
-        Labels as text, by label dim of the cells.
+        Labels as text, by label dim of the cells; a label that is named twice is selected once.
 
     Raises
     ------
@@ -83,7 +83,7 @@ def select_labels(ds: xr.Dataset, schema: Schema, where: Mapping[str, Sequence[s
         by_text = {str(value): value for value in ds[dim].values}
         if unknown := [label for label in labels if label not in by_text]:
             raise ValueError(f"{dim}: expected labels of the store ({', '.join(by_text)}), found {', '.join(unknown)}")
-        ds = ds.sel({dim: [by_text[label] for label in labels]})
+        ds = ds.sel({dim: [by_text[label] for label in dict.fromkeys(labels)]})
     return ds
 
 
