@@ -77,7 +77,8 @@ def is_out_of_memory(error: BaseException) -> bool:
     ----------
     error : BaseException
         Recognised by name and message, since the package that raised it need not be importable here: ``MemoryError``,
-        torch's ``OutOfMemoryError`` and CUDA's "out of memory", Warp's "Failed to allocate".
+        torch's ``OutOfMemoryError``, CUDA's "out of memory", torch's "can't allocate memory" on the CPU, Warp's "Failed
+        to allocate".
 
     Returns
     -------
@@ -85,7 +86,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     """
     message = str(error).lower()
     return bool(_type_names(error) & {"MemoryError", "OutOfMemoryError"}) or any(
-        text in message for text in ("out of memory", "failed to allocate")
+        text in message for text in ("out of memory", "can't allocate memory", "failed to allocate")
     )
 
 

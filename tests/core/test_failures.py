@@ -22,6 +22,7 @@ def _foreign(name: str, message: str, *, base: type[Exception] = RuntimeError) -
         (_foreign("OutOfMemoryError", "tried to allocate 2 GiB"), "out of memory"),
         (RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"), "out of memory"),
         (RuntimeError("Failed to allocate 1073741824 bytes on device 'cuda:0'"), "out of memory"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes."), "out of memory"),
         (_foreign("UnknownElementError", "He"), "bad structure"),
         (_foreign("ReadError", "row 3", base=ValueError), "bad structure"),
         (FileNotFoundError("x.model"), "missing checkpoint"),

@@ -18,8 +18,8 @@ import pytest
 from ase.data import chemical_symbols
 from ase.units import Hartree
 
+from hbcoop_dist.core.arrays import FloatArray
 from hbcoop_dist.models import Evaluation, available, cards, checkpoints, load
-from hbcoop_dist.models.base import FloatArray
 from hbcoop_dist.models.families import ani
 from hbcoop_dist.models.families.ani import AniPotential
 from hbcoop_dist.structures import Structure, make_chain, monomer

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hbcoop_dist.campaigns.hbond.spec import CampaignSpec
+from hbcoop_dist.campaigns.hbond.spec import HBondSpec
 from hbcoop_dist.models import ModelError, Potential, available, card, check, custom_card, load
 from hbcoop_dist.models.checks.contract import probes
 
@@ -130,6 +130,6 @@ def test_a_released_model_is_known_by_its_hash(tmp_path: Path, monkeypatch: pyte
 def test_a_spec_says_whom_it_trusts() -> None:
     entry = {"name": "mine", "family": "mace", "checkpoint": "x.model"}
     spec = {"campaign": "test", "lengths": [2], "models": [{**entry, "trust": True}]}
-    assert CampaignSpec.model_validate(spec).models[0].card().checkpoint.trusted
+    assert HBondSpec.model_validate(spec).models[0].card().checkpoint.trusted
     with pytest.raises(ValueError, match="expected a family and its checkpoint beside like, options, sha256 or trust"):
-        CampaignSpec.model_validate({**spec, "models": [{"name": "so3lr", "trust": True}]})
+        HBondSpec.model_validate({**spec, "models": [{"name": "so3lr", "trust": True}]})

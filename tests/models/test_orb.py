@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hbcoop_dist.campaigns.hbond.spec import CampaignSpec
+from hbcoop_dist.campaigns.hbond.spec import HBondSpec
 from hbcoop_dist.models import ModelError, Potential, available, card, check, custom_card, load
 from hbcoop_dist.models.checkpoints import find
 from hbcoop_dist.models.checks.contract import CheckResult, probes
@@ -160,14 +160,14 @@ def _mine(path: Path) -> Potential:
 def test_a_spec_says_which_architecture_a_checkpoint_has(tmp_path: Path) -> None:
     entry = {"name": "mine", "family": "orb", "checkpoint": "x.ckpt"}
     spec = {"campaign": "test", "lengths": [2], "models": [{**entry, "like": "orb-v3-conservative-20-omat"}]}
-    found = CampaignSpec.model_validate(spec).models[0].card()
+    found = HBondSpec.model_validate(spec).models[0].card()
     assert (found.about.layers, found.abilities.forces_are_gradient, found.abilities.max_force) == (5, True, None)
     assert found.options["architecture"] == "orb-v3-conservative-20-omat"
     refusals = {"like": "expected like to be one of orb-v2,", "options": "expected no options of family orb"}
     for wrong, words in refusals.items():
         value = "ani-2x" if wrong == "like" else {"head": "x"}
         with pytest.raises(ValueError, match=words):
-            CampaignSpec.model_validate({**spec, "models": [{**entry, wrong: value}]})
+            HBondSpec.model_validate({**spec, "models": [{**entry, wrong: value}]})
 
 
 def test_the_package_s_own_downloads_are_found(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,22 +15,22 @@ from rich.console import Console
 from small_mace import train
 
 import hbcoop_dist as hb
-from hbcoop_dist.campaigns.hbond.spec import CampaignSpec
+from hbcoop_dist.campaigns.hbond.spec import HBondSpec
 from hbcoop_dist.cli import model_commands as models_command
 from hbcoop_dist.core.yaml_source import dump_yaml
 from hbcoop_dist.models import check, custom_card, load
 
 
-class Spoken:
-    """Keeps what a run says."""
+class Recorded:
+    """A display that keeps the messages of a run."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
 
-    def say(self, text: str) -> None:
+    def message(self, text: str) -> None:
         self.lines.append(text)
 
-    def show(self, *_: Any, **__: Any) -> None:
+    def update(self, *_: Any, **__: Any) -> None:
         pass
 
     def close(self) -> None:
@@ -43,9 +43,9 @@ def hasty(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return train(tmp_path_factory.mktemp("hasty"), epochs=3, count=30)
 
 
-def spec(path: Path, **fields: Any) -> CampaignSpec:
+def spec(path: Path, **fields: Any) -> HBondSpec:
     model = {"name": "small", "family": "mace", "checkpoint": str(path), "trust": True}
-    return CampaignSpec.model_validate({"campaign": "test", "models": [model], "lengths": [2], **fields})
+    return HBondSpec.model_validate({"campaign": "test", "models": [model], "lengths": [2], **fields})
 
 
 def saved_again(path: Path, target: Path, change: Callable[[Any], None] = lambda network: None) -> Path:
@@ -81,7 +81,7 @@ def test_a_copy_saved_again_is_told_from_another_model(hasty: Path, tmp_path: Pa
     files = [hasty, saved_again(hasty, tmp_path / "copy.model"), saved_again(hasty, tmp_path / "other.model", disturb)]
     store, told, kept = tmp_path / "test.zarr", [], []
     for path in files:
-        spoken = Spoken()
+        spoken = Recorded()
         # what it ends with does not matter here
         hb.run(hb.plan(spec(path, minimize={"max_calls": 3})), store, serial=True, display=spoken)
         told.append([line for line in spoken.lines if line.startswith("small: its checkpoint is another file")])
@@ -98,7 +98,7 @@ def test_a_copy_saved_again_is_told_from_another_model(hasty: Path, tmp_path: Pa
 def test_trained_for_minutes_it_has_hydrogen_bonds_and_sees_no_further_than_it_can(tmp_path: Path) -> None:
     path = train(tmp_path, epochs=60, count=120)
     store = tmp_path / "test.zarr"
-    summary = hb.run(hb.plan(spec(path, lengths=[2, 3, 6])), store, serial=True, display=Spoken())
+    summary = hb.run(hb.plan(spec(path, lengths=[2, 3, 6])), store, serial=True, display=Recorded())
     assert summary.ok, summary
     with xr.open_zarr(store) as opened:
         assert (opened.status == "done").all()

@@ -16,6 +16,7 @@ from starts import crude
 
 import hbcoop_dist as hb
 from hbcoop_dist.campaigns.hbond.spec import HBondSpec
+from hbcoop_dist.execution.progress import QuietDisplay
 from hbcoop_dist.models import ModelError, Potential, checkpoints, custom_card, registry
 from hbcoop_dist.optimize.external.minimization import minimise_in_openmm
 from hbcoop_dist.optimize.external.openmm_minimizer import RESTRAINT_TOLERANCE
@@ -30,19 +31,6 @@ FLOAT32 = Goal(max_force=0.03, max_calls=5000)
 """What `engine: openmm` asks for; 0.004 to 0.016 eV/A were measured (ANI-2x and MACE, n = 2 to 5)."""
 ENERGY, DISTANCE, RMSD = 5.0e-4, 0.01, 0.05
 """How far, eV and A, float32 stops from our minimum: 2e-4, 0.004 and 0.02 measured for dimers and trimers."""
-
-
-class Quiet:
-    """A display that shows nothing."""
-
-    def say(self, text: str) -> None:
-        pass
-
-    def show(self, *_: Any, **__: Any) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
 
 
 def ani() -> tuple[Potential, Path]:
@@ -184,7 +172,7 @@ def test_a_store_has_our_dimer_says_which_forces_were_seen_and_takes_no_other_en
     fields: dict[str, Any] = {"campaign": "test", "models": ["ani-2x"], "lengths": [2]}
     store = tmp_path / "test.zarr"
     spec = HBondSpec.model_validate({**fields, "minimize": {"engine": "openmm"}})
-    summary = hb.run(hb.plan(spec), store, serial=True, display=Quiet())
+    summary = hb.run(hb.plan(spec), store, serial=True, display=QuietDisplay())
     assert summary.ok, summary
     with xr.open_zarr(store) as opened:
         assert str(opened.dtype.values.item()) == "float64, minimised with float32 forces"
@@ -199,7 +187,7 @@ def test_a_store_has_our_dimer_says_which_forces_were_seen_and_takes_no_other_en
         same(potential, start, build(start.chain).with_positions(opened.positions.values.reshape(-1, 3)))
     other = HBondSpec.model_validate({**fields, "minimize": {"constraint": "torsions"}})
     with pytest.raises(ProtocolMismatchError, match="engine"):
-        hb.run(hb.plan(other), store, serial=True, display=Quiet())
+        hb.run(hb.plan(other), store, serial=True, display=QuietDisplay())
 
 
 @pytest.mark.parametrize(

@@ -18,29 +18,34 @@ FAMILY = '''"""The toy with a delay per evaluation, so that its campaigns last l
 
 import os
 import time
-from dataclasses import replace
+from dataclasses import dataclass
 
 from hbcoop_dist.models.families import toy
+from hbcoop_dist.plugin import ModelFamily, Potential
 
-CARDS = tuple(
-    replace(toy.CARDS[0], name=name, family="slow", options={"name": name}) for name in ("slow-a", "slow-b")
-)
+TOY = toy.FAMILY.cards[0]
 
 
-class Slow:
-    def __init__(self, card, inner):
-        self.card, self._inner = card, inner
+@dataclass(frozen=True, slots=True)
+class SlowPotential(Potential):
+    inner: Potential
 
-    def __getattr__(self, name):
-        return getattr(self._inner, name)
-
-    def evaluate(self, structures, **options):
+    def compute(self, structures, forces, atom_energies):
         time.sleep(float(os.environ.get("SLOW_SECONDS", "0.05")))
-        return self._inner.evaluate(structures, **options)
+        return self.inner.compute(structures, forces, atom_energies)
 
 
-def load(card, checkpoint, *, device="cpu", dtype="float64"):
-    return Slow(card, toy.load(toy.CARDS[0], checkpoint, device="cpu", dtype=dtype))
+class SlowFamily(ModelFamily):
+    cards = tuple(
+        TOY.with_fields(name=name, family="slow", options={"name": name}) for name in ("slow-a", "slow-b")
+    )
+
+    def load(self, card, checkpoint, device, dtype):
+        inner = toy.FAMILY.load(TOY, checkpoint, "cpu", dtype)
+        return SlowPotential(card, inner.parameter_hash, "cpu", inner)
+
+
+FAMILY = SlowFamily()
 '''
 
 
@@ -49,7 +54,7 @@ def install_slow(folder: Path) -> None:
     info = folder / "slow-0.dist-info"
     info.mkdir(parents=True)
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: slow\nVersion: 0\n")
-    (info / "entry_points.txt").write_text("[hbcoop_dist.models]\nslow = slow_models\n")
+    (info / "entry_points.txt").write_text("[hbcoop_dist.models]\nslow = slow_models:FAMILY\n")
     (folder / "slow_models.py").write_text(FAMILY)
 
 

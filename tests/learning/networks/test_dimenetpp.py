@@ -15,7 +15,6 @@ import torch
 from scipy.special import eval_legendre, spherical_jn
 
 from hbcoop_dist.learning.datasets.labelled_structures import LabelledStructure
-from hbcoop_dist.learning.networks import trained_family as family
 from hbcoop_dist.learning.networks.architectures.dimenetpp import SphericalBasis, chebyshev_polynomials, triplets
 from hbcoop_dist.learning.networks.atom_batches import AtomBatch
 from hbcoop_dist.learning.networks.hyperparameters import Budget, NetworkSpec
@@ -24,9 +23,10 @@ from hbcoop_dist.learning.networks.network_module import Network, energy_and_for
 from hbcoop_dist.learning.networks.options import DimeNetOptions
 from hbcoop_dist.learning.networks.registry import SCHEMES, check_architecture
 from hbcoop_dist.learning.networks.schemes.base import Scheme
+from hbcoop_dist.learning.networks.trained_family import FAMILY
 from hbcoop_dist.learning.networks.trained_files import NetworkMetadata, write_trained
 from hbcoop_dist.learning.training.training_loop import fit_baseline, train
-from hbcoop_dist.models import check
+from hbcoop_dist.models import check, load
 from hbcoop_dist.testing.learning_examples import SMALL, labelled_waters
 
 pytestmark = pytest.mark.skipif(find_spec("torch_geometric") is None, reason="needs torch-geometric")
@@ -276,10 +276,10 @@ def test_a_trained_network_keeps_the_contract_of_all_models(scheme: str, tmp_pat
     )
     traits = traits_of(network_of(trained))
     write_trained(tmp_path / "network.npz", trained, NetworkMetadata("GFN2-xTB", "none", "this test", **asdict(traits)))
-    card = family.card_of("mine", tmp_path / "network.npz")
+    card = FAMILY.card_of("mine", tmp_path / "network.npz")
     assert (card.about.layers, card.about.cutoff, card.needs.packages) == (2, 3.5, ("torch", "torch-geometric"))
     assert card.about.long_range == (scheme != "none")
-    failed = [one for one in check(family.load(card, tmp_path / "network.npz")) if not one.passed]
+    failed = [one for one in check(load(card, tmp_path / "network.npz")) if not one.passed]
     assert not failed, "\n".join(map(str, failed))
 
 

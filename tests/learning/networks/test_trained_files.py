@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from hbcoop_dist.learning.networks import trained_family as family
 from hbcoop_dist.learning.networks.atom_batches import NeutralAtoms
 from hbcoop_dist.learning.networks.hyperparameters import Budget
 from hbcoop_dist.learning.networks.inference import Traits, network_of, predict, traits_of
 from hbcoop_dist.learning.networks.registry import SCHEMES
+from hbcoop_dist.learning.networks.trained_family import FAMILY
 from hbcoop_dist.learning.networks.trained_files import (
     NetworkMetadata,
     Trained,
@@ -27,7 +27,7 @@ from hbcoop_dist.learning.networks.trained_files import (
 )
 from hbcoop_dist.learning.training.evaluation import evaluate, isolated_molecules
 from hbcoop_dist.learning.training.training_loop import train
-from hbcoop_dist.models import ModelError, available, check, custom_card, load, registry
+from hbcoop_dist.models import ModelError, available, check, custom_card, load
 from hbcoop_dist.models.checks.contract import probes
 from hbcoop_dist.testing.learning_examples import SMALL, labelled_waters
 
@@ -55,15 +55,6 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "network.npz"
 
 
-@pytest.fixture
-def registered(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As the entry point does."""
-    known = registry._registry()
-    if family.FAMILY not in known.families:
-        with_it = replace(known, families={**known.families, family.FAMILY: family})
-        monkeypatch.setattr(registry, "_registry", lambda: with_it)
-
-
 def test_a_file_gives_back_what_was_written(path: Path) -> None:
     found, said = read_trained(path)
     assert found.spec == trained().spec
@@ -86,18 +77,18 @@ def test_another_file_is_refused_by_name(tmp_path: Path, path: Path) -> None:
         with pytest.raises(TrainedFileError, match=f"{name}: expected a trained network, found none"):
             read_trained(tmp_path / name)
     with pytest.raises(ModelError, match=r"model mine: .*cut.npz: expected a trained network"):
-        family.card_of("mine", tmp_path / "cut.npz")
+        FAMILY.card_of("mine", tmp_path / "cut.npz")
 
 
 @pytest.mark.parametrize("scheme", list(SCHEMES))
-def test_it_keeps_the_contract_of_all_models(scheme: str, tmp_path: Path, registered: None) -> None:
+def test_it_keeps_the_contract_of_all_models(scheme: str, tmp_path: Path) -> None:
     write_trained(tmp_path / "network.npz", trained(scheme), about(scheme))
     card = custom_card("mine", "trained", tmp_path / "network.npz")
     failed = [one for one in check(load(card, tmp_path / "network.npz")) if not one.passed]
     assert not failed, "\n".join(map(str, failed))
 
 
-def test_its_card_says_what_the_file_says(path: Path, registered: None) -> None:
+def test_its_card_says_what_the_file_says(path: Path) -> None:
     card = custom_card("mine", "trained", path)
     assert (card.about.cutoff, card.about.layers, card.about.elements) == (3.5, 2, (1, 6, 7, 8))
     assert (card.about.long_range, card.abilities.extensive, card.abilities.charges, card.receptive_field) == (
@@ -116,15 +107,15 @@ def test_its_card_says_what_the_file_says(path: Path, registered: None) -> None:
 
 def test_a_card_needs_no_torch(path: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from hbcoop_dist.learning.networks import trained_family as family;"
-        f"family.card_of('mine', Path({str(path)!r})); assert 'torch' not in sys.modules"
+        "import sys; from pathlib import Path; from hbcoop_dist.learning.networks.trained_family import FAMILY;"
+        f"FAMILY.card_of('mine', Path({str(path)!r})); assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_the_model_is_the_network(path: Path) -> None:
     structures = list(probes().values())
-    found = family.load(family.card_of("mine", path), path).evaluate(structures, forces=False)
+    found = load(custom_card("mine", "trained", path), path).evaluate(structures, forces=False)
     energies = [one.energy for one in found]
     ours = predict(network_of(trained()), [NeutralAtoms(s.numbers, s.positions, s.molecules, (0,)) for s in structures])
     np.testing.assert_allclose(energies, [one.energy for one in ours], rtol=1e-14)
