@@ -1,8 +1,8 @@
-"""What the ANI kernel saves: ours and torchani's public modules on the same batches, in the same run.
+"""Speed of the package's ANI kernel and of torchani's public modules on the same batches, in the same run.
 
-One thread, float64, energies and forces.  torchani is used as its documentation batches: species padded with -1,
-``SpeciesConverter``, ``AEVComputer``, ``Ensemble`` and ``EnergyShifter`` in turn, forces by autograd.  Both sides take
-turns; the table holds medians of CPU time, which other work on the machine disturbs less than wall time.
+One thread, float64, energies and forces. torchani is used as in its documentation: species padded with -1,
+``SpeciesConverter``, ``AEVComputer``, ``Ensemble`` and ``EnergyShifter`` in turn, forces by autograd. The two
+alternate; the table has medians of CPU time, which other work on the machine disturbs less than wall time.
 
     python benchmarks/ani_kernel.py [--model ani-2x] [--repeats 9]
 """
@@ -58,6 +58,7 @@ def torchani_side(name: str) -> Side:
 
 
 def our_side(name: str) -> Side:
+    """Energies (eV) and forces (eV/A) of the package's own family."""
     potential = load(name)
 
     def evaluate(structures: Sequence[Structure]) -> tuple[list[float], list[np.ndarray]]:
@@ -83,7 +84,7 @@ def batches() -> dict[str, list[Structure]]:
 
 
 def cpu_ms(sides: Sequence[Side], structures: Sequence[Structure], repeats: int) -> list[float]:
-    """Median CPU time of each side, ms; the sides take turns."""
+    """Median CPU time of each side, ms, measured alternately."""
     spent: list[list[float]] = [[] for _ in sides]
     for turn in range(repeats + 2):
         for side, times in zip(sides, spent, strict=True):

@@ -24,27 +24,27 @@ sys.path[:0] = [str(TESTS), str(TESTS / "faults")]
 from disturb import disturb, spec_file, undisturbed  # noqa: E402
 
 
-def known() -> list[dict[str, object]]:
+def measured() -> list[dict[str, object]]:
     return [json.loads(line) for line in LINES.read_text().splitlines()] if LINES.exists() else []
 
 
 def measure(seeds: int) -> None:
     """Disturb the campaign once per seed."""
-    done = {line["seed"] for line in known()}
+    done = {line["seed"] for line in measured()}
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         spec = spec_file(folder)
         calm = undisturbed(folder, spec)
         for seed in sorted(set(range(1, seeds + 1)) - done):
-            found = asdict(disturb(spec, folder / f"{seed}.zarr", calm, seed))
-            print(found, flush=True)
+            line = asdict(disturb(spec, folder / f"{seed}.zarr", calm, seed))
+            print(line, flush=True)
             with LINES.open("a") as lines:
-                lines.write(json.dumps(found) + "\n")
+                lines.write(json.dumps(line) + "\n")
 
 
 def report() -> None:
-    """Runs, kills and values lost."""
-    lines = known()
+    """Print the number of runs and kills, and the seeds whose store differs."""
+    lines = measured()
     kills = Counter(kind for line in lines for kind in line["killed"])  # type: ignore[attr-defined]
     different = [line["seed"] for line in lines if line["differences"] or line["returncode"] != 0]
     words = ", ".join(f"{count} of a {kind}" for kind, count in sorted(kills.items()))

@@ -1,18 +1,17 @@
-"""Our staged minimiser against ASE, Sella and geomeTRIC on the same chains: force calls, wall clock, and where ours
-spends its time.
+"""The package's minimiser against ASE, Sella and geomeTRIC on the same chains: force calls and wall clock.
 
     python benchmarks/minimise.py calls [MODEL ...]   force calls of every chain of the paper's grid
     python benchmarks/minimise.py ours [MODEL] [N]    wall clock of the slice arc + linear, n = 2..N (12), bare
     python benchmarks/minimise.py ase [MODEL] [N]     the same slice with ASE LBFGS and dihedral restraints, up to N
     python benchmarks/minimise.py sella [MODEL] [N]   the same with Sella in the mirror plane, as ours
     python benchmarks/minimise.py geometric [MODEL] [N]   the same with geomeTRIC
-    python benchmarks/minimise.py report              all that was measured so far, as markdown tables
+    python benchmarks/minimise.py report              all measurements as markdown tables
 
-Float64, one thread, to 1e-5 eV/A.  All sides start from the same crude chains; on our side the ladder and the Hessians
-count, on every side the fragment energies.  A ratio is one over the lengths that a side has finished, against ours run
-for just these; it is given without and with our out-of-plane modes, which no other side computes.  Results go into
-benchmarks/minimise.jsonl, one line each, so that the slow sides can be done in several sittings.  Chains of up to 8
-units run out; a longer one that has not converged after ten minutes counts as ten minutes.
+Float64, one thread, to 1e-5 eV/A. All optimisers start from the same crude chains. The time of ours includes the ladder
+of shorter chains and the Hessians; every time includes the fragment energies. A ratio covers the lengths that the other
+optimiser has finished, against a run of ours on the same lengths; it is given without and with our out-of-plane modes,
+which the others do not compute. Results go into benchmarks/minimise.jsonl, one line each, so that slow optimisers can
+be interrupted. Chains of up to 8 units run until they converge; a longer one is stopped after ten minutes.
 """
 
 from __future__ import annotations
@@ -35,15 +34,17 @@ from ase.geometry import get_dihedrals, get_dihedrals_derivatives
 from ase.optimize import LBFGS
 
 import hbcoop_dist as hb
-from hbcoop_dist.campaigns.hbond import worker as work
-from hbcoop_dist.campaigns.hbond.spec import CampaignSpec
-from hbcoop_dist.campaigns.hbond.worker import working
+from hbcoop_dist.campaigns import model_worker
+from hbcoop_dist.campaigns.hbond import worker
+from hbcoop_dist.campaigns.hbond.results import MinimumResult
+from hbcoop_dist.campaigns.hbond.spec import HBondSpec
+from hbcoop_dist.campaigns.kind import AnyPlan
 from hbcoop_dist.core.results import TaskResult
-from hbcoop_dist.core.tasks import Task
 from hbcoop_dist.execution.scheduler import SerialBackend, iter_results
 from hbcoop_dist.models import registry
 from hbcoop_dist.models.base import Evaluation, Potential
 from hbcoop_dist.models.batching import BatchSize
+from hbcoop_dist.models.sources import ModelSource
 from hbcoop_dist.optimize.external.availability import Optimiser
 from hbcoop_dist.optimize.external.minimization import minimise_with
 from hbcoop_dist.optimize.minimization import Start
@@ -56,17 +57,17 @@ from hbcoop_dist.structures.geometry import head_tail_contact
 
 RESULTS = Path(__file__).with_suffix(".jsonl")
 LONGEST = 12
-# As they are before a campaign here puts its stopwatch around them: the next model needs the originals.
-LOAD, MODES = work.load_once, work.out_of_plane
+# the originals of what `campaign` replaces by functions that measure time
+LOAD, MODES = model_worker.load_potential, worker.out_of_plane
 PATTERNS, LENGTHS = ("arc", "linear"), range(2, LONGEST + 1)
 MAX_FORCE, CAP_SECONDS, STIFFNESS = 1.0e-5, 600.0, 20.0
 RUNS_OUT = 8
-"""Longest chain whose minimisation is not cut off."""
-SIDES = {"ase": "ASE LBFGS with restraints", "sella": "Sella", "geometric": "geomeTRIC"}
+"""Longest chain whose minimisation is never stopped."""
+OPTIMISERS = {"ase": "ASE LBFGS with restraints", "sella": "Sella", "geometric": "geomeTRIC"}
 
 
 def record(**line: Any) -> None:
-    """Append one measurement."""
+    """Save and print one measurement."""
     line |= {"machine": f"{platform.machine()}, {os.cpu_count()} cores", "threads": os.environ["OMP_NUM_THREADS"]}
     with RESULTS.open("a") as file:
         file.write(json.dumps(line) + "\n")
@@ -74,12 +75,12 @@ def record(**line: Any) -> None:
 
 
 def measured() -> list[dict[str, Any]]:
-    """Every measurement so far."""
+    """Return every measurement so far."""
     return [json.loads(line) for line in RESULTS.read_text().splitlines()] if RESULTS.exists() else []
 
 
 class Timed:
-    """A potential that counts its calls and the seconds inside them."""
+    """A potential that counts its calls and their seconds."""
 
     def __init__(self, inner: Potential) -> None:
         self.inner, self.seconds, self.calls, self.modes_seconds = inner, 0.0, 0, 0.0
@@ -88,25 +89,26 @@ class Timed:
     def evaluate(
         self, structures: Sequence[Structure], *, forces: bool = True, atom_energies: bool = False
     ) -> list[Evaluation]:
-        """As the potential inside."""
-        begun = time.perf_counter()
-        found = self.inner.evaluate(structures, forces=forces, atom_energies=atom_energies)
-        self.seconds += time.perf_counter() - begun
+        """Evaluate as the wrapped potential, and count."""
+        start = time.perf_counter()
+        evaluations = self.inner.evaluate(structures, forces=forces, atom_energies=atom_energies)
+        self.seconds += time.perf_counter() - start
         self.calls += 1
-        return found
+        return evaluations
 
 
 def campaign(
     model: str, cappings: list[str], longest: int = LONGEST
-) -> tuple[hb.Plan, dict[str, TaskResult], float, Timed]:
-    """Our side: the plan's tasks in this process; seconds without loading the model."""
+) -> tuple[AnyPlan, dict[str, TaskResult], float, Timed]:
+    """Run a campaign in this process; the seconds do not include loading the model."""
     fields = {"campaign": "benchmark", "models": [model], "patterns": list(PATTERNS), "lengths": f"2..{longest}"}
-    drawn = hb.plan(CampaignSpec.model_validate({**fields, "capping": cappings}))
-    source = drawn.sources[model]
+    plan = hb.plan(HBondSpec.model_validate({**fields, "capping": cappings}))
+    source = plan.sources[model]
+    assert isinstance(source, ModelSource)
     timed = Timed(LOAD(source.card, source.path, "cpu"))
     timed.evaluate([build(make_chain("arc", 2))])
-    work.load_once = lambda card, path, device: timed  # type: ignore[assignment]
-    BatchSize.of("cpu")  # imports what a worker has imported long before
+    model_worker.load_potential = lambda card, path, device: timed  # type: ignore[assignment, return-value]
+    BatchSize.of("cpu")  # imports what a worker imports only once
 
     def timed_modes(*arguments: Any) -> list[OutOfPlaneMode]:
         started = time.perf_counter()
@@ -114,33 +116,34 @@ def campaign(
         timed.modes_seconds += time.perf_counter() - started
         return verdicts
 
-    work.out_of_plane = timed_modes  # type: ignore[assignment]
+    worker.out_of_plane = timed_modes
     timed.seconds, timed.calls = 0.0, 0
-    begun = time.perf_counter()
-    found = iter_results(drawn.batches, working(drawn.sources, drawn.spec.minimize), {}, SerialBackend())
-    results = {result.key: result for result in found}
-    return drawn, results, time.perf_counter() - begun, timed
+    start = time.perf_counter()
+    make_work = worker.work_factory(plan.sources, plan.spec.minimize)
+    results = {result.key: result for result in iter_results(plan.batches, make_work, {}, SerialBackend())}
+    return plan, results, time.perf_counter() - start, timed
 
 
 def calls(model: str) -> None:
-    """Force calls of every chain of the grid."""
-    drawn, results, _, _ = campaign(model, ["none", "water"])
-    done: dict[Chain, Task] = {task.system: task for task in drawn.tasks.values() if task.kind == "minimise"}
+    """Record the force calls of every chain of the grid."""
+    plan, results, _, _ = campaign(model, ["none", "water"])
+    keys: dict[Chain, str] = {task.chain: task.key for task in plan.tasks.values() if task.kind == "minimise"}
     for pattern in PATTERNS:
         for capping in ("none", "water"):
             row = {}
             for length in LENGTHS:
-                system = make_chain(pattern, length, capping)  # type: ignore[arg-type]
-                result = results[done[system].key]
-                structure = build(system).with_positions(np.asarray(result.data["positions"]))
+                chain = make_chain(pattern, length, capping)  # type: ignore[arg-type]
+                result = results[keys[chain]]
+                minimum = result.payload_as(MinimumResult)
+                structure = build(chain).with_positions(minimum.positions)
                 mark = "" if result.status == "done" else f" ({result.status})"
                 mark += " ring" if head_tail_contact(structure) < 3.0 else ""
-                row[length] = f"{result.data['force_calls']}{mark}"
+                row[length] = f"{minimum.force_calls}{mark}"
             record(what="calls", model=model, pattern=pattern, capping=capping, calls=row)
 
 
 def ours(model: str, longest: int) -> None:
-    """Wall clock of the bare slice: minimisations, out-of-plane modes and fragment energies."""
+    """Record the wall clock of the bare slice: minimisations, out-of-plane modes and fragment energies."""
     _, results, seconds, timed = campaign(model, ["none"], longest)
     statuses = sorted({result.status for result in results.values()})
     outside = 1000 * (seconds - timed.seconds) / timed.calls
@@ -157,17 +160,18 @@ def ours(model: str, longest: int) -> None:
     )
 
 
-class Restrained(Calculator):
+class Restrained(Calculator):  # type: ignore[misc]  # ase has no types
     """A potential with harmonic restraints on phi1 and phi2 of every H-bond, as an ASE calculator."""
 
     implemented_properties = ("energy", "forces")
 
-    def __init__(self, potential: Potential, structure: Structure, system: Chain) -> None:
+    def __init__(self, potential: Potential, structure: Structure, chain: Chain) -> None:
         super().__init__()
         self.potential, self.structure, self.calls = potential, structure, 0
         names = {"N": 3, "C": 1, "O": 2}
-        self.indices, self.targets = [], []
-        for bond, conformer in enumerate(system.conformers):
+        self.indices: list[list[int]] = []
+        self.targets: list[float] = []
+        for bond, conformer in enumerate(chain.conformers):
             a, b = 12 * bond, 12 * (bond + 1)
             self.indices.append([a + names["N"], a + names["C"], a + names["O"], b + names["N"]])
             self.indices.append([a + names["C"], a + names["O"], b + names["N"], b + names["C"]])
@@ -176,24 +180,24 @@ class Restrained(Calculator):
     def calculate(
         self, atoms: Atoms | None = None, properties: Any = None, system_changes: list[str] = all_changes
     ) -> None:
-        """Energy (eV) and forces (eV/A) of the potential and of the restraints."""
+        """Compute energy (eV) and forces (eV/A) of the potential and of the restraints."""
         super().calculate(atoms, properties, system_changes)
         x = np.asarray(self.atoms.positions)
-        found = self.potential.evaluate([self.structure.with_positions(x)])[0]
+        evaluation = self.potential.evaluate([self.structure.with_positions(x)])[0]
         self.calls += 1
         corners = [x[[quad[k] for quad in self.indices]] for k in range(4)]
         bonds = [corners[k + 1] - corners[k] for k in range(3)]
         off = np.radians(get_dihedrals(*bonds)) - np.array(self.targets)
         off = (off + np.pi) % (2 * np.pi) - np.pi
         slopes = np.radians(get_dihedrals_derivatives(*bonds))
-        forces = np.array(found.forces)
+        forces = np.array(evaluation.forces)
         for quad, slope, angle in zip(self.indices, slopes, off, strict=True):
             forces[quad] -= STIFFNESS * angle * slope
-        self.results = {"energy": found.energy + 0.5 * STIFFNESS * float(off @ off), "forces": forces}
+        self.results = {"energy": evaluation.energy + 0.5 * STIFFNESS * float(off @ off), "forces": forces}
 
 
 def ase(model: str, longest: int) -> None:
-    """The other side, chain by chain; what is in the file already is not done again."""
+    """Minimise chain by chain with ASE's LBFGS, without the chains that were measured before."""
     potential = registry.load(model)
     have = {
         (line["pattern"], line["length"]) for line in measured() if line["what"] == "ase" and line["model"] == model
@@ -202,17 +206,17 @@ def ase(model: str, longest: int) -> None:
         for pattern in PATTERNS:
             if (pattern, length) in have:
                 continue
-            system = make_chain(pattern, length)  # type: ignore[arg-type]
-            structure = build(system)
+            chain = make_chain(pattern, length)  # type: ignore[arg-type]
+            structure = build(chain)
             atoms = structure.to_ase()
-            atoms.calc = Restrained(potential, structure, system)
+            atoms.calc = Restrained(potential, structure, chain)
             optimiser = LBFGS(atoms, logfile=None)
-            begun, converged = time.perf_counter(), False
+            start, converged = time.perf_counter(), False
             for state in optimiser.irun(fmax=MAX_FORCE, steps=100_000):
                 converged = bool(state)
-                if length > RUNS_OUT and time.perf_counter() - begun > CAP_SECONDS:
+                if length > RUNS_OUT and time.perf_counter() - start > CAP_SECONDS:
                     break
-            seconds = time.perf_counter() - begun
+            seconds = time.perf_counter() - start
             if length > RUNS_OUT:
                 seconds = min(seconds, CAP_SECONDS)
             fragment_seconds = fragments(potential, structure.with_positions(atoms.positions))
@@ -233,15 +237,15 @@ def ase(model: str, longest: int) -> None:
 
 
 def fragments(potential: Potential, structure: Structure) -> float:
-    """Seconds of the fragment energies, one after another."""
-    begun = time.perf_counter()
+    """Return the seconds of the fragment energies, one after another."""
+    start = time.perf_counter()
     for molecules in distinct_fragments(structure):
         potential.evaluate([structure.subset(molecules)], forces=False)
-    return time.perf_counter() - begun
+    return time.perf_counter() - start
 
 
-class Impatient(Timed):
-    """A potential that gives up when a long chain has had its time: the optimiser ends with that as its reason."""
+class TimeLimited(Timed):
+    """A potential that raises when the time of a long chain is over, which ends the optimiser."""
 
     def __init__(self, inner: Potential, length: int) -> None:
         super().__init__(inner)
@@ -250,17 +254,17 @@ class Impatient(Timed):
     def evaluate(
         self, structures: Sequence[Structure], *, forces: bool = True, atom_energies: bool = False
     ) -> list[Evaluation]:
-        """As the potential inside, until the time is over."""
+        """Evaluate as the wrapped potential until the time is over."""
         if time.perf_counter() > self.until:
-            raise TimeoutError(f"not there after {CAP_SECONDS:.0f} s")
+            raise TimeoutError(f"not converged after {CAP_SECONDS:.0f} s")
         return super().evaluate(structures, forces=forces, atom_energies=atom_energies)
 
 
 def other(optimiser: Optimiser, model: str, longest: int) -> None:
-    """Another package's optimiser, chain by chain, in the mirror plane; what is in the file is not done again."""
+    """Minimise chain by chain in the mirror plane with another package's optimiser, without those measured before."""
     potential = registry.load(model)
     have = {(r["pattern"], r["length"]) for r in measured() if r["what"] == optimiser and r["model"] == model}
-    # importing the package and compiling its kernels is not what is measured
+    # so that the package is imported and its kernels are compiled before the measurement
     dimer = make_chain("arc", 2)
     minimise_with(optimiser, potential, [crude(dimer)], goal=Goal(max_calls=3))
     for length in range(2, longest + 1):
@@ -268,36 +272,37 @@ def other(optimiser: Optimiser, model: str, longest: int) -> None:
             if (pattern, length) in have:
                 continue
             start = crude(make_chain(pattern, length))  # type: ignore[arg-type]
-            begun = time.perf_counter()
-            one = minimise_with(optimiser, Impatient(potential, length), [start], goal=Goal(MAX_FORCE, None, 10**6))[0]
-            seconds = time.perf_counter() - begun
+            began = time.perf_counter()
+            limited, goal = TimeLimited(potential, length), Goal(MAX_FORCE, None, 10**6)
+            (minimised,) = minimise_with(optimiser, limited, [start], goal=goal)
+            seconds = time.perf_counter() - began
             record(
                 what=optimiser,
                 model=model,
                 pattern=pattern,
                 length=length,
                 seconds=seconds,
-                fragment_seconds=fragments(potential, one.structure),
-                force_calls=one.path.force_calls,
-                converged=one.path.converged,
-                energy=one.path.energy,
-                max_force=one.path.max_force,
+                fragment_seconds=fragments(potential, minimised.structure),
+                force_calls=minimised.path.force_calls,
+                converged=minimised.path.converged,
+                energy=minimised.path.energy,
+                max_force=minimised.path.max_force,
             )
 
 
-def crude(system: Chain) -> Start:
-    """The crude chain; these optimisers have Hessians of their own."""
-    q = crude_start(system)
-    return Start(system, q, np.zeros((len(q), len(q))))
+def crude(chain: Chain) -> Start:
+    """Return the crude start of a chain; the other optimisers make Hessians of their own."""
+    q = crude_start(chain)
+    return Start(chain, q, np.zeros((len(q), len(q))))
 
 
 def ratios(lines: list[dict[str, Any]], model: str) -> None:
-    """Every side's time against ours for the lengths it has finished."""
-    print(f"\n{model}, bare arc and linear chains. Both sides: one thread, float64, max force {MAX_FORCE:g} eV/A.\n")
-    print("| other side | n | chains | unconverged | other, s | ours, s | ratio | ours with modes, s | ratio |")
+    """Print the time of every optimiser against ours for the lengths that it has finished."""
+    print(f"\n{model}, bare arc and linear chains. All: one thread, float64, max force {MAX_FORCE:g} eV/A.\n")
+    print("| other optimiser | n | chains | unconverged | other, s | ours, s | ratio | ours with modes, s | ratio |")
     print("|---|---|---|---|---|---|---|---|---|")
-    for side, name in SIDES.items():
-        rows = {(r["pattern"], r["length"]): r for r in lines if r["what"] == side and r["model"] == model}
+    for optimiser, name in OPTIMISERS.items():
+        rows = {(r["pattern"], r["length"]): r for r in lines if r["what"] == optimiser and r["model"] == model}
         done = [n for n in LENGTHS if all((p, k) in rows for p in PATTERNS for k in range(2, n + 1))]
         if not done:
             continue
@@ -307,16 +312,16 @@ def ratios(lines: list[dict[str, Any]], model: str) -> None:
         own = [
             r for r in lines if r["what"] == "ours" and r["model"] == model and r.get("longest", LONGEST) == done[-1]
         ]
-        mine = f"run ours {model} {done[-1]} | - | - | -"
+        columns = f"run ours {model} {done[-1]} | - | - | -"
         if own:
-            whole = own[-1]["seconds"]
-            alone = whole - own[-1]["modes_seconds"]
-            mine = f"{alone:.1f} | {total / alone:.0f} | {whole:.1f} | {total / whole:.0f}"
-        print(f"| {name} | 2..{done[-1]} | {len(chains)} | {stuck} | {total:.1f} | {mine} |")
+            with_modes = own[-1]["seconds"]
+            alone = with_modes - own[-1]["modes_seconds"]
+            columns = f"{alone:.1f} | {total / alone:.0f} | {with_modes:.1f} | {total / with_modes:.0f}"
+        print(f"| {name} | 2..{done[-1]} | {len(chains)} | {stuck} | {total:.1f} | {columns} |")
 
 
 def report() -> None:
-    """Markdown of the last measurement of each kind."""
+    """Print the last measurement of each kind as markdown."""
     lines = measured()
     rows = {(r["model"], r["pattern"], r["capping"]): r["calls"] for r in lines if r["what"] == "calls"}
     print("| model | pattern | caps |", " | ".join(str(n) for n in LENGTHS), "|")
@@ -336,7 +341,7 @@ def report() -> None:
 
 
 def main(arguments: list[str]) -> None:
-    """Dispatch; see the module."""
+    """Run the measurement that the command line names."""
     what, *rest = arguments or ["report"]
     if what == "calls":
         for model in rest or ["so3lr", "ani-2x", "gfn2-xtb"]:

@@ -1,18 +1,18 @@
-"""What the framework itself costs: many checkpoints of a model that costs nothing, on the paper's grid of 44 cells.
+"""Overhead of the framework: many checkpoints of a model without any cost, on the paper's grid of 44 cells.
 
-    python benchmarks/overhead.py                     all of the below, at 1e3 and 1e4 cells, then the report
+    python benchmarks/overhead.py                     all measurements at 1e3 and 1e4 cells, then the report
     python benchmarks/overhead.py plan [CELLS ...]    spec to plan only (default 1e3 1e4 1e5; --million adds 1e6)
     python benchmarks/overhead.py replay [CELLS ...]  plan, Dask (two workers), journal, store; then the same command
-    python benchmarks/overhead.py kill [CELLS ...]    the same, SIGKILLed half-way, and what it takes to go on
-    python benchmarks/overhead.py report              all that was measured so far, as markdown tables
+    python benchmarks/overhead.py kill [CELLS ...]    the same with SIGKILL half-way, and the time to continue
+    python benchmarks/overhead.py report              all measurements as markdown tables
 
-The models are cards of a scratch distribution with an entry point, as anybody's would be.  What the workers do is
-replaced by a replay: results of the toy on the 44 cells, recorded once per invocation, come back under the keys that
-are asked for, Hessians and all.  So rates are those of the framework, and no physics is done.
+The models are cards of a temporary distribution with an entry point, as in any plug-in. Workers replay results instead
+of computing them: results of the toy on the 44 cells, Hessians included, are recorded once per invocation and returned
+under the keys of the tasks. Rates are therefore those of the framework alone.
 
-Every measurement is a fresh process, so its peak memory is its own (the driver's, scheduler included).  Lines go into
-benchmarks/overhead.jsonl; what is there already for the same sources is not measured again (--again does).  Scratch
-goes where TMPDIR points: 1e5 cells need about 5 GB, and fsync decides the rate on a slow disk.
+Every measurement runs in a process of its own, so the peak memory is that of the driver, scheduler included. Lines go
+into benchmarks/overhead.jsonl; a measurement of the same sources is repeated only with --again. Temporary files go to
+TMPDIR: 1e5 cells need about 5 GB, and fsync limits the rate on a slow disk.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ from typing import Any
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import hbcoop_dist as hb
-from hbcoop_dist.campaigns.hbond.spec import CampaignSpec
-from hbcoop_dist.campaigns.hbond.worker import working
+from hbcoop_dist.campaigns.hbond.spec import HBondSpec
+from hbcoop_dist.campaigns.hbond.worker import work_factory
 from hbcoop_dist.clusters import usable_cores
 from hbcoop_dist.execution.progress import RunCounts
 from hbcoop_dist.execution.scheduler import SerialBackend, iter_results
@@ -48,7 +48,7 @@ GRID = {"patterns": ["arc", "linear"], "lengths": "2..12", "capping": ["none", "
 CELLS_PER_MODEL, WORKERS = 44, 2
 SIZES = {"plan": (1000, 10_000, 100_000), "replay": (1000, 10_000), "kill": (1000, 10_000)}
 
-FAMILY = '''"""Checkpoints of a model that costs nothing, and the replay of recorded results in place of its work."""
+FAMILY = '''"""Checkpoints of a model without any cost, and the replay of recorded results in place of its work."""
 
 import os
 import pickle
@@ -74,7 +74,7 @@ class CostlessFamily(ModelFamily):
     )
 
     def load(self, card, checkpoint, device, dtype):
-        raise ModelError(f"model {card.name}: it has no numbers of its own, only a replay of the toy's")
+        raise ModelError(f"model {card.name}: expected a replay of recorded results, found a request to load it")
 
 
 FAMILY = CostlessFamily()
@@ -86,36 +86,36 @@ def recorded():
 
 
 def replay(work):
-    """The recorded results of a batch's tasks under their own keys, after as long a sleep as is asked for."""
+    """Return the recorded results under the keys of a batch's tasks, after a sleep of COSTLESS_SECONDS."""
     time.sleep(float(os.environ.get("COSTLESS_SECONDS", "0")))
-    return [replace(recorded()[task.kind, task.system], key=task.key) for task in work.batch.tasks]
+    return [replace(recorded()[task.kind, task.chain], key=task.key) for task in work.batch.tasks]
 '''
 
 
 def sources() -> str:
-    """Hash of the package's sources: measurements of other sources are other measurements."""
+    """Return a hash of the package's sources, which identifies comparable measurements."""
     total = hashlib.sha256()
     for path in sorted(Path(hb.__file__).parent.rglob("*.py")):
         total.update(path.read_bytes())
     return total.hexdigest()[:8]
 
 
-def spec(models: int) -> CampaignSpec:
-    """The paper's grid for that many checkpoints."""
+def spec(models: int) -> HBondSpec:
+    """Return the campaign of the paper's grid with this number of checkpoints."""
     names = [f"costless-{number:05d}" for number in range(models)]
-    return CampaignSpec.model_validate({"campaign": "overhead", "models": names, **GRID})
+    return HBondSpec.model_validate({"campaign": "overhead", "models": names, **GRID})
 
 
 def record_toy(scratch: Path) -> None:
-    """Run the toy on the grid and keep its results by what was computed instead of by key."""
-    drawn = hb.plan(CampaignSpec.model_validate({"campaign": "record", "models": ["toy"], **GRID}))
-    found = iter_results(drawn.batches, working(drawn.sources, drawn.spec.minimize), {}, SerialBackend())
-    recorded = {(drawn.tasks[one.key].kind, drawn.tasks[one.key].system): one for one in found}
+    """Run the toy on the grid and save its results by kind of task and chain instead of by key."""
+    plan = hb.plan(HBondSpec.model_validate({"campaign": "record", "models": ["toy"], **GRID}))
+    results = iter_results(plan.batches, work_factory(plan.sources, plan.spec.minimize), {}, SerialBackend())
+    recorded = {(plan.tasks[result.key].kind, plan.tasks[result.key].chain): result for result in results}
     (scratch / "recorded.pickle").write_bytes(pickle.dumps(recorded))
 
 
-def offer(scratch: Path, models: int) -> None:
-    """Put the family into `scratch` as a distribution, as pip would."""
+def install_models(scratch: Path, models: int) -> None:
+    """Write the family into `scratch` as an installed distribution."""
     info = scratch / "costless-0.dist-info"
     info.mkdir(exist_ok=True)
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: costless\nVersion: 0\n")
@@ -124,46 +124,46 @@ def offer(scratch: Path, models: int) -> None:
 
 
 class Stopwatch:
-    """A display that shows nothing and notes when the cluster was there, and when the first batch was handed out."""
+    """A display that shows nothing; it records when the cluster was ready and when the first batch was submitted."""
 
     def __init__(self) -> None:
-        self.begun = time.perf_counter()
+        self.start = time.perf_counter()
         self.cluster: float | None = None
         self.first: float | None = None
 
     def message(self, text: str) -> None:
-        self.cluster = self.cluster or time.perf_counter() - self.begun
+        self.cluster = self.cluster or time.perf_counter() - self.start
 
     def update(self, count: RunCounts, *, last: bool = False) -> None:
         if count.running and self.first is None:
-            self.first = time.perf_counter() - self.begun
+            self.first = time.perf_counter() - self.start
 
     def close(self) -> None:
         pass
 
 
 def measure_plan(models: int, _: Path) -> dict[str, Any]:
-    """Spec and plan of that many models, and the plan in words."""
-    begun = time.perf_counter()
-    asked = spec(models)
+    """Time the spec and the plan of this number of models, and the description of the plan."""
+    start = time.perf_counter()
+    campaign = spec(models)
     checked = time.perf_counter()
-    drawn = hb.plan(asked)
+    drawn = hb.plan(campaign)
     planned = time.perf_counter()
     peak = memory()
     str(drawn)
     counts = {"tasks": len(drawn.tasks), "batches": len(drawn.batches)}
     words = time.perf_counter() - planned
-    return {"spec": checked - begun, "plan": planned - checked, "words": words, "memory": peak, **counts}
+    return {"spec": checked - start, "plan": planned - checked, "words": words, "memory": peak, **counts}
 
 
 def measure_replay(models: int, store: Path) -> dict[str, Any]:
-    """Everything from the spec to the closed store; what the store has already is left alone."""
+    """Time everything from the spec to the closed store, for the cells that the store does not have."""
     import costless  # type: ignore[import-not-found]  # the scratch distribution, on PYTHONPATH
 
     from hbcoop_dist.execution import dask_backend
 
     dask_backend.do_work = costless.replay
-    begun = time.perf_counter()
+    start = time.perf_counter()
     drawn = hb.plan(spec(models))
     planned = time.perf_counter()
     watch = Stopwatch()
@@ -171,7 +171,7 @@ def measure_replay(models: int, store: Path) -> dict[str, Any]:
     assert set(summary.statuses) <= {"done", "unconverged"}, summary
     ended = time.perf_counter()
     return {
-        "plan": planned - begun,
+        "plan": planned - start,
         "run": ended - planned,
         "until_first": watch.first,
         "cluster": watch.cluster,
@@ -182,12 +182,12 @@ def measure_replay(models: int, store: Path) -> dict[str, Any]:
 
 
 def memory() -> int:
-    """Peak memory of this process so far, bytes."""
+    """Return the peak memory of this process so far, bytes."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def child(what: str, models: int, store: Path, scratch: Path) -> subprocess.Popen[str]:
-    """Start one measurement in a process of its own, with the scratch distribution on its path and its workers'."""
+    """Start a measurement in a process of its own; it and its workers can import the temporary distribution."""
     root = str(Path(hb.__file__).parents[1])
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join((str(scratch), root))}
     command = [sys.executable, __file__, "measure", what, str(models), str(store)]
@@ -195,33 +195,33 @@ def child(what: str, models: int, store: Path, scratch: Path) -> subprocess.Pope
 
 
 def result_of(process: subprocess.Popen[str]) -> dict[str, Any]:
-    """The measurement that a child printed last."""
-    said, _ = process.communicate()
+    """Return the measurement that a child process printed last."""
+    output, _ = process.communicate()
     if process.returncode:
         raise SystemExit(f"a measurement ended with exit code {process.returncode}")
-    found: dict[str, Any] = json.loads(said.splitlines()[-1])
-    return found
+    measurement: dict[str, Any] = json.loads(output.splitlines()[-1])
+    return measurement
 
 
 def plan(models: int, scratch: Path) -> dict[str, Any]:
-    """Plan only."""
+    """Measure the plan only."""
     return result_of(child("plan", models, scratch, scratch))
 
 
 def replay(models: int, scratch: Path) -> dict[str, Any]:
-    """The driver's whole way into a fresh store, and the same command once more."""
+    """Measure a complete run into a new store, and the same command again."""
     with tempfile.TemporaryDirectory(dir=scratch) as folder:
         store = Path(folder, "a.zarr")
-        found = result_of(child("replay", models, store, scratch))
+        first = result_of(child("replay", models, store, scratch))
         again = result_of(child("replay", models, store, scratch))
-        assert (found["computed"], again["computed"]) == (models * CELLS_PER_MODEL, 0)
+        assert (first["computed"], again["computed"]) == (models * CELLS_PER_MODEL, 0)
         files = [path.stat().st_size for path in store.rglob("*") if path.is_file()]
         sizes = {"journal_bytes": journal_path(store).stat().st_size, "store_bytes": sum(files)}
-    return {**found, **sizes, "store_files": len(files), "again": again["plan"] + again["run"]}
+    return {**first, **sizes, "store_files": len(files), "again": again["plan"] + again["run"]}
 
 
 def kill(models: int, scratch: Path) -> dict[str, Any]:
-    """SIGKILL the driver when half of the results are in the journal; time the way back to the first batch."""
+    """Kill the driver when half of the results are in the journal; time the continued run up to its first batch."""
     with tempfile.TemporaryDirectory(dir=scratch) as folder:
         store, tasks = Path(folder, "a.zarr"), 87 * models
         victim = child("replay", models, store, scratch)
@@ -236,21 +236,21 @@ def kill(models: int, scratch: Path) -> dict[str, Any]:
             assert victim.poll() is None, "the campaign ended before it could be killed"
         os.kill(victim.pid, signal.SIGKILL)
         victim.communicate()
-        found = result_of(child("replay", models, store, scratch))
-    opened = found["until_first"] - (found["cluster"] or 0.0)
-    return {**found, "killed_at": lines, "tasks": tasks, "after_cluster": opened}
+        second = result_of(child("replay", models, store, scratch))
+    opened = second["until_first"] - (second["cluster"] or 0.0)
+    return {**second, "killed_at": lines, "tasks": tasks, "after_cluster": opened}
 
 
 MEASUREMENTS: dict[str, Callable[[int, Path], dict[str, Any]]] = {"plan": plan, "replay": replay, "kill": kill}
 
 
 def measured() -> list[dict[str, Any]]:
-    """Every measurement so far."""
+    """Return every measurement so far."""
     return [json.loads(line) for line in LINES.read_text().splitlines()] if LINES.exists() else []
 
 
 def measure(what: str, sizes: list[int], again: bool) -> None:
-    """Do the measurements that these sources lack, and keep each at once."""
+    """Measure what is missing for these sources, and save each measurement at once."""
     version = sources()
     machine = f"{platform.machine()}, {usable_cores()} of {os.cpu_count()} cores"
     have = {(line["what"], line["models"]) for line in measured() if line["sources"] == version}
@@ -264,7 +264,7 @@ def measure(what: str, sizes: list[int], again: bool) -> None:
         if what != "plan":
             record_toy(scratch)
         for models in wanted:
-            offer(scratch, models)
+            install_models(scratch, models)
             line = {"what": what, "models": models, "cells": models * CELLS_PER_MODEL, "sources": version}
             line |= {"machine": machine, **MEASUREMENTS[what](models, scratch), "load": os.getloadavg()[1]}
             with LINES.open("a") as file:
@@ -273,7 +273,7 @@ def measure(what: str, sizes: list[int], again: bool) -> None:
 
 
 def report() -> None:
-    """Markdown of the last measurement of each kind and size."""
+    """Print the last measurement of each kind and size as markdown."""
     last = {(line["what"], line["models"]): line for line in measured()}
     by = {what: [last[key] for key in sorted(last) if key[0] == what] for what in MEASUREMENTS}
     mib = 2**20
@@ -309,22 +309,22 @@ def report() -> None:
 
 
 def main(arguments: list[str]) -> None:
-    """Dispatch; see the module."""
+    """Run the measurements that the command line names."""
     if arguments[:1] == ["measure"]:
         what, models, store = arguments[1:]
-        found = {"plan": measure_plan, "replay": measure_replay}[what](int(models), Path(store))
-        print(json.dumps(found))
+        measurement = {"plan": measure_plan, "replay": measure_replay}[what](int(models), Path(store))
+        print(json.dumps(measurement))
         return
     parser = argparse.ArgumentParser(usage=__doc__)
     parser.add_argument("what", nargs="?", choices=(*MEASUREMENTS, "report", "all"), default="all")
     parser.add_argument("cells", nargs="*", type=lambda text: int(float(text)))
     parser.add_argument("--million", action="store_true")
     parser.add_argument("--again", action="store_true")
-    asked = parser.parse_args(arguments)
-    kinds = [kind for kind in MEASUREMENTS if asked.what in (kind, "all")]
+    chosen = parser.parse_args(arguments)
+    kinds = [kind for kind in MEASUREMENTS if chosen.what in (kind, "all")]
     for kind in kinds:
-        sizes = asked.cells or [*SIZES["replay" if asked.what == "all" else kind]]
-        measure(kind, [*sizes, 1_000_000] if asked.million and kind == "plan" else sizes, asked.again)
+        sizes = chosen.cells or [*SIZES["replay" if chosen.what == "all" else kind]]
+        measure(kind, [*sizes, 1_000_000] if chosen.million and kind == "plan" else sizes, chosen.again)
     report()
 
 

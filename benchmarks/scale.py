@@ -1,26 +1,26 @@
-"""A campaign of 1e6 cells on 1,000 simulated workers: what the driver costs, and what breaks first.
+"""Cost of the driver in a campaign of 1e6 cells on 1,000 simulated workers.
 
     python benchmarks/scale.py run STORE [CELLS:WORKERS ...]   simulate (default 1e4:16 1e5:200 1e6:1000), then report
-    python benchmarks/scale.py profile STORE CELLS:WORKERS     the same under cProfile, and where the time went
-    python benchmarks/scale.py report                          all that was simulated so far, as a markdown table
+    python benchmarks/scale.py profile STORE CELLS:WORKERS     the same under cProfile
+    python benchmarks/scale.py report                          all simulations as a markdown table
 
-STORE is one that a campaign of one model on the paper's grid of 44 cells was run into: what it measured is drawn from.
+STORE is the store of a campaign of one model on the paper's grid of 44 cells, whose results and times are used.
 
-Real: the plan (checkpoints of the scratch family of overhead.py, 44 cells each), the loop of `run_batches` with its
-queue and its result cache, `DaskBackend`, and the pool manager's look at its jobs.  Simulated: the Dask client, the
-workers and the jobs.  They keep a virtual clock and a heap of events: a batch ends at the later of now and when its
-worker is free, plus its runtime.  The answers are the results in STORE under the requested keys, pickled,
-Hessians and all, so the driver unpickles, holds and pickles what it would.  The driver's own CPU time moves the clock
-too: a driver that cannot keep up shows as a longer makespan.  The simulation's own CPU time does not.
+Real: the plan (checkpoints of the family that overhead.py installs, 44 cells each), the loop of `run_batches` with its
+queue and its result cache, `DaskBackend`, and the updates of the pool manager. Simulated: the Dask client, the workers
+and the jobs, with a virtual clock and a heap of events. A batch starts when its worker is free and ends after its
+runtime. Workers return the results in STORE, Hessians included, pickled under the requested keys, so the driver
+unpickles, keeps and pickles the same data as in a real campaign. The driver's CPU time advances the clock too, so a
+driver that is too slow makes the makespan longer. The CPU time of the simulation itself does not.
 
-Not here: Dask's own scheduler and event loop, the journal, and cells on their way into the store.  overhead.py measures
-those with real workers; if it has a line, the report adds it.
+Left out: Dask's scheduler and event loop, the journal, and writing cells into the store. overhead.py measures them with
+real workers; the report adds its last line.
 
-What a batch takes: the mean seconds of its tasks by kind and number of atoms, as measured in STORE, times one lognormal
-factor per batch, seeded by its name, as wide as the measured seconds scatter about a power of the number of atoms.  A
-worker that changes its model loads it first, which takes what it takes here.
+Runtime of a batch: the mean seconds of its tasks by kind and number of atoms, as measured in STORE, times one lognormal
+factor per batch, seeded by its name, whose width is the scatter of the measured seconds about a power of the number of
+atoms. A worker that changes its model loads it first; the time of that is measured on this machine.
 
-Every simulation is a process of its own.  Lines go into benchmarks/scale.jsonl.
+Every simulation is a process of its own. Lines go into benchmarks/scale.jsonl.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ import sys
 import tempfile
 import time
 import zlib
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -52,9 +52,12 @@ import numpy as np
 import overhead
 
 import hbcoop_dist as hb
-from hbcoop_dist.campaigns.hbond.spec import CampaignSpec
-from hbcoop_dist.campaigns.hbond.worker import Work, working
-from hbcoop_dist.campaigns.runner import task_results
+from hbcoop_dist.campaigns.hbond.kind import HBondKind
+from hbcoop_dist.campaigns.hbond.task_graph import ChainTask
+from hbcoop_dist.campaigns.hbond.worker import work_factory
+from hbcoop_dist.campaigns.loading import load_from_history, specs_in_history
+from hbcoop_dist.campaigns.runner import stored_results
+from hbcoop_dist.campaigns.spec_fields import CampaignSpec
 from hbcoop_dist.clusters.batch_system import TICK_SECONDS, BatchSystem, JobState
 from hbcoop_dist.clusters.pool_cluster import PoolCluster
 from hbcoop_dist.clusters.pool_jobs import JobRecord, PoolJobs
@@ -62,8 +65,9 @@ from hbcoop_dist.clusters.profiles import ClusterProfile, JobRange, Pool
 from hbcoop_dist.core.tasks import Batch
 from hbcoop_dist.execution.batch_queue import WorkerSlot
 from hbcoop_dist.execution.dask_backend import DaskBackend
-from hbcoop_dist.execution.scheduler import Outcome, run_batches
+from hbcoop_dist.execution.scheduler import Outcome, Work, run_batches
 from hbcoop_dist.models import registry
+from hbcoop_dist.models.sources import ModelSource
 from hbcoop_dist.store import open_store
 
 LINES = Path(__file__).with_suffix(".jsonl")
@@ -71,25 +75,25 @@ SIZES = ((10_000, 16), (100_000, 200), (1_000_000, 1000))
 PARTS = ("start", "free slots", "submit", "wait", "loop", "pool manager")
 NODE = 64
 """Workers on a node."""
-SAY_BATCHES = 10_000
-"""How often a long simulation says how far it is."""
+REPORTED_BATCHES = 10_000
+"""Number of batches after which a long simulation prints its progress."""
 
 
 class Meter:
-    """CPU seconds of this process by what they went into; what the simulation took is no part of the driver's."""
+    """CPU seconds of this process by part; the driver's are all except those of the simulation."""
 
     def __init__(self) -> None:
-        self.spent: Counter[str] = Counter()
+        self.spent: defaultdict[str, float] = defaultdict(float)
         self._stack = ["start"]
-        # to ask for the time takes 0.1 ms on some virtual machines, and is no part of anything
-        begun = time.process_time()
-        self._asking = (max(time.process_time() for _ in range(500)) - begun) / 500
+        # reading the clock takes 0.1 ms on some virtual machines, which must not count
+        start = time.process_time()
+        self._clock_cost = (max(time.process_time() for _ in range(500)) - start) / 500
         self._since = time.process_time()
         self._driver = 0.0
 
     def _note(self) -> None:
         now = time.process_time()
-        spent = max(0.0, now - self._since - self._asking)
+        spent = max(0.0, now - self._since - self._clock_cost)
         self.spent[self._stack[-1]] += spent
         if self._stack[-1] != "simulation":
             self._driver += spent
@@ -106,7 +110,7 @@ class Meter:
             self._stack.pop()
 
     def begin(self) -> None:
-        """All batches wait in their queues; from now on it is the loop."""
+        """End the part "start": from now on the time is that of the loop."""
         self._note()
         self._stack[0] = "loop"
 
@@ -118,7 +122,7 @@ class Meter:
 
 
 class Clock:
-    """Virtual time, s: what was waited, and what the driver computed; and what happens when."""
+    """Virtual time, s, as the sum of waiting and of the driver's CPU time, and the events that are due at a time."""
 
     def __init__(self, meter: Meter) -> None:
         self._meter, self._waited = meter, 0.0
@@ -128,23 +132,24 @@ class Clock:
     def now(self) -> float:
         return self._waited + self._meter.driver
 
-    def at(self, when: float, what: Callable[[], None]) -> None:
-        heapq.heappush(self._events, (when, next(self._number), what))
+    def at(self, when: float, event: Callable[[], None]) -> None:
+        """Add an event."""
+        heapq.heappush(self._events, (when, next(self._number), event))
 
     def catch_up(self) -> None:
-        """Let happen what is due."""
+        """Run the events that are due."""
         while self._events and self._events[0][0] <= self.now():
             heapq.heappop(self._events)[2]()
 
     def wait(self, until: float) -> None:
-        """Go on to the next event, or to `until` if that is sooner."""
+        """Advance to the next event, or to `until` if that is sooner."""
         until = min(until, self._events[0][0]) if self._events else until
         self._waited += max(0.0, until - self.now())
         self.catch_up()
 
 
 class Tickets(queue.SimpleQueue[int]):
-    """Tickets of batches that are over; to wait for one is to move the clock."""
+    """Tickets of batches that ended; waiting for one advances the clock."""
 
     def __init__(self, clock: Clock, meter: Meter) -> None:
         self._clock, self._meter = clock, meter
@@ -162,16 +167,16 @@ class Tickets(queue.SimpleQueue[int]):
 
 
 class Recorded:
-    """Results of the tasks of one model by what was computed, and seconds of batches drawn from theirs."""
+    """Recorded results of one model by kind of task and chain, and runtimes of batches drawn from their seconds."""
 
     def __init__(self, store: Path, load: float) -> None:
         self.load = load
-        drawn = hb.plan(spec_of(store))
-        found = {result.key: result for result in task_results(store)}
-        self.results = {(task.kind, task.system): found[key] for key, task in drawn.tasks.items()}
+        plan = hb.plan(spec_of(store))
+        results = {result.key: result for result in stored_results(store, HBondKind.payloads)}
+        self.results = {(task.kind, task.chain): results[key] for key, task in plan.tasks.items()}
         points: dict[str, list[tuple[int, float]]] = defaultdict(list)
-        for key, task in drawn.tasks.items():
-            points[task.kind].append((task.system.n_atoms, found[key].seconds))
+        for key, task in plan.tasks.items():
+            points[task.kind].append((task.n_atoms, results[key].seconds))
         scatter: list[float] = []
         for pairs in points.values():
             x, y = np.log(np.array(pairs)).T
@@ -182,46 +187,46 @@ class Recorded:
         for kind, pairs in points.items():
             for atoms, seconds in pairs:
                 means[kind, atoms].append(seconds)
-        self._means = {what: float(np.mean(all_of_it)) for what, all_of_it in means.items()}
+        self._means = {group: float(np.mean(values)) for group, values in means.items()}
 
-    def seconds(self, batch: Batch) -> list[float]:
-        """Seconds of every task of a batch; the same whenever it is asked."""
-        drawn = random.Random(zlib.crc32(batch.name.encode()))
-        factor = drawn.lognormvariate(-(self.scatter**2) / 2, self.scatter)
-        return [factor * self._means[task.kind, task.system.n_atoms] for task in batch.tasks]
+    def seconds(self, batch: Batch[ChainTask]) -> list[float]:
+        """Return the seconds of every task of a batch, the same in every call."""
+        generator = random.Random(zlib.crc32(batch.name.encode()))
+        factor = generator.lognormvariate(-(self.scatter**2) / 2, self.scatter)
+        return [factor * self._means[task.kind, task.n_atoms] for task in batch.tasks]
 
-    def answer(self, batch: Batch, seconds: Sequence[float]) -> bytes:
-        """What a worker would send."""
-        found = [
-            replace(self.results[task.kind, task.system], key=task.key, seconds=one)
-            for task, one in zip(batch.tasks, seconds, strict=True)
+    def answer(self, batch: Batch[ChainTask], seconds: Sequence[float]) -> bytes:
+        """Return the pickled results of a batch, as a worker sends them."""
+        results = [
+            replace(self.results[task.kind, task.chain], key=task.key, seconds=duration)
+            for task, duration in zip(batch.tasks, seconds, strict=True)
         ]
-        return pickle.dumps(found, protocol=pickle.HIGHEST_PROTOCOL)
+        return pickle.dumps(results, protocol=pickle.HIGHEST_PROTOCOL)
 
 
 class SimulatedFuture:
     """A batch on a simulated worker."""
 
-    def __init__(self, key: str, lump: bytes) -> None:
-        self.key, self.lump, self.status = key, lump, "pending"
+    def __init__(self, key: str, data: bytes) -> None:
+        self.key, self.data, self.status = key, data, "pending"
         self._callbacks: list[Callable[[SimulatedFuture], None]] = []
 
     def add_done_callback(self, call: Callable[[SimulatedFuture], None]) -> None:
         self._callbacks.append(call)
 
     def finish(self, answer: bytes) -> None:
-        self.lump, self.status = answer, "finished"
+        self.data, self.status = answer, "finished"
         for call in self._callbacks:
             call(self)
 
     def release(self) -> None:
-        self.lump = b""
+        self.data = b""
 
 
 class SimulatedClient:
-    """What `DaskBackend` uses of a Dask client; workers do what they are given one after the other."""
+    """The part of a Dask client that `DaskBackend` uses; each worker runs one batch at a time."""
 
-    def __init__(self, clock: Clock, meter: Meter, recorded: Recorded, batches: Iterable[Batch]) -> None:
+    def __init__(self, clock: Clock, meter: Meter, recorded: Recorded, batches: Iterable[Batch[ChainTask]]) -> None:
         self._clock, self._meter, self._recorded = clock, meter, recorded
         self._batches = {batch.name.replace(" ", "-"): batch for batch in batches}
         self._free: defaultdict[str, float] = defaultdict(float)
@@ -229,9 +234,9 @@ class SimulatedClient:
         self._loop = asyncio.new_event_loop()
         self.loads, self.batches, self.work, self.loading, self.last = 0, 0, 0.0, 0.0, 0.0
 
-    def submit(self, do: object, what: object, lump: bytes, *, key: str, workers: list[str], **_: Any) -> Any:
+    def submit(self, function: object, run: object, data: bytes, *, key: str, workers: list[str], **_: Any) -> Any:
         with self._meter.of("simulation"):
-            future, (worker,) = SimulatedFuture(key, lump), workers
+            future, (worker,) = SimulatedFuture(key, data), workers
             batch = self._batches[key.rpartition("-")[0]]
             seconds = self._recorded.seconds(batch)
             load = 0.0 if self._loaded.get(worker) == batch.model else self._recorded.load
@@ -244,7 +249,7 @@ class SimulatedClient:
             return future
 
     async def gather(self, futures: Sequence[SimulatedFuture], asynchronous: bool) -> list[bytes]:
-        return [future.lump for future in futures]
+        return [future.data for future in futures]
 
     def sync(self, call: Callable[[], Awaitable[list[bytes]]]) -> list[bytes]:
         return self._loop.run_until_complete(call())
@@ -257,7 +262,7 @@ class SimulatedClient:
 
 
 class SimulatedJob:
-    """A job that runs for ever."""
+    """A job that never ends."""
 
     started = True
 
@@ -266,7 +271,7 @@ class SimulatedJob:
 
 
 class SimulatedSystem(BatchSystem):
-    """A batch system whose jobs all run."""
+    """A batch system whose jobs are all running."""
 
     def job_spec(self, name: str, pool: Pool, running: Collection[str], excluded: Iterable[str]) -> dict[str, Any]:
         raise AssertionError("the pool changed")
@@ -279,7 +284,7 @@ class SimulatedSystem(BatchSystem):
 
 
 class SimulatedCluster(PoolCluster):
-    """A pool with all its workers there: no scheduler and no jobs, but the real bookkeeping and manager."""
+    """A pool whose workers are all connected: no scheduler and no jobs, but the real bookkeeping and manager."""
 
     def __init__(self, clock: Clock, meter: Meter, workers: int, per_job: int) -> None:
         jobs = -(-workers // per_job)
@@ -288,10 +293,11 @@ class SimulatedCluster(PoolCluster):
         self.system = SimulatedSystem(profile, Path(), "")
         self.pools = {"cpu": PoolJobs("cpu", pool.model_copy(update={"workers_per_job": per_job}))}
         self.problem, self.excluded = None, frozenset()
-        self.worker_spec, self.workers = {}, {}
+        self.worker_spec: dict[str, Any] = {}
+        self.workers: dict[str, Any] = {}
         self._busy, self._expiring = frozenset(), frozenset()
         self._clock, self._meter = clock, meter
-        self.scheduler_info = {"workers": {}}
+        self.scheduler_info: dict[str, Any] = {"workers": {}}
         for number in range(workers):
             job, rank = divmod(number, per_job)
             host = f"node-{number // NODE}"
@@ -305,9 +311,9 @@ class SimulatedCluster(PoolCluster):
         self.tick()
 
     def tick(self) -> None:
-        """What the manager does every second."""
+        """Update the pools as the manager does every second."""
         with self._meter.of("pool manager"), contextlib.suppress(StopIteration):
-            # nothing in it waits as long as no job comes or goes
+            # it never waits as long as no job starts or ends
             self._tick().send(None)
             raise AssertionError("the pool changed")
         self.ticks += 1
@@ -315,7 +321,7 @@ class SimulatedCluster(PoolCluster):
 
 
 class Metered:
-    """A backend, with the CPU time of everything that is asked of it."""
+    """A backend whose methods are measured by their CPU time."""
 
     def __init__(self, backend: DaskBackend, meter: Meter) -> None:
         self._backend, self._meter = backend, meter
@@ -337,9 +343,9 @@ class Metered:
                 return
             yield slot
 
-    def submit(self, number: int, work: Work, slot: WorkerSlot) -> None:
+    def submit(self, ticket: int, work: Work, slot: WorkerSlot) -> None:
         with self._meter.of("submit"):
-            self._backend.submit(number, work, slot)
+            self._backend.submit(ticket, work, slot)
 
     def wait(self, seconds: float) -> tuple[int, Outcome] | None:
         with self._meter.of("wait"):
@@ -350,24 +356,24 @@ class Metered:
 
 
 def simulate(recorded: Recorded, cells: int, workers: int, per_job: int, first: int) -> dict[str, Any]:
-    """One campaign, from the plan to its last result, or until so many batches were handed out (0: all)."""
-    begun = time.process_time()
-    drawn = hb.plan(overhead.spec(-(-cells // overhead.CELLS_PER_MODEL)))
-    planned = time.process_time() - begun
+    """Simulate one campaign, up to its last result or to the first `first` batches (0: all)."""
+    start = time.process_time()
+    plan = hb.plan(overhead.spec(-(-cells // overhead.CELLS_PER_MODEL)))
+    planned = time.process_time() - start
     plan_memory = overhead.memory()
     meter = Meter()
     clock = Clock(meter)
     cluster = SimulatedCluster(clock, meter, workers, per_job)
-    client = SimulatedClient(clock, meter, recorded, drawn.batches)
-    real = DaskBackend(client, cluster, drawn.sources, clock=clock.now, ended=Tickets(clock, meter))
+    client = SimulatedClient(clock, meter, recorded, plan.batches)
+    real = DaskBackend(client, cluster, plan.sources, clock=clock.now, ended=Tickets(clock, meter))
     backend = Metered(real, meter)
-    left, said = len(drawn.tasks), 0
-    for results in run_batches(drawn.batches, working(drawn.sources, drawn.spec.minimize), {}, backend):
+    left, reported = len(plan.tasks), 0
+    for results in run_batches(plan.batches, work_factory(plan.sources, plan.spec.minimize), {}, backend):
         left -= len(results)
-        if client.batches >= said + SAY_BATCHES:
-            said = client.batches
+        if client.batches >= reported + REPORTED_BATCHES:
+            reported = client.batches
             print(
-                f"{said} of {len(drawn.batches)} batches, {1e3 * meter.driver / said:.2f} ms of driver each",
+                f"{reported} of {len(plan.batches)} batches, {1e3 * meter.driver / reported:.2f} ms of driver each",
                 file=sys.stderr,
             )
         if first and client.batches >= first:
@@ -376,17 +382,17 @@ def simulate(recorded: Recorded, cells: int, workers: int, per_job: int, first: 
     driver = meter.driver
     client.close()
     return {
-        "cells": len(drawn.cells),
+        "cells": len(plan.cells),
         "workers": workers,
         "per_job": per_job,
         "first": first,
         "batches": client.batches,
-        "all_batches": len(drawn.batches),
+        "all_batches": len(plan.batches),
         "turns": backend.turns,
         "ticks": cluster.ticks,
         "makespan": clock.now(),
         "ideal": client.work / workers,
-        "path": critical_path(drawn.batches, recorded),
+        "path": critical_path(plan.batches, recorded),
         "loading": client.loading / workers,
         "plan": planned,
         "driver": driver,
@@ -394,14 +400,14 @@ def simulate(recorded: Recorded, cells: int, workers: int, per_job: int, first: 
         "loads": client.loads,
         "load": recorded.load,
         "scatter": recorded.scatter,
-        "models": len(drawn.sources),
+        "models": len(plan.sources),
         "plan_memory": plan_memory,
         "memory": overhead.memory(),
     }
 
 
-def critical_path(batches: Iterable[Batch], recorded: Recorded) -> float:
-    """Seconds of the longest chain of batches, each of which needs the one before, with one load of its model."""
+def critical_path(batches: Iterable[Batch[ChainTask]], recorded: Recorded) -> float:
+    """Return the seconds of the longest sequence of dependent batches, with one load of its model."""
     longest = 0.0
     for _, own in itertools.groupby(batches, lambda batch: batch.model):
         ends: dict[str, float] = {}
@@ -413,59 +419,60 @@ def critical_path(batches: Iterable[Batch], recorded: Recorded) -> float:
 
 
 def spec_of(store: Path) -> CampaignSpec:
-    """The campaign that was last run into a store."""
-    return CampaignSpec.model_validate_json(json.loads(open_store(store).attrs["history"])[-1]["spec"])
+    """Return the campaign that was last run into a store."""
+    return load_from_history(specs_in_history(open_store(store).attrs["history"])[-1])
 
 
 def load_seconds(store: Path) -> float:
-    """What it takes to load the model of a store again; the first time also imports what it needs, once a worker."""
+    """Return the seconds of loading a store's model again; the first load, which imports packages, does not count."""
     (source,) = hb.plan(spec_of(store)).sources.values()
+    assert isinstance(source, ModelSource)
     seconds = []
     for _ in range(4):
-        begun = time.perf_counter()
+        start = time.perf_counter()
         registry.load(source.card, source.path, "cpu")
-        seconds.append(time.perf_counter() - begun)
+        seconds.append(time.perf_counter() - start)
     return float(np.mean(seconds[1:]))
 
 
 def measured() -> list[dict[str, Any]]:
-    """Every simulation so far."""
+    """Return every simulation so far."""
     return [json.loads(line) for line in LINES.read_text().splitlines()] if LINES.exists() else []
 
 
 def child(what: str, scratch: Path, *arguments: object) -> str:
-    """What this file says in a process of its own, with the scratch distribution on its path."""
+    """Run this file in a process that can import the temporary distribution, and return its output."""
     root = str(Path(hb.__file__).parents[1])
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join((str(scratch), root))}
     command = [sys.executable, __file__, f"child-{what}", str(scratch / "recorded.pickle"), *map(str, arguments)]
     return subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True).stdout
 
 
-def run(what: str, store: Path, sizes: Iterable[tuple[int, int]], *how: int) -> None:
-    """Simulate campaigns, one after the other, and keep each at once; or show where their time goes."""
+def run(what: str, store: Path, sizes: Iterable[tuple[int, int]], *options: int) -> None:
+    """Simulate campaigns one after the other and save each at once, or profile them."""
     with tempfile.TemporaryDirectory(prefix="scale-") as folder:
         scratch = Path(folder)
-        # not here: a model's packages would count into the peak memory of every child
+        # in a process of its own: the model's packages would count in the peak memory of every simulation
         child("record", scratch, store)
         for cells, workers in sizes:
-            overhead.offer(scratch, -(-cells // overhead.CELLS_PER_MODEL))
-            said = child(what, scratch, cells, workers, *how)
+            overhead.install_models(scratch, -(-cells // overhead.CELLS_PER_MODEL))
+            output = child(what, scratch, cells, workers, *options)
             if what == "profile":
-                print(said)
+                print(output)
                 continue
-            line = {"sources": overhead.sources(), **json.loads(said.splitlines()[-1])}
+            line = {"sources": overhead.sources(), **json.loads(output.splitlines()[-1])}
             with LINES.open("a") as file:
                 file.write(json.dumps(line) + "\n")
             print(line, flush=True)
 
 
-def as_child(what: str, kept: Path, *arguments: str) -> None:
-    """What a child does."""
+def run_child(what: str, recording: Path, *arguments: str) -> None:
+    """Do the part of a child process."""
     if what == "child-record":
         store = Path(arguments[0])
-        kept.write_bytes(pickle.dumps(Recorded(store, load_seconds(store))))
+        recording.write_bytes(pickle.dumps(Recorded(store, load_seconds(store))))
         return
-    recorded = pickle.loads(kept.read_bytes())
+    recorded = pickle.loads(recording.read_bytes())
     if what == "child-run":
         print(json.dumps(simulate(recorded, *map(int, arguments))))
         return
@@ -475,7 +482,7 @@ def as_child(what: str, kept: Path, *arguments: str) -> None:
 
 
 def report() -> None:
-    """Markdown of the last simulation of every size."""
+    """Print the last simulation of every size as markdown."""
     last = {(line["cells"], line["workers"], line["per_job"], line["first"]): line for line in measured()}
     real = [line for line in overhead.measured() if line["what"] == "replay"]
     print(
@@ -489,45 +496,45 @@ def report() -> None:
         per_batch = [
             1000 * spent / x["batches"] for spent in (x["plan"], *(x["parts"].get(name, 0.0) for name in PARTS[:-1]))
         ]
-        # of one that was stopped there is neither an end nor a whole
+        # a simulation that was stopped has no makespan
         spread = x["makespan"] if x["first"] else x["ideal"]
         share, ends, path = x["driver"] / spread, "", ""
         if not x["first"]:
             ends, path = f"{x['makespan'] / x['ideal']:.3f}", f"{x['path'] / x['ideal']:.3f}"
-        # of the largest replay with real workers: all that its driver did but the plan
+        # the driver's CPU time in the largest replay with real workers, without the plan
         rate = x["cells"] * x["batches"] / x["all_batches"] / spread
-        whole = " ".join(f"{rate * line['driver_cpu'] / line['cells']:.2f}" for line in real[-1:])
+        with_store = " ".join(f"{rate * line['driver_cpu'] / line['cells']:.2f}" for line in real[-1:])
         print(
             f"| {x['cells']} | {x['workers']} ({x['per_job']}) | {x['batches']} | {ends} "
             f"| {path} | {' | '.join(f'{ms:.3f}' for ms in per_batch)} "
             f"| {1000 * x['parts']['pool manager'] / x['ticks']:.1f} | {share:.3f} | {x['workers'] / share:.0f} "
-            f"| {whole} "
+            f"| {with_store} "
             f"| {x['plan_memory'] / 2**20:.0f} | {x['memory'] / 2**20:.0f} "
             f"| {x['loads'] / x['workers']:.1f} | {x['models'] / x['workers']:.1f} |"
         )
 
 
 def size(text: str) -> tuple[int, int]:
-    """Cells and workers from ``1e6:1000``."""
+    """Parse cells and workers, e.g. ``1e6:1000``."""
     cells, _, workers = text.partition(":")
     return int(float(cells)), int(float(workers))
 
 
 def main(arguments: list[str]) -> None:
-    """Dispatch; see the module."""
+    """Run the simulations that the command line names."""
     if arguments and arguments[0].startswith("child-"):
-        as_child(arguments[0], Path(arguments[1]), *arguments[2:])
+        run_child(arguments[0], Path(arguments[1]), *arguments[2:])
         return
     parser = argparse.ArgumentParser(usage=__doc__)
     parser.add_argument("what", choices=("run", "profile", "report"))
     parser.add_argument("store", nargs="?", type=Path)
     parser.add_argument("sizes", nargs="*", type=size)
     parser.add_argument("--per-job", type=int, default=8, help="workers of a job")
-    parser.add_argument("--first", type=int, default=0, help="stop after so many batches: costs without an end")
-    asked = parser.parse_intermixed_args(arguments)
-    if asked.what != "report":
-        run(asked.what, asked.store, asked.sizes or SIZES, asked.per_job, asked.first)
-    if asked.what != "profile":
+    parser.add_argument("--first", type=int, default=0, help="stop after this many batches")
+    chosen = parser.parse_intermixed_args(arguments)
+    if chosen.what != "report":
+        run(chosen.what, chosen.store, chosen.sizes or SIZES, chosen.per_job, chosen.first)
+    if chosen.what != "profile":
         report()
 
 

@@ -34,7 +34,7 @@ sys.path[:0] = [str(ROOT / "benchmarks"), str(ROOT / "tests" / "slurm")]
 import overhead  # noqa: E402
 
 import hbcoop_dist as hb  # noqa: E402
-from hbcoop_dist.campaigns.hbond.spec import CampaignSpec  # noqa: E402
+from hbcoop_dist.campaigns.hbond.spec import HBondSpec  # noqa: E402
 from hbcoop_dist.clusters import load_profile  # noqa: E402
 from hbcoop_dist.core.yaml_source import dump_yaml  # noqa: E402
 from hbcoop_dist.execution.progress import QuietDisplay  # noqa: E402
@@ -44,8 +44,8 @@ WORKERS, SECONDS = 16, 1.0
 GRID = {"patterns": ["arc", "linear"], "lengths": "2..12"}
 
 
-def spec(*models: str) -> CampaignSpec:
-    return CampaignSpec.model_validate({"campaign": "sleep", "models": list(models), **GRID})
+def spec(*models: str) -> HBondSpec:
+    return HBondSpec.model_validate({"campaign": "sleep", "models": list(models), **GRID})
 
 
 def drive(models: int, store: Path, profile: Path) -> None:
@@ -55,10 +55,10 @@ def drive(models: int, store: Path, profile: Path) -> None:
     from hbcoop_dist.execution import dask_backend
 
     dask_backend.do_work = costless.replay
-    drawn = hb.plan(spec(*(f"costless-{number:05d}" for number in range(models))))
-    summary = hb.run(drawn, store, cluster=load_profile(profile), display=QuietDisplay())
+    plan = hb.plan(spec(*(f"costless-{number:05d}" for number in range(models))))
+    summary = hb.run(plan, store, cluster=load_profile(profile), display=QuietDisplay())
     assert set(summary.statuses) <= {"done", "unconverged"}, summary
-    print(json.dumps({"driver_cpu": time.process_time(), "cells": len(drawn.cells)}))
+    print(json.dumps({"driver_cpu": time.process_time(), "cells": len(plan.cells)}))
 
 
 def measure(models: int) -> dict[str, Any]:
@@ -67,7 +67,7 @@ def measure(models: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
         overhead.record_toy(scratch)
-        overhead.offer(scratch, models)
+        overhead.install_models(scratch, models)
         with MiniSlurm(scratch / "s") as slurm:
             path = os.pathsep.join((folder, str(ROOT)))
             environment = {**slurm.env, "PYTHONPATH": path, "COSTLESS_SECONDS": str(SECONDS), "OMP_NUM_THREADS": "1"}
@@ -76,18 +76,18 @@ def measure(models: int) -> dict[str, Any]:
 
 
 def campaign(folder: Path, environment: dict[str, str], models: int, *, jobs: int) -> dict[str, Any]:
-    """Run one campaign on an idle Slurm; when its workers came, and how well they were used."""
+    """Run one campaign on an idle Slurm; return the times of its workers, and the share of the ideal."""
     folder.mkdir()
     profile, pools = folder / "profile.yaml", {"light": {"jobs": jobs, "memory": "900MB", "walltime": "01:00:00"}}
     profile.write_text(dump_yaml({"profile": "light", "kind": "slurm", "interface": "lo", "pools": pools}))
     command = [sys.executable, __file__, "drive", str(models), str(folder / "a.zarr"), str(profile)]
-    begun = time.time()
-    said = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True).stdout
-    return {**json.loads(said.splitlines()[-1]), **judged(folder / "a.zarr.logs", begun), "load": os.getloadavg()[2]}
+    start = time.time()
+    output = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True).stdout
+    return {**json.loads(output.splitlines()[-1]), **usage(folder / "a.zarr.logs", start), "load": os.getloadavg()[2]}
 
 
-def judged(logs: Path, begun: float) -> dict[str, Any]:
-    """First and last worker, and how much of the time after that was slept."""
+def usage(logs: Path, start: float) -> dict[str, Any]:
+    """Return when the first and the last worker started, and the share of the time after that spent in sleep."""
     started, done = [], []
     for file in logs.glob("*.jsonl"):
         for line in map(json.loads, file.read_text().splitlines()):
@@ -101,8 +101,8 @@ def judged(logs: Path, begun: float) -> dict[str, Any]:
     return {
         "workers": len(started),
         "batches": len(done),
-        "first_worker": min(started) - begun,
-        "last_worker": last - begun,
+        "first_worker": min(started) - start,
+        "last_worker": last - start,
         "after": end - last,
         "of_ideal": slept / (WORKERS * (end - last)),
     }
@@ -134,8 +134,9 @@ def main() -> None:
         drive(int(sys.argv[2]), Path(sys.argv[3]), Path(sys.argv[4]))
         return
     if sys.argv[1:] != ["report"]:
-        found = measure(int(sys.argv[1]) if len(sys.argv) > 1 else 300)
-        line = {**found, "machine": f"{platform.machine()}, {os.cpu_count()} cores", "sources": overhead.sources()}
+        measurement = measure(int(sys.argv[1]) if len(sys.argv) > 1 else 300)
+        machine = f"{platform.machine()}, {os.cpu_count()} cores"
+        line = {**measurement, "machine": machine, "sources": overhead.sources()}
         print(line, flush=True)
         with LINES.open("a") as lines:
             lines.write(json.dumps(line) + "\n")
