@@ -56,7 +56,8 @@ def find_pending_cells(
     """Compare a plan with a store.
 
     A cell is computed when it is not final, its tasks have other keys now, its packages have other versions, its value
-    is missing although it is done, or it is retried. A retry repeats the tasks that `CampaignKind.keys_to_retry` returns.
+    is missing although it is done, or it is retried. A retry repeats the tasks that `CampaignKind.keys_to_retry`
+    returns.
 
     Parameters
     ----------

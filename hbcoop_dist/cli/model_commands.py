@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 
 from ase.data import chemical_symbols
@@ -11,14 +11,13 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 from rich.table import Column, Table
 
-from hbcoop_dist.campaigns.hbond.spec import load_campaign
-from hbcoop_dist.core.tasks import ModelSource
+from hbcoop_dist.campaigns.loading import load_campaign
+from hbcoop_dist.campaigns.spec_fields import ModelEntry
 from hbcoop_dist.models import checkpoint_download as downloads
 from hbcoop_dist.models import checkpoints, registry
 from hbcoop_dist.models.base import ModelCard, ModelError, Potential
 from hbcoop_dist.models.checks import contract
 from hbcoop_dist.models.checks import speed as measure_speed
-from hbcoop_dist.structures import monomer
 
 _BY_NAME = (
     "and quantum chemistry by what it is: rimp2:BASIS, scs-mp2:BASIS, sos-mp2:BASIS, hf:BASIS, FUNCTIONAL:BASIS, each "
@@ -149,7 +148,9 @@ def card_of(name: str, spec: str | None = None) -> tuple[ModelCard, str | None]:
     """
     if spec is None:
         return registry.card(name), None
-    models = {entry.name: entry for entry in load_campaign(spec).models}
+    # campaigns that train networks have no models
+    entries: Sequence[ModelEntry] = getattr(load_campaign(spec), "models", ())
+    models = {entry.name: entry for entry in entries}
     if name not in models:
         raise ModelError(f"{spec}: expected one of its models ({', '.join(models)}), found {name!r}")
     return models[name].card(), models[name].checkpoint
@@ -179,26 +180,3 @@ def _show_speed(potential: Potential, checkpoint: str | None, console: Console) 
 
 def _bytes(count: float) -> str:
     return f"{count / 1024:.0f} KiB" if count < 1024**2 else f"{count / 1024**2:.1f} MiB"
-
-
-def try_calculators(sources: Mapping[str, ModelSource]) -> None:
-    """Evaluate one NMA molecule with every ASE calculator of a campaign: nobody checked those before.
-
-    Raises
-    ------
-    ModelError
-        When one cannot be made, or fails.
-    """
-    for name, source in sources.items():
-        if source.card.family != "ase":
-            continue
-        try:
-            registry.load(source.card).evaluate([monomer()])
-        except ModelError:
-            raise
-        except Exception as error:  # another package's class may raise anything
-            calculator = source.card.options["calculator"]
-            raise ModelError(
-                f"model {name}: expected energy and forces of one NMA molecule from calculator {calculator}, "
-                f"found {type(error).__name__}: {error}"
-            ) from error

@@ -26,7 +26,17 @@ from hbcoop_dist.campaigns.loading import load_campaign, plan, specs_in_history
 from hbcoop_dist.campaigns.runner import Summary, run
 from hbcoop_dist.core import provenance
 from hbcoop_dist.execution.progress import QuietDisplay
-from hbcoop_dist.store import Journal, history_of, journal_path, kind_of_store, merge_stores, open_store, verify
+from hbcoop_dist.store import (
+    Journal,
+    arrays_path,
+    history_of,
+    journal_path,
+    kind_of_store,
+    merge_stores,
+    models_path,
+    open_store,
+    verify,
+)
 
 VOLATILE = ("seconds", "computed_at", "host")
 """Variables that differ between two runs of the same campaign."""
@@ -167,9 +177,8 @@ class KindContract:
     def test_journal_rebuilds_a_lost_store(self, finished: Path, campaign: Path, tmp_path: Path) -> None:
         copy = tmp_path / "copy.zarr"
         journal_path(copy).write_bytes(journal_path(finished).read_bytes())
-        kept = finished.with_name(finished.name + ".kept")
-        if kept.is_dir():
-            os.symlink(kept, copy.with_name(copy.name + ".kept"))
+        if (arrays := arrays_path(finished)).is_dir():
+            os.symlink(arrays, arrays_path(copy))
         self.run(campaign, copy)
         assert store_differences(open_store(finished).load(), open_store(copy).load()) == []
 
@@ -294,7 +303,7 @@ class KindContract:
         made = plan(load_campaign(campaign))
         real = type(self.kind).work
 
-        def broken(kind: AnyKind, made: AnyPlan, kept: Path) -> Any:
+        def broken(kind: AnyKind, made: AnyPlan, arrays: Path) -> Any:
             return lambda *arguments: _FailingWork(arguments[0])
 
         monkeypatch.setattr(type(self.kind), "work", broken)
@@ -323,10 +332,10 @@ def _copy(store: Path, folder: Path) -> Path:
 
     copy = folder / "copied.zarr"
     shutil.copytree(store, copy)
-    for suffix in (".journal", ".kept", ".models"):
-        companion = store.with_name(store.name + suffix)
+    for path_of in (journal_path, arrays_path, models_path):
+        companion, target = path_of(store), path_of(copy)
         if companion.is_dir():
-            shutil.copytree(companion, copy.with_name(copy.name + suffix))
+            shutil.copytree(companion, target)
         elif companion.exists():
-            shutil.copy(companion, copy.with_name(copy.name + suffix))
+            shutil.copy(companion, target)
     return copy

@@ -67,7 +67,7 @@ def test_a_history_gives_each_spec_once_and_leaves_out_what_is_none() -> None:
     specs = specs_in_history(history)
     assert [content["campaign"] for content in specs] == ["x", "y"]
     assert load_from_history(specs[0]) == spec
-    with pytest.raises(CampaignError, match="kind: expected .*found other"):
+    with pytest.raises(CampaignError, match=r"kind: expected .*found other"):
         load_from_history(specs[1])
 
 

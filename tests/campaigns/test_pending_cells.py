@@ -43,7 +43,7 @@ def journal(tmp_path: Path) -> Iterator[Journal]:
 @pytest.fixture(autouse=True)
 def installed(monkeypatch: pytest.MonkeyPatch, made: HBondPlan) -> dict[str, str]:
     """Versions of the packages of the plan's model, whatever is installed."""
-    versions = {package: "1" for package in made.sources["toy"].needs.packages}
+    versions = dict.fromkeys(made.sources["toy"].needs.packages, "1")
     monkeypatch.setattr(pending_cells, "installed_version", versions.get)
     return versions
 
