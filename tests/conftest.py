@@ -6,21 +6,19 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from hbcoop_dist.campaigns.hbond.plan import HBondPlan, make_plan
-from hbcoop_dist.campaigns.hbond.records import cell_record
-from hbcoop_dist.campaigns.hbond.spec import HBondSpec
-from hbcoop_dist.campaigns.hbond.worker import work_factory
-from hbcoop_dist.core.results import Record, TaskResult
-from hbcoop_dist.execution.scheduler import SerialBackend, iter_results
+if TYPE_CHECKING:
+    from hbcoop_dist.campaigns.hbond.plan import HBondPlan
+    from hbcoop_dist.core.results import Record, TaskResult
 
-# Before any numerical library is imported: more threads make small calls slower.
+    Computed = tuple[HBondPlan, dict[str, TaskResult[Any]], list[Record]]
+
+# Before any numerical library is imported, so nothing of the package is imported above: more threads make small calls
+# slower, and change the last bits of what worker processes with one thread give.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-
-Computed = tuple[HBondPlan, dict[str, TaskResult], list[Record]]
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -34,18 +32,25 @@ def checkpoints() -> None:
 @pytest.fixture(scope="session")
 def compute() -> Callable[..., Computed]:
     """Plan, task results and cell records of a campaign given by its fields, computed here, each spec once."""
-    made: dict[str, Computed] = {}
+    computed: dict[str, Computed] = {}
 
     def run(**fields: Any) -> Computed:
         name = json.dumps(fields, sort_keys=True)
-        if name not in made:
-            made[name] = _compute(make_plan(HBondSpec.model_validate({"campaign": "test", **fields})))
-        return made[name]
+        if name not in computed:
+            computed[name] = _compute(fields)
+        return computed[name]
 
     return run
 
 
-def _compute(plan: HBondPlan) -> Computed:
-    found = iter_results(plan.batches, work_factory(plan.sources, plan.spec.minimize), {}, SerialBackend())
-    results = {result.key: result for result in found}
+def _compute(fields: dict[str, Any]) -> Computed:
+    from hbcoop_dist.campaigns.hbond.plan import make_plan
+    from hbcoop_dist.campaigns.hbond.records import cell_record
+    from hbcoop_dist.campaigns.hbond.spec import HBondSpec
+    from hbcoop_dist.campaigns.hbond.worker import work_factory
+    from hbcoop_dist.execution.scheduler import SerialBackend, iter_results
+
+    plan = make_plan(HBondSpec.model_validate({"campaign": "test", **fields}))
+    computed = iter_results(plan.batches, work_factory(plan.sources, plan.spec.minimize), {}, SerialBackend())
+    results = {result.key: result for result in computed}
     return plan, results, [cell_record(plan, cell, results.__getitem__) for cell in plan.cell_tasks]

@@ -37,8 +37,12 @@ def plan(
 ) -> None:
     """Show what a campaign would run: cells, tasks, and what is skipped and why."""
     from hbcoop_dist.campaigns.kind import kind_of
+    from hbcoop_dist.store import kind_of_store
 
     made = make_plan(spec, load_cluster(cluster, None))
+    # a store that does not exist must not become an empty journal
+    if store is not None and (stored := kind_of_store(store)) != made.spec.kind:
+        raise typer.BadParameter(f"--store: expected a store of kind {made.spec.kind}, found one of kind {stored}")
     typer.echo(made)
     if cells:
         for cell in made.cells:

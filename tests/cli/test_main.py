@@ -106,22 +106,28 @@ def test_some_cells_not_done_is_exit_code_1(folder: Path, here: Here) -> None:
         (["run", "spec.yaml", "x.zarr", "--device", "gpu"], "device: expected cpu, cuda or cuda:N, found 'gpu'"),
         (["run", "spec.yaml", "x.zarr", "--device", "cuda:7"], "CUDA devices torch sees here, found 'cuda:7'"),
         (["run", "mine.yaml", "x.zarr"], "model mine: expected its checkpoint at"),
-        (["plan", "marked.yaml"], "system nowhere: expected a file"),
+        (["plan", "marked.yaml"], "complex nowhere: expected a file"),
         (["run", "given.yaml", "x.zarr"], "or a folder of .xyz files, found no "),
         (["plan", "spec.yaml", "--store", "nowhere.zarr"], "nowhere.zarr"),
+        (["models", "check", "toy", "--spec", "generalization-quick"], "expected one of its models (), found 'toy'"),
     ],
 )
 def test_bad_input_is_exit_code_2_in_clear_words(folder: Path, here: Here, arguments: list[str], words: str) -> None:
     (folder / "bad.yaml").write_text("campaign: x\nmodels: [toi]\nlengths: 2\n")
     mine = {"name": "mine", "family": "ani", "checkpoint": "nowhere"}
     (folder / "mine.yaml").write_text(dump_yaml({**SPEC, "models": [mine]}))
-    marked = {"campaign": "x", "models": ["toy"], "systems": [{"file": "nowhere.xyz", "A": 0, "B": 1}]}
+    marked = {
+        "campaign": "x",
+        "kind": "complexes",
+        "models": ["toy"],
+        "complexes": [{"file": "nowhere.xyz", "A": 0, "B": 1}],
+    }
     (folder / "marked.yaml").write_text(dump_yaml(marked))
     (folder / "given.yaml").write_text(dump_yaml({**SPEC, "geometry": "nowhere"}))
     found = here(*arguments)
     assert found.returncode == 2
     assert words in found.stderr
-    assert not (folder / "x.zarr").exists()
+    assert not list(folder.glob("*.zarr*"))
 
 
 def test_a_folder_that_is_no_store_is_left_alone(folder: Path) -> None:
