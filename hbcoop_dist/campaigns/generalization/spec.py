@@ -339,7 +339,11 @@ class GeneralizationSpec(CampaignSpec):
     def definitions(self) -> dict[str, dict[str, str]]:
         """Return what the labels of the networks stand for: axis -> label -> entry of the spec as JSON, unnamed."""
         entries: dict[str, tuple[Any, ...]] = {
-            "dataset": self.datasets,
+            # content and not location identifies files, so that a store may be continued on another machine
+            "dataset": tuple(
+                entry.model_copy(update={"files": tuple(Path(file).name for file in entry.files)})
+                for entry in self.datasets
+            ),
             "architecture": self.architectures,
             "scheme": self.schemes,
         }

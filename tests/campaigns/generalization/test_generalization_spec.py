@@ -15,7 +15,6 @@ from hbcoop_dist.campaigns.generalization.spec import (
     load_spec,
     requested_by_specs,
 )
-from hbcoop_dist.campaigns.generalization.tasks import label_task
 from hbcoop_dist.campaigns.spec_fields import CampaignError
 from hbcoop_dist.learning.networks.registry import ARCHITECTURES
 
@@ -62,6 +61,18 @@ def test_a_spec_that_excludes_everything_is_refused(tmp_path: Path) -> None:
 def test_labels_without_networks_have_no_definition(tmp_path: Path) -> None:
     spec = load_spec(write_text(tmp_path, f"{SPEC}exclude: {{scheme: les-sum}}\n"))
     assert set(spec.definitions()["scheme"]) == {"none", "les"}
+
+
+def test_definitions_do_not_depend_on_the_folder_of_files(tmp_path: Path) -> None:
+    text = SPEC.replace("generate: ionic, size: 40", "files: [a.xyz, b.xyz]")
+    definitions = []
+    for folder in (tmp_path / "here", tmp_path / "there"):
+        folder.mkdir()
+        for name in ("a.xyz", "b.xyz"):
+            (folder / name).write_text("")
+        definitions.append(load_spec(write_text(folder, text)).definitions())
+    assert definitions[0] == definitions[1]
+    assert json.loads(definitions[0]["dataset"]["ionic"])["files"] == ["a.xyz", "b.xyz"]
 
 
 def test_networks_of_one_name_are_refused(tmp_path: Path) -> None:
@@ -154,9 +165,8 @@ def test_specs_with_files_survive_json(tmp_path: Path) -> None:
     assert GeneralizationSpec.model_validate_json(spec.to_json()) == spec
 
 
-def test_fields_at_their_defaults_are_in_no_key_and_no_definition() -> None:
+def test_empty_fields_are_not_in_definitions() -> None:
     entry = DatasetEntry(name="a", generate="nma", size=30, molecules=(2, 3))
-    assert label_task(entry, 0, "x") == label_task(entry.model_copy(update={"labels": {}}), 0, "x")
     assert not {"labels", "require", "skip_incomplete", "neutral_molecules"} & set(entry.model_dump())
 
 
