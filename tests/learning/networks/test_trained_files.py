@@ -101,7 +101,7 @@ def test_its_card_says_what_the_file_says(path: Path) -> None:
     assert available(card, path)
     gone = custom_card("mine", "trained", path.with_name("gone.npz"))
     assert "found none" in available(gone, path.with_name("gone.npz")).reason
-    with pytest.raises(ModelError, match="no options"):
+    with pytest.raises(ModelError, match="expected neither like nor options for family trained"):
         custom_card("mine", "trained", path, options={"head": "x"})
 
 

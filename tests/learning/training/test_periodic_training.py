@@ -102,7 +102,7 @@ def test_as_tasks_of_a_campaign_they_are_done_or_fail_for_that_reason(tmp_path: 
     known: dict[str, TaskResult] = {}
     for task in drawn.tasks.values():
         if task.kind == "label":
-            payload = LabelResult(PackedStructures.of(labelled_salt()), ())
+            payload: LabelResult | SplitResult = LabelResult(PackedStructures.of(labelled_salt()), ())
         elif task.kind == "split":
             sides = (np.arange(10), np.arange(10, 12), np.arange(12, 16))
             payload = SplitResult(*sides, similarity=np.ones(4), notes=())
