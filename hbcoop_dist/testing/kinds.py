@@ -33,6 +33,7 @@ from hbcoop_dist.store import (
     journal_path,
     kind_of_store,
     merge_stores,
+    models_path,
     open_store,
     verify,
 )
@@ -176,8 +177,8 @@ class KindContract:
     def test_journal_rebuilds_a_lost_store(self, finished: Path, campaign: Path, tmp_path: Path) -> None:
         copy = tmp_path / "copy.zarr"
         journal_path(copy).write_bytes(journal_path(finished).read_bytes())
-        if arrays_path(finished).is_dir():
-            os.symlink(arrays_path(finished), arrays_path(copy))
+        if (arrays := arrays_path(finished)).is_dir():
+            os.symlink(arrays, arrays_path(copy))
         self.run(campaign, copy)
         assert store_differences(open_store(finished).load(), open_store(copy).load()) == []
 
@@ -302,7 +303,7 @@ class KindContract:
         made = plan(load_campaign(campaign))
         real = type(self.kind).work
 
-        def broken(kind: AnyKind, made: AnyPlan, kept: Path) -> Any:
+        def broken(kind: AnyKind, made: AnyPlan, arrays: Path) -> Any:
             return lambda *arguments: _FailingWork(arguments[0])
 
         monkeypatch.setattr(type(self.kind), "work", broken)
@@ -331,10 +332,10 @@ def _copy(store: Path, folder: Path) -> Path:
 
     copy = folder / "copied.zarr"
     shutil.copytree(store, copy)
-    for suffix in (".journal", ".arrays", ".models"):
-        companion = store.with_name(store.name + suffix)
+    for path_of in (journal_path, arrays_path, models_path):
+        companion, target = path_of(store), path_of(copy)
         if companion.is_dir():
-            shutil.copytree(companion, copy.with_name(copy.name + suffix))
+            shutil.copytree(companion, target)
         elif companion.exists():
-            shutil.copy(companion, copy.with_name(copy.name + suffix))
+            shutil.copy(companion, target)
     return copy
