@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -94,7 +93,7 @@ def test_flat_from_and_out_of_sight_are_marked(real: xr.Dataset, monkeypatch: py
     found = real.assign(cooperative_energy=flat.transpose(*real["cooperative_energy"].dims))
     monkeypatch.setattr(chain_growth, "units_seen", lambda *_: 1)
     cards = chain_growth.cards()
-    near = replace(cards["toy"], cutoff=5.0, long_range=False)
+    near = cards["toy"].with_fields(cutoff=5.0, long_range=False)
     monkeypatch.setattr(chain_growth, "cards", lambda: {**cards, "toy": near})
     toy, additive = plots.growth_curves(found).get_axes()[:2]
     assert lines(toy)["_saturation"][0] == [4.0]
