@@ -38,7 +38,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("orb")
     for seed, name in enumerate(NAMES):
         torch.manual_seed(seed)
-        torch.save(_network(name).state_dict(), path / str(card(name).checkpoint))
+        torch.save(_network(name).state_dict(), path / str(card(name).checkpoint.file))
     return path
 
 
@@ -91,7 +91,7 @@ def test_energies_and_forces_are_the_package_s(name: str, here: Path) -> None:
             from orb_models.forcefield.calculator import ORBCalculator
             from orb_models.forcefield.pretrained import ORB_PRETRAINED_MODELS
 
-            path = str(here / str(card(name).checkpoint))
+            path = str(here / str(card(name).checkpoint.file))
             network = ORB_PRETRAINED_MODELS[name](path, device="cpu", precision="float64", compile=False)
             for structure, one in zip(structures, found, strict=True):
                 atoms = structure.to_ase()
