@@ -146,7 +146,7 @@ def test_what_is_no_state_dict_of_the_architecture_is_refused(
 ) -> None:
     path = tmp_path / "mine.ckpt"
     if content is None:
-        shutil.copy(folder / str(card(NAMES[1]).checkpoint), path)
+        shutil.copy(folder / str(card(NAMES[1]).checkpoint.file), path)
     else:
         path.write_bytes(content)
     with pytest.raises(ModelError, match=r"mine.ckpt is no state dict of orb-d3-xs-v2"):
