@@ -20,8 +20,8 @@ install: .venv/installed
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	touch $@
 
-# Models that cannot live with the others have an environment each; `environment` of their cards names it. Editable as
-# .venv is: driver and workers must run the same code.
+# Models that cannot be installed with the others have an environment each, named by `environment` in their cards.
+# Editable like .venv, since driver and workers must run the same code.
 environment-sevennet: .venv-sevennet/installed
 
 .venv-sevennet/installed: environments/sevennet.txt pyproject.toml
@@ -30,7 +30,7 @@ environment-sevennet: .venv-sevennet/installed
 	.venv-sevennet/bin/python -m pip install --quiet --no-deps --editable .
 	touch $@
 
-# Networks of a generalization campaign in an environment of their own.
+# Environment for Allegro networks of generalization campaigns.
 environment-allegro: .venv-allegro/installed
 
 .venv-allegro/installed: environments/allegro.txt pyproject.toml
@@ -55,7 +55,7 @@ test: lint
 test-all: lint
 	$(BIN)/python -m pytest
 
-# Needs the packages that tests/slurm/mini_slurm.py names; without them it skips and says so.
+# Needs the packages that tests/slurm/mini_slurm.py names; without them the tests are skipped with a reason.
 test-slurm: install environment-sevennet
 	$(BIN)/python -m pytest -m "slurm and not slow" tests/slurm
 
@@ -71,9 +71,8 @@ test-weights: install
 reference-tables: install
 	$(BIN)/python analysis/reference_tables.py store/nma.zarr.zip
 
-# Each script runs both sides of its ratios; the slow side of minimise.py goes on where it stopped.
-# The published store, made again: every model whose parameters are here (HBCOOP_CHECKPOINTS), hours on two cores; it
-# goes on after any interruption. A chain that cannot be is a row, not an end.
+# Makes the published stores again: every model whose parameters are found (HBCOOP_CHECKPOINTS), hours on two cores; it
+# continues after any interruption. Exit code 1 means that some cells have no result, with their reasons in the store.
 store: install environment-sevennet
 	$(BIN)/hbcoop run store/nma.yaml published.zarr --cluster store/pools.yaml || [ $$? -eq 1 ]
 	$(BIN)/hbcoop run store/slow.yaml published.zarr --cluster store/pools.yaml || [ $$? -eq 1 ]
@@ -86,6 +85,7 @@ store: install environment-sevennet
 report: install
 	$(BIN)/hbcoop report store/nma.zarr.zip -o report.html --title "Published store"
 
+# Every script measures both parts of its ratios; minimise.py continues where it was interrupted.
 bench: install
 	$(BIN)/python benchmarks/ani_kernel.py
 	$(BIN)/python benchmarks/minimise.py calls
@@ -97,7 +97,7 @@ bench: install
 	$(BIN)/python benchmarks/minimise.py report
 	$(BIN)/python benchmarks/overhead.py
 
-# Pins what the current .venv holds; edit pyproject.toml, install, then run this.
+# Pins the packages of the current .venv; edit pyproject.toml, install, then run this.
 lock:
 	$(BIN)/python -m pip freeze --all --exclude-editable | grep -v '^pip==' | sed -E 's/\+cpu$$//; s/\+cu[0-9]+$$//' > requirements.lock
 

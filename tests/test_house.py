@@ -1,4 +1,4 @@
-"""Rules of the code base itself: size of files, names of modules, imports, and the diagram of them."""
+"""Rules of the code base itself: size of files, names, imports and their diagram, names in the documentation."""
 
 from __future__ import annotations
 
@@ -15,6 +15,10 @@ from typing import Any
 
 import networkx as nx
 import pytest
+import typer
+from typer.core import TyperGroup
+
+from hbcoop_dist.cli.command_line import app
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "hbcoop_dist"
@@ -236,3 +240,20 @@ def test_planning_reading_and_plotting_load_no_torch(modules: nx.DiGraph) -> Non
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert set(done.stdout.split()) & set(forbidden["forbidden_modules"]) == set()
+
+
+def test_commands_of_the_documentation_exist() -> None:
+    """Every ``hbcoop`` command that a page or a campaign quotes exists, and has the options that are quoted with it."""
+    pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "store" / "README.md", *(ROOT / "docs").glob("*.md")]
+    text = "\n".join(path.read_text(encoding="utf-8") for path in (*pages, *(ROOT / "campaigns").glob("*.yaml")))
+    root = typer.main.get_command(app)
+    assert isinstance(root, TyperGroup)
+    checked = 0
+    for quoted in re.findall(rf"\bhbcoop ((?:{'|'.join(root.commands)})\b[^`\n#;]*)", text):
+        words, command = quoted.split(), root
+        while isinstance(command, TyperGroup) and words and words[0] in command.commands:
+            command = command.commands[words.pop(0)]
+        options = {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)}
+        assert {word.split("=")[0] for word in words if word.startswith("-")} <= options | {"--help"}, quoted
+        checked += 1
+    assert checked > 50
