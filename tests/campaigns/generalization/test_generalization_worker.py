@@ -13,10 +13,10 @@ from hbcoop_dist.store import open_store
 pytestmark = needs_packages
 
 DECLARATION = """
-from hbcoop_dist.learning.networks.options import Options
+from hbcoop_dist.learning.networks.options import ComponentOptions
 from hbcoop_dist.learning.networks.registry import SchemeDeclaration
 
-class ShiftOptions(Options):
+class ShiftOptions(ComponentOptions):
     start: float = 0.0
 
 SHIFT = SchemeDeclaration("other_scheme:Shift", ShiftOptions)
