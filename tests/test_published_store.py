@@ -16,8 +16,9 @@ import hbcoop_dist as hb
 from hbcoop_dist import analysis
 from hbcoop_dist.analysis.free_dimer_outcomes import OUTCOMES
 from hbcoop_dist.analysis.reference_levels import PLACES, by_level
-from hbcoop_dist.campaigns.hbond.spec import load_campaign
-from hbcoop_dist.store import open_store, verify
+from hbcoop_dist.campaigns.kind import find_kind
+from hbcoop_dist.campaigns.loading import load_campaign
+from hbcoop_dist.store import kind_of_store, open_store, verify
 from hbcoop_dist.structures.chains import rotamer_label
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -44,9 +45,9 @@ def test_the_lines_of_the_readme_read_it() -> None:
     assert "so3lr" in printed
 
 
-@pytest.mark.parametrize("path", [STORE, TWINS, ROTAMERS], ids=["nma", "twins", "rotamers"])
+@pytest.mark.parametrize("path", [STORE, TWINS, ROTAMERS, FREE], ids=["nma", "twins", "rotamers", "free dimers"])
 def test_it_is_whole_and_says_nothing_of_a_machine(path: Path) -> None:
-    assert verify(path) == []
+    assert verify(path, find_kind(kind_of_store(path)).schema) == []
     ds = hb.open_store(path)
     assert set(ds["host"].values.ravel()) == {""}
     assert "/" not in "".join(

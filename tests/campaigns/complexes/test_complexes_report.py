@@ -13,15 +13,13 @@ from hbcoop_dist.analysis.report_content import ReportError, ReportOptions
 from hbcoop_dist.campaigns.complexes.report_pages import build_report, complexes_table
 from hbcoop_dist.references import reference_energies
 from hbcoop_dist.report import write_report
-from hbcoop_dist.store import open_systems
 
 STORE = Path(__file__).resolve().parents[3] / "store" / "free-dimers.zarr.zip"
 
 
 @pytest.fixture(scope="module")
 def ds() -> xr.Dataset:
-    systems = open_systems(STORE).load().rename(system="complex")
-    return systems.assign_attrs(history=hb.open_store(STORE).attrs["history"])
+    return hb.open_store(STORE).load()
 
 
 def test_free_dimers_are_the_leaderboard(ds: xr.Dataset, tmp_path: Path) -> None:
