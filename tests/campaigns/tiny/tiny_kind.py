@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Container, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -58,7 +58,7 @@ class Multiplication:
     identity: str = "1"
     licence: str = "none"
     citation: str = "Euclid, Elements IX"
-    needs: Requirements = Requirements(modules=("numpy",), packages=("numpy",))
+    needs: Requirements = field(default_factory=lambda: Requirements(modules=("numpy",), packages=("numpy",)))
     here: bool = True
 
 
