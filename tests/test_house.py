@@ -89,7 +89,8 @@ def test_names_of_modules_come_from_the_field() -> None:
 
 def test_packages_only_import_and_list_their_names() -> None:
     for path in FILES:
-        if path.name != "__init__.py":
+        # the package itself imports its public names at their first use, see tests/cli/test_startup.py
+        if path.name != "__init__.py" or path.parent == PACKAGE:
             continue
         tree = _tree(path)
         for number, node in enumerate(tree.body):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -180,11 +180,3 @@ def energy_values(bonds: Sequence[Cooperativity]) -> dict[str, FloatArray]:
     if any(bond.spread for bond in bonds):
         values |= {name: np.array([bond.spread.get(part, np.nan) for bond in bonds]) for name, part in SPREADS.items()}
     return values
-
-
-def reasons_by_count(reasons: Mapping[object, str]) -> dict[str, int]:
-    """Count the reasons for which cells are skipped."""
-    counts: dict[str, int] = {}
-    for reason in reasons.values():
-        counts[reason] = counts.get(reason, 0) + 1
-    return counts

@@ -40,7 +40,7 @@ def plan(
     from hbcoop_dist.store import kind_of_store
 
     made = make_plan(spec, load_cluster(cluster, None))
-    # a store that does not exist must not become an empty journal
+    # a store that does not exist would read as one without times
     if store is not None and (stored := kind_of_store(store)) != made.spec.kind:
         raise typer.BadParameter(f"--store: expected a store of kind {made.spec.kind}, found one of kind {stored}")
     typer.echo(made)

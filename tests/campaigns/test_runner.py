@@ -65,7 +65,7 @@ def test_a_store_holds_every_cell_with_labels_units_and_provenance(tmp_path: Pat
     assert verify(store, KIND.schema) == []
 
 
-def test_running_again_computes_nothing_and_growing_only_what_is_new(tmp_path: Path) -> None:
+def test_a_store_that_has_grown_equals_one_computed_at_once(tmp_path: Path) -> None:
     store = tmp_path / "a.zarr"
     assert run(tmp_path, store).computed == 2
     before = hb.open_store(store).load()
@@ -112,7 +112,7 @@ def test_a_model_that_appears_later_is_no_longer_skipped(tmp_path: Path, monkeyp
     assert run(tmp_path, store, models=["toy", "toy-additive"]).statuses == {"done": 4}
 
 
-def test_final_cells_are_left_alone_until_asked_for(tmp_path: Path) -> None:
+def test_final_cells_are_computed_again_only_when_retried(tmp_path: Path) -> None:
     store = tmp_path / "a.zarr"
     first = run(tmp_path, store, minimize={"max_calls": 8})
     assert not first.ok
@@ -125,7 +125,7 @@ def test_final_cells_are_left_alone_until_asked_for(tmp_path: Path) -> None:
     assert list(tmp_path.glob("*.scratch")) == []
 
 
-def test_lost_values_are_noticed_and_written_again_from_the_journal(tmp_path: Path) -> None:
+def test_lost_values_are_written_again_from_the_journal(tmp_path: Path) -> None:
     store = tmp_path / "a.zarr"
     run(tmp_path, store)
     before = hb.open_store(store).load()
@@ -271,7 +271,7 @@ def test_serial_and_dask_give_the_same_store(tmp_path: Path) -> None:
     assert differences(dask, serial) == []
 
 
-def test_the_python_example_needs_no_main_guard_and_plain_xarray_reads_the_store(tmp_path: Path) -> None:
+def test_a_script_needs_no_main_guard_and_plain_xarray_reads_the_store(tmp_path: Path) -> None:
     spec_file(tmp_path)
     (tmp_path / "example.py").write_text(
         "import hbcoop_dist as hb\n"
@@ -352,10 +352,10 @@ def test_a_retry_of_one_reason_leaves_everything_else_alone(tmp_path: Path, monk
     assert (found.computed, found.statuses) == (1, {"unconverged": 1, "pending": 1})
 
 
-def test_what_an_interrupted_campaign_asked_for_stays_to_be_done(
+def test_cells_of_an_interrupted_campaign_stay_pending(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A second campaign of the same store says of its own cells alone that nobody asks for them."""
+    """A second campaign skips only cells that no campaign of the store asks for."""
     store = tmp_path / "a.zarr"
     with monkeypatch.context() as interrupted:
         interrupted.setattr(runner._Run, "compute", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))

@@ -58,7 +58,7 @@ class Multiplication:
     identity: str = "1"
     licence: str = "none"
     citation: str = "Euclid, Elements IX"
-    needs: Requirements = field(default=Requirements(modules=("numpy",), packages=("numpy",)))
+    needs: Requirements = field(default_factory=lambda: Requirements(modules=("numpy",), packages=("numpy",)))
     here: bool = True
 
 
