@@ -96,7 +96,7 @@ def read_reference_set(folder: str | Path) -> ReferenceSet:
     """
     from ase.io import read
 
-    from hbcoop_dist.structures.perception import PerceptionError, perceive
+    from hbcoop_dist.structures.chain_recognition import PerceptionError, perceive
 
     path = Path(folder)
     files = sorted(file for file in path.iterdir() if file.suffix.lower() == ".xyz") if path.is_dir() else []

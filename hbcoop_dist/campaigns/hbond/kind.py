@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from pydantic import ValidationError
 
-from hbcoop_dist.campaigns.hbond.exchange import compare_stores, exporters
+from hbcoop_dist.campaigns.hbond.exports_and_comparison import compare_stores, exporters
 from hbcoop_dist.campaigns.hbond.plan import ChainCellTasks, HBondPlan, choose_rotamers, describe_plan, make_plan
 from hbcoop_dist.campaigns.hbond.records import record_builder
 from hbcoop_dist.campaigns.hbond.results import BodyStart, CandidateResult, MinimumResult, MonomerResult

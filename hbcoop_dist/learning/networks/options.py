@@ -169,7 +169,7 @@ class EuclideanAttentionOptions(ComponentOptions):
 
     @model_validator(mode="after")
     def _has_a_rule(self) -> Self:
-        from hbcoop_dist.learning.networks.schemes.sphere_rules import choose_degree
+        from hbcoop_dist.learning.networks.schemes.sphere_quadrature import choose_degree
 
         choose_degree(self.max_frequency * self.largest, self.tolerance)
         return self

@@ -7,19 +7,19 @@ from pathlib import Path
 import pytest
 import xarray as xr
 
-import hbcoop_dist as hb
 from hbcoop_dist.analysis import free_dimers
 from hbcoop_dist.analysis.report_content import ReportError, ReportOptions
 from hbcoop_dist.campaigns.complexes.report_pages import build_report, complexes_table
 from hbcoop_dist.references import reference_energies
 from hbcoop_dist.report import write_report
+from hbcoop_dist.store import open_store
 
 STORE = Path(__file__).resolve().parents[3] / "store" / "free-dimers.zarr.zip"
 
 
 @pytest.fixture(scope="module")
 def ds() -> xr.Dataset:
-    return hb.open_store(STORE).load()
+    return open_store(STORE, kind="complexes").load()
 
 
 def test_free_dimers_are_the_leaderboard(ds: xr.Dataset, tmp_path: Path) -> None:

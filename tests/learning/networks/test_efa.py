@@ -10,7 +10,7 @@ import torch
 
 from hbcoop_dist.learning.networks.schemes.base import build_scheme
 from hbcoop_dist.learning.networks.schemes.efa import attend, centred
-from hbcoop_dist.learning.networks.schemes.sphere_rules import choose_degree, plane_waves
+from hbcoop_dist.learning.networks.schemes.sphere_quadrature import choose_degree, plane_waves
 from hbcoop_dist.testing.schemes import (
     SHAPE,
     cluster_batch,

@@ -18,7 +18,7 @@ from hbcoop_dist.learning.networks.atom_batches import AtomBatch
 from hbcoop_dist.learning.networks.hyperparameters import NetworkShape
 from hbcoop_dist.learning.networks.options import EuclideanAttentionOptions
 from hbcoop_dist.learning.networks.schemes.base import Memory, Scheme
-from hbcoop_dist.learning.networks.schemes.sphere_rules import PlaneWaves, choose_degree, plane_waves
+from hbcoop_dist.learning.networks.schemes.sphere_quadrature import PlaneWaves, choose_degree, plane_waves
 
 
 class EuclideanAttention(Scheme):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.integrate import lebedev_rule
 
-from hbcoop_dist.learning.networks.schemes.sphere_rules import (
+from hbcoop_dist.learning.networks.schemes.sphere_quadrature import (
     DEGREES,
     choose_degree,
     error_bound,
