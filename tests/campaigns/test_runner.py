@@ -352,9 +352,7 @@ def test_a_retry_of_one_reason_leaves_everything_else_alone(tmp_path: Path, monk
     assert (found.computed, found.statuses) == (1, {"unconverged": 1, "pending": 1})
 
 
-def test_cells_of_an_interrupted_campaign_stay_pending(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_cells_of_an_interrupted_campaign_stay_pending(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A second campaign skips only cells that no campaign of the store asks for."""
     store = tmp_path / "a.zarr"
     with monkeypatch.context() as interrupted:
