@@ -16,7 +16,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 
 from hbcoop_dist.campaigns.spec_fields import CampaignError, CampaignSpec
-from hbcoop_dist.core.results import Label, Record, TaskResult
+from hbcoop_dist.core.results import Label, Lookup, Record, TaskResult
 from hbcoop_dist.core.tasks import Batch, Source, Task
 from hbcoop_dist.store.creation import Definitions
 from hbcoop_dist.store.schema import Schema
@@ -36,8 +36,6 @@ DEFAULT_KIND = "hbond"
 """Kind of a campaign file without the field ``kind``."""
 
 Labels = tuple[Label, ...]
-Lookup = Callable[[str], TaskResult[Any]]
-"""From the key of a task to its result."""
 RowLabels = tuple[str, Labels]
 """Name of a table of the store, and the labels of one of its rows."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -12,13 +12,10 @@ import numpy as np
 from hbcoop_dist.campaigns.spec_fields import ModelEntry
 from hbcoop_dist.cooperativity.equation import Cooperativity, FragmentEnergies
 from hbcoop_dist.core.arrays import BoolArray, FloatArray
-from hbcoop_dist.core.results import Status, TaskResult, Value
+from hbcoop_dist.core.results import Lookup, Status, TaskResult, Value
 from hbcoop_dist.core.tasks import canonical_json
 from hbcoop_dist.models.sources import ModelSource, find_source
 from hbcoop_dist.structures.complexes import Molecules
-
-Lookup = Callable[[str], TaskResult[Any]]
-"""From the key of a task to its result."""
 
 MODEL = "@model"
 """Stands in the content of a task for what its model decides, so that models share the rest of the text."""

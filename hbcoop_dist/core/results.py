@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Generic, Literal, get_args
+from typing import Any, Generic, Literal, get_args
 
 import numpy as np
 from typing_extensions import TypeVar
@@ -129,3 +129,7 @@ class Record:
     reason: str = ""
     values: Mapping[str, Value] = field(default_factory=dict)
     along: Mapping[str, Sequence[Label]] = field(default_factory=dict)
+
+
+Lookup = Callable[[str], TaskResult[Any]]
+"""From the key of a task to its result."""

@@ -21,10 +21,10 @@ from hbcoop_dist.campaigns.complexes.records import cell_record
 from hbcoop_dist.campaigns.complexes.results import RelaxedResult
 from hbcoop_dist.campaigns.complexes.schema import COMPLEXES_SCHEMA
 from hbcoop_dist.campaigns.complexes.spec import ComplexCell, ComplexesSpec, load_spec
-from hbcoop_dist.campaigns.kind import CampaignKind, Labels, Lookup, RowLabels
+from hbcoop_dist.campaigns.kind import CampaignKind, Labels, RowLabels
 from hbcoop_dist.campaigns.model_tasks import FragmentResult
 from hbcoop_dist.campaigns.spec_fields import CampaignError, names_of
-from hbcoop_dist.core.results import Label, Record
+from hbcoop_dist.core.results import Label, Lookup, Record
 from hbcoop_dist.store.codec import payload_types
 from hbcoop_dist.store.creation import Definitions
 from hbcoop_dist.store.schema import Schema

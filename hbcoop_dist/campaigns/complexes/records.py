@@ -9,7 +9,6 @@ import numpy as np
 from hbcoop_dist.campaigns.complexes.plan import ComplexCellTasks, ComplexesPlan
 from hbcoop_dist.campaigns.complexes.results import RelaxedResult
 from hbcoop_dist.campaigns.complexes.spec import ComplexCell
-from hbcoop_dist.campaigns.kind import Lookup
 from hbcoop_dist.campaigns.model_tasks import (
     FragmentResult,
     energy_values,
@@ -18,7 +17,7 @@ from hbcoop_dist.campaigns.model_tasks import (
     worst_status,
 )
 from hbcoop_dist.cooperativity.equation import FragmentEnergies, pair_cooperativity
-from hbcoop_dist.core.results import Record, TaskResult, Value
+from hbcoop_dist.core.results import Lookup, Record, TaskResult, Value
 from hbcoop_dist.models.sources import ModelSource
 from hbcoop_dist.structures import Structure
 

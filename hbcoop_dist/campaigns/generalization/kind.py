@@ -22,9 +22,9 @@ from hbcoop_dist.campaigns.generalization.results import (
 from hbcoop_dist.campaigns.generalization.schema import CELL_DIMS, GENERALIZATION_SCHEMA
 from hbcoop_dist.campaigns.generalization.spec import GeneralizationSpec, TrainingCell, load_spec, requested_by_specs
 from hbcoop_dist.campaigns.generalization.tasks import PROTOCOL_VERSION, TrainingTask
-from hbcoop_dist.campaigns.kind import CampaignKind, Exporter, Labels, Lookup, RowLabels
+from hbcoop_dist.campaigns.kind import CampaignKind, Exporter, Labels, RowLabels
 from hbcoop_dist.campaigns.spec_fields import CampaignError
-from hbcoop_dist.core.results import Label, Record, Value
+from hbcoop_dist.core.results import Label, Lookup, Record, Value
 from hbcoop_dist.learning.datasets.labelled_structures import PackedStructures
 from hbcoop_dist.learning.networks.hyperparameters import Budget, NetworkSpec
 from hbcoop_dist.learning.networks.trained_files import Curve, NetworkMetadata, Trained

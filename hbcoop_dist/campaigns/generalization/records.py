@@ -17,8 +17,8 @@ from hbcoop_dist.campaigns.generalization.results import (
 )
 from hbcoop_dist.campaigns.generalization.schema import CELL_DIMS, DATASET_DIMS, SPLIT_DIMS
 from hbcoop_dist.campaigns.generalization.spec import TrainingCell
-from hbcoop_dist.campaigns.kind import Lookup, RowLabels
-from hbcoop_dist.core.results import Label, Record, TaskResult, Value
+from hbcoop_dist.campaigns.kind import RowLabels
+from hbcoop_dist.core.results import Label, Lookup, Record, TaskResult, Value
 
 TRAINING, VALIDATION, TEST = 0, 1, 2
 """Sides of a split, as values of the variable ``part``."""

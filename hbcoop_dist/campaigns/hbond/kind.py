@@ -16,10 +16,10 @@ from hbcoop_dist.campaigns.hbond.results import BodyStart, CandidateResult, Mini
 from hbcoop_dist.campaigns.hbond.schema import HBOND_SCHEMA
 from hbcoop_dist.campaigns.hbond.spec import Cell, HBondSpec, load_spec
 from hbcoop_dist.campaigns.hbond.task_graph import PROTOCOL_VERSION, ChainTask
-from hbcoop_dist.campaigns.kind import CampaignKind, Comparison, Exporter, Labels, Lookup, RowLabels
+from hbcoop_dist.campaigns.kind import CampaignKind, Comparison, Exporter, Labels, RowLabels
 from hbcoop_dist.campaigns.model_tasks import FragmentResult
 from hbcoop_dist.campaigns.spec_fields import CampaignError
-from hbcoop_dist.core.results import Label, Record, TaskResult
+from hbcoop_dist.core.results import Label, Lookup, Record, TaskResult
 from hbcoop_dist.store.codec import payload_types
 from hbcoop_dist.store.schema import Schema
 from hbcoop_dist.structures.chains import CELL_DIMS
