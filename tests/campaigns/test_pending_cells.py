@@ -119,7 +119,7 @@ def test_versions_are_compared_package_by_package(
     outdated: bool,
 ) -> None:
     source = made.sources["toy"]
-    two = replace(source, card=replace(source.card, packages=("one", "two")))
+    two = replace(source, card=source.card.with_fields(packages=("one", "two")))
     other = replace(made, sources={"toy": two})
     monkeypatch.setattr(pending_cells, "installed_version", now.get)
     for cell in made.cells:

@@ -88,7 +88,7 @@ def test_a_copy_saved_again_is_told_from_another_model(hasty: Path, tmp_path: Pa
         with xr.open_zarr(store) as opened:
             kept.append((str(opened.checkpoint_sha256.values.item()), str(opened.parameter_hash.values.item())))
     assert [len(lines) for lines in told] == [0, 1, 1]
-    assert told[1][0].endswith("with the same parameters: a copy that was saved again")
+    assert told[1][0].endswith("with the same parameters, saved again")
     assert told[2][0].endswith("with other parameters: another model")
     assert len({file for file, _ in kept}) == 3
     assert kept[0][1] == kept[1][1] != kept[2][1]

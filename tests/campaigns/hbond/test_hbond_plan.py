@@ -105,7 +105,7 @@ CHAIN, MODEL = make_chain("arc", 3), "toy"
 
 def _source(**changes: Any) -> ModelSource:
     identity = changes.pop("identity", "0" * 64)
-    return ModelSource(replace(registry.card(MODEL), **changes), identity)
+    return ModelSource(registry.card(MODEL).with_fields(**changes), identity)
 
 
 def _minimum(source: ModelSource | None = None, minimize: Minimize | None = None, **chain: Any) -> str:
@@ -199,7 +199,7 @@ def test_models_share_everything_but_their_keys() -> None:
 
 
 def test_two_names_of_one_model_are_computed_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    toys = {name: replace(registry.card("toy"), name=name) for name in ("toy", "toy-additive")}
+    toys = {name: registry.card("toy").with_fields(name=name) for name in ("toy", "toy-additive")}
     monkeypatch.setattr(registry, "card", toys.__getitem__)
     made = planned(models=["toy", "toy-additive"], lengths=[2, 3])
     assert {task.model for task in made.tasks.values()} == {"toy"}
@@ -224,8 +224,8 @@ def test_an_absent_package_is_a_reason_to_skip_and_an_absent_checkpoint_is_bad_i
 ) -> None:
     (tmp_path / "mine.model").write_bytes(b"weights")
     mine = {"name": "mine", "family": "mace", "checkpoint": str(tmp_path / "mine.model"), "trust": True}
-    elsewhere = replace(registry.card("mace-off23-small"), requires=("no_such_package",), environment="other")
-    monkeypatch.setattr(registry, "custom_card", lambda *a, **k: replace(elsewhere, name="mine", trusted=True))
+    elsewhere = registry.card("mace-off23-small").with_fields(modules=("no_such_package",), environment="other")
+    monkeypatch.setattr(registry, "custom_card", lambda *a, **k: elsewhere.with_fields(name="mine", trusted=True))
     made = planned(models=["toy", mine], lengths=[2])
     assert {cell.model for cell in made.skipped} == {"mine"}
     assert "make environment-other" in next(iter(made.skipped.values()))
@@ -236,7 +236,7 @@ def test_an_absent_package_is_a_reason_to_skip_and_an_absent_checkpoint_is_bad_i
 
 
 def test_a_slow_model_gets_one_task_per_fragment(monkeypatch: pytest.MonkeyPatch) -> None:
-    slow = replace(registry.card("toy"), single_point_cost="minutes")
+    slow = registry.card("toy").with_fields(single_point_cost="minutes")
     monkeypatch.setattr(registry, "card", lambda name: slow)
     made = planned(lengths=[3])
     energies = [task for task in made.tasks.values() if task.kind == "energies"]

@@ -109,7 +109,7 @@ def test_the_grid_is_the_product_and_a_capping_may_name_its_lengths(tmp_path: Pa
         ),
         (
             "campaign: x\nmodels: [{name: my, family: ase, checkpoint: here}]\nlengths: 2\n",
-            r":2: field models\[0\]: .*family ase has no cards and reads no checkpoint",
+            r":2: field models\[0\]: model my: expected a family that reads checkpoints, found ase",
         ),
         (GOOD + "lengths: [4]\n", r":4: field lengths: expected it once, found it on line 3 too"),
         (
