@@ -100,7 +100,7 @@ def test_spec_survives_being_written() -> None:
 
 
 def test_unknown_names_are_refused_with_the_known_ones() -> None:
-    with pytest.raises(ValueError, match=r"expected one of celli, .*none, found 'ewald'"):
+    with pytest.raises(ValueError, match=r"expected one of none, .*efa, found 'ewald'"):
         find_scheme("ewald")
     with pytest.raises(ValueError, match=r"expected one of mace.*, found 'schnet'"):
         find_architecture("schnet")
