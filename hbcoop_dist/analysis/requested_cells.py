@@ -57,7 +57,7 @@ def requested_by(history: str) -> Callable[[Labels], bool]:
 
 
 def requested_by_specs(specs: Iterable[Mapping[str, Any]]) -> Callable[[Labels], bool]:
-    """Build a predicate that tells whether any of these campaigns requests a cell.
+    """Build a predicate that tests whether any of these campaigns requests a cell.
 
     Parameters
     ----------

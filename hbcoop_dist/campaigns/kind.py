@@ -243,13 +243,13 @@ class CampaignKind(ABC, Generic[SpecT, CellT, TaskT, CellTasksT]):
 
     @abstractmethod
     def requested(self, specs: Sequence[Mapping[str, Any]]) -> Callable[[Labels], bool]:
-        """Return whether any of these campaigns asks for the cell with these labels.
+        """Return whether any of these campaigns requests the cell with these labels.
 
         Parameters
         ----------
         specs : sequence of mapping
             Specs as plain JSON data: a campaign of an older version, or one whose models are not installed, still asks
-            for its cells. One that cannot be read asks for nothing.
+            for its cells. One that cannot be read requests nothing.
         """
 
     def lost_results(

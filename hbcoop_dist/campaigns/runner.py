@@ -25,7 +25,7 @@ from hbcoop_dist.store import Journal, StoreLock, StoreWriter, arrays_path, hist
 from hbcoop_dist.store.errors import writing
 
 NOT_REQUESTED = "not asked for by campaign"
-"""Beginning of the reason of cells that no campaign of the store asks for."""
+"""Beginning of the reason of cells that no campaign of the store requests."""
 
 _STALE = "to be computed again: checkpoint, files or packages changed, values lost, or a retry"
 
@@ -68,7 +68,7 @@ def run(
     report: Path | None = None,
     display: Display | None = None,
 ) -> Summary:
-    """Compute what a plan asks for and the store does not have yet.
+    """Compute what a plan requests and the store does not have yet.
 
     Parameters
     ----------
@@ -174,7 +174,7 @@ class _Run:
         self._written: set[RowLabels] = set()
 
     def mark(self) -> None:
-        """Mark cells that are out of date, cells that will not run, and cells that no campaign asks for."""
+        """Mark cells that are out of date, cells that will not run, and cells that no campaign requests."""
         for cell in self.cells:
             labels = self._labels_of(cell)
             if self.statuses[labels] in FINAL:

@@ -385,7 +385,7 @@ class TrainingCell:
 
 
 def cells_of(spec: GeneralizationSpec) -> tuple[TrainingCell, ...]:
-    """Return every network that a spec asks for; those of one split are neighbours."""
+    """Return every network of a spec; those of one split are neighbours."""
     return tuple(_cells(spec))
 
 
@@ -399,12 +399,12 @@ def _cells(spec: GeneralizationSpec) -> Iterator[TrainingCell]:
 
 
 def requested_by_specs(specs: Sequence[Mapping[str, Any]]) -> Callable[[tuple[Any, ...]], bool]:
-    """Return the function that tests whether any of these campaigns asks for the network with given labels.
+    """Return the function that tests whether any of these campaigns requests the network with given labels.
 
     Parameters
     ----------
     specs : sequence of mapping
-        Specs as plain JSON data; one that lacks an axis asks for nothing.
+        Specs as plain JSON data; one that lacks an axis requests nothing.
 
     Returns
     -------

@@ -276,7 +276,7 @@ class Cell:
 
 
 def cells_of(spec: HBondSpec) -> tuple[Cell, ...]:
-    """Return every cell that a spec asks for, models first; the models share the chains of their cells."""
+    """Return every cell of a spec, models first; the models share the chains of their cells."""
     places = list(_places(spec))
     return tuple(Cell(model.name, *place) for model in spec.models for place in places)
 
