@@ -11,8 +11,8 @@ from collections.abc import Iterable
 from typing import Any
 
 import xarray as xr
-import yaml
 
+from hbcoop_dist.core.yaml_source import dump_yaml
 from hbcoop_dist.models import cards
 
 SOFTWARE_CITATION = "the software: hbcoop_dist, in the version given with the provenance"
@@ -34,7 +34,7 @@ def campaign_texts(ds: xr.Dataset) -> tuple[str, ...]:
     -------
     tuple of str
     """
-    return tuple(dict.fromkeys(yaml.safe_dump(spec, sort_keys=False, width=100) for spec in _specs(ds)))
+    return tuple(dict.fromkeys(dump_yaml(spec) for spec in _specs(ds)))
 
 
 def campaign_names(ds: xr.Dataset) -> str:

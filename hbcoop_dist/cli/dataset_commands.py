@@ -107,7 +107,7 @@ def _entry(paths: list[Path], labels: list[str], require: list[str], energy: str
 
 def _campaign_entry(report: SetReport, entry: DatasetEntry) -> str:
     """The entry of a campaign, as YAML below ``datasets:``."""
-    import yaml
+    from hbcoop_dist.core.yaml_source import dump_yaml
 
     public = report.public_set
     content: dict[str, Any] = {
@@ -127,7 +127,7 @@ def _campaign_entry(report: SetReport, entry: DatasetEntry) -> str:
             "source": public.citation,
         }
     short = {field: _without_short_lists(value) for field, value in content.items()}
-    return yaml.safe_dump([short], sort_keys=False, allow_unicode=True, width=120)
+    return dump_yaml([short], width=120)
 
 
 def _without_short_lists(value: Any) -> Any:
