@@ -20,12 +20,12 @@ from hbcoop_dist.campaigns.hbond.kind import KIND
 from hbcoop_dist.campaigns.hbond.plan import HBondPlan
 from hbcoop_dist.campaigns.hbond.records import cell_status, computed_structure
 from hbcoop_dist.campaigns.hbond.spec import Cell
-from hbcoop_dist.campaigns.loading import load_from_history, specs_in_history
+from hbcoop_dist.campaigns.kind import load_from_history, specs_in_history
 from hbcoop_dist.campaigns.model_tasks import FragmentResult
 from hbcoop_dist.campaigns.runner import stored_results
 from hbcoop_dist.cooperativity.equation import FRAGMENTS, hbond_cooperativity
 from hbcoop_dist.core.results import TaskResult
-from hbcoop_dist.models.sources import ModelSource
+from hbcoop_dist.models.registry import ModelSource
 from hbcoop_dist.references.bundled import PARTS
 from hbcoop_dist.store import history_of
 

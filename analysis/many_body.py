@@ -11,7 +11,7 @@ import typer
 import hbcoop_dist as hb
 from hbcoop_dist import analysis, models
 from hbcoop_dist.cli.model_commands import card_of
-from hbcoop_dist.cooperativity.many_body_expansion import expand_energy
+from hbcoop_dist.cooperativity.fragment_energies import expand_energy
 from hbcoop_dist.structures.chains import CELL_DIMS
 
 

@@ -26,7 +26,7 @@ from hbcoop_dist.campaigns.model_worker import load_potential
 from hbcoop_dist.execution.scheduler import SerialBackend, iter_results
 from hbcoop_dist.models import load
 from hbcoop_dist.models.checks.speed import rates
-from hbcoop_dist.models.sources import ModelSource
+from hbcoop_dist.models.registry import ModelSource
 from hbcoop_dist.structures import make_chain
 from hbcoop_dist.structures.construction import build
 

@@ -36,24 +36,24 @@ from ase.optimize import LBFGS
 import hbcoop_dist as hb
 from hbcoop_dist.campaigns import model_worker
 from hbcoop_dist.campaigns.hbond import worker
-from hbcoop_dist.campaigns.hbond.results import MinimumResult
 from hbcoop_dist.campaigns.hbond.spec import HBondSpec
+from hbcoop_dist.campaigns.hbond.task_graph import MinimumResult
 from hbcoop_dist.campaigns.kind import AnyPlan
 from hbcoop_dist.core.results import TaskResult
 from hbcoop_dist.execution.scheduler import SerialBackend, iter_results
 from hbcoop_dist.models import registry
 from hbcoop_dist.models.base import Evaluation, Potential
 from hbcoop_dist.models.batching import BatchSize
-from hbcoop_dist.models.sources import ModelSource
+from hbcoop_dist.models.registry import ModelSource
 from hbcoop_dist.optimize.external.availability import Optimiser
 from hbcoop_dist.optimize.external.minimization import minimise_with
 from hbcoop_dist.optimize.minimization import Start
 from hbcoop_dist.optimize.out_of_plane_modes import OutOfPlaneMode
 from hbcoop_dist.optimize.quasi_newton import Goal
 from hbcoop_dist.structures import Chain, Structure, make_chain
-from hbcoop_dist.structures.complexes import distinct_fragments
 from hbcoop_dist.structures.construction import build, crude_start, planar_torsions
 from hbcoop_dist.structures.geometry import head_tail_contact
+from hbcoop_dist.structures.structure import distinct_fragments
 
 RESULTS = Path(__file__).with_suffix(".jsonl")
 LONGEST = 12

@@ -55,19 +55,17 @@ import hbcoop_dist as hb
 from hbcoop_dist.campaigns.hbond.kind import HBondKind
 from hbcoop_dist.campaigns.hbond.task_graph import ChainTask
 from hbcoop_dist.campaigns.hbond.worker import work_factory
-from hbcoop_dist.campaigns.loading import load_from_history, specs_in_history
+from hbcoop_dist.campaigns.kind import load_from_history, specs_in_history
 from hbcoop_dist.campaigns.runner import stored_results
 from hbcoop_dist.campaigns.spec_fields import CampaignSpec
 from hbcoop_dist.clusters.batch_system import TICK_SECONDS, BatchSystem, JobState
-from hbcoop_dist.clusters.pool_cluster import PoolCluster
-from hbcoop_dist.clusters.pool_jobs import JobRecord, PoolJobs
+from hbcoop_dist.clusters.pool_cluster import JobRecord, PoolCluster, PoolJobs
 from hbcoop_dist.clusters.profiles import ClusterProfile, JobRange, Pool
 from hbcoop_dist.core.tasks import Batch
-from hbcoop_dist.execution.batch_queue import WorkerSlot
 from hbcoop_dist.execution.dask_backend import DaskBackend
-from hbcoop_dist.execution.scheduler import Outcome, Work, run_batches
+from hbcoop_dist.execution.scheduler import Outcome, Work, WorkerSlot, run_batches
 from hbcoop_dist.models import registry
-from hbcoop_dist.models.sources import ModelSource
+from hbcoop_dist.models.registry import ModelSource
 from hbcoop_dist.store import open_store
 
 LINES = Path(__file__).with_suffix(".jsonl")

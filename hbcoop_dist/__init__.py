@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from hbcoop_dist.campaigns.kind import Plan
-    from hbcoop_dist.campaigns.loading import load_campaign, plan
+    from hbcoop_dist.campaigns.kind import Plan, load_campaign, plan
     from hbcoop_dist.campaigns.runner import Summary, run
     from hbcoop_dist.campaigns.spec_fields import CampaignError
     from hbcoop_dist.store import open_store

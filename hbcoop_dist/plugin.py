@@ -38,15 +38,14 @@ from hbcoop_dist.structures import NMA_ATOMS, Structure, monomer
 if TYPE_CHECKING:
     from hbcoop_dist.campaigns.kind import CampaignKind, Comparison, Exporter, Plan
     from hbcoop_dist.campaigns.spec_fields import CampaignError, CampaignSpec, read_spec
-    from hbcoop_dist.core.provenance import package_versions
-    from hbcoop_dist.core.results import Label, Provenance, Record, TaskResult
+    from hbcoop_dist.core.results import Label, Provenance, Record, TaskResult, package_versions
     from hbcoop_dist.core.tasks import Batch, canonical_json, content_key
     from hbcoop_dist.learning.networks.atom_batches import AtomBatch
     from hbcoop_dist.learning.networks.hyperparameters import NetworkShape
     from hbcoop_dist.learning.networks.options import ComponentOptions
     from hbcoop_dist.learning.networks.registry import ArchitectureDeclaration, SchemeDeclaration
     from hbcoop_dist.learning.networks.schemes.base import LongRange, Memory, Scheme
-    from hbcoop_dist.store.codec import payload_types
+    from hbcoop_dist.store.journal import payload_types
     from hbcoop_dist.store.schema import Axis, Schema, Table, Variable, status_variables, variables
 
 # Names that are imported on first access, and their modules.
@@ -76,8 +75,8 @@ _LAZY = {
     "Variable": "hbcoop_dist.store.schema",
     "canonical_json": "hbcoop_dist.core.tasks",
     "content_key": "hbcoop_dist.core.tasks",
-    "package_versions": "hbcoop_dist.core.provenance",
-    "payload_types": "hbcoop_dist.store.codec",
+    "package_versions": "hbcoop_dist.core.results",
+    "payload_types": "hbcoop_dist.store.journal",
     "read_spec": "hbcoop_dist.campaigns.spec_fields",
     "status_variables": "hbcoop_dist.store.schema",
     "variables": "hbcoop_dist.store.schema",

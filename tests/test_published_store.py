@@ -17,8 +17,7 @@ import hbcoop_dist as hb
 from hbcoop_dist import analysis
 from hbcoop_dist.analysis.free_dimer_outcomes import OUTCOMES
 from hbcoop_dist.analysis.reference_levels import PLACES, by_level
-from hbcoop_dist.campaigns.kind import find_kind
-from hbcoop_dist.campaigns.loading import load_campaign
+from hbcoop_dist.campaigns.kind import find_kind, load_campaign
 from hbcoop_dist.store import kind_of_store, open_store, verify
 from hbcoop_dist.structures.chains import rotamer_label
 

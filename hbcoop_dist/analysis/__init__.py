@@ -9,7 +9,6 @@ from hbcoop_dist.analysis.exports import geometries, leaderboard, structure_of, 
 from hbcoop_dist.analysis.free_dimer_outcomes import dimer_outcomes, free_dimers
 from hbcoop_dist.analysis.growth_fits import growth, units_seen
 from hbcoop_dist.analysis.model_scores import ranks, reference_width, scores
-from hbcoop_dist.analysis.paper_values import beside_published
 from hbcoop_dist.analysis.quantities import (
     by_molecule,
     cooperative_energies,
@@ -20,9 +19,8 @@ from hbcoop_dist.analysis.quantities import (
     syn_anti_difference,
     with_spread,
 )
-from hbcoop_dist.analysis.reference_levels import ComparisonError, same_geometry, with_references
-from hbcoop_dist.analysis.selection import done, mark_pending, readable, select
-from hbcoop_dist.analysis.unfinished_cells import NotDone, needed_dimers, not_done
+from hbcoop_dist.analysis.reference_levels import ComparisonError, beside_published, same_geometry, with_references
+from hbcoop_dist.analysis.selection import NotDone, done, mark_pending, needed_dimers, not_done, readable, select
 
 __all__ = [
     "ComparisonError",

@@ -1,18 +1,23 @@
-"""Select and mask the cells of a store: only cells whose status is `done` hold results.
+"""Select the cells of a store: those that are done, requested by a campaign, or unfinished.
 
-The other modules of this package read values through `done`, so that a missing value is never taken for a zero.
+Only cells whose status is `done` hold results. The other modules of this package read values through `done`, so that a
+missing value is never taken for a zero.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+import json
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import PurePath
+from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
 
-from hbcoop_dist.analysis.requested_cells import UNREQUESTED, requested_by
 from hbcoop_dist.core.results import STATUSES
-from hbcoop_dist.structures.chains import CELL_DIMS, DIMER_DIMS
+from hbcoop_dist.structures.chains import CELL_DIMS, DIMER_DIMS, rotamer_label
 
 DONE: tuple[str, ...] = ("done",)
 _STATUS_DIMS = {"status": CELL_DIMS, "dimer_status": DIMER_DIMS}
@@ -155,3 +160,178 @@ def require_labels(ds: xr.Dataset, labels: Mapping[str, object]) -> None:
     for dim, label in labels.items():
         if label not in ds[dim].values:
             raise ValueError(f"{dim}: expected one of {', '.join(map(str, ds[dim].values))}, found {label}")
+
+
+Labels = tuple[str | int, ...]
+"""Labels of a cell in the order of `structures.chains.CELL_DIMS`."""
+UNREQUESTED = "not asked for by campaign"
+"""Start of the reason of a skipped cell that the campaign being run does not request."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Grid:
+    """Label sets whose product are the cells of one campaign."""
+
+    models: frozenset[str]
+    patterns: frozenset[str]
+    lengths: Mapping[str, frozenset[int]]
+    geometries: frozenset[str]
+    rotamers: frozenset[str]
+
+    def __contains__(self, labels: Labels) -> bool:
+        model, pattern, length, capping, geometry, rotamer = labels
+        return (
+            model in self.models
+            and pattern in self.patterns
+            and length in self.lengths.get(str(capping), ())
+            and geometry in self.geometries
+            and rotamer in self.rotamers
+        )
+
+
+def requested_by(history: str) -> Callable[[Labels], bool]:
+    """Build a predicate: whether any campaign of a history requests a cell.
+
+    Parameters
+    ----------
+    history : str
+        Attribute ``history`` of a store (JSON). Campaigns that cannot be read request nothing.
+
+    Returns
+    -------
+    callable
+        Maps the labels of a cell, in the order of `structures.chains.CELL_DIMS`, to a bool.
+    """
+    return requested_by_specs(spec for event in json.loads(history) if (spec := _plain(event)) is not None)
+
+
+def requested_by_specs(specs: Iterable[Mapping[str, Any]]) -> Callable[[Labels], bool]:
+    """Build a predicate that tests whether any of these campaigns requests a cell.
+
+    Parameters
+    ----------
+    specs : iterable of mapping
+        Campaigns as plain JSON data. Those that are no campaigns of chains request nothing.
+    """
+    grids = [grid for spec in specs if (grid := _grid(spec)) is not None]
+    return lambda labels: any(labels in grid for grid in grids)
+
+
+def _plain(event: Mapping[str, str]) -> dict[str, Any] | None:
+    try:
+        return dict(json.loads(event["spec"]))
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def _grid(spec: Mapping[str, Any]) -> _Grid | None:
+    try:
+        lengths = spec.get("lengths", [])
+        return _Grid(
+            frozenset(entry["name"] for entry in spec["models"]),
+            frozenset(spec["patterns"]),
+            {entry["name"]: frozenset(entry.get("lengths") or lengths) for entry in spec["capping"]},
+            frozenset(PurePath(name).name for name in spec["geometry"]),
+            frozenset(map(rotamer_label, spec["rotamer"])),
+        )
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+_NUMBER = re.compile(r"(?<![\w.-])-?\d[\d.]*(?:e[+-]?\d+)?(?![\w-])", re.IGNORECASE)
+"""A number that stands alone, not one inside a name (ani-2x)."""
+
+
+@dataclass(slots=True)
+class NotDone:
+    """Cells or isolated dimers that are not done for one reason.
+
+    Attributes
+    ----------
+    kind : {"cell", "dimer"}
+    status : str
+    reason : str
+        Reason of the first of them.
+    alike : bool
+        Whether all reasons are equal word for word; otherwise they differ in numbers only.
+    labels : list of dict
+        Labels of each, by dim.
+    """
+
+    kind: Literal["cell", "dimer"]
+    status: str
+    reason: str
+    alike: bool = True
+    labels: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def count(self) -> int:
+        """Number of cells or dimers."""
+        return len(self.labels)
+
+    def values(self, dim: str) -> list[Any]:
+        """Distinct labels along one dim, in the order of the store."""
+        return list(dict.fromkeys(labels[dim] for labels in self.labels))
+
+
+def not_done(ds: xr.Dataset) -> list[NotDone]:
+    """Group cells and isolated dimers that are not done by status and reason, largest group first.
+
+    Reasons that differ in numbers only form one group. Pending dimers that no cell needs (`needed_dimers`) are left
+    out.
+
+    Parameters
+    ----------
+    ds : xarray.Dataset
+        Dataset of a store.
+    """
+    groups: dict[tuple[str, str, str], NotDone] = {}
+    for kind, status, reason, labels in _unfinished(readable(ds)):
+        key = (kind, status, _NUMBER.sub("#", reason))
+        group = groups.setdefault(key, NotDone(kind, status, reason))
+        group.alike &= reason == group.reason
+        group.labels.append(labels)
+    return sorted(groups.values(), key=lambda group: (group.kind, STATUSES.index(group.status), -group.count))
+
+
+def needed_dimers(ds: xr.Dataset) -> xr.DataArray:
+    """Find the isolated dimers that some cell refers to: an arc needs no anti dimer, a skipped model none.
+
+    Parameters
+    ----------
+    ds : xarray.Dataset
+        Dataset of a store.
+
+    Returns
+    -------
+    xarray.DataArray
+        bool, dims (model, geometry, rotamer, conformer).
+    """
+    store = readable(ds)
+    if "hbond_conformer" not in store:
+        return xr.ones_like(store["dimer_status"], dtype=bool)
+    in_chain = store["hbond"] < store["length"]
+    occurs = ((store["hbond_conformer"] == store["conformer"]) & in_chain).any("hbond")
+    runs = (store["status"] != "skipped").any("capping")
+    needed: xr.DataArray = (occurs & runs).any(("pattern", "length")).transpose(*DIMER_DIMS)
+    return needed.compute()
+
+
+def _unfinished(store: xr.Dataset) -> Iterator[tuple[Literal["cell", "dimer"], str, str, dict[str, Any]]]:
+    cells = store["status"].transpose(*CELL_DIMS).compute()
+    yield from (("cell", *entry) for entry in _labelled(cells, store["reason"], cells != "done"))
+    if "dimer_status" in store:
+        dimers = store["dimer_status"].transpose(*DIMER_DIMS).compute()
+        missing = (dimers != "done") & ((dimers != "pending") | needed_dimers(store))
+        yield from (("dimer", *entry) for entry in _labelled(dimers, store["dimer_reason"], missing))
+
+
+def _labelled(
+    status: xr.DataArray, reason: xr.DataArray, mask: xr.DataArray
+) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Status, reason and labels at every true value of a mask."""
+    axes = {str(dim): status[dim].values.tolist() for dim in status.dims}
+    statuses, reasons = status.values, reason.transpose(*status.dims).values
+    for index in map(tuple, np.argwhere(mask.values).tolist()):
+        labels = {dim: axis[i] for (dim, axis), i in zip(axes.items(), index, strict=True)}
+        yield str(statuses[index]), str(reasons[index]), labels

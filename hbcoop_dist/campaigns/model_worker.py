@@ -12,15 +12,14 @@ import numpy as np
 
 from hbcoop_dist.campaigns.model_tasks import FragmentResult
 from hbcoop_dist.cooperativity.fragment_energies import evaluate_fragments
-from hbcoop_dist.core.provenance import now, package_versions
-from hbcoop_dist.core.results import Provenance, TaskResult
+from hbcoop_dist.core.results import Provenance, TaskResult, now, package_versions
 from hbcoop_dist.models import registry
 from hbcoop_dist.models.base import ModelCard, ModelError, Potential
 from hbcoop_dist.models.batching import BatchSize
-from hbcoop_dist.models.sources import ModelSource
+from hbcoop_dist.models.registry import ModelSource
 from hbcoop_dist.optimize.quasi_newton import Goal
 from hbcoop_dist.structures import Structure, monomer
-from hbcoop_dist.structures.complexes import Molecules
+from hbcoop_dist.structures.structure import Molecules
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hbcoop_dist.cli.output_files import check_output
+from hbcoop_dist.cli.terminal import check_output
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -55,7 +55,7 @@ def bridge(
 
 def _networks(ds: xr.Dataset, store: Path, labels: Mapping[str, object]) -> tuple[list[dict[str, str]], set[str]]:
     """Model entries of the done networks with these labels, and the sets they were trained on."""
-    from hbcoop_dist.campaigns.generalization.model_files import model_path
+    from hbcoop_dist.campaigns.generalization.array_files import model_path
     from hbcoop_dist.campaigns.generalization.schema import CELL_DIMS
     from hbcoop_dist.campaigns.generalization.spec import TrainingCell
 

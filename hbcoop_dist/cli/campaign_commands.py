@@ -155,8 +155,8 @@ def status(
 
 def make_plan(spec: str, profile: ClusterProfile | None, device: str = "cpu") -> AnyPlan:
     """Load a campaign and plan it for the place where it will run."""
-    from hbcoop_dist.campaigns.loading import load_campaign
-    from hbcoop_dist.campaigns.loading import plan as plan_campaign
+    from hbcoop_dist.campaigns.kind import load_campaign
+    from hbcoop_dist.campaigns.kind import plan as plan_campaign
 
     if profile is None:
         return plan_campaign(load_campaign(spec), device=device)
@@ -165,8 +165,8 @@ def make_plan(spec: str, profile: ClusterProfile | None, device: str = "cpu") ->
 
 def _plans_of(store: Path, profile: ClusterProfile | None) -> Iterator[AnyPlan]:
     """Yield the plans of the campaigns in a store's history; those that cannot be loaded here are reported."""
-    from hbcoop_dist.campaigns.loading import load_from_history, specs_in_history
-    from hbcoop_dist.campaigns.loading import plan as plan_campaign
+    from hbcoop_dist.campaigns.kind import load_from_history, specs_in_history
+    from hbcoop_dist.campaigns.kind import plan as plan_campaign
     from hbcoop_dist.campaigns.spec_fields import CampaignError
     from hbcoop_dist.store import history_of
 

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from hbcoop_dist.clusters import ClusterError, ClusterProfile, load_profile
 from hbcoop_dist.clusters.batch_system import make_batch_system
-from hbcoop_dist.core.resources import bundled_names
+from hbcoop_dist.core.files import bundled_names
 from hbcoop_dist.store.paths import logs_path
 
 DRIVER_WALLTIME = "2-00:00:00"

@@ -13,8 +13,7 @@ import typer
 
 from hbcoop_dist.cli import campaign_commands, cluster_group, dataset_commands, model_group, store_commands
 from hbcoop_dist.cli.bridge_command import bridge
-from hbcoop_dist.cli.plot_command import plot
-from hbcoop_dist.cli.report_command import report
+from hbcoop_dist.cli.store_commands import plot, report
 
 NOT_DONE, BAD_INPUT, INTERRUPTED = 1, 2, 3
 _TYPER_INTERRUPTED = 130

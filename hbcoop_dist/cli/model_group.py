@@ -86,6 +86,6 @@ def models_new(
     ] = None,
 ) -> None:
     """Create a Python distribution that adds a model; it runs as it is, and its comments mark what to replace."""
-    from hbcoop_dist.cli.model_template import new_model
+    from hbcoop_dist.cli.model_commands import new_model
 
     typer.echo(new_model(name, folder))

@@ -1,4 +1,4 @@
-"""`hbcoop analyse`, `export`, `compare` and `merge`: stores of any kind."""
+"""`hbcoop analyse`, `export`, `compare`, `merge`, `report` and `plot`: stores of any kind."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def analyse(
 
     from hbcoop_dist.analysis.reference_levels import ComparisonError
     from hbcoop_dist.campaigns.kind import find_kind
-    from hbcoop_dist.cli.output_files import check_output
+    from hbcoop_dist.cli.terminal import check_output
     from hbcoop_dist.store import kind_of_store, open_store
 
     if figure is not None and against is not None:
@@ -78,7 +78,7 @@ def export(
     every command that reads one, and by xarray; it has no names of hosts and folders.
     """
     from hbcoop_dist.campaigns.kind import find_kind
-    from hbcoop_dist.cli.output_files import check_output, size_of
+    from hbcoop_dist.cli.terminal import check_output, size_of
     from hbcoop_dist.store import is_archive, kind_of_store, open_store, write_archive
 
     kind = find_kind(kind_of_store(store))
@@ -152,7 +152,7 @@ def merge(
     from tempfile import TemporaryDirectory
 
     from hbcoop_dist.campaigns.kind import find_kind
-    from hbcoop_dist.cli.output_files import check_output, size_of
+    from hbcoop_dist.cli.terminal import check_output, size_of
     from hbcoop_dist.store import is_archive, kind_of_store, merge_stores, open_store, write_archive
 
     if len(stores) < 2:
@@ -210,3 +210,104 @@ def _matching(ds: xr.Dataset, schema: Schema, where: Sequence[str] | None, pairs
     return select_labels(
         ds, schema, {dim: [label for label in wanted if label in in_store[dim]] for dim, wanted in labels.items()}
     )
+
+
+def report(
+    store: Annotated[Path, typer.Argument(metavar="STORE", help="The campaign's Zarr store, a folder or a .zip.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="File ending in .html, .md or .pdf.")] = Path(
+        "report.html"
+    ),
+    format: Annotated[
+        str | None, typer.Option("--format", help="html, md or pdf-figures; given by the file's ending when omitted.")
+    ] = None,
+    reference: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LEVEL", help="Reference level that models are compared with [rimp2:cc-pvtz:frozen-core]."
+        ),
+    ] = None,
+    references: Annotated[
+        Path | None, typer.Option(metavar="FILE.csv", help="Your own reference energies, beside the bundled ones.")
+    ] = None,
+    title: Annotated[str, typer.Option(help="Title of the report; the campaign's name when omitted.")] = "",
+) -> None:
+    """Write a report: one HTML file that opens offline, Markdown, or the figures as PDF.
+
+    It has a summary, a leaderboard, interactive figures, structures in 3-D, failures and the provenance of the numbers.
+    """
+    from hbcoop_dist.analysis.report_content import ReportError, ReportOptions
+    from hbcoop_dist.campaigns.kind import find_kind
+    from hbcoop_dist.cli.terminal import check_output, size_of
+    from hbcoop_dist.references import read_references
+    from hbcoop_dist.report import FORMATS, write_report
+    from hbcoop_dist.store import kind_of_store, open_store
+
+    if format is not None and format not in FORMATS:
+        raise typer.BadParameter(f"--format: expected {', '.join(FORMATS)}, found {format}")
+    check_output(output, store)
+    kind = kind_of_store(store)
+    ds = open_store(store, kind=kind)
+    energies = None if references is None else read_references(references)
+    try:
+        content = find_kind(kind).report(ds, ReportOptions(title, reference, energies))
+        for warning in content.warnings:
+            typer.echo(warning, err=True)
+        write_report(content, output, format)
+    except ReportError as error:
+        raise typer.BadParameter(f"--{error}") from None
+    typer.echo(f"{output}: {size_of(output)}")
+
+
+FORMATS = (".png", ".pdf", ".svg")
+
+
+def plot(
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="A figure; without it, figures are listed.")
+    ] = None,
+    store: Annotated[Path | None, typer.Argument(metavar="STORE", help="The campaign's Zarr store.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="File to write (.png, .pdf, .svg); NAME.png by default.")
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="Model to draw, for figures of one model.")] = None,
+) -> None:
+    """Draw a figure of a store and print its numbers where it has a table; list the figures without a NAME."""
+    from hbcoop_dist.analysis.plot_registry import PLOTS
+    from hbcoop_dist.cli.terminal import check_output
+    from hbcoop_dist.store import open_store
+
+    if name is None:
+        typer.echo(_listing())
+        return
+    if name not in PLOTS:
+        raise typer.BadParameter(f"NAME: expected one of {', '.join(PLOTS)}, found {name}")
+    figure = PLOTS[name]
+    if store is None:
+        raise typer.BadParameter(f"STORE: expected a store of kind {figure.kind} after {name}, found none")
+    path = Path(f"{name}.png") if output is None else output
+    if path.suffix.lower() not in FORMATS:
+        raise typer.BadParameter(f"--output: expected a file ending in {', '.join(FORMATS)}, found {path}")
+    if model is not None and figure.function != "molecule_map":
+        raise typer.BadParameter(f"--model: expected none for {name}, found {model}")
+    check_output(path, store)
+    ds = open_store(store, kind=figure.kind)
+    try:
+        table, drawn = figure.tabulate(ds), figure.draw(ds, **({} if model is None else {"model": model}))
+    except ValueError as error:
+        raise typer.BadParameter(f"{store}: {error}") from None
+    if table is not None:
+        typer.echo(table.dropna(axis="columns", how="all").round(2).to_string())
+    from hbcoop_dist.analysis.plots import save_figure
+
+    typer.echo(f"{save_figure(drawn, path)}")
+
+
+def _listing() -> str:
+    from hbcoop_dist.analysis.plot_registry import PLOTS
+
+    width = max(map(len, PLOTS))
+    lines = []
+    for kind in dict.fromkeys(figure.kind for figure in PLOTS.values()):
+        lines.append(f"of a store of kind {kind}:")
+        lines += [f"  {name:{width}}  {figure.description}" for name, figure in PLOTS.items() if figure.kind == kind]
+    return "\n".join(lines)

@@ -1,7 +1,7 @@
 """Cluster profiles, and the batch systems that start the workers of a campaign."""
 
 from hbcoop_dist.clusters.batch_system import BatchSystem, JobState
-from hbcoop_dist.clusters.devices import DeviceError, check_device, usable_cores, visible_gpus
+from hbcoop_dist.clusters.local_jobs import DeviceError, check_device, usable_cores, visible_gpus
 from hbcoop_dist.clusters.profiles import (
     ClusterError,
     ClusterLostError,

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from hbcoop_dist.core.resources import find_file
+from hbcoop_dist.core.files import find_file
 from hbcoop_dist.core.yaml_source import YamlError, read_model
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$")]

@@ -16,7 +16,7 @@ from ase import units
 
 from hbcoop_dist.core.arrays import FloatArray
 from hbcoop_dist.structures import Structure
-from hbcoop_dist.structures.complexes import Molecules, fragments_of
+from hbcoop_dist.structures.structure import Molecules, fragments_of
 
 EV_TO_KCAL = units.mol / units.kcal
 """kcal/mol per eV."""

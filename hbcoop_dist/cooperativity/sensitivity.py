@@ -17,7 +17,7 @@ from hbcoop_dist.core.arrays import FloatArray
 from hbcoop_dist.models.base import Potential
 from hbcoop_dist.models.batching import BatchSize
 from hbcoop_dist.structures import Structure
-from hbcoop_dist.structures.complexes import Molecules, fragments_of
+from hbcoop_dist.structures.structure import Molecules, fragments_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,34 @@
-"""Classify the exceptions of workers and keep them as text, since their types may not be importable in the driver."""
+"""Classify the exceptions of workers and keep them as text, and suggest names that resemble a mistyped one.
+
+Text, since the types of the exceptions may not be importable in the driver.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Literal
+
+
+def suggestion(name: str, names: Iterable[str]) -> str:
+    """End of an error message that lists the names which resemble `name`.
+
+    Parameters
+    ----------
+    name : str
+        The unknown name.
+    names : iterable of str
+        The valid names.
+
+    Returns
+    -------
+    str
+        For example ``; near: gfn2-xtb``; empty when nothing resembles `name`.
+    """
+    similar = get_close_matches(name, list(names), n=3, cutoff=0.5)
+    return f"; near: {', '.join(similar)}" if similar else ""
+
 
 Kind = Literal["out of memory", "bad structure", "missing checkpoint", "missing package", "lost worker", "code"]
 

@@ -1,15 +1,38 @@
-"""Results of tasks, as workers return them, and records, as the store takes them."""
+"""Results of tasks with their provenance, as workers return them, and records, as the store takes them."""
 
 from __future__ import annotations
 
+import contextlib
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Generic, Literal, get_args
 
 import numpy as np
 from typing_extensions import TypeVar
 
 from hbcoop_dist.core.arrays import AnyArray
+
+
+def installed_version(package: str) -> str | None:
+    """Return the version of a package in this Python; None when it is not installed."""
+    with contextlib.suppress(PackageNotFoundError):
+        return version(package)
+    return None
+
+
+def now() -> str:
+    """Return the time as ISO 8601, UTC."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def package_versions(*names: str) -> str:
+    """Return the versions of the packages that are installed here, as JSON."""
+    versions = {name: found for name in names if (found := installed_version(name)) is not None}
+    return json.dumps(versions, sort_keys=True)
+
 
 Status = Literal["pending", "done", "unconverged", "broken-geometry", "skipped", "quarantined", "failed", "stale"]
 STATUSES: tuple[str, ...] = get_args(Status)

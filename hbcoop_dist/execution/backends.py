@@ -11,11 +11,10 @@ from pathlib import Path
 
 from hbcoop_dist.clusters import ClusterError, ClusterProfile, check_device, local_profile
 from hbcoop_dist.clusters.batch_system import BatchSystem, make_batch_system
-from hbcoop_dist.clusters.pool_jobs import pools_for
+from hbcoop_dist.clusters.pool_cluster import pools_for
 from hbcoop_dist.core.tasks import Source
 from hbcoop_dist.execution.driver import Driver, RestartState
-from hbcoop_dist.execution.progress import Display, default_display
-from hbcoop_dist.execution.run_status import RunState, StatusWriter, read_run_state
+from hbcoop_dist.execution.progress import Display, RunState, StatusWriter, default_display, read_run_state
 from hbcoop_dist.execution.scheduler import Backend, SerialBackend
 from hbcoop_dist.store import Journal, logs_path, progress_path, scratch_path
 

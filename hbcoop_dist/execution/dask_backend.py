@@ -23,8 +23,7 @@ from hbcoop_dist.clusters.pool_cluster import PoolCluster
 from hbcoop_dist.core.failures import Failure, LostWorkerError
 from hbcoop_dist.core.results import TaskResult
 from hbcoop_dist.core.tasks import Source
-from hbcoop_dist.execution.batch_queue import WorkerSlot
-from hbcoop_dist.execution.scheduler import Outcome, Work
+from hbcoop_dist.execution.scheduler import Outcome, Work, WorkerSlot
 from hbcoop_dist.execution.worker_table import Worker, WorkerTable
 
 if TYPE_CHECKING:

@@ -7,10 +7,9 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Iterator, KeysView, Mapping
 from dataclasses import dataclass, field
 
-from hbcoop_dist.clusters.pool_cluster import PoolCluster
-from hbcoop_dist.clusters.pool_jobs import pools_for
+from hbcoop_dist.clusters.pool_cluster import PoolCluster, pools_for
 from hbcoop_dist.core.tasks import Source
-from hbcoop_dist.execution.batch_queue import WorkerSlot
+from hbcoop_dist.execution.scheduler import WorkerSlot
 
 PREFETCH_DEPTHS = ((1.0, 3), (10.0, 2))
 """(Seconds, number of batches that a worker holds when a batch takes at most that long), so that it never waits for the

@@ -15,8 +15,19 @@ from hbcoop_dist.models.base import (
 )
 from hbcoop_dist.models.checkpoints import Checkpoint, CheckpointError, identity
 from hbcoop_dist.models.checks.contract import CheckResult, check
-from hbcoop_dist.models.registry import Availability, available, broken_families, card, cards, custom_card, load
-from hbcoop_dist.models.sources import ModelSource, PackageSource, find_packages, find_source
+from hbcoop_dist.models.registry import (
+    Availability,
+    ModelSource,
+    PackageSource,
+    available,
+    broken_families,
+    card,
+    cards,
+    custom_card,
+    find_packages,
+    find_source,
+    load,
+)
 
 __all__ = [
     "Abilities",

@@ -4,13 +4,15 @@ README.md in this folder describes the bundled data and how they were computed.
 """
 
 from hbcoop_dist.references.bundled import (
+    ReferenceSet,
+    ReferenceSetError,
     bundled_geometries,
     bundled_geometry,
     published_values,
+    read_reference_set,
     reference_energies,
     reference_runs,
 )
-from hbcoop_dist.references.geometry_sets import ReferenceSet, ReferenceSetError, read_reference_set
 from hbcoop_dist.references.reference_tables import ReferenceTableError, read_references
 
 __all__ = [

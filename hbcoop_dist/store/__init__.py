@@ -1,20 +1,16 @@
 """Labelled Zarr store of a campaign, driven by the schema of its kind, with its journal, lock and archives."""
 
 from hbcoop_dist.store.archive import is_archive, write_archive
-from hbcoop_dist.store.codec import PayloadTypes, payload_types
 from hbcoop_dist.store.creation import Definitions, prepare_store, recover
-from hbcoop_dist.store.errors import (
+from hbcoop_dist.store.journal import Journal, PayloadTypes, payload_types
+from hbcoop_dist.store.lock import StoreLock
+from hbcoop_dist.store.merge import merge_stores
+from hbcoop_dist.store.paths import (
     ProtocolMismatchError,
     StoreError,
     StoreLockedError,
     StoreSchemaError,
     StoreWriteError,
-)
-from hbcoop_dist.store.journal import Journal
-from hbcoop_dist.store.layout import Layout
-from hbcoop_dist.store.lock import StoreLock
-from hbcoop_dist.store.merge import merge_stores
-from hbcoop_dist.store.paths import (
     arrays_path,
     journal_path,
     logs_path,
@@ -23,7 +19,7 @@ from hbcoop_dist.store.paths import (
     scratch_path,
 )
 from hbcoop_dist.store.reading import history_of, kind_of_store, open_store, verify
-from hbcoop_dist.store.schema import Axis, Schema, Table, Variable, describe, status_variables, variables
+from hbcoop_dist.store.schema import Axis, Layout, Schema, Table, Variable, describe, status_variables, variables
 from hbcoop_dist.store.writer import StoreWriter
 
 __all__ = [

@@ -17,8 +17,8 @@ import xarray as xr
 from zarr.codecs import Crc32cCodec, ZstdCodec
 from zarr.storage import ZipStore
 
-from hbcoop_dist.store.errors import StoreError, StoreSchemaError
 from hbcoop_dist.store.group import check_attributes
+from hbcoop_dist.store.paths import StoreError, StoreSchemaError
 from hbcoop_dist.store.schema import FORMAT
 
 SUFFIX = ".zip"

@@ -14,9 +14,8 @@ import zarr
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
 from hbcoop_dist.core.arrays import AnyArray
-from hbcoop_dist.store.errors import StoreSchemaError
-from hbcoop_dist.store.layout import Layout
-from hbcoop_dist.store.schema import FORMAT, FORMAT_VERSION, Axis, Schema, Variable
+from hbcoop_dist.store.paths import StoreSchemaError
+from hbcoop_dist.store.schema import FORMAT, FORMAT_VERSION, Axis, Layout, Schema, Variable
 
 ZarrArray = zarr.Array[Any]
 

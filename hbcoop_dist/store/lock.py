@@ -14,8 +14,7 @@ from types import TracebackType
 from filelock import FileLock, Timeout
 
 from hbcoop_dist.store.archive import refuse_archive
-from hbcoop_dist.store.errors import StoreError, StoreLockedError
-from hbcoop_dist.store.paths import StorePaths
+from hbcoop_dist.store.paths import StoreError, StoreLockedError, StorePaths
 
 
 class StoreLock:

@@ -21,10 +21,9 @@ import xarray as xr
 import hbcoop_dist as hb
 from hbcoop_dist.analysis.report_content import ReportOptions
 from hbcoop_dist.campaigns import pending_cells
-from hbcoop_dist.campaigns.kind import AnyKind, AnyPlan, find_kind
-from hbcoop_dist.campaigns.loading import load_campaign, plan, specs_in_history
+from hbcoop_dist.campaigns.kind import AnyKind, AnyPlan, find_kind, load_campaign, plan, specs_in_history
 from hbcoop_dist.campaigns.runner import Summary, run
-from hbcoop_dist.core import provenance
+from hbcoop_dist.core import results
 from hbcoop_dist.execution.progress import QuietDisplay
 from hbcoop_dist.store import (
     Journal,
@@ -43,7 +42,7 @@ VOLATILE = ("seconds", "computed_at", "host")
 
 _KEYS_SCRIPT = """
 import json, sys
-from hbcoop_dist.campaigns.loading import load_campaign, plan
+from hbcoop_dist.campaigns.kind import load_campaign, plan
 made = plan(load_campaign(sys.argv[1]))
 print(json.dumps([list(made.tasks), [batch.name for batch in made.batches], "torch" in sys.modules]))
 """
@@ -205,7 +204,7 @@ class KindContract:
         if not packages:
             pytest.skip("no package decides the numbers of this campaign")
         changed = sorted(packages)[0]
-        real = provenance.installed_version
+        real = results.installed_version
         monkeypatch.setattr(pending_cells, "installed_version", lambda name: "99.0" if name == changed else real(name))
         # one package of several that has changed is enough
         assert self.run(campaign, store).computed == len(made.cell_tasks)

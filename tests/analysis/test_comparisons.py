@@ -9,7 +9,7 @@ import xarray as xr
 
 import hbcoop_dist as hb
 from hbcoop_dist import analysis
-from hbcoop_dist.analysis.paper_values import WITHIN
+from hbcoop_dist.analysis.reference_levels import WITHIN
 from hbcoop_dist.campaigns.hbond.spec import HBondSpec
 from hbcoop_dist.models import available, cards
 

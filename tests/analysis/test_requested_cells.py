@@ -8,7 +8,7 @@ from operator import attrgetter
 import xarray as xr
 
 from hbcoop_dist.analysis import mark_pending
-from hbcoop_dist.analysis.requested_cells import requested_by
+from hbcoop_dist.analysis.selection import requested_by
 from hbcoop_dist.campaigns.hbond.spec import HBondSpec, cells_of
 from hbcoop_dist.structures.chains import CELL_DIMS
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from hbcoop_dist.campaigns.cell_tracker import CellTracker, StoredResults
 from hbcoop_dist.campaigns.hbond.plan import HBondPlan, make_plan
 from hbcoop_dist.campaigns.hbond.records import record_builder
 from hbcoop_dist.campaigns.hbond.spec import HBondSpec
 from hbcoop_dist.campaigns.hbond.worker import work_factory
+from hbcoop_dist.campaigns.runner import CellTracker, StoredResults
 from hbcoop_dist.core.results import STATUSES, TaskResult
 from hbcoop_dist.execution.scheduler import SerialBackend, iter_results
 from hbcoop_dist.store import Journal

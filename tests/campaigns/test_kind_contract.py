@@ -115,10 +115,10 @@ class TestPowers(KindContract):
 
 def with_identity(made: AnyPlan, identity: str) -> AnyPlan:
     """Plan the same campaign with other checkpoints: every source has another hash."""
-    from hbcoop_dist.models import sources
+    from hbcoop_dist.models import registry
 
     with pytest.MonkeyPatch.context() as patch:
-        real = sources.find_source
+        real = registry.find_source
         for module in [module for module in list(sys.modules.values()) if getattr(module, "find_source", None) is real]:
             patch.setattr(module, "find_source", lambda *arguments: replace(real(*arguments), identity=identity))
         return find_kind(made.spec.kind).plan(made.spec)

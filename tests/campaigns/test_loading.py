@@ -10,10 +10,16 @@ import pytest
 from hbcoop_dist.campaigns.complexes.spec import ComplexesSpec
 from hbcoop_dist.campaigns.generalization.spec import GeneralizationSpec
 from hbcoop_dist.campaigns.hbond.spec import HBondSpec
-from hbcoop_dist.campaigns.kind import CampaignKind, find_kind, kind_names
-from hbcoop_dist.campaigns.loading import load_campaign, load_from_history, specs_in_history
+from hbcoop_dist.campaigns.kind import (
+    CampaignKind,
+    find_kind,
+    kind_names,
+    load_campaign,
+    load_from_history,
+    specs_in_history,
+)
 from hbcoop_dist.campaigns.spec_fields import CampaignError
-from hbcoop_dist.core.resources import bundled_names
+from hbcoop_dist.core.files import bundled_names
 
 
 def written(folder: Path, text: str) -> Path:

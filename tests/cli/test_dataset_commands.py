@@ -13,7 +13,7 @@ from set_files import odac_row, omol_row, write_as, write_database, write_qmof
 from typer.testing import CliRunner
 
 from hbcoop_dist.campaigns.generalization.spec import GeneralizationSpec
-from hbcoop_dist.campaigns.loading import load_campaign
+from hbcoop_dist.campaigns.kind import load_campaign
 from hbcoop_dist.cli.command_line import app
 from hbcoop_dist.learning.datasets.labelled_structures import LabelledStructure
 

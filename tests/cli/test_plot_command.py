@@ -57,7 +57,7 @@ def test_functions_of_the_registry_exist() -> None:
 def test_listing_and_numbers_do_not_import_matplotlib() -> None:
     code = (
         "import sys; from hbcoop_dist import analysis; from hbcoop_dist.analysis import tables;"
-        "from hbcoop_dist.cli.plot_command import plot; plot();"
+        "from hbcoop_dist.cli.store_commands import plot; plot();"
         "print([name for name in ('matplotlib', 'torch', 'bokeh') if name in sys.modules])"
     )
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

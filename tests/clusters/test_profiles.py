@@ -13,7 +13,7 @@ from hbcoop_dist.clusters import ClusterError, ClusterProfile, JobRange, leave_o
 from hbcoop_dist.clusters.allocation import allocation_directives, allocation_prologue
 from hbcoop_dist.clusters.batch_system import make_batch_system
 from hbcoop_dist.clusters.slurm import clean_environ
-from hbcoop_dist.core.resources import bundled_names
+from hbcoop_dist.core.files import bundled_names
 from hbcoop_dist.core.yaml_source import dump_yaml
 
 LOGS = Path("a.zarr.logs")

@@ -9,8 +9,7 @@ import pytest
 from wrapped import Wrapped
 
 from hbcoop_dist.cooperativity.equation import EV_TO_KCAL, hbond_cooperativity
-from hbcoop_dist.cooperativity.fragment_energies import evaluate_fragments
-from hbcoop_dist.cooperativity.many_body_expansion import expand_energy
+from hbcoop_dist.cooperativity.fragment_energies import evaluate_fragments, expand_energy
 from hbcoop_dist.models import registry
 from hbcoop_dist.models.base import Evaluation, Potential
 from hbcoop_dist.models.families import toy

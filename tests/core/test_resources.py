@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hbcoop_dist.core.resources import bundled_folder, bundled_names, find_file
+from hbcoop_dist.core.files import bundled_folder, bundled_names, find_file
 
 
 @pytest.mark.parametrize(("folder", "name"), [("campaigns", "quickstart"), ("cluster_profiles", "local")])

@@ -1,6 +1,6 @@
 """Names that resemble a mistyped one."""
 
-from hbcoop_dist.core.suggestions import suggestion
+from hbcoop_dist.core.failures import suggestion
 
 
 def test_similar_names_end_the_message() -> None:

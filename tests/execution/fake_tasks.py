@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from hbcoop_dist.core.results import TaskResult
 from hbcoop_dist.core.tasks import Batch, Requirements
-from hbcoop_dist.execution.batch_queue import BatchQueue
+from hbcoop_dist.execution.scheduler import BatchQueue
 
 
 @dataclass(frozen=True, slots=True)

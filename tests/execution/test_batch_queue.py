@@ -7,7 +7,7 @@ from collections.abc import Callable
 from fake_tasks import FakeTask, batch_of, queue_of
 
 from hbcoop_dist.core.tasks import Batch
-from hbcoop_dist.execution.batch_queue import BatchQueue, WorkerSlot
+from hbcoop_dist.execution.scheduler import BatchQueue, WorkerSlot
 
 
 def popped(queue: BatchQueue, slot: WorkerSlot) -> str | None:

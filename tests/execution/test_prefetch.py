@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from hbcoop_dist.execution.prefetch import iterate_in_background
+from hbcoop_dist.execution.driver import iterate_in_background
 
 
 def test_items_come_in_order_from_another_thread() -> None:

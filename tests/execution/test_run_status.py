@@ -11,9 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from hbcoop_dist.execution import progress, run_status
-from hbcoop_dist.execution.progress import QuietDisplay, RunCounts
-from hbcoop_dist.execution.run_status import SILENT_SECONDS, RunState, StatusWriter, read_run_state
+from hbcoop_dist.execution import progress
+from hbcoop_dist.execution.progress import (
+    SILENT_SECONDS,
+    QuietDisplay,
+    RunCounts,
+    RunState,
+    StatusWriter,
+    read_run_state,
+)
 
 
 def dead_pid() -> int:
@@ -54,7 +60,7 @@ def test_the_state_of_a_run_is_read_back(tmp_path: Path) -> None:
 
 def test_the_file_is_written_every_two_seconds_and_at_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
-    monkeypatch.setattr(run_status.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
     path = tmp_path / "a.progress.json"
     writer, written = StatusWriter(path, QuietDisplay()), []
     for seconds, last in ((0.0, False), (1.9, False), (2.1, False), (2.2, True)):

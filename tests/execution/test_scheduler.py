@@ -12,7 +12,6 @@ from fake_tasks import FakeTask, FakeWork, batch_of, pair
 from hbcoop_dist.core.failures import Failure, LostWorkerError
 from hbcoop_dist.core.results import TaskResult
 from hbcoop_dist.core.tasks import Batch
-from hbcoop_dist.execution.batch_queue import WorkerSlot
 from hbcoop_dist.execution.scheduler import (
     EXPIRED_TRIES,
     EXPIRED_TRIES_ALONE,
@@ -20,6 +19,7 @@ from hbcoop_dist.execution.scheduler import (
     LOST_WORKER_TRIES,
     Outcome,
     SerialBackend,
+    WorkerSlot,
     iter_results,
     run_batches,
 )

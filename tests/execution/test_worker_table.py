@@ -11,7 +11,7 @@ from fake_tasks import FakeSource
 
 from hbcoop_dist.clusters import JobState
 from hbcoop_dist.core.tasks import Requirements
-from hbcoop_dist.execution.batch_queue import WorkerSlot
+from hbcoop_dist.execution.scheduler import WorkerSlot
 from hbcoop_dist.execution.worker_table import MAX_NODE_FAILURES, RuntimeEstimate, WorkerTable
 
 

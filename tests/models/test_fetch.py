@@ -16,8 +16,7 @@ from rich.console import Console
 
 from hbcoop_dist.cli import model_commands as command
 from hbcoop_dist.models import CheckpointError, ModelCard, ModelError, card, registry
-from hbcoop_dist.models.checkpoint_download import accept, accepted, fetch
-from hbcoop_dist.models.checkpoints import find, sha256_of
+from hbcoop_dist.models.checkpoints import accept, accepted, fetch, find, sha256_of
 
 CONTENT = bytes(range(256)) * 4096
 

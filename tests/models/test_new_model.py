@@ -18,8 +18,8 @@ import pytest
 import xarray as xr
 
 from hbcoop_dist.campaigns.hbond.worker import work_factory
-from hbcoop_dist.campaigns.loading import load_campaign, plan
-from hbcoop_dist.cli.model_template import NewModel, new_model
+from hbcoop_dist.campaigns.kind import load_campaign, plan
+from hbcoop_dist.cli.model_commands import NewModel, new_model
 from hbcoop_dist.execution.scheduler import SerialBackend, iter_results
 from hbcoop_dist.models import ModelError, broken_families, card, check, identity, load, registry
 

@@ -10,7 +10,7 @@ import pytest
 from hbcoop_dist.campaigns.model_tasks import model_text
 from hbcoop_dist.core.tasks import Requirements
 from hbcoop_dist.models import ModelError, ModelSource, PackageSource, card, custom_card, find_packages, find_source
-from hbcoop_dist.models import sources as module
+from hbcoop_dist.models import registry as module
 
 NEEDS = Requirements(modules=("numpy",), packages=("numpy", "dscribe"))
 

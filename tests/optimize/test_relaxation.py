@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from hbcoop_dist.models import registry
+from hbcoop_dist.optimize.external.ase_optimizers import relax
 from hbcoop_dist.optimize.quasi_newton import Goal
-from hbcoop_dist.optimize.relaxation import relax
 from hbcoop_dist.structures import Structure, make_chain
 from hbcoop_dist.structures.construction import build
 from hbcoop_dist.structures.monomers import donor_water

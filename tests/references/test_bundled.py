@@ -16,7 +16,7 @@ from hbcoop_dist.analysis import with_references
 from hbcoop_dist.analysis.reference_levels import PLACES, beside_models, by_level, wall_times
 from hbcoop_dist.analysis.tables import same_geometry_tables
 from hbcoop_dist.campaigns.hbond.spec import HBondSpec
-from hbcoop_dist.campaigns.loading import load_campaign
+from hbcoop_dist.campaigns.kind import load_campaign
 from hbcoop_dist.cooperativity.equation import hbond_cooperativity
 from hbcoop_dist.cooperativity.fragment_energies import evaluate_fragments
 from hbcoop_dist.models import load
@@ -29,7 +29,7 @@ from hbcoop_dist.references import (
     reference_energies,
     reference_runs,
 )
-from hbcoop_dist.structures.complexes import fragments_of
+from hbcoop_dist.structures.structure import fragments_of
 
 SO3LR, LEVEL, ROTAMER = "nma-so3lr", "rimp2:cc-pvdz:frozen-core", "cis-N, trans-C"
 SPEC = {"campaign": "x", "models": ["toy"], "lengths": [2, 3], "geometry": ["own", SO3LR]}

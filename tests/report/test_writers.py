@@ -63,7 +63,7 @@ def test_pages_of_every_kind_are_built_without_bokeh() -> None:
         "import importlib, sys\n"
         "for kind in ('hbond', 'complexes', 'generalization'):\n"
         "    importlib.import_module(f'hbcoop_dist.campaigns.{kind}.report_pages')\n"
-        "import hbcoop_dist.report, hbcoop_dist.cli.report_command\n"
+        "import hbcoop_dist.report, hbcoop_dist.cli.store_commands\n"
         "print(sorted({'bokeh', 'chemiscope', 'torch'} & set(sys.modules)))"
     )
     completed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from hbcoop_dist.structures import make_chain
-from hbcoop_dist.structures.complexes import Complex, distinct_fragments, fragments_of
 from hbcoop_dist.structures.construction import build
+from hbcoop_dist.structures.structure import Complex, distinct_fragments, fragments_of
 
 
 def test_waters_always_belong_to_c() -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from hbcoop_dist.analysis.paper_values import WITHIN
+from hbcoop_dist.analysis.reference_levels import WITHIN
 from hbcoop_dist.models import Potential, available, cards, check, load
 
 pytestmark = [pytest.mark.weights, pytest.mark.timeout(7200)]

@@ -13,19 +13,89 @@ from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
-from bokeh.layouts import column
-from bokeh.models import ColumnDataSource, CustomJS, HoverTool, LayoutDOM
+from bokeh.layouts import column, row
+from bokeh.models import ColumnDataSource, CustomJS, HoverTool, InlineStyleSheet, LayoutDOM
 from bokeh.models.renderers import GlyphRenderer
-from bokeh.models.widgets import Select, Slider
+from bokeh.models.widgets import CheckboxGroup, Select, Slider
 from bokeh.plotting import figure
 from bokeh.transform import dodge
 
 from hbcoop_dist.analysis.growth_fits import growth
 from hbcoop_dist.analysis.plots.chains import spread_offsets
-from hbcoop_dist.analysis.plots.interactive_widgets import MIN_WIDTH, legend_checkboxes, menu, wrapping_row
 from hbcoop_dist.analysis.plots.style import model_style
 from hbcoop_dist.analysis.selection import done
 from hbcoop_dist.core.arrays import FloatArray
+
+MIN_WIDTH = 300
+"""Pixels; the least width of a figure, which a telephone held upright has."""
+
+
+def legend_checkboxes(colours: Mapping[str, str], name: str, width: int | None = None) -> CheckboxGroup:
+    """Checkboxes that are also the legend: one per label, all ticked, each with a dot of its colour.
+
+    Parameters
+    ----------
+    colours : mapping of str to str
+        CSS colour of each label.
+    name : str
+        Name of the widget.
+    width : int, optional
+        Pixels.
+
+    Returns
+    -------
+    CheckboxGroup
+    """
+    dots = "".join(
+        f'label:nth-of-type({place}) span::before {{ content: "\\25CF\\00A0"; color: {colour}; }}\n'
+        for place, colour in enumerate(colours.values(), start=1)
+    )
+    active = list(range(len(colours)))
+    return CheckboxGroup(
+        labels=list(colours), active=active, stylesheets=[InlineStyleSheet(css=dots)], name=name, width=width
+    )
+
+
+def menu(title: str, options: Sequence[str | tuple[str, str]], value: str, name: str, width: int = 300) -> Select:
+    """Drop-down menu.
+
+    Parameters
+    ----------
+    title : str
+        Text above the menu.
+    options : sequence of str or tuple of str
+        Values, or values with the text shown for each.
+    value : str
+        The value chosen first.
+    name : str
+        Name of the widget.
+    width : int
+        Pixels.
+
+    Returns
+    -------
+    Select
+    """
+    choices: list[Any] = list(options)
+    return Select(title=title, options=choices, value=value, name=name, width=width)
+
+
+def wrapping_row(*children: Any, name: str | None = None) -> LayoutDOM:
+    """Row whose children wrap onto the next line where the page is too narrow for them.
+
+    Parameters
+    ----------
+    *children : LayoutDOM
+        Children that stretch need a ``min_width``.
+    name : str, optional
+        Name of the layout.
+
+    Returns
+    -------
+    LayoutDOM
+    """
+    return row(*children, sizing_mode="stretch_width", styles={"flex-wrap": "wrap"}, name=name)
+
 
 QUANTITIES: Mapping[str, str] = {
     "cooperative_energy": "cooperative energy, kcal/mol",

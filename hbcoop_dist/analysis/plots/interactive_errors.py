@@ -13,7 +13,7 @@ from bokeh.plotting import figure
 
 from hbcoop_dist.analysis.generalization_errors import ERRORS, TITLES, axis_label, errors
 from hbcoop_dist.analysis.plots.generalization import PARTS
-from hbcoop_dist.analysis.plots.interactive_widgets import MIN_WIDTH, legend_checkboxes, menu, wrapping_row
+from hbcoop_dist.analysis.plots.interactive_chains import MIN_WIDTH, legend_checkboxes, menu, wrapping_row
 from hbcoop_dist.analysis.plots.style import scheme_colour
 
 _UPDATE_ERRORS = """

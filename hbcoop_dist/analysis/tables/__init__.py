@@ -1,6 +1,7 @@
 """Terminal tables and Markdown pages made from a store's dataset."""
 
 from hbcoop_dist.analysis.tables.chains import (
+    complex_tables,
     cooperative_energy_table,
     dimer_table,
     not_done_table,
@@ -8,7 +9,6 @@ from hbcoop_dist.analysis.tables.chains import (
     result_tables,
     status_tables,
 )
-from hbcoop_dist.analysis.tables.complexes import complex_tables
 from hbcoop_dist.analysis.tables.generalization import errors_in_terminal
 from hbcoop_dist.analysis.tables.references import reference_levels_page, same_geometry_tables
 

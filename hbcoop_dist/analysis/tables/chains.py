@@ -1,4 +1,4 @@
-"""Terminal tables of a store of chains: cooperative energies, isolated dimers, counts by status, unfinished cells.
+"""Terminal tables of stores of chains and of complexes: cooperative energies, isolated dimers, unfinished cells.
 
 A cell that is not done shows its status as a word, never a number that could be taken for a result.
 """
@@ -18,10 +18,8 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from hbcoop_dist.analysis.requested_cells import UNREQUESTED
-from hbcoop_dist.analysis.selection import DONE, done, readable
+from hbcoop_dist.analysis.selection import DONE, UNREQUESTED, NotDone, done, needed_dimers, not_done, readable
 from hbcoop_dist.analysis.tables.columns import Columns, Row, Section, fixed_point, separated
-from hbcoop_dist.analysis.unfinished_cells import NotDone, needed_dimers, not_done
 from hbcoop_dist.core.arrays import FloatArray
 from hbcoop_dist.core.results import STATUSES
 
@@ -312,3 +310,38 @@ def _plain_table(*columns: str | Text, title: str = "") -> Table:
     for column in columns:
         table.add_column(column, overflow="fold")
     return table
+
+
+_COLUMNS = {
+    "cooperative_energy": "dV",
+    "cooperative_energy_electronic": "electronic",
+    "interaction_energy": "V in complex",
+    "interaction_energy_dimer": "V alone",
+}
+
+
+def complex_tables(ds: xr.Dataset) -> list[RenderableType]:
+    """One row per complex and model (kcal/mol and A), followed by the reasons of those that are not done.
+
+    Parameters
+    ----------
+    ds : xarray.Dataset
+        Dataset of a store of complexes, dims (model, complex, ...).
+    """
+    table = Table(box=box.SIMPLE_HEAD, title="Complexes, kcal/mol and angstrom", title_justify="left")
+    for heading in ("complex", "model"):
+        table.add_column(heading, overflow="fold")
+    for heading in (*_COLUMNS.values(), "A..B"):
+        table.add_column(heading, justify="right")
+    reasons: dict[str, list[str]] = {}
+    for name in map(str, ds["complex"].values):
+        for model in map(str, ds["model"].values):
+            cell = ds.sel(complex=name, model=model)
+            if (status := str(cell["status"].item())) == "done":
+                energies = [fixed_point(float(cell[column])) for column in _COLUMNS]
+                table.add_row(name, model, *energies, fixed_point(float(cell["distance"]), 3))
+            else:
+                table.add_row(name, model, status)
+                if reason := str(cell["reason"].item()):
+                    reasons.setdefault(f"{model}: {reason}", []).append(name)
+    return [table, *(Text(f"{', '.join(names)}, {reason}") for reason, names in reasons.items())]

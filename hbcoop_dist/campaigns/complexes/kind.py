@@ -14,19 +14,18 @@ from hbcoop_dist.campaigns.complexes.plan import (
     ComplexCellTasks,
     ComplexesPlan,
     ComplexTask,
+    RelaxedResult,
     describe_plan,
     make_plan,
 )
-from hbcoop_dist.campaigns.complexes.records import cell_record
-from hbcoop_dist.campaigns.complexes.results import RelaxedResult
-from hbcoop_dist.campaigns.complexes.schema import COMPLEXES_SCHEMA
+from hbcoop_dist.campaigns.complexes.schema import COMPLEXES_SCHEMA, cell_record
 from hbcoop_dist.campaigns.complexes.spec import ComplexCell, ComplexesSpec, load_spec
 from hbcoop_dist.campaigns.kind import CampaignKind, Labels, RowLabels
 from hbcoop_dist.campaigns.model_tasks import FragmentResult
 from hbcoop_dist.campaigns.spec_fields import CampaignError, names_of
 from hbcoop_dist.core.results import Label, Lookup, Record
-from hbcoop_dist.store.codec import payload_types
 from hbcoop_dist.store.creation import Definitions
+from hbcoop_dist.store.journal import payload_types
 from hbcoop_dist.store.schema import Schema
 
 if TYPE_CHECKING:
@@ -36,7 +35,7 @@ if TYPE_CHECKING:
 
     from hbcoop_dist.analysis.report_content import Report, ReportOptions
     from hbcoop_dist.execution.scheduler import MakeWork
-    from hbcoop_dist.models.sources import ModelSource
+    from hbcoop_dist.models.registry import ModelSource
 
 
 class ComplexesKind(CampaignKind[ComplexesSpec, ComplexCell, ComplexTask, ComplexCellTasks]):
@@ -103,12 +102,12 @@ class ComplexesKind(CampaignKind[ComplexesSpec, ComplexCell, ComplexTask, Comple
         return describe_plan(plan)
 
     def estimate(self, plan: ComplexesPlan, store: Path) -> str:
-        from hbcoop_dist.campaigns.cost_estimate import estimate_core_time
+        from hbcoop_dist.campaigns.model_tasks import estimate_core_time
 
         return estimate_core_time([entry.name for entry in plan.spec.models], plan.tasks, store, self.payloads)
 
     def analyse(self, ds: xr.Dataset, against: str | None = None) -> Sequence[RenderableType]:
-        from hbcoop_dist.analysis.tables.complexes import complex_tables
+        from hbcoop_dist.analysis.tables.chains import complex_tables
 
         return complex_tables(ds)
 

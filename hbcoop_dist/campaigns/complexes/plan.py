@@ -9,14 +9,14 @@ from typing import Literal
 
 from ase.data import chemical_symbols
 
-from hbcoop_dist.campaigns.complexes.spec import ComplexCell, ComplexesSpec, Relaxation
-from hbcoop_dist.campaigns.complexes.structure_files import read_complexes
+from hbcoop_dist.campaigns.complexes.spec import ComplexCell, ComplexesSpec, Relaxation, read_complexes
 from hbcoop_dist.campaigns.kind import Plan
 from hbcoop_dist.campaigns.model_tasks import MODEL, find_sources, model_text, with_model
+from hbcoop_dist.core.arrays import FloatArray
 from hbcoop_dist.core.tasks import Batch, canonical_json, content_key
 from hbcoop_dist.models.base import ModelCard
-from hbcoop_dist.models.sources import ModelSource
-from hbcoop_dist.structures.complexes import Complex, Molecules
+from hbcoop_dist.models.registry import ModelSource
+from hbcoop_dist.structures.structure import Complex, Molecules
 
 PROTOCOL_VERSION = 3
 """Raised whenever a worker would return another number for the same key."""
@@ -198,3 +198,25 @@ def describe_plan(plan: ComplexesPlan) -> str:
             if name == entry.name
         ]
     return "\n".join(lines)
+
+
+@dataclass(frozen=True, slots=True)
+class RelaxedResult:
+    """Complex after a free minimisation.
+
+    Attributes
+    ----------
+    positions : (N, 3) array
+        A.
+    energy : float
+        eV.
+    max_force, rms_force : float
+        Largest force on an atom and RMS over force components, eV/A.
+    force_calls : int
+    """
+
+    positions: FloatArray
+    energy: float
+    max_force: float
+    rms_force: float
+    force_calls: int

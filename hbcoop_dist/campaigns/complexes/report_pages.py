@@ -11,8 +11,15 @@ import xarray as xr
 from hbcoop_dist.analysis import free_dimers, readable
 from hbcoop_dist.analysis.free_dimer_outcomes import OUTCOMES
 from hbcoop_dist.analysis.plots import free_dimer_outcomes
-from hbcoop_dist.analysis.report_content import Chart, Report, ReportOptions, Table
-from hbcoop_dist.campaigns.report_provenance import campaign_names, campaign_texts, cooperativity_citations
+from hbcoop_dist.analysis.report_content import (
+    Chart,
+    Report,
+    ReportOptions,
+    Table,
+    campaign_names,
+    campaign_texts,
+    cooperativity_citations,
+)
 
 _ABOUT = (
     "The cooperative energy of a marked pair A and B is the increase of its interaction due to the other molecules of "

@@ -7,8 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from hbcoop_dist.campaigns.complexes.plan import ComplexTask
-from hbcoop_dist.campaigns.complexes.results import RelaxedResult
+from hbcoop_dist.campaigns.complexes.plan import ComplexTask, RelaxedResult
 from hbcoop_dist.campaigns.complexes.spec import Relaxation
 from hbcoop_dist.campaigns.model_worker import (
     LoadedModel,
@@ -19,8 +18,8 @@ from hbcoop_dist.campaigns.model_worker import (
 )
 from hbcoop_dist.core.results import TaskResult
 from hbcoop_dist.core.tasks import Batch
-from hbcoop_dist.models.sources import ModelSource
-from hbcoop_dist.optimize.relaxation import relax
+from hbcoop_dist.models.registry import ModelSource
+from hbcoop_dist.optimize.external.ase_optimizers import relax
 from hbcoop_dist.structures import Structure
 
 Result = TaskResult[Any]

@@ -1,4 +1,4 @@
-"""Results too large for the journal: arrays in files beside the store, which a `StoredArrays` names.
+"""Files beside the store of a generalization campaign: results too large for the journal, and trained networks.
 
 Descriptors and structures of a set of 20,000 are hundreds of megabytes. A worker writes them to disk before the result
 that names them reaches the driver; other workers read them from the file system that all share. A file that was removed
@@ -14,10 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from hbcoop_dist.campaigns.generalization.results import StoredArrays
-from hbcoop_dist.campaigns.generalization.tasks import TrainingTask
+from hbcoop_dist.campaigns.generalization.spec import TrainingCell
+from hbcoop_dist.campaigns.generalization.tasks import StoredArrays, TrainingResult, TrainingTask
 from hbcoop_dist.core.files import atomic_write
-from hbcoop_dist.store import Journal
+from hbcoop_dist.learning.networks.trained_files import write_trained
+from hbcoop_dist.store import Journal, models_path
+from hbcoop_dist.store.paths import writing
 
 
 class ArrayFile(Mapping[str, Any]):
@@ -111,3 +113,23 @@ def lost_files(tasks: Mapping[str, TrainingTask], pending: Collection[str], jour
                 lost.add(key)
                 stack.append(key)
     return lost
+
+
+def model_path(store: str | Path, cell: TrainingCell) -> Path:
+    """Return the path of the file of one network."""
+    return models_path(store) / f"{cell.name}.npz"
+
+
+def write_model(store: str | Path, cell: TrainingCell, result: TrainingResult) -> Path:
+    """Write a trained network; return its path.
+
+    Raises
+    ------
+    StoreWriteError
+        When the disk refuses.
+    """
+    path = model_path(store, cell)
+    with writing(path):
+        path.parent.mkdir(exist_ok=True)
+        write_trained(path, result.network, result.metadata)
+    return path

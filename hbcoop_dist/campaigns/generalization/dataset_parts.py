@@ -12,13 +12,11 @@ from typing import Any
 import numpy as np
 
 from hbcoop_dist.campaigns.generalization.array_files import ArrayFile
-from hbcoop_dist.campaigns.generalization.results import LabelResult, StoredArrays
 from hbcoop_dist.campaigns.generalization.spec import DatasetEntry
-from hbcoop_dist.campaigns.generalization.tasks import CHUNK, DataSource
+from hbcoop_dist.campaigns.generalization.tasks import CHUNK, DataSource, LabelResult, StoredArrays
 from hbcoop_dist.core.results import TaskResult
 from hbcoop_dist.learning.datasets.cluster_generation import generate_clusters
-from hbcoop_dist.learning.datasets.connectivity import ParentClues, parent_names
-from hbcoop_dist.learning.datasets.frames import ReadOptions
+from hbcoop_dist.learning.datasets.frames import ParentClues, ReadOptions, parent_names
 from hbcoop_dist.learning.datasets.labelled_structures import LabelledStructure, PackedStructures
 from hbcoop_dist.learning.datasets.labelling import label
 from hbcoop_dist.learning.datasets.readers.file_rows import Shards

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import ValidationError
 
 from hbcoop_dist.campaigns.generalization.plan import GeneralizationPlan, NetworkTasks, describe_plan, make_plan
-from hbcoop_dist.campaigns.generalization.records import cell_records
-from hbcoop_dist.campaigns.generalization.results import (
+from hbcoop_dist.campaigns.generalization.schema import CELL_DIMS, GENERALIZATION_SCHEMA, cell_records
+from hbcoop_dist.campaigns.generalization.spec import GeneralizationSpec, TrainingCell, load_spec, requested_by_specs
+from hbcoop_dist.campaigns.generalization.tasks import (
+    PROTOCOL_VERSION,
     EvaluationResult,
     GroupResult,
     LabelResult,
@@ -18,18 +20,16 @@ from hbcoop_dist.campaigns.generalization.results import (
     SplitResult,
     StoredArrays,
     TrainingResult,
+    TrainingTask,
 )
-from hbcoop_dist.campaigns.generalization.schema import CELL_DIMS, GENERALIZATION_SCHEMA
-from hbcoop_dist.campaigns.generalization.spec import GeneralizationSpec, TrainingCell, load_spec, requested_by_specs
-from hbcoop_dist.campaigns.generalization.tasks import PROTOCOL_VERSION, TrainingTask
 from hbcoop_dist.campaigns.kind import CampaignKind, Exporter, Labels, RowLabels
 from hbcoop_dist.campaigns.spec_fields import CampaignError
 from hbcoop_dist.core.results import Label, Lookup, Record, Value
 from hbcoop_dist.learning.datasets.labelled_structures import PackedStructures
 from hbcoop_dist.learning.networks.hyperparameters import Budget, NetworkSpec
 from hbcoop_dist.learning.networks.trained_files import Curve, NetworkMetadata, Trained
-from hbcoop_dist.store.codec import payload_types
 from hbcoop_dist.store.creation import Definitions
+from hbcoop_dist.store.journal import payload_types
 from hbcoop_dist.store.schema import Schema
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ class GeneralizationKind(CampaignKind[GeneralizationSpec, TrainingCell, Training
         return lost_files(plan.tasks, pending, journal, arrays)
 
     def finish_cell(self, plan: GeneralizationPlan, store: Path, cell: TrainingCell, results: Lookup) -> None:
-        from hbcoop_dist.campaigns.generalization.model_files import write_model
+        from hbcoop_dist.campaigns.generalization.array_files import write_model
 
         write_model(store, cell, results(plan.cell_tasks[cell].trained).payload_as(TrainingResult))
 

@@ -33,7 +33,7 @@ from hbcoop_dist.core.tasks import Batch, Requirements, Source
 from hbcoop_dist.learning.datasets.frames import ReadError
 from hbcoop_dist.learning.datasets.readers.file_rows import count_rows
 from hbcoop_dist.learning.networks.registry import find_architecture
-from hbcoop_dist.models.sources import PackageSource, find_packages, find_source
+from hbcoop_dist.models.registry import PackageSource, find_packages, find_source
 
 SOAP_LICENCE = "Apache-2.0 (dscribe), BSD-3-Clause (scikit-learn, umap-learn)"
 SOAP_CITATION = "Himanen et al., Comput. Phys. Commun. 2020, 247, 106949, doi:10.1016/j.cpc.2019.106949"

@@ -8,8 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from hbcoop_dist.campaigns.generalization.dataset_parts import SetOfTask, Traits, origin_of, traits_of
-from hbcoop_dist.campaigns.generalization.results import MapResult, SplitResult
-from hbcoop_dist.campaigns.generalization.tasks import DataSource, TrainingTask
+from hbcoop_dist.campaigns.generalization.tasks import DataSource, MapResult, SplitResult, TrainingTask
 from hbcoop_dist.core.arrays import FloatArray
 from hbcoop_dist.learning.datasets.labelled_structures import LabelledStructure
 from hbcoop_dist.learning.splits.feature_rows import Rows

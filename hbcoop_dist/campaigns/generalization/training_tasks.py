@@ -7,8 +7,13 @@ from dataclasses import asdict
 from pathlib import Path
 
 from hbcoop_dist.campaigns.generalization.dataset_parts import SetOfTask, origin_of
-from hbcoop_dist.campaigns.generalization.results import EvaluationResult, GroupResult, SplitResult, TrainingResult
-from hbcoop_dist.campaigns.generalization.tasks import TrainingTask
+from hbcoop_dist.campaigns.generalization.tasks import (
+    EvaluationResult,
+    GroupResult,
+    SplitResult,
+    TrainingResult,
+    TrainingTask,
+)
 from hbcoop_dist.core.arrays import IntArray
 from hbcoop_dist.learning.datasets.labelled_structures import LabelledStructure
 from hbcoop_dist.learning.networks.hyperparameters import Budget, NetworkSpec

@@ -13,11 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hbcoop_dist.campaigns.generalization.array_files import write_arrays
-from hbcoop_dist.campaigns.generalization.results import EvaluationResult, SplitResult, TrainingResult
-from hbcoop_dist.campaigns.generalization.tasks import TrainingTask
+from hbcoop_dist.campaigns.generalization.tasks import EvaluationResult, SplitResult, TrainingResult, TrainingTask
 from hbcoop_dist.core.failures import Failure
-from hbcoop_dist.core.provenance import now, package_versions
-from hbcoop_dist.core.results import Provenance, TaskResult
+from hbcoop_dist.core.results import Provenance, TaskResult, now, package_versions
 from hbcoop_dist.core.tasks import Batch, Source
 
 if TYPE_CHECKING:

@@ -12,10 +12,10 @@ from functools import cache
 from types import MappingProxyType
 from typing import Any
 
-from hbcoop_dist.campaigns.hbond.results import CandidateResult
 from hbcoop_dist.campaigns.hbond.rotamer_search import ChosenRotamers, lowest_rotamers
 from hbcoop_dist.campaigns.hbond.spec import Cell, HBondSpec, Minimize, cells_of
 from hbcoop_dist.campaigns.hbond.task_graph import (
+    CandidateResult,
     ChainTask,
     NodeGroup,
     StructureNodes,
@@ -30,11 +30,11 @@ from hbcoop_dist.campaigns.model_tasks import find_sources
 from hbcoop_dist.core.results import TaskResult
 from hbcoop_dist.core.tasks import Batch
 from hbcoop_dist.models.base import ModelCard
-from hbcoop_dist.models.sources import ModelSource
+from hbcoop_dist.models.registry import ModelSource
 from hbcoop_dist.references import ReferenceSet, ReferenceSetError, bundled_geometry, read_reference_set
 from hbcoop_dist.structures import Chain
-from hbcoop_dist.structures.complexes import distinct_fragments
 from hbcoop_dist.structures.construction import build
+from hbcoop_dist.structures.structure import distinct_fragments
 
 BATCH_ATOMS = {"cpu": 500, "cuda": 5000}
 """Atoms of the tasks that a worker gets at a time, by device.

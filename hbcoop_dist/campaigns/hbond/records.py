@@ -12,8 +12,8 @@ from functools import lru_cache
 import numpy as np
 
 from hbcoop_dist.campaigns.hbond.plan import ChainCellTasks, HBondPlan, StructureTasks
-from hbcoop_dist.campaigns.hbond.results import MinimumResult
 from hbcoop_dist.campaigns.hbond.spec import Cell
+from hbcoop_dist.campaigns.hbond.task_graph import MinimumResult
 from hbcoop_dist.campaigns.kind import RowLabels
 from hbcoop_dist.campaigns.model_tasks import (
     FragmentResult,
@@ -25,7 +25,7 @@ from hbcoop_dist.campaigns.model_tasks import (
 from hbcoop_dist.cooperativity.equation import EV_TO_KCAL, FragmentEnergies, hbond_cooperativity
 from hbcoop_dist.core.arrays import FloatArray
 from hbcoop_dist.core.results import Label, Lookup, Record, Status, Value
-from hbcoop_dist.models.sources import ModelSource
+from hbcoop_dist.models.registry import ModelSource
 from hbcoop_dist.structures import Chain, Structure, position_of
 from hbcoop_dist.structures.chains import CELL_DIMS, DIMER_DIMS, POSITIONS
 from hbcoop_dist.structures.construction import build

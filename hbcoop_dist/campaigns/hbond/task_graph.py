@@ -1,4 +1,4 @@
-"""Task graph of one model: minimisations and fragment energies of its chains, every shared task once.
+"""Task graph of one model and the results of its tasks: minimisations and fragment energies, every shared task once.
 
 The graph of a model is made before its name is known: all models with the same cells share one, and only the keys
 differ, so that a campaign over thousands of checkpoints is planned once.
@@ -14,12 +14,110 @@ from typing import Literal
 from hbcoop_dist.campaigns.hbond.rotamer_search import candidates
 from hbcoop_dist.campaigns.hbond.spec import Cell, Minimize
 from hbcoop_dist.campaigns.model_tasks import MODEL, model_text, with_model
+from hbcoop_dist.core.arrays import AnyArray, FloatArray
 from hbcoop_dist.core.tasks import canonical_json, content_key
-from hbcoop_dist.models.sources import ModelSource
+from hbcoop_dist.models.registry import ModelSource
 from hbcoop_dist.references import ReferenceSet, bundled_geometries
 from hbcoop_dist.structures import Chain, Structure
-from hbcoop_dist.structures.complexes import Molecules, distinct_fragments
 from hbcoop_dist.structures.construction import build
+from hbcoop_dist.structures.structure import Molecules, distinct_fragments
+
+
+@dataclass(frozen=True, slots=True)
+class BodyStart:
+    """Coordinates and Hessian from which a molecule starts in a chain.
+
+    Attributes
+    ----------
+    q : (k,) array
+        Coordinates of the molecule, A and rad.
+    hessian : (k, k) array
+        eV/A^2, eV/(A rad) and eV/rad^2.
+    """
+
+    q: FloatArray
+    hessian: FloatArray
+
+
+@dataclass(frozen=True, slots=True)
+class MonomerResult:
+    """Minimised NMA unit, and the Hessians that chains start from.
+
+    Attributes
+    ----------
+    q : (n_q,) array
+        Tree coordinates, A and rad.
+    energy : float
+        eV.
+    force_calls : int
+    unit : (n_q, n_q) array or None
+        Hessian of the unit in tree coordinates; None when the minimisation failed.
+    waters : mapping of str to BodyStart
+        Cap waters by name of the body.
+    """
+
+    q: FloatArray
+    energy: float
+    force_calls: int
+    unit: FloatArray | None
+    waters: Mapping[str, BodyStart]
+
+
+@dataclass(frozen=True, slots=True)
+class CandidateResult:
+    """Minimised dimer or trimer whose energy decides which rotamers are lowest.
+
+    Attributes
+    ----------
+    q : (n_q,) array
+        Tree coordinates, A and rad.
+    energy : float
+        eV.
+    force_calls : int
+    hessian : (m, m) float32 array or None
+        Hessian on the free coordinates; of dimers only.
+    """
+
+    q: FloatArray
+    energy: float
+    force_calls: int
+    hessian: AnyArray | None
+
+
+@dataclass(frozen=True, slots=True)
+class MinimumResult:
+    """Minimised chain.
+
+    Attributes
+    ----------
+    positions : (N, 3) array
+        A.
+    q : (n_q,) array
+        Tree coordinates, A and rad.
+    energy : float
+        eV.
+    max_force, rms_force : float
+        Largest force on an atom and RMS over force components, eV/A.
+    steps, force_calls : int
+    hessian : (m, m) float32 array or None
+        Hessian on the free coordinates, of chains that longer ones start from and of those that did not converge.
+    lowest_out_of_plane : float or None
+        Lowest eigenvalue of the out-of-plane Hessian, eV/A^2; None for chains that left the plane.
+    out_of_plane_hessian : (k, k) float32 array or None
+        That Hessian in odd tree coordinates, of short chains.
+    """
+
+    positions: FloatArray
+    q: FloatArray
+    energy: float
+    max_force: float
+    rms_force: float
+    steps: int
+    force_calls: int
+    hessian: AnyArray | None = None
+    lowest_out_of_plane: float | None = None
+    out_of_plane_hessian: AnyArray | None = None
+
 
 PROTOCOL_VERSION = 3
 """Raised whenever a worker would return another number for the same key."""

@@ -13,9 +13,16 @@ from typing import Any
 
 import numpy as np
 
-from hbcoop_dist.campaigns.hbond.results import BodyStart, CandidateResult, MinimumResult, MonomerResult
 from hbcoop_dist.campaigns.hbond.spec import Minimize
-from hbcoop_dist.campaigns.hbond.task_graph import LADDER, WHOLE_HESSIAN, ChainTask
+from hbcoop_dist.campaigns.hbond.task_graph import (
+    LADDER,
+    WHOLE_HESSIAN,
+    BodyStart,
+    CandidateResult,
+    ChainTask,
+    MinimumResult,
+    MonomerResult,
+)
 from hbcoop_dist.campaigns.model_tasks import FragmentResult
 from hbcoop_dist.campaigns.model_worker import (
     LoadedModel,
@@ -25,11 +32,10 @@ from hbcoop_dist.campaigns.model_worker import (
     load_model,
 )
 from hbcoop_dist.core.arrays import AnyArray, FloatArray
-from hbcoop_dist.core.provenance import package_versions
-from hbcoop_dist.core.results import Provenance, Status, TaskResult
+from hbcoop_dist.core.results import Provenance, Status, TaskResult, package_versions
 from hbcoop_dist.core.tasks import Batch
 from hbcoop_dist.execution.restart_files import RestartFolder
-from hbcoop_dist.models.sources import ModelSource
+from hbcoop_dist.models.registry import ModelSource
 from hbcoop_dist.optimize.constraints import Constraint, free_basis, odd_basis
 from hbcoop_dist.optimize.external.availability import forces_dtype, packages
 from hbcoop_dist.optimize.external.minimization import minimise_in_openmm, minimise_with

@@ -13,8 +13,7 @@ from ase.io import write
 import hbcoop_dist as hb
 from hbcoop_dist.campaigns.complexes.kind import KIND
 from hbcoop_dist.campaigns.complexes.plan import make_plan
-from hbcoop_dist.campaigns.complexes.spec import ComplexesSpec
-from hbcoop_dist.campaigns.complexes.structure_files import ComplexError
+from hbcoop_dist.campaigns.complexes.spec import ComplexError, ComplexesSpec
 from hbcoop_dist.cooperativity.equation import EV_TO_KCAL, hbond_cooperativity
 from hbcoop_dist.cooperativity.fragment_energies import evaluate_fragments
 from hbcoop_dist.execution.progress import QuietDisplay

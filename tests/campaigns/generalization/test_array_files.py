@@ -10,9 +10,15 @@ import pytest
 
 from hbcoop_dist.campaigns.generalization.array_files import ArrayFile, lost_files, write_arrays
 from hbcoop_dist.campaigns.generalization.kind import KIND
-from hbcoop_dist.campaigns.generalization.results import StoredArrays
 from hbcoop_dist.campaigns.generalization.spec import DatasetEntry
-from hbcoop_dist.campaigns.generalization.tasks import DataSource, TrainingTask, describe_task, map_task, read_task
+from hbcoop_dist.campaigns.generalization.tasks import (
+    DataSource,
+    StoredArrays,
+    TrainingTask,
+    describe_task,
+    map_task,
+    read_task,
+)
 from hbcoop_dist.core.results import TaskResult
 from hbcoop_dist.store import Journal
 

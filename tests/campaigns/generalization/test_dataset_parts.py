@@ -15,7 +15,7 @@ from small_networks import count_kinds, count_results, needs_packages, plan_camp
 from hbcoop_dist.campaigns.generalization import plan as plan_module
 from hbcoop_dist.campaigns.generalization import tasks as tasks_module
 from hbcoop_dist.campaigns.generalization.plan import GeneralizationPlan
-from hbcoop_dist.core import provenance
+from hbcoop_dist.core.results import installed_version
 from hbcoop_dist.store import arrays_path, journal_path, open_store
 
 pytest.importorskip("ase_db_backends", reason="LMDBs need ase-db-backends")
@@ -151,9 +151,9 @@ def test_lost_files_of_results_that_are_repeated_are_computed_again(
     train(plan, store)
     for file in arrays_path(store).glob("*.npz"):
         file.unlink()
-    real = provenance.installed_version
     monkeypatch.setattr(
-        "hbcoop_dist.campaigns.pending_cells.installed_version", lambda name: "99.0" if name == "torch" else real(name)
+        "hbcoop_dist.campaigns.pending_cells.installed_version",
+        lambda name: "99.0" if name == "torch" else installed_version(name),
     )
     # another torch repeats split, map, training and evaluation although the journal has them as done
     results = count_results(store)

@@ -9,7 +9,7 @@ import pytest
 
 from hbcoop_dist.campaigns.generalization.cost_estimate import estimate_core_time
 from hbcoop_dist.campaigns.generalization.plan import make_plan
-from hbcoop_dist.campaigns.loading import load_campaign
+from hbcoop_dist.campaigns.kind import load_campaign
 from hbcoop_dist.store import open_store
 
 STORE = Path(__file__).parents[3] / "store" / "generalization-quick.zarr.zip"
@@ -42,7 +42,7 @@ def test_cost_is_proportional_to_the_structures_shown() -> None:
 def test_networks_that_are_done_cost_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     plan = make_plan(load_campaign("generalization-quick"))
     keys = [tasks.evaluated for tasks in plan.cell_tasks.values()]
-    module = "hbcoop_dist.campaigns.generalization.cost_estimate"
+    module = "hbcoop_dist.campaigns.generalization.plan"
     monkeypatch.setattr(f"{module}._evaluated_keys", lambda store: set(keys[:-1]))
     assert "for 1 networks" in estimate_core_time(plan, STORE)
     monkeypatch.setattr(f"{module}._evaluated_keys", lambda store: set(keys))

@@ -17,9 +17,9 @@ from hbcoop_dist.campaigns.generalization import tasks as tasks_module
 from hbcoop_dist.campaigns.generalization.plan import GeneralizationPlan, make_plan
 from hbcoop_dist.campaigns.generalization.spec import GeneralizationSpec
 from hbcoop_dist.campaigns.generalization.tasks import TrainingTask
-from hbcoop_dist.campaigns.loading import load_campaign
+from hbcoop_dist.campaigns.kind import load_campaign
 from hbcoop_dist.campaigns.spec_fields import CampaignError
-from hbcoop_dist.models import sources
+from hbcoop_dist.models import registry
 
 BASE: dict[str, Any] = {
     "campaign": "test",
@@ -84,7 +84,7 @@ def test_another_version_of_the_descriptors_changes_all_keys_but_those_of_labels
 ) -> None:
     before = make_plan(spec())
     real = importlib.metadata.version
-    monkeypatch.setattr(sources, "version", lambda name: "99.0" if name == "dscribe" else real(name), raising=False)
+    monkeypatch.setattr(registry, "version", lambda name: "99.0" if name == "dscribe" else real(name), raising=False)
     after = make_plan(spec())
     assert keys(after, "label") == keys(before, "label")
     for kind in ("split", "map", "train", "evaluate"):

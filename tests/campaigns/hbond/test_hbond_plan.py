@@ -12,15 +12,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hbcoop_dist.campaigns.hbond.plan import BATCH_ATOMS, HBondPlan, choose_rotamers, make_plan, single_points
-from hbcoop_dist.campaigns.hbond.results import CandidateResult
-from hbcoop_dist.campaigns.hbond.rotamer_search import ROTAMERS
+from hbcoop_dist.campaigns.hbond.plan import BATCH_ATOMS, ROTAMERS, HBondPlan, choose_rotamers, make_plan, single_points
 from hbcoop_dist.campaigns.hbond.spec import HBondSpec, Minimize
-from hbcoop_dist.campaigns.hbond.task_graph import PROTOCOL_VERSION, energies_text, minimise_text, task_key
+from hbcoop_dist.campaigns.hbond.task_graph import (
+    PROTOCOL_VERSION,
+    CandidateResult,
+    energies_text,
+    minimise_text,
+    task_key,
+)
 from hbcoop_dist.campaigns.model_tasks import model_text
 from hbcoop_dist.core.results import Status, TaskResult
 from hbcoop_dist.models import ModelError, registry
-from hbcoop_dist.models.sources import ModelSource
+from hbcoop_dist.models.registry import ModelSource
 from hbcoop_dist.references import ReferenceSetError
 from hbcoop_dist.structures import Chain, make_chain
 from hbcoop_dist.structures.construction import build

@@ -13,9 +13,8 @@ from bokeh.models import GlyphRenderer, Line, Segment
 
 from hbcoop_dist.analysis import spread_words
 from hbcoop_dist.analysis.report_content import Report, ReportError, ReportOptions
-from hbcoop_dist.campaigns.hbond.report_leaderboard import DEFAULT_REFERENCE
-from hbcoop_dist.campaigns.hbond.report_pages import build_report
-from hbcoop_dist.campaigns.hbond.report_sentences import headline, summary
+from hbcoop_dist.campaigns.hbond.report_pages import build_report, headline, summary
+from hbcoop_dist.campaigns.hbond.report_tables import DEFAULT_REFERENCE
 from hbcoop_dist.references import read_references, reference_energies
 
 BARE_ARC = {"pattern": "arc", "capping": "none", "geometry": "own"}

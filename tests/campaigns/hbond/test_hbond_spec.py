@@ -10,7 +10,7 @@ import pytest
 
 from hbcoop_dist.campaigns.hbond.plan import make_plan
 from hbcoop_dist.campaigns.hbond.spec import cells_of, load_spec
-from hbcoop_dist.campaigns.loading import load_campaign
+from hbcoop_dist.campaigns.kind import load_campaign
 from hbcoop_dist.campaigns.spec_fields import CampaignError
 from hbcoop_dist.models import registry
 
