@@ -15,9 +15,9 @@ else:
         "CampaignError": "campaigns.spec_fields",
         "Plan": "campaigns.kind",
         "Summary": "campaigns.runner",
-        "load_campaign": "campaigns.loading",
+        "load_campaign": "campaigns.kind",
         "open_store": "store",
-        "plan": "campaigns.loading",
+        "plan": "campaigns.kind",
         "run": "campaigns.runner",
     }
 

@@ -56,8 +56,7 @@ def bridge(
 def _networks(ds: xr.Dataset, store: Path, labels: Mapping[str, object]) -> tuple[list[dict[str, str]], set[str]]:
     """Model entries of the done networks with these labels, and the sets they were trained on."""
     from hbcoop_dist.campaigns.generalization.array_files import model_path
-    from hbcoop_dist.campaigns.generalization.schema import CELL_DIMS
-    from hbcoop_dist.campaigns.generalization.spec import TrainingCell
+    from hbcoop_dist.campaigns.generalization.spec import CELL_DIMS, TrainingCell
 
     for dim, label in labels.items():
         if label not in ds[dim].values:

@@ -9,8 +9,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import ValidationError
 
 from hbcoop_dist.campaigns.generalization.plan import GeneralizationPlan, NetworkTasks, describe_plan, make_plan
-from hbcoop_dist.campaigns.generalization.schema import CELL_DIMS, GENERALIZATION_SCHEMA, cell_records
-from hbcoop_dist.campaigns.generalization.spec import GeneralizationSpec, TrainingCell, load_spec, requested_by_specs
+from hbcoop_dist.campaigns.generalization.schema import GENERALIZATION_SCHEMA, cell_records
+from hbcoop_dist.campaigns.generalization.spec import (
+    CELL_DIMS,
+    GeneralizationSpec,
+    TrainingCell,
+    load_spec,
+    requested_by_specs,
+)
 from hbcoop_dist.campaigns.generalization.tasks import (
     PROTOCOL_VERSION,
     EvaluationResult,

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from hbcoop_dist.campaigns.generalization.plan import GeneralizationPlan, NetworkTasks
-from hbcoop_dist.campaigns.generalization.spec import TrainingCell
+from hbcoop_dist.campaigns.generalization.spec import CELL_DIMS, TrainingCell
 from hbcoop_dist.campaigns.generalization.tasks import (
     EvaluationResult,
     LabelResult,
@@ -21,8 +21,6 @@ from hbcoop_dist.core.results import Label, Lookup, Record, TaskResult, Value
 from hbcoop_dist.store import Axis, Schema, Table
 from hbcoop_dist.store.schema import status_variables, variables
 
-CELL_DIMS = ("dataset", "split", "architecture", "scheme", "seed")
-"""Dims of networks, the rows of the first table."""
 SPLIT_DIMS = ("dataset", "split", "seed")
 DATASET_DIMS = ("dataset",)
 

@@ -20,7 +20,6 @@ from pydantic import (
     model_validator,
 )
 
-from hbcoop_dist.campaigns.generalization.schema import CELL_DIMS
 from hbcoop_dist.campaigns.spec_fields import (
     CampaignError,
     CampaignSpec,
@@ -43,6 +42,9 @@ from hbcoop_dist.learning.networks.registry import (
     scheme_options,
 )
 from hbcoop_dist.models import registry
+
+CELL_DIMS = ("dataset", "split", "architecture", "scheme", "seed")
+"""Dims of networks, the rows of the first table."""
 
 Split = Literal["random", "size", "cluster", "maxsep_paper", "maxsep_fps"]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hbcoop_dist.campaigns.hbond.plan import BATCH_ATOMS, ROTAMERS, HBondPlan, choose_rotamers, make_plan, single_points
+from hbcoop_dist.campaigns.hbond.plan import BATCH_ATOMS, HBondPlan, choose_rotamers, make_plan, single_points
+from hbcoop_dist.campaigns.hbond.rotamer_search import ROTAMERS
 from hbcoop_dist.campaigns.hbond.spec import HBondSpec, Minimize
 from hbcoop_dist.campaigns.hbond.task_graph import (
     PROTOCOL_VERSION,

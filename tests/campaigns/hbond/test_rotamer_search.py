@@ -7,8 +7,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from hbcoop_dist.campaigns.hbond.plan import ROTAMERS
-from hbcoop_dist.campaigns.hbond.rotamer_search import candidates, lowest_rotamers
+from hbcoop_dist.campaigns.hbond.rotamer_search import ROTAMERS, candidates, lowest_rotamers
 from hbcoop_dist.structures import DEFAULT_ROTAMER, Chain, Rotamer, conformers_of
 
 
