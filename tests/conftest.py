@@ -47,10 +47,10 @@ def _compute(fields: dict[str, Any]) -> Computed:
     from hbcoop_dist.campaigns.hbond.plan import make_plan
     from hbcoop_dist.campaigns.hbond.records import cell_record
     from hbcoop_dist.campaigns.hbond.spec import HBondSpec
-    from hbcoop_dist.campaigns.hbond.worker import work_factory
+    from hbcoop_dist.campaigns.hbond.worker import ChainWork
     from hbcoop_dist.execution.scheduler import SerialBackend, iter_results
 
     plan = make_plan(HBondSpec.model_validate({"campaign": "test", **fields}))
-    computed = iter_results(plan.batches, work_factory(plan.sources, plan.spec.minimize), {}, SerialBackend())
+    computed = iter_results(plan.batches, ChainWork.factory(plan.sources, plan.spec.minimize), {}, SerialBackend())
     results = {result.key: result for result in computed}
     return plan, results, [cell_record(plan, cell, results.__getitem__) for cell in plan.cell_tasks]

@@ -1,18 +1,25 @@
-"""What workers of the kinds that run models share: loading a model, its provenance, fragment energies."""
+"""What workers of the kinds that run models share: the loop over the tasks of a batch, and fragment energies.
+
+A batch and its results are plain data, so that a worker may run in another Python. A task that fails gives a result
+with a reason, and the other tasks of the batch go on.
+"""
 
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 
 from hbcoop_dist.campaigns.model_tasks import FragmentResult
 from hbcoop_dist.cooperativity.fragment_energies import evaluate_fragments
 from hbcoop_dist.core.results import Provenance, TaskResult, now, package_versions
+from hbcoop_dist.core.tasks import Batch, Task
 from hbcoop_dist.models import registry
 from hbcoop_dist.models.base import ModelCard, ModelError, Potential
 from hbcoop_dist.models.batching import BatchSize
@@ -39,6 +46,113 @@ class LoadedModel:
     checkpoint: Path | None
     size: BatchSize
     provenance: Provenance
+
+
+Result = TaskResult[Any]
+
+
+class ModelTask(Task, Protocol):
+    """A task whose kind decides at which stage of a batch it is done."""
+
+    @property
+    def kind(self) -> str: ...
+
+
+TaskT = TypeVar("TaskT", bound=ModelTask)
+SettingsT = TypeVar("SettingsT")
+
+
+@dataclass(frozen=True, slots=True)
+class ModelWork(ABC, Generic[TaskT, SettingsT]):
+    """One batch of tasks of a model with everything that a worker needs.
+
+    Attributes
+    ----------
+    batch : Batch
+    source : ModelSource
+    minimize : object
+        Settings of the minimisations of the campaign.
+    inputs : mapping of str to TaskResult
+        Results of tasks outside the batch, by key.
+    device : str
+    scratch : str or None
+        Folder of restart files; None writes none.
+    """
+
+    batch: Batch[TaskT]
+    source: ModelSource
+    minimize: SettingsT
+    inputs: Mapping[str, Result]
+    device: str = "cpu"
+    scratch: str | None = None
+
+    @classmethod
+    def factory(cls, sources: Mapping[str, Any], minimize: SettingsT) -> Callable[..., ModelWork[TaskT, SettingsT]]:
+        """Return the function that makes the work of a batch of these models."""
+
+        def make_work(
+            batch: Batch[TaskT], inputs: Mapping[str, Result], device: str, scratch: str | None
+        ) -> ModelWork[TaskT, SettingsT]:
+            return cls(batch, sources[batch.model], minimize, inputs, device, scratch)
+
+        return make_work
+
+    def do(self) -> list[Result]:
+        """Do every task of the batch, one kind of task after the other.
+
+        Returns
+        -------
+        list of TaskResult
+            In the order of the tasks.
+
+        Raises
+        ------
+        Exception
+            Whatever loading the model, or evaluating a whole batch, raises: the caller splits the batch or gives up.
+        """
+        model = load_model(self.source, self.device, self.scratch)
+        known = dict(self.inputs)
+        for kind, stage in self.stages(model, known).items():
+            tasks = [task for task in self.batch.tasks if task.kind == kind]
+            for task in tasks:
+                if reason := _failed_input(self.required_inputs(task), known):
+                    known[task.key] = TaskResult(task.key, "failed", reason, provenance=model.provenance)
+            ready = [task for task in tasks if task.key not in known]
+            started = time.perf_counter()
+            results = list(stage(ready))
+            seconds = (time.perf_counter() - started) / max(len(results), 1)
+            for task, result in zip(ready, results, strict=True):
+                known[task.key] = replace(result, provenance=self.provenance(model, task), seconds=seconds)
+        return [known[task.key] for task in self.batch.tasks]
+
+    @abstractmethod
+    def stages(
+        self, model: LoadedModel, known: Mapping[str, Result]
+    ) -> Mapping[str, Callable[[Sequence[TaskT]], Iterable[Result]]]:
+        """Return the function that does the tasks of each kind, in the order in which they depend on each other.
+
+        Parameters
+        ----------
+        model : LoadedModel
+        known : mapping of str to TaskResult
+            Results so far by key; it grows with every stage.
+        """
+
+    def required_inputs(self, task: TaskT) -> tuple[str, ...]:
+        """Return the keys of the results without which a task fails."""
+        return task.inputs
+
+    def provenance(self, model: LoadedModel, task: TaskT) -> Provenance:
+        """Return the provenance of the result of a task."""
+        return model.provenance
+
+
+def _failed_input(keys: Iterable[str], known: Mapping[str, Result]) -> str:
+    """Return why a task cannot start: one of its inputs failed; empty when none did."""
+    for key in keys:
+        if known[key].status in ("failed", "quarantined"):
+            return f"a geometry it starts from failed: {known[key].reason}"
+    return ""
 
 
 _potentials: dict[tuple[str, str, str | None, str], Potential] = {}
@@ -163,11 +277,3 @@ def try_calculators(sources: Iterable[ModelSource]) -> None:
                 f"model {source.card.name}: expected energy and forces of one NMA molecule from calculator "
                 f"{calculator}, found {type(error).__name__}: {error}"
             ) from error
-
-
-def failed_input(keys: Iterable[str], known: dict[str, TaskResult[Any]]) -> str:
-    """Return why a task cannot start: one of its inputs failed; empty when none did."""
-    for key in keys:
-        if known[key].status in ("failed", "quarantined"):
-            return f"a geometry it starts from failed: {known[key].reason}"
-    return ""

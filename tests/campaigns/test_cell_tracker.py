@@ -10,7 +10,7 @@ import pytest
 from hbcoop_dist.campaigns.hbond.plan import HBondPlan, make_plan
 from hbcoop_dist.campaigns.hbond.records import record_builder
 from hbcoop_dist.campaigns.hbond.spec import HBondSpec
-from hbcoop_dist.campaigns.hbond.worker import work_factory
+from hbcoop_dist.campaigns.hbond.worker import ChainWork
 from hbcoop_dist.campaigns.runner import CellTracker, StoredResults
 from hbcoop_dist.core.results import STATUSES, TaskResult
 from hbcoop_dist.execution.scheduler import SerialBackend, iter_results
@@ -27,7 +27,7 @@ def made() -> HBondPlan:
 
 @pytest.fixture(scope="module")
 def results(made: HBondPlan) -> list[Result]:
-    return list(iter_results(made.batches, work_factory(made.sources, made.spec.minimize), {}, SerialBackend()))
+    return list(iter_results(made.batches, ChainWork.factory(made.sources, made.spec.minimize), {}, SerialBackend()))
 
 
 def plain(made: HBondPlan) -> list[Result]:

@@ -7,7 +7,7 @@ from typing import Any
 from hbcoop_dist.campaigns.hbond.plan import HBondPlan, make_plan
 from hbcoop_dist.campaigns.hbond.records import cell_record
 from hbcoop_dist.campaigns.hbond.spec import HBondSpec
-from hbcoop_dist.campaigns.hbond.worker import work_factory
+from hbcoop_dist.campaigns.hbond.worker import ChainWork
 from hbcoop_dist.core.results import TaskResult
 from hbcoop_dist.execution.scheduler import Outcome, SerialBackend, iter_results
 
@@ -32,7 +32,7 @@ def plan_of(**fields: Any) -> HBondPlan:
 
 
 def results_of(made: HBondPlan, backend: SerialBackend) -> dict[str, TaskResult]:
-    results = iter_results(made.batches, work_factory(made.sources, made.spec.minimize), {}, backend)
+    results = iter_results(made.batches, ChainWork.factory(made.sources, made.spec.minimize), {}, backend)
     return {result.key: result for result in results}
 
 

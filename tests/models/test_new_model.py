@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from hbcoop_dist.campaigns.hbond.worker import work_factory
+from hbcoop_dist.campaigns.hbond.worker import ChainWork
 from hbcoop_dist.campaigns.kind import load_campaign, plan
 from hbcoop_dist.cli.model_commands import NewModel, new_model
 from hbcoop_dist.execution.scheduler import SerialBackend, iter_results
@@ -59,7 +59,9 @@ def test_what_is_made_keeps_the_contract_and_finishes_a_campaign(made: NewModel,
     assert card(made.name).needs.packages == (made.name, "numpy")
     (tmp_path / "spec.yaml").write_text(CAMPAIGN.format(name=made.name))
     drawn = plan(load_campaign(tmp_path / "spec.yaml"))
-    results = list(iter_results(drawn.batches, work_factory(drawn.sources, drawn.spec.minimize), {}, SerialBackend()))
+    results = list(
+        iter_results(drawn.batches, ChainWork.factory(drawn.sources, drawn.spec.minimize), {}, SerialBackend())
+    )
     assert results
     assert {result.status for result in results} == {"done"}
 

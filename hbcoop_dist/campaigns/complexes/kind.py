@@ -59,9 +59,9 @@ class ComplexesKind(CampaignKind[ComplexesSpec, ComplexCell, ComplexTask, Comple
         return make_plan(spec, device=device, elsewhere=elsewhere)
 
     def work(self, plan: ComplexesPlan, arrays: Path) -> MakeWork:
-        from hbcoop_dist.campaigns.complexes.worker import work_factory
+        from hbcoop_dist.campaigns.complexes.worker import ComplexWork
 
-        return work_factory(plan.sources, plan.spec.minimize)
+        return ComplexWork.factory(plan.sources, plan.spec.minimize)
 
     def records(self, plan: ComplexesPlan) -> Callable[[ComplexCell, Lookup, Container[RowLabels]], list[Record]]:
         return lambda cell, results, written: [cell_record(plan, cell, results)]

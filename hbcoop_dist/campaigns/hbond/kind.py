@@ -162,9 +162,9 @@ class HBondKind(CampaignKind[HBondSpec, Cell, ChainTask, ChainCellTasks]):
         return make_plan(plan.spec, chosen, device=plan.device, elsewhere=plan.elsewhere)
 
     def work(self, plan: HBondPlan, arrays: Path) -> MakeWork:
-        from hbcoop_dist.campaigns.hbond.worker import work_factory
+        from hbcoop_dist.campaigns.hbond.worker import ChainWork
 
-        return work_factory(plan.sources, plan.spec.minimize)
+        return ChainWork.factory(plan.sources, plan.spec.minimize)
 
     def records(self, plan: HBondPlan) -> Callable[[Cell, Lookup, Container[RowLabels]], list[Record]]:
         return record_builder(plan)

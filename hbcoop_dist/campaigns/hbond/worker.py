@@ -1,15 +1,9 @@
-"""Work of hydrogen-bond campaigns, in the worker: minimise chains and compute their fragment energies.
-
-A batch and its results are plain data, so that a worker may run in another Python. A task that fails gives a result
-with a reason, and the other tasks of the batch go on.
-"""
+"""Work of hydrogen-bond campaigns, in the worker: minimise chains and compute their fragment energies."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
@@ -23,17 +17,9 @@ from hbcoop_dist.campaigns.hbond.task_graph import (
     MinimumResult,
     MonomerResult,
 )
-from hbcoop_dist.campaigns.model_tasks import FragmentResult
-from hbcoop_dist.campaigns.model_worker import (
-    LoadedModel,
-    convergence_goal,
-    failed_input,
-    fragment_results,
-    load_model,
-)
+from hbcoop_dist.campaigns.model_worker import LoadedModel, ModelWork, Result, convergence_goal, fragment_results
 from hbcoop_dist.core.arrays import AnyArray, FloatArray
 from hbcoop_dist.core.results import Provenance, Status, TaskResult, package_versions
-from hbcoop_dist.core.tasks import Batch
 from hbcoop_dist.execution.restart_files import RestartFolder
 from hbcoop_dist.models.registry import ModelSource
 from hbcoop_dist.optimize.constraints import Constraint, free_basis, odd_basis
@@ -49,80 +35,29 @@ from hbcoop_dist.structures.construction import structure_of, tree_of
 from hbcoop_dist.structures.geometry import broken_geometry, planarity
 from hbcoop_dist.structures.monomers import acceptor_body, donor_body, nma_body
 
-Result = TaskResult[Any]
-Payload = MonomerResult | CandidateResult | MinimumResult | FragmentResult
-
 FLAT = 1.0e-3
 """Planarity, A, up to which the out-of-plane modes of a chain are computed; a chain that left the plane has none."""
 
 
 @dataclass(frozen=True, slots=True)
-class ChainWork:
-    """One batch with everything that a worker needs.
+class ChainWork(ModelWork[ChainTask, Minimize]):
+    """One batch of a hydrogen-bond campaign."""
 
-    Attributes
-    ----------
-    batch : Batch of ChainTask
-    source : ModelSource
-    minimize : Minimize
-    inputs : mapping of str to TaskResult
-        Results of tasks outside the batch, by key.
-    device : str
-    scratch : str or None
-        Folder of restart files; None writes none.
-    """
+    def stages(
+        self, model: LoadedModel, known: Mapping[str, Result]
+    ) -> Mapping[str, Callable[[Sequence[ChainTask]], Iterable[Result]]]:
+        """Minimise monomers, candidates and chains, then compute fragment energies; see `ModelWork.stages`."""
+        return _Stages(model, self.minimize, known, RestartFolder(self.scratch)).in_order()
 
-    batch: Batch[ChainTask]
-    source: ModelSource
-    minimize: Minimize
-    inputs: Mapping[str, Result]
-    device: str = "cpu"
-    scratch: str | None = None
+    def required_inputs(self, task: ChainTask) -> tuple[str, ...]:
+        """Return the keys of monomers and geometry; a start without its seeds is only less good."""
+        return (*task.monomers, *((task.geometry,) if task.geometry else ()))
 
-    def do(self) -> list[Result]:
-        """Do every task of the batch.
-
-        Returns
-        -------
-        list of TaskResult
-            In the order of the tasks.
-
-        Raises
-        ------
-        Exception
-            Whatever loading the model, or evaluating a whole batch, raises: the caller splits the batch or gives up.
-        """
-        model = load_model(self.source, self.device, self.scratch)
-        known = dict(self.inputs)
-        stages = _Stages(model, self.minimize, known, RestartFolder(self.scratch))
-        minimised = _openmm_provenance(model.provenance, self.minimize, self.source)
-        for kind, stage in stages.in_order():
-            tasks = [task for task in self.batch.tasks if task.kind == kind]
-            for task in tasks:
-                if reason := failed_input(_required_inputs(task), known):
-                    known[task.key] = TaskResult(task.key, "failed", reason, provenance=model.provenance)
-            started = time.perf_counter()
-            ready = [task for task in tasks if task.key not in known]
-            results = list(stage(ready))
-            seconds = (time.perf_counter() - started) / max(len(results), 1)
-            for task, result in zip(ready, results, strict=True):
-                provenance = model.provenance if task.given is not None else minimised
-                known[task.key] = replace(result, provenance=provenance, seconds=seconds)
-        return [known[task.key] for task in self.batch.tasks]
-
-
-def work_factory(sources: Mapping[str, Any], minimize: Minimize) -> Callable[..., ChainWork]:
-    """Return the function that makes the work of a batch of these models."""
-
-    def make_work(batch: Batch[ChainTask], inputs: Mapping[str, Result], device: str, scratch: str | None) -> ChainWork:
-        return ChainWork(batch, sources[batch.model], minimize, inputs, device, scratch)
-
-    return make_work
-
-
-def _required_inputs(task: ChainTask) -> tuple[str, ...]:
-    # a seed that failed is no loss: the start is only less good without it
-    return (*task.monomers, *((task.geometry,) if task.geometry else ()))
+    def provenance(self, model: LoadedModel, task: ChainTask) -> Provenance:
+        """Return the provenance of a result; geometries that are not given may come from OpenMM's minimiser."""
+        if task.given is not None:
+            return model.provenance
+        return _openmm_provenance(model.provenance, self.minimize, self.source)
 
 
 def _openmm_provenance(provenance: Provenance, minimize: Minimize, source: ModelSource) -> Provenance:
@@ -146,13 +81,13 @@ class _Stages:
     known: Mapping[str, Result]
     restarts: RestartFolder
 
-    def in_order(self) -> tuple[tuple[str, Callable[[Sequence[ChainTask]], Iterable[Result]]], ...]:
-        return (
-            ("monomer", self._monomers),
-            ("candidate", self._candidates),
-            ("minimise", self._minimisations),
-            ("energies", self._energies),
-        )
+    def in_order(self) -> Mapping[str, Callable[[Sequence[ChainTask]], Iterable[Result]]]:
+        return {
+            "monomer": self._monomers,
+            "candidate": self._candidates,
+            "minimise": self._minimisations,
+            "energies": self._energies,
+        }
 
     @property
     def _constraint(self) -> Constraint:
