@@ -39,7 +39,7 @@ def analyse(
 
     from hbcoop_dist.analysis.reference_levels import ComparisonError
     from hbcoop_dist.campaigns.kind import find_kind
-    from hbcoop_dist.cli.terminal import check_output
+    from hbcoop_dist.cli.output_files import check_output
     from hbcoop_dist.store import kind_of_store, open_store
 
     if figure is not None and against is not None:
@@ -78,7 +78,7 @@ def export(
     every command that reads one, and by xarray; it has no names of hosts and folders.
     """
     from hbcoop_dist.campaigns.kind import find_kind
-    from hbcoop_dist.cli.terminal import check_output, size_of
+    from hbcoop_dist.cli.output_files import check_output, size_of
     from hbcoop_dist.store import is_archive, kind_of_store, open_store, write_archive
 
     kind = find_kind(kind_of_store(store))
@@ -152,7 +152,7 @@ def merge(
     from tempfile import TemporaryDirectory
 
     from hbcoop_dist.campaigns.kind import find_kind
-    from hbcoop_dist.cli.terminal import check_output, size_of
+    from hbcoop_dist.cli.output_files import check_output, size_of
     from hbcoop_dist.store import is_archive, kind_of_store, merge_stores, open_store, write_archive
 
     if len(stores) < 2:
@@ -237,7 +237,7 @@ def report(
     """
     from hbcoop_dist.analysis.report_content import ReportError, ReportOptions
     from hbcoop_dist.campaigns.kind import find_kind
-    from hbcoop_dist.cli.terminal import check_output, size_of
+    from hbcoop_dist.cli.output_files import check_output, size_of
     from hbcoop_dist.references import read_references
     from hbcoop_dist.report import FORMATS, write_report
     from hbcoop_dist.store import kind_of_store, open_store
@@ -273,7 +273,7 @@ def plot(
 ) -> None:
     """Draw a figure of a store and print its numbers where it has a table; list the figures without a NAME."""
     from hbcoop_dist.analysis.plot_registry import PLOTS
-    from hbcoop_dist.cli.terminal import check_output
+    from hbcoop_dist.cli.output_files import check_output
     from hbcoop_dist.store import open_store
 
     if name is None:

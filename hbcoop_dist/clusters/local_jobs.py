@@ -1,15 +1,11 @@
-"""Worker processes on this machine, and its cores, CUDA devices and open files."""
+"""Worker processes on this machine: the worker of a Slurm job, started without Slurm."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import importlib.util
 import os
-import re
 import shlex
-import shutil
-import subprocess
 import sys
 from collections import Counter
 from collections.abc import Collection, Iterable
@@ -24,79 +20,7 @@ from distributed.deploy.subprocess import Subprocess
 from hbcoop_dist.clusters import dask_worker
 from hbcoop_dist.clusters.batch_system import BatchSystem, JobState
 from hbcoop_dist.clusters.dask_worker import LOGS_VARIABLE, PROTOCOL_VARIABLE
-from hbcoop_dist.clusters.profiles import JobRange, Pool, memory_bytes
-
-
-class DeviceError(ValueError):
-    """A device that does not exist on this machine, or whose name is malformed."""
-
-
-def usable_cores() -> int:
-    """Return the number of cores that this process may use.
-
-    Returns
-    -------
-    int
-    """
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
-
-
-def raise_open_files() -> None:
-    """Raise the limit of open files to its maximum, since a driver keeps a few connections to every worker.
-
-    The usual limit of 1,024 is exhausted by four hundred workers.
-    """
-    import resource
-
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    # some systems report an unlimited maximum and refuse it
-    with contextlib.suppress(ValueError):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-
-
-def visible_gpus() -> list[str]:
-    """Return the values of CUDA_VISIBLE_DEVICES that select one GPU each.
-
-    Returns
-    -------
-    list of str
-        From CUDA_VISIBLE_DEVICES, else from nvidia-smi, so that the driver needs no torch; empty without GPUs.
-    """
-    if (chosen := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
-        return [name for name in chosen.split(",") if name]
-    if shutil.which("nvidia-smi") is None:
-        return []
-    command = ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"]
-    listing = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
-    return listing.stdout.split() if listing.returncode == 0 else []
-
-
-def check_device(device: str) -> None:
-    """Check that a device can be used in this process.
-
-    Parameters
-    ----------
-    device : str
-        ``cpu``, ``cuda`` or ``cuda:N``.
-
-    Raises
-    ------
-    DeviceError
-        When the name is malformed, or torch does not see the device.
-    """
-    if device == "cpu":
-        return
-    match = re.fullmatch(r"cuda(?::(\d+))?", device)
-    if match is None:
-        raise DeviceError(f"device: expected cpu, cuda or cuda:N, found {device!r}")
-    count = 0
-    if importlib.util.find_spec("torch") is not None:
-        import torch
-
-        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if int(match[1] or 0) >= count:
-        raise DeviceError(f"device: expected one of the {count} CUDA devices torch sees here, found {device!r}")
-
+from hbcoop_dist.clusters.profiles import JobRange, Pool, memory_bytes, usable_cores, visible_gpus
 
 DEATH_SECONDS = 60
 """Time after which a worker without a scheduler exits."""

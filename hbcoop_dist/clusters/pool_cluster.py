@@ -25,8 +25,7 @@ from distributed.deploy.cluster import Cluster
 
 from hbcoop_dist.clusters.batch_system import ENDED, TICK_SECONDS, BatchSystem, JobFate, JobState, make_batch_system
 from hbcoop_dist.clusters.dask_worker import QUIET_CONFIG
-from hbcoop_dist.clusters.local_jobs import raise_open_files
-from hbcoop_dist.clusters.profiles import ClusterError, ClusterLostError, ClusterProfile, Pool
+from hbcoop_dist.clusters.profiles import ClusterError, ClusterLostError, ClusterProfile, Pool, raise_open_files
 from hbcoop_dist.core.tasks import Source
 
 

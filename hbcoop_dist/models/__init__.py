@@ -14,7 +14,6 @@ from hbcoop_dist.models.base import (
     require_elements,
 )
 from hbcoop_dist.models.checkpoints import Checkpoint, CheckpointError, identity
-from hbcoop_dist.models.checks.contract import CheckResult, check
 from hbcoop_dist.models.registry import (
     Availability,
     ModelSource,
@@ -33,7 +32,6 @@ __all__ = [
     "Abilities",
     "About",
     "Availability",
-    "CheckResult",
     "Checkpoint",
     "CheckpointError",
     "CheckpointInfo",
@@ -50,7 +48,6 @@ __all__ = [
     "broken_families",
     "card",
     "cards",
-    "check",
     "custom_card",
     "find_packages",
     "find_source",

@@ -11,8 +11,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 
-from filelock import FileLock, Timeout
-
 from hbcoop_dist.store.archive import refuse_archive
 from hbcoop_dist.store.paths import StoreError, StoreLockedError, StorePaths
 
@@ -36,6 +34,8 @@ class StoreLock:
     """
 
     def __init__(self, path: str | Path) -> None:
+        from filelock import FileLock, Timeout
+
         self.paths = StorePaths.of(path)
         refuse_archive(self.paths.store)
         # A soft lock would outlive a killed driver, so a file system without real locks is refused instead.

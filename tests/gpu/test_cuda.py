@@ -16,9 +16,10 @@ import xarray as xr
 from typer.testing import CliRunner
 
 from hbcoop_dist.cli.command_line import app
-from hbcoop_dist.models import Potential, available, cards, check, custom_card, load
+from hbcoop_dist.models import Potential, available, cards, custom_card, load
 from hbcoop_dist.models.batching import BatchSize, evaluate
 from hbcoop_dist.models.checkpoints import CHECKPOINTS_VARIABLE
+from hbcoop_dist.models.checks.contract import check
 from hbcoop_dist.structures import Structure, make_chain, monomer
 from hbcoop_dist.structures.construction import build
 

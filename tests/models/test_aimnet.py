@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hbcoop_dist.models import ModelError, Potential, available, card, check, custom_card, load
+from hbcoop_dist.models import ModelError, Potential, available, card, custom_card, load
 from hbcoop_dist.models.checkpoints import find
-from hbcoop_dist.models.checks.contract import probes
+from hbcoop_dist.models.checks.contract import check, probes
 
 SHIFTS = {1: -13.6, 6: -1030.0, 7: -1485.0, 8: -2042.0}  # eV, about those of the atoms
 

@@ -14,7 +14,8 @@ from ase.calculators.calculator import Calculator, all_changes
 
 from hbcoop_dist.campaigns.kind import load_campaign, plan
 from hbcoop_dist.campaigns.model_tasks import model_text
-from hbcoop_dist.models import ModelCard, ModelError, UnknownElementError, available, check, identity, load
+from hbcoop_dist.models import ModelCard, ModelError, UnknownElementError, available, identity, load
+from hbcoop_dist.models.checks.contract import check
 from hbcoop_dist.models.families.ase_calculator import calculator_card
 from hbcoop_dist.models.registry import ModelSource
 from hbcoop_dist.optimize.minimization import minimise, monomer_start

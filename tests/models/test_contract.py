@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 
-from hbcoop_dist.models import Evaluation, ModelCard, Potential, available, cards, check, load
+from hbcoop_dist.models import Evaluation, ModelCard, Potential, available, cards, load
 from hbcoop_dist.models.checkpoints import embedded
-from hbcoop_dist.models.checks.contract import probes
+from hbcoop_dist.models.checks.contract import check, probes
 from hbcoop_dist.models.checks.smoothness import largest_jump
 from hbcoop_dist.structures import Structure, monomer
 from hbcoop_dist.testing.models import ModelContract

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from hbcoop_dist.campaigns.hbond.spec import HBondSpec
-from hbcoop_dist.models import ModelError, Potential, available, card, check, custom_card, load
-from hbcoop_dist.models.checks.contract import probes
+from hbcoop_dist.models import ModelError, Potential, available, card, custom_card, load
+from hbcoop_dist.models.checks.contract import check, probes
 
 FILES = {"now": "mace-r-4-l-0.model", "2022": "mace-spice-2022.model"}
 

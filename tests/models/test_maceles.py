@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hbcoop_dist.models import Potential, available, card, check, custom_card, load
+from hbcoop_dist.models import Potential, available, card, custom_card, load
+from hbcoop_dist.models.checks.contract import check
 from hbcoop_dist.structures import Structure, make_chain
 from hbcoop_dist.structures.construction import build
 

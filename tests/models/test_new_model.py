@@ -21,7 +21,8 @@ from hbcoop_dist.campaigns.hbond.worker import ChainWork
 from hbcoop_dist.campaigns.kind import load_campaign, plan
 from hbcoop_dist.cli.model_commands import NewModel, new_model
 from hbcoop_dist.execution.scheduler import SerialBackend, iter_results
-from hbcoop_dist.models import ModelError, broken_families, card, check, identity, load, registry
+from hbcoop_dist.models import ModelError, broken_families, card, identity, load, registry
+from hbcoop_dist.models.checks.contract import check
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 CAMPAIGN = "campaign: private\nmodels: [{name}]\nlengths: [2, 3]\n"

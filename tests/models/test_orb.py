@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from hbcoop_dist.campaigns.hbond.spec import HBondSpec
-from hbcoop_dist.models import ModelError, Potential, available, card, check, custom_card, load
+from hbcoop_dist.models import ModelError, Potential, available, card, custom_card, load
 from hbcoop_dist.models.checkpoints import find
-from hbcoop_dist.models.checks.contract import CheckResult, probes
+from hbcoop_dist.models.checks.contract import CheckResult, check, probes
 from hbcoop_dist.models.families import orb as family
 
 NAMES = ("orb-d3-xs-v2", "orb-v3-conservative-20-omat", "orb-v3-conservative-omol")

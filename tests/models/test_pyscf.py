@@ -10,8 +10,8 @@ from ase.units import Bohr, Hartree, kcal, mol
 
 import hbcoop_dist as hb
 from hbcoop_dist.campaigns.hbond.spec import HBondSpec
-from hbcoop_dist.models import ModelError, Potential, card, check, load
-from hbcoop_dist.models.checks.contract import probes
+from hbcoop_dist.models import ModelError, Potential, card, load
+from hbcoop_dist.models.checks.contract import check, probes
 from hbcoop_dist.models.families.pyscf import PyscfPotential
 from hbcoop_dist.structures import Structure, make_chain
 from hbcoop_dist.structures.construction import build

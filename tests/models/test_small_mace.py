@@ -18,7 +18,8 @@ import hbcoop_dist as hb
 from hbcoop_dist.campaigns.hbond.spec import HBondSpec
 from hbcoop_dist.cli import model_commands as models_command
 from hbcoop_dist.core.yaml_source import dump_yaml
-from hbcoop_dist.models import check, custom_card, load
+from hbcoop_dist.models import custom_card, load
+from hbcoop_dist.models.checks.contract import check
 
 
 class Recorded:

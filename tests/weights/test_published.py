@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 
 from hbcoop_dist.analysis.reference_levels import WITHIN
-from hbcoop_dist.models import Potential, available, cards, check, load
+from hbcoop_dist.models import Potential, available, cards, load
+from hbcoop_dist.models.checks.contract import check
 
 pytestmark = [pytest.mark.weights, pytest.mark.timeout(7200)]
 

@@ -26,7 +26,8 @@ from hbcoop_dist.learning.networks.schemes.base import Scheme
 from hbcoop_dist.learning.networks.trained_family import FAMILY
 from hbcoop_dist.learning.networks.trained_files import NetworkMetadata, write_trained
 from hbcoop_dist.learning.training.training_loop import fit_baseline, train
-from hbcoop_dist.models import check, load
+from hbcoop_dist.models import load
+from hbcoop_dist.models.checks.contract import check
 from hbcoop_dist.testing.learning_examples import SMALL, labelled_waters
 
 pytestmark = pytest.mark.skipif(find_spec("torch_geometric") is None, reason="needs torch-geometric")

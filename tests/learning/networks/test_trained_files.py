@@ -27,8 +27,8 @@ from hbcoop_dist.learning.networks.trained_files import (
 )
 from hbcoop_dist.learning.training.evaluation import evaluate, isolated_molecules
 from hbcoop_dist.learning.training.training_loop import train
-from hbcoop_dist.models import ModelError, available, check, custom_card, load
-from hbcoop_dist.models.checks.contract import probes
+from hbcoop_dist.models import ModelError, available, custom_card, load
+from hbcoop_dist.models.checks.contract import check, probes
 from hbcoop_dist.testing.learning_examples import SMALL, labelled_waters
 
 ORGANIC = replace(SMALL, elements=(1, 6, 7, 8))
