@@ -46,6 +46,12 @@ class AllocationSystem(LocalSystem):
     _ends: float | None = None
     _refreshed = False
 
+    @classmethod
+    def pool_error(cls, pool: Pool) -> str:
+        """Return which field of a pool is not accepted; see `BatchSystem.pool_error`."""
+        growing = pool.jobs.auto or pool.jobs.least != pool.jobs.most
+        return "jobs: expected a number of nodes, since an allocation does not grow" if growing else ""
+
     def check(self) -> None:
         self._job_id()
 

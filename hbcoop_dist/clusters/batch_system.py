@@ -7,10 +7,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from pkgutil import resolve_name
 from typing import Any, ClassVar, Literal
 
-from hbcoop_dist.clusters.profiles import ClusterProfile, Pool
+from hbcoop_dist.clusters.profiles import ClusterProfile, Pool, batch_system_class
 
 JobFate = Literal["alive", "ending", "taken", "expired", "died"]
 """Life stage of a job: ``taken`` ended by the batch system, a person or a dead node; ``expired`` at the end of its
@@ -18,11 +17,6 @@ walltime; ``died`` by its own fault."""
 ENDED = frozenset({"taken", "expired", "died"})
 TICK_SECONDS = 1.0
 """Interval at which the pool manager compares each pool with its jobs."""
-_SYSTEMS = {
-    "local": "hbcoop_dist.clusters.local_jobs:LocalSystem",
-    "slurm": "hbcoop_dist.clusters.slurm:SlurmSystem",
-    "allocation": "hbcoop_dist.clusters.allocation:AllocationSystem",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +46,10 @@ class JobState:
 class BatchSystem(ABC):
     """Starts, watches and cancels the jobs of a profile.
 
-    The jobs themselves are subclasses of `distributed.deploy.spec.ProcessInterface` with two more attributes:
-    ``started`` (bool: submitted, or running on this machine) and ``job_id`` (str or None: id in the batch system).
+    A subclass is registered under the `kind` of its profiles as an entry point of the group
+    ``hbcoop_dist.batch_systems``. The jobs themselves are subclasses of `distributed.deploy.spec.ProcessInterface` with
+    two more attributes: ``started`` (bool: submitted, or running on this machine) and ``job_id`` (str or None: id in
+    the batch system).
 
     Parameters
     ----------
@@ -73,6 +69,21 @@ class BatchSystem(ABC):
 
     def __init__(self, profile: ClusterProfile, logs: Path, protocol: str) -> None:
         self.profile, self.logs, self.protocol = profile, logs, protocol
+
+    @classmethod
+    def pool_error(cls, pool: Pool) -> str:
+        """Return which field of a pool this batch system does not accept, and why; empty when it accepts all.
+
+        Parameters
+        ----------
+        pool : Pool
+
+        Returns
+        -------
+        str
+            For example ``jobs: expected a number or a range like 0:20, found none``.
+        """
+        return ""
 
     def check(self) -> None:
         """Check that jobs can be started from this process.
@@ -220,5 +231,4 @@ def make_batch_system(profile: ClusterProfile, logs: Path, protocol: str) -> Bat
     -------
     BatchSystem
     """
-    system: BatchSystem = resolve_name(_SYSTEMS[profile.kind])(profile, logs, protocol)
-    return system
+    return batch_system_class(profile.kind)(profile, logs, protocol)

@@ -104,6 +104,12 @@ class LocalSystem(BatchSystem):
 
     loopback = True
 
+    @classmethod
+    def pool_error(cls, pool: Pool) -> str:
+        """Return which field of a pool is not accepted; see `BatchSystem.pool_error`."""
+        shared = pool.workers_per_job > 1
+        return "workers_per_job: expected 1 on this machine, as many jobs as workers" if shared else ""
+
     @cached_property
     def _gpus(self) -> list[str]:
         return visible_gpus()

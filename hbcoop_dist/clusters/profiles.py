@@ -1,4 +1,7 @@
-"""Cluster profiles: pools of workers, each a set of identical jobs with its own Python, resources and walltime."""
+"""Cluster profiles: pools of workers, each a set of identical jobs with its own Python, resources and walltime.
+
+Functions on the cores, CUDA devices and open files of this machine stand here too, since pools are checked with them.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +13,17 @@ import re
 import shutil
 import subprocess
 from collections.abc import Mapping
+from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from hbcoop_dist.core.files import find_file
 from hbcoop_dist.core.yaml_source import YamlError, read_model
+
+if TYPE_CHECKING:
+    from hbcoop_dist.clusters.batch_system import BatchSystem
 
 
 class DeviceError(ValueError):
@@ -259,6 +266,28 @@ class Pool(_Frozen):
         return [f"--gres={self.gres or f'gpu:{self.workers_per_job}'}"] if self.gpus else []
 
 
+def batch_system_class(kind: str) -> type[BatchSystem]:
+    """Return the batch system of a kind of profiles, an entry point of the group ``hbcoop_dist.batch_systems``.
+
+    Parameters
+    ----------
+    kind : str
+
+    Raises
+    ------
+    ValueError
+        When none is installed under this name, or it cannot be imported.
+    """
+    points = {point.name: point for point in entry_points(group="hbcoop_dist.batch_systems")}
+    if kind not in points:
+        raise ValueError(f"expected an installed batch system ({', '.join(sorted(points))}), found {kind!r}")
+    try:
+        system: type[BatchSystem] = points[kind].load()
+    except ImportError as error:
+        raise ValueError(f"expected a batch system that can be imported, found {kind!r}: {error}") from error
+    return system
+
+
 class ClusterProfile(_Frozen):
     """Pools of workers and the batch system that starts them.
 
@@ -266,27 +295,30 @@ class ClusterProfile(_Frozen):
     ----------
     profile : str
         Name of the profile.
-    kind : {"local", "slurm", "allocation"}
-        Processes on this machine; Slurm jobs that the driver submits; steps of the Slurm job in which the driver runs.
+    kind : str
+        Batch system, by its entry point: ``local``, processes on this machine; ``slurm``, jobs that the driver submits;
+        ``allocation``, steps of the Slurm job in which the driver runs; or one of another distribution.
     pools : mapping of str to Pool
     interface : str or None
         Network interface of scheduler and workers, e.g. ``ib0``.
     """
 
     profile: Name
-    kind: Literal["local", "slurm", "allocation"]
+    kind: Name
     pools: Mapping[Name, Pool] = Field(min_length=1)
     interface: str | None = None
 
+    @field_validator("kind")
+    @classmethod
+    def _installed(cls, kind: str) -> str:
+        batch_system_class(kind)
+        return kind
+
     @model_validator(mode="after")
-    def _consistent(self) -> ClusterProfile:
+    def _accepted(self) -> ClusterProfile:
         for name, pool in self.pools.items():
-            if self.kind == "slurm" and pool.jobs.auto:
-                raise ValueError(f"pools.{name}.jobs: expected a number or a range like 0:20, found none")
-            if self.kind == "allocation" and (pool.jobs.auto or pool.jobs.least != pool.jobs.most):
-                raise ValueError(f"pools.{name}.jobs: expected a number of nodes, since an allocation does not grow")
-            if self.kind == "local" and pool.workers_per_job > 1:
-                raise ValueError(f"pools.{name}.workers_per_job: expected 1 on this machine, as many jobs as workers")
+            if error := batch_system_class(self.kind).pool_error(pool):
+                raise ValueError(f"pools.{name}.{error}")
         return self
 
     @property
@@ -379,7 +411,7 @@ def leave_out_absent(profile: ClusterProfile) -> tuple[ClusterProfile, tuple[str
     Parameters
     ----------
     profile : ClusterProfile
-        Profiles of other kinds are returned unchanged, since their nodes may see other files.
+        Profiles of jobs on other machines are returned unchanged, since their nodes may see other files.
 
     Returns
     -------
@@ -392,7 +424,7 @@ def leave_out_absent(profile: ClusterProfile) -> tuple[ClusterProfile, tuple[str
     ClusterError
         When no pool is left.
     """
-    if profile.kind != "local":
+    if not batch_system_class(profile.kind).loopback:
         return profile, ()
     absent = {
         name: pool for name, pool in profile.pools.items() if pool.python is not None and not shutil.which(pool.python)

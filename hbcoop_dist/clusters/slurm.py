@@ -95,6 +95,11 @@ class SlurmSystem(BatchSystem):
 
     blameless = frozenset({"CANCELLED", "PREEMPTED", "NODE_FAIL", "BOOT_FAIL"})
 
+    @classmethod
+    def pool_error(cls, pool: Pool) -> str:
+        """Return which field of a pool is not accepted; see `BatchSystem.pool_error`."""
+        return "jobs: expected a number or a range like 0:20, found none" if pool.jobs.auto else ""
+
     def __init__(self, profile: ClusterProfile, logs: Path, protocol: str) -> None:
         super().__init__(profile, logs, protocol)
         self._queue: Mapping[str, JobState] = {}
