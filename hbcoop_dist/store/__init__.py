@@ -3,6 +3,7 @@
 from hbcoop_dist.store.archive import is_archive, write_archive
 from hbcoop_dist.store.creation import Definitions, prepare_store, recover
 from hbcoop_dist.store.journal import Journal, PayloadTypes, payload_types
+from hbcoop_dist.store.layout import Layout
 from hbcoop_dist.store.lock import StoreLock
 from hbcoop_dist.store.merge import merge_stores
 from hbcoop_dist.store.paths import (
@@ -19,7 +20,7 @@ from hbcoop_dist.store.paths import (
     scratch_path,
 )
 from hbcoop_dist.store.reading import history_of, kind_of_store, open_store, verify
-from hbcoop_dist.store.schema import Axis, Layout, Schema, Table, Variable, describe, status_variables, variables
+from hbcoop_dist.store.schema import Axis, Schema, Table, Variable, describe, status_variables, variables
 from hbcoop_dist.store.writer import StoreWriter
 
 __all__ = [

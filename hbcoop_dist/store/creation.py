@@ -23,9 +23,10 @@ from hbcoop_dist.core.files import sync_path
 from hbcoop_dist.core.results import Label, Value
 from hbcoop_dist.store.archive import refuse_archive
 from hbcoop_dist.store.group import OpenGroup, build, check_store, consolidate, is_store, open_group
+from hbcoop_dist.store.layout import Layout
 from hbcoop_dist.store.lock import StoreLock
 from hbcoop_dist.store.paths import ProtocolMismatchError, StoreError, StorePaths
-from hbcoop_dist.store.schema import Layout, Schema, Variable
+from hbcoop_dist.store.schema import Schema, Variable
 
 Definitions = Mapping[str, Mapping[Label, Value]]
 """Values of static variables: variable name -> label of its first dim -> value along its other dims."""

@@ -9,8 +9,9 @@ import numpy as np
 
 from hbcoop_dist.core.arrays import AnyArray
 from hbcoop_dist.core.results import STATUSES, Label, Record
+from hbcoop_dist.store.layout import Layout
 from hbcoop_dist.store.paths import StoreError
-from hbcoop_dist.store.schema import Layout, Table, Variable
+from hbcoop_dist.store.schema import Table, Variable
 
 
 @dataclass(frozen=True, slots=True)

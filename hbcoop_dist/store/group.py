@@ -14,8 +14,9 @@ import zarr
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
 from hbcoop_dist.core.arrays import AnyArray
+from hbcoop_dist.store.layout import Layout
 from hbcoop_dist.store.paths import StoreSchemaError
-from hbcoop_dist.store.schema import FORMAT, FORMAT_VERSION, Axis, Layout, Schema, Variable
+from hbcoop_dist.store.schema import FORMAT, FORMAT_VERSION, Axis, Schema, Variable
 
 ZarrArray = zarr.Array[Any]
 

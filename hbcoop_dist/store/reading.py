@@ -14,8 +14,9 @@ from hbcoop_dist.store.archive import is_archive, open_archive
 from hbcoop_dist.store.creation import recover, was_interrupted
 from hbcoop_dist.store.group import check_attributes, check_store
 from hbcoop_dist.store.journal import Journal
+from hbcoop_dist.store.layout import Layout
 from hbcoop_dist.store.paths import StoreError, StorePaths, reading
-from hbcoop_dist.store.schema import Layout, Schema, Table
+from hbcoop_dist.store.schema import Schema, Table
 
 
 def open_store(path: str | Path, kind: str | None = None) -> xr.Dataset:

@@ -20,9 +20,10 @@ from hbcoop_dist.core.results import LabelTuple, Record, Status
 from hbcoop_dist.store.creation import grow
 from hbcoop_dist.store.edits import Edit, edit_of
 from hbcoop_dist.store.group import ZarrArray, check_store, open_group
+from hbcoop_dist.store.layout import Layout
 from hbcoop_dist.store.lock import StoreLock
 from hbcoop_dist.store.paths import StoreError, StorePaths, reading, writing
-from hbcoop_dist.store.schema import Layout, Schema, Table, Variable
+from hbcoop_dist.store.schema import Schema, Table, Variable
 
 FLUSH_RECORDS = 2000
 """About 50 MB of waiting records."""

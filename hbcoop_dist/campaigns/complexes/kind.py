@@ -18,7 +18,8 @@ from hbcoop_dist.campaigns.complexes.plan import (
     describe_plan,
     make_plan,
 )
-from hbcoop_dist.campaigns.complexes.schema import COMPLEXES_SCHEMA, cell_record
+from hbcoop_dist.campaigns.complexes.records import cell_record
+from hbcoop_dist.campaigns.complexes.schema import COMPLEXES_SCHEMA
 from hbcoop_dist.campaigns.complexes.spec import ComplexCell, ComplexesSpec, load_spec
 from hbcoop_dist.campaigns.kind import CampaignKind, Labels, RowLabels
 from hbcoop_dist.campaigns.model_tasks import FragmentResult

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import ValidationError
 
 from hbcoop_dist.campaigns.generalization.plan import GeneralizationPlan, NetworkTasks, describe_plan, make_plan
-from hbcoop_dist.campaigns.generalization.schema import GENERALIZATION_SCHEMA, cell_records
+from hbcoop_dist.campaigns.generalization.records import cell_records
+from hbcoop_dist.campaigns.generalization.schema import GENERALIZATION_SCHEMA
 from hbcoop_dist.campaigns.generalization.spec import (
     CELL_DIMS,
     GeneralizationSpec,

@@ -9,7 +9,7 @@ from small_networks import count_results, needs_packages, plan_campaign, run_her
 
 from hbcoop_dist.campaigns.generalization.kind import KIND
 from hbcoop_dist.campaigns.generalization.plan import make_plan
-from hbcoop_dist.campaigns.generalization.schema import TEST, TRAINING, VALIDATION, cell_records
+from hbcoop_dist.campaigns.generalization.records import TEST, TRAINING, VALIDATION, cell_records
 from hbcoop_dist.campaigns.generalization.tasks import EvaluationResult, SplitResult, TrainingResult
 from hbcoop_dist.campaigns.kind import load_from_history, specs_in_history
 from hbcoop_dist.core.results import TaskResult
