@@ -6,7 +6,7 @@ The store is read by whole variables, never cell by cell.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import cache
 from operator import attrgetter
@@ -45,6 +45,23 @@ class PendingCells:
     repeat: frozenset[str]
 
 
+def retry_filter(schema: Schema, writer: StoreWriter, retry: Collection[str], match: str) -> Callable[[Labels], bool]:
+    """Return the function that selects the cells of a retry by their labels.
+
+    Parameters
+    ----------
+    schema : Schema
+    writer : StoreWriter
+    retry : collection of str
+        Final statuses to compute again.
+    match : str
+        Text that the reason of a cell must contain, in any case.
+    """
+    statuses = writer.statuses(schema.cells.name)
+    reasons = writer.texts(schema.cells.reason) if match else {}
+    return lambda labels: statuses[labels] in retry and match.lower() in reasons.get(labels, "").lower()
+
+
 def find_pending_cells(
     plan: AnyPlan,
     kind: AnyKind,
@@ -79,12 +96,8 @@ def find_pending_cells(
     statuses, keys = writer.statuses(table), writer.stored_keys(table)
     # values are lost with a chunk; the journal may still have them
     outdated, lost = _outdated(plan, kind.schema, writer), writer.incomplete(table)
-    reasons = writer.texts(kind.schema.cells.reason) if match else {}
+    is_retried = retry_filter(kind.schema, writer, retry, match)
     labels_of_cell = labels_of(kind.schema)
-
-    def is_retried(labels: Labels) -> bool:
-        return statuses[labels] in retry and match.lower() in reasons.get(labels, "").lower()
-
     cells: list[Cell] = []
     repeat: set[str] = set()
     for cell, tasks in plan.cell_tasks.items():

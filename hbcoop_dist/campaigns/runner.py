@@ -18,6 +18,7 @@ from hbcoop_dist.campaigns.pending_cells import (
     describe_change,
     find_pending_cells,
     labels_of,
+    retry_filter,
 )
 from hbcoop_dist.clusters import ClusterProfile
 from hbcoop_dist.core.results import Record, Status, TaskResult
@@ -221,24 +222,36 @@ def run(
             Journal(journal_path(path), kind.payloads) as journal,
             settings.open_driver(path, journal, display, kind.restart_state) as (driver, shown),
         ):
-            decided = _decide(plan, kind, path, driver, shown)
+            undecided = dict(plan.undecided)
+            if match:
+                is_retried, labels = retry_filter(kind.schema, writer, retry, match), labels_of(kind.schema)
+                undecided = {cell: keys for cell, keys in undecided.items() if is_retried(labels(cell))}
+            decided = _decide(plan, undecided, kind, path, driver, shown)
+            undecided = {cell: keys for cell, keys in decided.undecided.items() if cell in undecided}
             pending = find_pending_cells(decided, kind, writer, journal, retry, match)
-            campaign_run = _Run(decided, kind, path, writer, journal, pending)
+            campaign_run = _Run(decided, undecided, kind, path, writer, journal, pending)
             campaign_run.mark()
             if campaign_run.cells:
                 campaign_run.compute(driver, shown)
             return campaign_run.summary()
 
 
-def _decide(plan: AnyPlan, kind: AnyKind, path: Path, driver: Driver, display: Display) -> AnyPlan:
+def _decide(
+    plan: AnyPlan,
+    undecided: Mapping[Cell, Collection[str]],
+    kind: AnyKind,
+    path: Path,
+    driver: Driver,
+    display: Display,
+) -> AnyPlan:
     """Compute what undecided cells depend on, and return the plan with their tasks as far as they can be decided."""
-    if not plan.undecided:
+    if not undecided:
         return plan
-    needed = with_inputs(plan.tasks, chain.from_iterable(plan.undecided.values()))
+    needed = with_inputs(plan.tasks, chain.from_iterable(undecided.values()))
     stored = StoredResults(driver.journal, needed)
     if missing := len(needed) - len(stored):
-        display.message(f"computing what the tasks of {len(plan.undecided)} cells depend on")
-        count = RunCounts(len(plan.undecided), tasks=missing)
+        display.message(f"computing what the tasks of {len(undecided)} cells depend on")
+        count = RunCounts(len(undecided), tasks=missing)
         work = kind.work(plan, arrays_path(path))
         with contextlib.closing(
             driver.compute(plan.batches, work, needed, stored, lambda: display.update(count))
@@ -256,6 +269,7 @@ class _Run:
     def __init__(
         self,
         plan: AnyPlan,
+        undecided: Mapping[Cell, Collection[str]],
         kind: AnyKind,
         path: Path,
         writer: StoreWriter,
@@ -263,6 +277,7 @@ class _Run:
         pending: PendingCells,
     ) -> None:
         self.plan, self.kind, self.path, self.writer, self.journal = plan, kind, path, writer, journal
+        self._undecided = undecided
         self.cells, self.repeat, self.statuses = pending.cells, pending.repeat, dict(pending.statuses)
         self.computed = 0
         self._labels_of = labels_of(kind.schema)
@@ -282,7 +297,7 @@ class _Run:
         for cell, reason in self.plan.skipped.items():
             if self.statuses[labels := self._labels_of(cell)] in ("pending", "skipped", "stale"):
                 self._mark(labels, "skipped", reason)
-        for cell, keys in self.plan.undecided.items():
+        for cell, keys in self._undecided.items():
             self._mark(
                 self._labels_of(cell), "failed", f"its tasks could not be decided: {self._undecided_reason(keys)}"
             )

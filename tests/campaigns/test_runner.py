@@ -339,6 +339,33 @@ def test_without_all_candidates_no_rotamers_are_chosen(tmp_path: Path, monkeypat
     assert run(tmp_path, store, rotamer="lowest", lengths=[2, 3]).statuses == {"done": 2}
 
 
+def test_a_retry_of_one_reason_computes_the_candidates_of_its_cells_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = tmp_path / "a.zarr"
+    made = hb.plan(hb.load_campaign(spec_file(tmp_path, rotamer="lowest", lengths=[3])))
+    real, lengths = worker._Stages._candidates, list[int]()
+
+    def counted(stages: Any, tasks: Any) -> Any:
+        lengths.extend(task.chain.length for task in tasks)
+        raise ValueError("no such orbital")
+
+    def retry(text: str) -> Summary:
+        return hb.run(made, store, serial=True, display=QuietDisplay(), retry=("failed",), match=text)
+
+    monkeypatch.setattr(worker._Stages, "_candidates", counted)
+    assert retry("no such orbital").statuses == {"pending": 1}
+    assert lengths == []
+    assert hb.run(made, store, serial=True, display=QuietDisplay()).statuses == {"failed": 1}
+    reason = str(hb.open_store(store).reason.values.squeeze())
+    lengths.clear()
+    assert retry("out of memory").statuses == {"failed": 1}
+    assert lengths == []
+    assert str(hb.open_store(store).reason.values.squeeze()) == reason
+    monkeypatch.setattr(worker._Stages, "_candidates", real)
+    assert retry("NO SUCH ORBITAL").statuses == {"done": 1}
+
+
 def test_a_retry_of_one_reason_leaves_everything_else_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = tmp_path / "a.zarr"
     assert run(tmp_path, store, minimize={"max_calls": 1}, lengths=[2]).statuses == {"unconverged": 1}
