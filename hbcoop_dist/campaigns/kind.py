@@ -268,7 +268,11 @@ class CampaignKind(ABC, Generic[SpecT, CellT, TaskT, CellTasksT]):
     def finish_cell(
         self, plan: Plan[SpecT, CellT, TaskT, CellTasksT], store: Path, cell: CellT, results: Lookup
     ) -> None:
-        """Write files that belong to a cell that is done, beside the store."""
+        """Write the files that belong to a cell that is done, beside the store; see `cell_files`."""
+
+    def cell_files(self, store: Path, cell: CellT) -> Collection[Path]:
+        """Return the files that `finish_cell` writes; a cell that lacks one is written again from its results."""
+        return ()
 
     def check(self, plan: Plan[SpecT, CellT, TaskT, CellTasksT]) -> None:
         """Try in this process what would otherwise fail on every worker, before any job is submitted."""

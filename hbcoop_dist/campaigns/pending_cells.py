@@ -73,7 +73,7 @@ def find_pending_cells(
     """Compare a plan with a store.
 
     A cell is computed when it is not final, its tasks have other keys now, its packages have other versions, its value
-    is missing although it is done, or it is retried. A retry repeats the tasks of `CampaignKind.keys_to_retry`.
+    or one of its files is missing although it is done, or it is retried. A retry repeats the tasks of `CampaignKind.keys_to_retry`.
 
     Parameters
     ----------
@@ -106,6 +106,8 @@ def find_pending_cells(
         if match and not retried:
             continue
         final = statuses[labels] in FINAL and keys.get(labels) == tasks.final_key
+        if statuses[labels] == "done" and not all(file.is_file() for file in kind.cell_files(writer.path, cell)):
+            final = False
         if final and not retried and labels not in outdated and labels not in lost:
             continue
         cells.append(cell)

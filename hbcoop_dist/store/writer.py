@@ -48,6 +48,8 @@ class StoreWriter:
 
     Attributes
     ----------
+    path : Path
+        The store.
     layout : Layout
         Axes of the store. They grow when records bring new labels along a dim.
 
@@ -71,6 +73,7 @@ class StoreWriter:
         lock: StoreLock | None = None,
     ) -> None:
         self._paths = StorePaths.of(path)
+        self.path = self._paths.store
         self._schema = schema
         check_store(self._paths.store, schema.kind)
         self._own_lock = StoreLock(self._paths.store) if lock is None else None

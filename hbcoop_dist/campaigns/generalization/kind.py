@@ -116,6 +116,11 @@ class GeneralizationKind(CampaignKind[GeneralizationSpec, TrainingCell, Training
 
         return lost_files(plan.tasks, pending, journal, arrays)
 
+    def cell_files(self, store: Path, cell: TrainingCell) -> Collection[Path]:
+        from hbcoop_dist.campaigns.generalization.array_files import model_path
+
+        return (model_path(store, cell),)
+
     def finish_cell(self, plan: GeneralizationPlan, store: Path, cell: TrainingCell, results: Lookup) -> None:
         from hbcoop_dist.campaigns.generalization.array_files import write_model
 
