@@ -32,7 +32,7 @@ from hbcoop_dist.learning.datasets.set_files import (
     require_one_charges_key,
 )
 from hbcoop_dist.learning.splits.feature_rows import ElementBlocks
-from hbcoop_dist.learning.splits.soap import FEATURES, soap_blocks
+from hbcoop_dist.learning.splits.soap_descriptors import FEATURES, soap_blocks
 from hbcoop_dist.models import registry
 
 Known = Mapping[str, TaskResult[Any]]

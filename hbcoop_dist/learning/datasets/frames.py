@@ -1,4 +1,4 @@
-"""One frame of a file as a labelled structure, and the options that decide how it is read.
+"""Frames of files, one frame as a labelled structure, and the options that decide how it is read.
 
 What a frame does not contain is determined in this order:
 
@@ -14,14 +14,16 @@ atoms that are in the file.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import networkx as nx
 import numpy as np
+from ase import units
 
 from hbcoop_dist.core.arrays import FloatArray, IntArray
 from hbcoop_dist.learning.datasets.connectivity import (
@@ -63,9 +65,17 @@ LABEL_KEYS: Mapping[str, tuple[str, ...]] = MappingProxyType(
 NUMERIC_LABELS = ("energy", "forces", "charges", "dipole", "interaction_energy")
 """Labels that a set may be required to have."""
 
-ENERGY_UNITS = ("eV", "Hartree", "kcal/mol", "kJ/mol")
-LENGTH_UNITS = ("Angstrom", "Bohr")
-DIPOLE_UNITS = ("e Angstrom", "e Bohr", "Debye")
+ENERGY_UNITS: dict[str, float] = {
+    "eV": 1.0,
+    "Hartree": units.Hartree,
+    "kcal/mol": units.kcal / units.mol,
+    "kJ/mol": units.kJ / units.mol,
+}
+"""Units of energy, eV."""
+LENGTH_UNITS: dict[str, float] = {"Angstrom": 1.0, "Bohr": units.Bohr}
+"""Units of length, A."""
+DIPOLE_UNITS: dict[str, float] = {"e Angstrom": 1.0, "e Bohr": units.Bohr, "Debye": units.Debye}
+"""Units of dipoles, e A."""
 NO_KEY = "no such key"
 
 
@@ -121,44 +131,67 @@ class ReadOptions:
     skip_incomplete: bool = False
 
     def __post_init__(self) -> None:
-        for name, units in (
-            ("energy_unit", ENERGY_UNITS),
-            ("length_unit", LENGTH_UNITS),
-            ("dipole_unit", DIPOLE_UNITS),
-        ):
-            if (unit := getattr(self, name)) not in units:
-                raise ReadError(f"read options, {name}: expected one of {', '.join(units)}, found {unit!r}")
+        for name, allowed in (("energy", ENERGY_UNITS), ("length", LENGTH_UNITS), ("dipole", DIPOLE_UNITS)):
+            if (unit := getattr(self, f"{name}_unit")) not in allowed:
+                raise ReadError(f"read options, {name}_unit: expected one of {', '.join(allowed)}, found {unit!r}")
         for name, labels in (("keys", LABEL_KEYS), ("require", NUMERIC_LABELS)):
             if unknown := sorted(set(getattr(self, name)) - set(labels)):
                 expected = ", ".join(labels)
                 raise ReadError(f"read options, {name}: expected labels among {expected}, found {', '.join(unknown)}")
 
-    @property
-    def energy_in_ev(self) -> float:
-        """Unit of energy, eV."""
-        from ase import units
-
-        return float(
-            (1.0, units.Hartree, units.kcal / units.mol, units.kJ / units.mol)[ENERGY_UNITS.index(self.energy_unit)]
-        )
-
-    @property
-    def length_in_angstrom(self) -> float:
-        """Unit of length, A."""
-        from ase import units
-
-        return float((1.0, units.Bohr)[LENGTH_UNITS.index(self.length_unit)])
-
-    @property
-    def dipole_in_e_angstrom(self) -> float:
-        """Unit of dipoles, e A."""
-        from ase import units
-
-        return float((1.0, units.Bohr, units.Debye)[DIPOLE_UNITS.index(self.dipole_unit)])
-
     def keys_of(self, label: str) -> tuple[str, ...]:
         """Return the keys under which a label is looked for."""
         return self.keys.get(label, LABEL_KEYS[label])
+
+
+class Rows(ABC):
+    """Structures of one file or folder, in any order and none kept in memory; subclasses open it and set ``path``.
+
+    Everything that a structure has beside its geometry is in ``arrays``, ``info`` and the results of its calculator,
+    under the keys of the file.
+
+    Attributes
+    ----------
+    form : str
+        The format, in words.
+    entry : str
+        One structure of the file in words, for messages: ``frame of extended XYZ``.
+    path : Path
+    """
+
+    form: ClassVar[str]
+    entry: ClassVar[str]
+    path: Path
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def _read(self, number: int) -> Atoms:
+        """Return structure `number`, from 0; any exception means that it is damaged."""
+
+    def position(self, number: int) -> str:
+        """Return the position of structure `number`, from 0, for messages: ``frame 3``, ``row 17``."""
+        return f"{self.entry.split()[0]} {number}"
+
+    def atoms(self, number: int) -> Atoms:
+        """Return structure `number`, from 0.
+
+        Raises
+        ------
+        ReadError
+            When it is damaged.
+        """
+        try:
+            return self._read(number)
+        except ReadError:
+            raise
+        except Exception as error:  # decoding a damaged structure may raise anything
+            expected = f"expected a {self.entry}"
+            raise ReadError(f"{self.path}, {self.position(number)}: {expected}, found: {error!r}", expected) from error
+
+    def close(self) -> None:  # noqa: B027
+        """Close what is open; by default no file stays open between two structures."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -259,7 +292,7 @@ def read_frame(frame: Frame) -> tuple[LabelledStructure, ParentClues]:
         directions only.
     """
     options = frame.options
-    energy_unit, length_unit = options.energy_in_ev, options.length_in_angstrom
+    energy_unit, length_unit = ENERGY_UNITS[options.energy_unit], LENGTH_UNITS[options.length_unit]
     numbers = frame.atoms.numbers.astype(np.int64)
     positions = frame.atoms.positions * length_unit
     n, cell = len(numbers), _cell(frame)
@@ -288,7 +321,7 @@ def read_frame(frame: Frame) -> tuple[LabelledStructure, ParentClues]:
         domain=frame.text("domain") or frame.path.stem,
         charge=charge,
         charges=None if charges is None else charges[order],
-        dipole=None if dipole is None else dipole * options.dipole_in_e_angstrom,
+        dipole=None if dipole is None else dipole * DIPOLE_UNITS[options.dipole_unit],
         molecules=owner[order],
         molecule_charges=molecule_charges,
         interaction_energy=None if interaction is None else float(interaction) * energy_unit,
@@ -309,7 +342,7 @@ def _cell(frame: Frame) -> FloatArray | None:
             f"three lattice vectors, in all, found {directions} and {frame.atoms.cell.rank} vectors",
             "pbc: expected a structure that is periodic in no direction or in all",
         )
-    return np.asarray(frame.atoms.cell, dtype=np.float64) * frame.options.length_in_angstrom
+    return np.asarray(frame.atoms.cell, dtype=np.float64) * LENGTH_UNITS[frame.options.length_unit]
 
 
 def _charge(frame: Frame) -> int:

@@ -97,7 +97,7 @@ class NetworkMetadata:
     level_of_theory, licence, source : str
         Level of theory, terms and citation of the labels that it was trained on.
     long_range, extensive, charges : bool
-        See `hbcoop_dist.learning.networks.inference.Traits`.
+        See `hbcoop_dist.learning.networks.network_module.Traits`.
     """
 
     level_of_theory: str
@@ -124,8 +124,8 @@ def write_trained(path: Path, trained: Trained, metadata: NetworkMetadata) -> No
     """
     text = {
         "format": FORMAT,
-        "spec": json.loads(trained.spec.to_json()),
-        "budget": json.loads(trained.budget.to_json()),
+        "spec": asdict(trained.spec),
+        "budget": asdict(trained.budget),
         "about": asdict(metadata),
         "n_parameters": trained.n_parameters,
         "seconds": trained.seconds,
@@ -149,7 +149,7 @@ def read_trained(path: Path) -> tuple[Trained, NetworkMetadata]:
     parameters = {name.removeprefix(_PARAMETER): value for name, value in arrays.items() if name.startswith(_PARAMETER)}
     try:
         spec, metadata = _spec_and_metadata(text)
-        budget = Budget.from_json(json.dumps(text["budget"]))
+        budget = Budget(**text["budget"])
         trained = Trained(spec, budget, parameters, text["n_parameters"], Curve(**curve), text["seconds"])
     except (KeyError, TypeError, ValueError) as error:
         raise TrainedFileError(f"{path}: expected a trained network, found an incomplete one: {error!r}") from error
@@ -172,7 +172,7 @@ def read_metadata(path: Path) -> tuple[NetworkSpec, NetworkMetadata]:
 
 
 def _spec_and_metadata(text: dict[str, Any]) -> tuple[NetworkSpec, NetworkMetadata]:
-    return NetworkSpec.from_json(json.dumps(text["spec"])), NetworkMetadata(**text["about"])
+    return NetworkSpec.of(text["spec"]), NetworkMetadata(**text["about"])
 
 
 def _read(path: Path, *, with_arrays: bool) -> tuple[dict[str, Any], dict[str, Any]]:

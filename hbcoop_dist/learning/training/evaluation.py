@@ -6,16 +6,15 @@ Charges are compared up to one sign for all: where only energies are trained on,
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
 from ase.units import kcal, mol
 
 from hbcoop_dist.core.arrays import FloatArray
-from hbcoop_dist.learning.datasets.labelled_structures import LabelledStructure
-from hbcoop_dist.learning.networks.inference import Prediction, network_of, predict
-from hbcoop_dist.learning.networks.network_module import Network
+from hbcoop_dist.learning.datasets.labelled_structures import LabelledStructure, isolated_molecules
+from hbcoop_dist.learning.networks.network_module import Network, Prediction, network_of, predict
 from hbcoop_dist.learning.networks.trained_files import Trained
 
 Key = TypeVar("Key", str, int)
@@ -64,6 +63,11 @@ class InteractionErrors:
     count: int
     mae: float
     rmse: float
+
+    @classmethod
+    def of(cls, errors: FloatArray) -> InteractionErrors:
+        """Return the statistics of single errors, kcal/mol."""
+        return cls(len(errors), _mae(errors), _rmse(errors))
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,27 +145,6 @@ def evaluate(trained: Trained, structures: Sequence[LabelledStructure], *, devic
     )
 
 
-def isolated_molecules(structure: LabelledStructure) -> list[LabelledStructure]:
-    """Return every molecule of a structure alone, in its place and cell, with its own charge and without labels."""
-    unlabelled = replace(
-        structure, energy=float("nan"), forces=None, charges=None, dipole=None, interaction_energy=None
-    )
-    molecules = []
-    for molecule, charge in enumerate(structure.molecule_charges):
-        atoms = structure.molecules == molecule
-        molecules.append(
-            replace(
-                unlabelled,
-                numbers=structure.numbers[atoms],
-                positions=structure.positions[atoms],
-                charge=charge,
-                molecules=np.zeros(int(atoms.sum()), dtype=np.int64),
-                molecule_charges=(charge,),
-            )
-        )
-    return molecules
-
-
 def _errors_by(
     key: Callable[[LabelledStructure], Key], predictions: Sequence[Prediction], structures: Sequence[LabelledStructure]
 ) -> dict[Key, GroupErrors]:
@@ -234,10 +217,7 @@ def _interaction_errors(
         assert label.interaction_energy is not None
         errors[label.gap > network.spec.cutoff].append(_KCAL * (interaction - label.interaction_energy))
     near, beyond = (np.array(errors[is_beyond]) for is_beyond in (False, True))
-    return (
-        InteractionErrors(len(near), _mae(near), _rmse(near)),
-        InteractionErrors(len(beyond), _mae(beyond), _rmse(beyond)),
-    )
+    return InteractionErrors.of(near), InteractionErrors.of(beyond)
 
 
 def _joined(arrays: Sequence[FloatArray]) -> FloatArray:

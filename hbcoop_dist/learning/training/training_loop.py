@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import math
 import pickle
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +26,8 @@ from hbcoop_dist.core.files import atomic_write
 from hbcoop_dist.learning.datasets.labelled_structures import LabelledSet, LabelledStructure
 from hbcoop_dist.learning.networks.atom_batches import AtomBatch, find_edges
 from hbcoop_dist.learning.networks.hyperparameters import Budget, NetworkSpec
-from hbcoop_dist.learning.networks.inference import predict
-from hbcoop_dist.learning.networks.network_module import Network, energy_and_forces
+from hbcoop_dist.learning.networks.network_module import Network, Output, energy_and_forces, predict
 from hbcoop_dist.learning.networks.trained_files import Curve, Trained
-from hbcoop_dist.learning.training.losses import Targets, training_loss
 
 CHECKPOINT_SECONDS = 20.0
 _COLUMNS = ("step", "training_loss", "validation_loss", "energy_mae", "forces_rmse", "seconds")
@@ -82,7 +81,7 @@ def train(
     """
     if not validation:
         raise ValueError("validation set: expected structures, found none")
-    fitted = spec if spec.fitted else fit_baseline(spec, training)
+    fitted = spec if spec.atomic_energies else fit_baseline(spec, training)
     require_elements_of_network(fitted, [*training, *validation])
     state = _TrainingState(fitted, budget, device, _identity(fitted, budget, training, validation))
     state.network.scheme.require_supported([structure.cell for structure in (*training, *validation)])
@@ -166,6 +165,99 @@ def batch_indices(count: int, batch_size: int, step: int, seed: int) -> list[int
     return [int(orders[k // count][k % count]) for k in positions]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Targets:
+    """Labels of S structures of N atoms in all; missing labels are NaN.
+
+    Attributes
+    ----------
+    energy : (S,) float64 tensor
+        eV.
+    sizes : (S,) float64 tensor
+        Numbers of atoms.
+    forces : (N, 3) tensor
+        eV/A.
+    charges : (N,) tensor
+        e.
+    dipoles : (S, 3) tensor
+        e A; NaN for periodic structures, whose dipole depends on the choice of images.
+    """
+
+    energy: torch.Tensor
+    sizes: torch.Tensor
+    forces: torch.Tensor
+    charges: torch.Tensor
+    dipoles: torch.Tensor
+
+    @classmethod
+    def of(cls, structures: Sequence[LabelledStructure], *, dtype: torch.dtype, device: str) -> Targets:
+        """Collect the labels of structures, in the order of their `AtomBatch`.
+
+        Parameters
+        ----------
+        structures : sequence of LabelledStructure
+        dtype : torch.dtype
+            Of forces, charges and dipoles.
+        device : str
+        """
+
+        def joined(labels: Sequence[FloatArray | None], shapes: Sequence[tuple[int, ...]]) -> torch.Tensor:
+            filled = [
+                np.full(shape, np.nan) if label is None else label for label, shape in zip(labels, shapes, strict=True)
+            ]
+            return torch.as_tensor(np.concatenate(filled), dtype=dtype, device=device)
+
+        sizes = [len(structure) for structure in structures]
+        dipoles = [structure.dipole if structure.cell is None else None for structure in structures]
+        energies = [structure.energy for structure in structures]
+        return cls(
+            energy=torch.tensor(energies, dtype=torch.float64, device=device),
+            sizes=torch.tensor(sizes, dtype=torch.float64, device=device),
+            forces=joined([structure.forces for structure in structures], [(n, 3) for n in sizes]),
+            charges=joined([structure.charges for structure in structures], [(n,) for n in sizes]),
+            dipoles=joined(dipoles, [(3,)] * len(sizes)).reshape(-1, 3),
+        )
+
+
+def training_loss(
+    output: Output, forces: torch.Tensor, batch: AtomBatch, targets: Targets, budget: Budget, *, fit_charges: bool
+) -> torch.Tensor:
+    """Return the weighted sum of mean squared errors; missing labels do not contribute.
+
+    Parameters
+    ----------
+    output : Output
+    forces : (N, 3) tensor
+        Predicted forces, eV/A.
+    batch : AtomBatch
+    targets : Targets
+    budget : Budget
+        Weights of the terms.
+    fit_charges : bool
+        Whether charges, and the dipoles that follow from them, are compared.
+
+    Returns
+    -------
+    scalar tensor
+    """
+    per_atom = (output.energy - targets.energy) / targets.sizes
+    total = budget.energy_weight * (per_atom**2).mean()
+    total = total + budget.forces_weight * _mean_square(forces, targets.forces)
+    if fit_charges and output.charges is not None:
+        total = total + budget.charges_weight * _mean_square(output.charges, targets.charges)
+        if budget.dipoles_weight:
+            dipoles = batch.sum_structures(output.charges[:, None] * batch.positions)
+            total = total + budget.dipoles_weight * _mean_square(dipoles, targets.dipoles)
+    return total
+
+
+def _mean_square(prediction: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
+    present = ~torch.isnan(label)
+    # a mean over the selected labels would be NaN without any
+    difference = torch.where(present, prediction - torch.where(present, label, 0.0), 0.0)
+    return (difference**2).sum() / present.sum().clamp(min=1)
+
+
 def _train_step(state: _TrainingState, training: Sequence[LabelledStructure], device: str) -> None:
     network, budget = state.network, state.budget
     spec, dtype = network.spec, getattr(torch, budget.dtype)
@@ -214,7 +306,8 @@ def _identity(
 ) -> str:
     """Hash of everything that decides the result of a training."""
     sets = [LabelledSet("", tuple(structures), "", "", "").sha256 for structures in (training, validation)]
-    return hashlib.sha256("\0".join([spec.to_json(), budget.to_json(), *sets]).encode()).hexdigest()
+    settings = [json.dumps(asdict(values), sort_keys=True) for values in (spec, budget)]
+    return hashlib.sha256("\0".join([*settings, *sets]).encode()).hexdigest()
 
 
 class _TrainingState:

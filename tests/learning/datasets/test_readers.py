@@ -26,7 +26,7 @@ from set_files import (
 
 from hbcoop_dist.learning.datasets.frames import ReadError, ReadOptions
 from hbcoop_dist.learning.datasets.labelled_structures import LabelledSet, LabelledStructure
-from hbcoop_dist.learning.datasets.readers import extended_xyz
+from hbcoop_dist.learning.datasets.readers import ase_files
 from hbcoop_dist.learning.datasets.readers.file_rows import Shards
 from hbcoop_dist.learning.datasets.set_files import draw_rows, read_set
 
@@ -353,7 +353,7 @@ def test_structures_in_json_across_blocks(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_where_frames_begin_is_kept_until_the_file_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HBCOOP_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(extended_xyz, "LEAST_BYTES", 0)
+    monkeypatch.setattr(ase_files, "LEAST_BYTES", 0)
     made = write_as(tmp_path / "a.xyz", labelled(4))
     first = load(made)
     (kept,) = (tmp_path / "cache" / "indices").glob("*.npz")

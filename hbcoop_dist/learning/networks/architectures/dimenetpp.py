@@ -21,10 +21,8 @@ without the sparse-matrix package that PyTorch Geometric needs, which is compile
 
 from __future__ import annotations
 
-import contextlib
 import math
-import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -36,7 +34,8 @@ from hbcoop_dist.core.arrays import FloatArray
 from hbcoop_dist.learning.networks.atom_batches import AtomBatch
 from hbcoop_dist.learning.networks.hyperparameters import NetworkSpec
 from hbcoop_dist.learning.networks.network_module import AfterLayer
-from hbcoop_dist.learning.networks.options import DimeNetOptions, parse_options
+from hbcoop_dist.learning.networks.registry import DimeNetOptions
+from hbcoop_dist.models.families.mace import quiet
 
 SILU = torch.nn.SiLU()
 _OUTPUT_INITIALISATION = "glorot_orthogonal"
@@ -60,8 +59,8 @@ class DimeNetBackbone(torch.nn.Module):
     def __init__(self, spec: NetworkSpec) -> None:
         super().__init__()
         self.shape = spec.shape
-        options = parse_options("architecture dimenet++", DimeNetOptions, spec.architecture_options)
-        with _quiet():
+        options = DimeNetOptions.model_validate(dict(spec.architecture_options))
+        with quiet():
             from torch_geometric.nn.models import dimenet, dimenet_utils
         sizes = spec.n_radial, spec.channels
         self.rbf = dimenet.BesselBasisLayer(spec.n_radial, spec.cutoff, options.envelope_exponent)
@@ -248,11 +247,3 @@ def triplets(
     if shifts is not None:
         kept |= (shifts[kj] + shifts[ji] != 0).any(dim=1)
     return kj[kept], ji[kept]
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Suppress the warnings that PyTorch Geometric gives at import about parts that are not used here."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield

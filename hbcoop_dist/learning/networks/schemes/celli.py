@@ -25,7 +25,7 @@ from ase.data import covalent_radii
 
 from hbcoop_dist.learning.networks.atom_batches import AtomBatch
 from hbcoop_dist.learning.networks.hyperparameters import NetworkShape
-from hbcoop_dist.learning.networks.options import ChargeEquilibrationOptions
+from hbcoop_dist.learning.networks.registry import ChargeEquilibrationOptions
 from hbcoop_dist.learning.networks.schemes.base import LongRange, Memory, Scheme
 from hbcoop_dist.learning.networks.schemes.electrostatics import (
     COULOMB,
@@ -149,10 +149,7 @@ def equilibrate(
     stiffness = coulomb + torch.diag_embed(batch.padded(hardness) + padding)
     owners, totals, unused = _constraints(batch, fragments=fragments)
     matrix = torch.cat(
-        [
-            torch.cat([stiffness, owners], dim=2),
-            torch.cat([owners.transpose(1, 2), torch.diag_embed(unused)], dim=2),
-        ],
+        [torch.cat([stiffness, owners], dim=2), torch.cat([owners.transpose(1, 2), torch.diag_embed(unused)], dim=2)],
         dim=1,
     )
     solution = torch.linalg.solve(matrix, torch.cat([-batch.padded(chi), totals], dim=1))

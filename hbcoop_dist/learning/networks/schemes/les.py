@@ -17,7 +17,7 @@ import torch
 
 from hbcoop_dist.learning.networks.atom_batches import AtomBatch
 from hbcoop_dist.learning.networks.hyperparameters import NetworkShape
-from hbcoop_dist.learning.networks.options import LatentEwaldOptions
+from hbcoop_dist.learning.networks.registry import LatentEwaldOptions
 from hbcoop_dist.learning.networks.schemes.base import LongRange, Memory, Scheme
 from hbcoop_dist.learning.networks.schemes.electrostatics import (
     COULOMB,
