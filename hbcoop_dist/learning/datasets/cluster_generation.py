@@ -27,12 +27,8 @@ from hbcoop_dist.structures.chains import Acetyl, Amine, Conformer
 from hbcoop_dist.structures.construction import crude_joint, crude_start, structure_of
 
 KINDS = ("ionic", "neutral", "nma", "charge-states")
-SIZES = {
-    "ionic": (1, 2, 2, 2, 3, 3, 4, 4),
-    "neutral": (1, 2, 2, 2, 3, 3, 4, 4),
-    "nma": (1, 2, 3, 4, 5, 6, 7, 8),
-    "charge-states": (1, 2, 2),
-}
+_FEW = (1, 2, 2, 2, 3, 3, 4, 4)
+SIZES = {"ionic": _FEW, "neutral": _FEW, "nma": (1, 2, 3, 4, 5, 6, 7, 8), "charge-states": (1, 2, 2)}
 """Numbers of molecules by kind, used in turn; a size that is listed twice is used twice as often."""
 
 LARGEST_CHARGE = 2

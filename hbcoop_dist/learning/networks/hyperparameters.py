@@ -113,14 +113,8 @@ class NetworkSpec:
     @property
     def shape(self) -> NetworkShape:
         """The sizes that a long-range scheme depends on."""
-        return NetworkShape(
-            n_species=len(self.elements),
-            channels=self.channels,
-            n_layers=self.layers,
-            n_radial=self.n_radial,
-            cutoff=self.cutoff,
-            elements=self.elements,
-        )
+        sizes = len(self.elements), self.channels, self.layers, self.n_radial
+        return NetworkShape(*sizes, cutoff=self.cutoff, elements=self.elements)
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> NetworkSpec:

@@ -266,6 +266,7 @@ SCHEMES: Mapping[str, SchemeDeclaration] = {
 }
 """Built-in long-range schemes by name."""
 
+OptionsT = TypeVar("OptionsT", bound=ComponentOptions)
 DeclarationT = TypeVar("DeclarationT", ArchitectureDeclaration, SchemeDeclaration)
 
 
@@ -315,7 +316,7 @@ def architecture_options(name: str, values: Mapping[str, Any]) -> ComponentOptio
     ValueError
         When there is no such architecture, or an option is unknown or out of bounds.
     """
-    return _parse_options(f"architecture {name}", find_architecture(name).options, values)
+    return parse_options(f"architecture {name}", find_architecture(name).options, values)
 
 
 def check_architecture(name: str, fields: Mapping[str, Any], options: Mapping[str, Any]) -> None:
@@ -359,7 +360,7 @@ def scheme_options(name: str, values: Mapping[str, Any], shape: NetworkShape | N
     ValueError
         When there is no such scheme, or an option is unknown, out of bounds or does not fit the network.
     """
-    return _parse_options(f"scheme {name}", find_scheme(name).options, values, shape)
+    return parse_options(f"scheme {name}", find_scheme(name).options, values, shape)
 
 
 def load_implementation(declaration: ArchitectureDeclaration | SchemeDeclaration) -> Any:
@@ -402,9 +403,26 @@ def _find(
     return declaration
 
 
-def _parse_options(
-    component: str, model: type[ComponentOptions], values: Mapping[str, Any], shape: NetworkShape | None = None
-) -> ComponentOptions:
+def parse_options(
+    component: str, model: type[OptionsT], values: Mapping[str, Any], shape: NetworkShape | None = None
+) -> OptionsT:
+    """Validate options.
+
+    Parameters
+    ----------
+    component : str
+        Name of the component in messages, for example ``scheme les``.
+    model : subclass of ComponentOptions
+    values : mapping
+        Options as a user wrote them.
+    shape : NetworkShape, optional
+        The network, against which options are checked as well and from which defaults are filled in.
+
+    Raises
+    ------
+    ValueError
+        When an option is unknown or out of bounds; the message names component, option, expected and found.
+    """
     try:
         options = model.model_validate(dict(values))
     except ValidationError as error:

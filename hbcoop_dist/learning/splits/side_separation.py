@@ -58,13 +58,8 @@ def separation(features: FloatArray | Rows, split: Split) -> Separation:
         block = test.take(np.arange(start, min(start + per_block, len(test)))).dots(train)
         nearest[start : start + per_block] = block.argmax(axis=1)
         similarity[start : start + per_block] = block.max(axis=1)
-    return Separation(
-        similarity=similarity,
-        nearest=split.train[nearest],
-        mean=float(similarity.mean()),
-        median=float(np.median(similarity)),
-        low=float(np.percentile(similarity, 5.0)),
-    )
+    low = float(np.percentile(similarity, 5.0))
+    return Separation(similarity, split.train[nearest], float(similarity.mean()), float(np.median(similarity)), low)
 
 
 def side_indices(split: Split, count: int) -> IntArray:

@@ -67,7 +67,7 @@ class InteractionErrors:
     @classmethod
     def of(cls, errors: FloatArray) -> InteractionErrors:
         """Return the statistics of single errors, kcal/mol."""
-        return cls(len(errors), _mae(errors), _rmse(errors))
+        return cls(len(errors), mae_of(errors), rmse_of(errors))
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,24 +157,12 @@ def _errors_by(
 
 
 def _group_errors(predictions: Sequence[Prediction], structures: Sequence[LabelledStructure]) -> GroupErrors:
-    pairs = list(zip(predictions, structures, strict=True))
-    energy = _MEV * np.array([prediction.energy - label.energy for prediction, label in pairs])
+    differences = [prediction.energy - label.energy for prediction, label in zip(predictions, structures, strict=True)]
+    energy = _MEV * np.array(differences)
     per_atom = energy / np.array([len(label) for label in structures])
-    differences = [
-        (prediction.forces - label.forces).ravel()
-        for prediction, label in pairs
-        if prediction.forces is not None and label.forces is not None
-    ]
-    forces = _MEV * _joined(differences)
-    return GroupErrors(
-        count=len(structures),
-        energy_mae=_mae(per_atom),
-        energy_rmse=_rmse(per_atom),
-        structure_energy_mae=_mae(energy),
-        structure_energy_rmse=_rmse(energy),
-        forces_mae=_mae(forces),
-        forces_rmse=_rmse(forces),
-    )
+    forces = _MEV * force_errors(predictions, structures)
+    statistics = [statistic for errors in (per_atom, energy, forces) for statistic in (mae_of(errors), rmse_of(errors))]
+    return GroupErrors(len(structures), *statistics)
 
 
 def _charge_errors(
@@ -190,7 +178,7 @@ def _charge_errors(
     spread = min(np.ptp(predicted), np.ptp(reference)) if predicted.size else 0.0
     correlation = float(np.corrcoef(predicted, reference)[0, 1]) if spread > 0 else float("nan")
     sign = -1.0 if correlation < 0 else 1.0
-    return sign, _mae(sign * predicted - reference), correlation, len(predicted)
+    return sign, mae_of(sign * predicted - reference), correlation, len(predicted)
 
 
 def _dipole_errors(
@@ -201,7 +189,7 @@ def _dipole_errors(
         for prediction, label in zip(predictions, structures, strict=True)
         if prediction.charges is not None and label.dipole is not None and label.cell is None
     ]
-    return _rmse(_joined(differences)), len(differences)
+    return rmse_of(_joined(differences)), len(differences)
 
 
 def _interaction_errors(
@@ -220,13 +208,26 @@ def _interaction_errors(
     return InteractionErrors.of(near), InteractionErrors.of(beyond)
 
 
+def force_errors(predictions: Sequence[Prediction], structures: Sequence[LabelledStructure]) -> FloatArray:
+    """Return the errors of all force components, (n,), eV/A, of the structures that have reference forces."""
+    return _joined(
+        [
+            (prediction.forces - label.forces).ravel()
+            for prediction, label in zip(predictions, structures, strict=True)
+            if prediction.forces is not None and label.forces is not None
+        ]
+    )
+
+
 def _joined(arrays: Sequence[FloatArray]) -> FloatArray:
     return np.concatenate(arrays) if arrays else np.zeros(0)
 
 
-def _mae(errors: FloatArray) -> float:
+def mae_of(errors: FloatArray) -> float:
+    """Return the mean absolute error; NaN without errors."""
     return float(np.mean(np.abs(errors))) if errors.size else float("nan")
 
 
-def _rmse(errors: FloatArray) -> float:
+def rmse_of(errors: FloatArray) -> float:
+    """Return the root of the mean square; NaN without errors."""
     return float(np.sqrt(np.mean(errors**2))) if errors.size else float("nan")

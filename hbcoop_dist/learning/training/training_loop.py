@@ -28,8 +28,11 @@ from hbcoop_dist.learning.networks.atom_batches import AtomBatch, find_edges
 from hbcoop_dist.learning.networks.hyperparameters import Budget, NetworkSpec
 from hbcoop_dist.learning.networks.network_module import Network, Output, energy_and_forces, predict
 from hbcoop_dist.learning.networks.trained_files import Curve, Trained
+from hbcoop_dist.learning.training.evaluation import force_errors, mae_of, rmse_of
 
 CHECKPOINT_SECONDS = 20.0
+_SAVED = ("averaged", "best", "rows", "step", "loss_sum", "loss_count", "seconds")
+"""Attributes of a training that its file holds as they are."""
 _COLUMNS = ("step", "training_loss", "validation_loss", "energy_mae", "forces_rmse", "seconds")
 
 
@@ -276,7 +279,10 @@ def _train_step(state: _TrainingState, training: Sequence[LabelledStructure], de
 
 def _validate(state: _TrainingState, validation: Sequence[LabelledStructure]) -> None:
     with state.average() as network:
-        energy, forces = _errors(network, validation)
+        predictions = predict(network, validation)
+    pairs = zip(predictions, validation, strict=True)
+    energy = np.array([(prediction.energy - label.energy) / len(label) for prediction, label in pairs])
+    forces = force_errors(predictions, validation)
     budget = state.budget
     loss = budget.energy_weight * float(np.mean(energy**2))
     loss += budget.forces_weight * float(np.mean(forces**2)) if forces.size else 0.0
@@ -285,20 +291,7 @@ def _validate(state: _TrainingState, validation: Sequence[LabelledStructure]) ->
             f"training with scheme {network.spec.scheme}, step {state.step}: expected a finite validation loss, "
             f"found {loss:g}"
         )
-    rmse = float(np.sqrt(np.mean(forces**2))) if forces.size else float("nan")
-    state.record_validation(loss, float(np.mean(np.abs(energy))), rmse)
-
-
-def _errors(network: Network, structures: Sequence[LabelledStructure]) -> tuple[FloatArray, FloatArray]:
-    """Errors of the energy per atom, (S,), eV, and of force components, (3 N,), eV/A."""
-    pairs = list(zip(predict(network, structures), structures, strict=True))
-    energy = [(prediction.energy - label.energy) / len(label) for prediction, label in pairs]
-    forces = [
-        (prediction.forces - label.forces).ravel()
-        for prediction, label in pairs
-        if prediction.forces is not None and label.forces is not None
-    ]
-    return np.array(energy), np.concatenate(forces) if forces else np.zeros(0)
+    state.record_validation(loss, mae_of(energy), rmse_of(forces))
 
 
 def _identity(
@@ -389,11 +382,8 @@ class _TrainingState:
         state = {
             "identity": self.identity,
             "live": [value.detach() for value in self.live],
-            "averaged": self.averaged,
-            "best": self.best,
             "optimiser": self.optimiser.state_dict(),
-            "rows": self.rows,
-            "now": [self.step, self.loss_sum, self.loss_count, self.seconds],
+            **{name: getattr(self, name) for name in _SAVED},
         }
         with contextlib.suppress(OSError, RuntimeError), atomic_write(path) as file:
             torch.save(state, file)
@@ -408,9 +398,9 @@ class _TrainingState:
         except (OSError, RuntimeError, EOFError, KeyError, TypeError, ValueError, pickle.UnpicklingError):
             return False
         _copy(state["live"], self.live)
-        self.averaged, self.best, self.rows = state["averaged"], state["best"], state["rows"]
         self.optimiser.load_state_dict(state["optimiser"])
-        self.step, self.loss_sum, self.loss_count, self.seconds = state["now"]
+        for name in _SAVED:
+            setattr(self, name, state[name])
         return True
 
 

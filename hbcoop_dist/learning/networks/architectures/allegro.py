@@ -23,7 +23,7 @@ import torch
 from hbcoop_dist.learning.networks.atom_batches import AtomBatch
 from hbcoop_dist.learning.networks.hyperparameters import NetworkSpec
 from hbcoop_dist.learning.networks.network_module import AfterLayer
-from hbcoop_dist.learning.networks.registry import AllegroOptions
+from hbcoop_dist.learning.networks.registry import AllegroOptions, parse_options
 from hbcoop_dist.models.families.mace import quiet
 
 
@@ -106,7 +106,7 @@ def _contract(product: Any, pairs: torch.Tensor, atoms: torch.Tensor, centre: to
 
 
 def _allegro_network(spec: NetworkSpec) -> Any:
-    options = AllegroOptions.model_validate(dict(spec.architecture_options))
+    options = parse_options("architecture allegro", AllegroOptions, spec.architecture_options)
     with quiet():
         from allegro.model.allegro_models import FullAllegroModel
         from e3nn import o3

@@ -34,7 +34,7 @@ from hbcoop_dist.core.arrays import FloatArray
 from hbcoop_dist.learning.networks.atom_batches import AtomBatch
 from hbcoop_dist.learning.networks.hyperparameters import NetworkSpec
 from hbcoop_dist.learning.networks.network_module import AfterLayer
-from hbcoop_dist.learning.networks.registry import DimeNetOptions
+from hbcoop_dist.learning.networks.registry import DimeNetOptions, parse_options
 from hbcoop_dist.models.families.mace import quiet
 
 SILU = torch.nn.SiLU()
@@ -59,7 +59,7 @@ class DimeNetBackbone(torch.nn.Module):
     def __init__(self, spec: NetworkSpec) -> None:
         super().__init__()
         self.shape = spec.shape
-        options = DimeNetOptions.model_validate(dict(spec.architecture_options))
+        options = parse_options("architecture dimenet++", DimeNetOptions, spec.architecture_options)
         with quiet():
             from torch_geometric.nn.models import dimenet, dimenet_utils
         sizes = spec.n_radial, spec.channels
