@@ -18,10 +18,10 @@ from hbcoop_dist.campaigns.generalization.tasks import CHUNK, DataSource
 from hbcoop_dist.core.results import TaskResult
 from hbcoop_dist.learning.datasets.cluster_generation import generate_clusters
 from hbcoop_dist.learning.datasets.connectivity import ParentClues, parent_names
+from hbcoop_dist.learning.datasets.file_rows import Shards
 from hbcoop_dist.learning.datasets.frames import ReadOptions
 from hbcoop_dist.learning.datasets.labelled_structures import LabelledStructure, PackedStructures
 from hbcoop_dist.learning.datasets.labelling import label
-from hbcoop_dist.learning.datasets.readers.file_rows import Shards
 from hbcoop_dist.learning.datasets.set_files import (
     LeftOut,
     PartialSet,

@@ -282,12 +282,10 @@ class PackedStructures:
             for name in _OPTIONAL
         }
         for name, (shape, dtype) in _OF_ATOMS.items():
-            values = [
-                np.zeros((len(one), *shape)) if (own := getattr(one, name)) is None else own for one in structures
-            ]
+            values = [_or_zeros(getattr(one, name), (len(one), *shape)) for one in structures]
             packed[name] = np.concatenate([np.zeros((0, *shape), dtype), *values]).astype(dtype)
         for name, (shape, dtype) in _OF_STRUCTURES.items():
-            values = [np.zeros(shape) if (own := getattr(one, name)) is None else own for one in structures]
+            values = [_or_zeros(getattr(one, name), shape) for one in structures]
             packed[name] = np.array(values, dtype).reshape(-1, *shape)
         if not packed["has_cell"].any():
             packed |= {"has_cell": None, "cell": None}
@@ -360,3 +358,7 @@ class PackedStructures:
 
 def _offsets(sizes: Sequence[int]) -> IntArray:
     return np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+
+
+def _or_zeros(value: Any, shape: tuple[int, ...]) -> Any:
+    return np.zeros(shape) if value is None else value

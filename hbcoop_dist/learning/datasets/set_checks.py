@@ -17,9 +17,9 @@ import numpy as np
 from hbcoop_dist.core.arrays import FloatArray
 from hbcoop_dist.core.yaml_source import read_mapping
 from hbcoop_dist.learning.datasets.connectivity import ParentClues
+from hbcoop_dist.learning.datasets.file_rows import Shards
 from hbcoop_dist.learning.datasets.frames import LABEL_KEYS, Frame, ReadError, ReadOptions, read_frame
 from hbcoop_dist.learning.datasets.labelled_structures import LabelledStructure
-from hbcoop_dist.learning.datasets.readers.file_rows import Shards
 from hbcoop_dist.learning.datasets.set_files import LeftOut, draw_rows
 
 UNITS = {"energy": "eV/atom", "forces": "eV/A", "charges": "e", "dipole": "e A", "interaction_energy": "eV"}

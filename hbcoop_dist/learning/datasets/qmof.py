@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
+from hbcoop_dist.learning.datasets.ase_files import Index, file_index
 from hbcoop_dist.learning.datasets.frames import ReadError, Rows
-from hbcoop_dist.learning.datasets.readers.ase_files import Index, file_index
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
+from hbcoop_dist.learning.datasets.ase_files import ExtxyzRows, LmdbRows, SqliteRows, TrajectoryRows, count_lmdb
 from hbcoop_dist.learning.datasets.frames import ReadError, Rows
-from hbcoop_dist.learning.datasets.readers.ase_files import ExtxyzRows, LmdbRows, SqliteRows, TrajectoryRows, count_lmdb
-from hbcoop_dist.learning.datasets.readers.qmof import QmofRows, find_qmof, qmof_files
+from hbcoop_dist.learning.datasets.qmof import QmofRows, find_qmof, qmof_files
 
 SUFFIXES = {
     ".xyz": "extended XYZ",
