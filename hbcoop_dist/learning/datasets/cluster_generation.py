@@ -250,7 +250,13 @@ def arrange(
 
 
 def contact_distances(first: IntArray, second: IntArray) -> FloatArray:
-    """Return sums of van der Waals radii (Bondi, J. Phys. Chem. 1964, 68, 441) of atoms by their numbers, (n, m), A."""
+    """Return sums of van der Waals radii (Bondi, J. Phys. Chem. 1964, 68, 441) of atoms by their numbers, (n, m), A.
+
+    Parameters
+    ----------
+    first, second : (n,) and (m,) int arrays
+        Atomic numbers.
+    """
     return np.asarray(vdw_radii[first][:, None] + vdw_radii[second][None, :])
 
 

@@ -143,7 +143,17 @@ class LabelledStructure:
 
 
 def isolated_molecules(structure: UnlabelledStructure | LabelledStructure) -> list[UnlabelledStructure]:
-    """Return every molecule of a structure alone, in its place and cell, and with its own charge."""
+    """Return every molecule of a structure alone, in its place and cell, and with its own charge.
+
+    Parameters
+    ----------
+    structure : UnlabelledStructure or LabelledStructure
+
+    Returns
+    -------
+    list of UnlabelledStructure
+        Of the parent and the domain of the structure.
+    """
     alone = []
     for molecule, charge in enumerate(structure.molecule_charges):
         atoms = structure.molecules == molecule

@@ -63,7 +63,14 @@ def separation(features: FloatArray | Rows, split: Split) -> Separation:
 
 
 def side_indices(split: Split, count: int) -> IntArray:
-    """Return the index in `SIDES` of the side of each of `count` structures."""
+    """Return the index in `SIDES` of the side of every structure, (count,).
+
+    Parameters
+    ----------
+    split : Split
+    count : int
+        Number of structures.
+    """
     sides = np.zeros(count, dtype=np.int64)
     for number, indices in enumerate((split.train, split.validation, split.test), 1):
         sides[indices] = number

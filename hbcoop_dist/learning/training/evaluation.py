@@ -209,7 +209,14 @@ def _interaction_errors(
 
 
 def force_errors(predictions: Sequence[Prediction], structures: Sequence[LabelledStructure]) -> FloatArray:
-    """Return the errors of all force components, (n,), eV/A, of the structures that have reference forces."""
+    """Return the errors of all force components, (n,), eV/A, of the structures that have reference forces.
+
+    Parameters
+    ----------
+    predictions : sequence of Prediction
+    structures : sequence of LabelledStructure
+        The same structures in the same order.
+    """
     return _joined(
         [
             (prediction.forces - label.forces).ravel()

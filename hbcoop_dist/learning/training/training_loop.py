@@ -141,7 +141,18 @@ def fit_baseline(spec: NetworkSpec, training: Sequence[LabelledStructure]) -> Ne
 
 
 def require_elements_of_network(spec: NetworkSpec, structures: Sequence[LabelledStructure]) -> None:
-    """Raise `ValueError`, naming the atomic numbers, when structures contain elements outside the spec."""
+    """Refuse structures with elements that a network does not have.
+
+    Parameters
+    ----------
+    spec : NetworkSpec
+    structures : sequence of LabelledStructure
+
+    Raises
+    ------
+    ValueError
+        When there are such elements; the message names their atomic numbers.
+    """
     numbers = {int(z) for structure in structures for z in structure.numbers}
     if unknown := sorted(numbers - set(spec.elements)):
         raise ValueError(f"network of elements {spec.elements}: expected no others, found atomic numbers {unknown}")

@@ -187,7 +187,14 @@ class SphericalBasis(torch.nn.Module):
 
 
 def chebyshev_polynomials(x: torch.Tensor, count: int) -> torch.Tensor:
-    """Return T_0 to T_{count - 1}, (E, count), of x, (E,), by doubling: T_{m+k} = 2 T_m T_k - T_{m-k}."""
+    """Return T_0 to T_{count - 1}, (E, count), of x, (E,), by doubling: T_{m+k} = 2 T_m T_k - T_{m-k}.
+
+    Parameters
+    ----------
+    x : (E,) tensor
+        From -1 to 1.
+    count : int
+    """
     rows = torch.stack([torch.ones_like(x), x], dim=1)
     while rows.shape[1] < count:
         rows = torch.cat([rows, 2 * rows[:, -1:] * rows[:, 1:] - rows.flip(1)[:, 1:]], dim=1)
@@ -195,7 +202,14 @@ def chebyshev_polynomials(x: torch.Tensor, count: int) -> torch.Tensor:
 
 
 def legendre_polynomials(x: torch.Tensor, count: int) -> torch.Tensor:
-    """Return sqrt((2 l + 1) / 4 pi) P_l, (T, count), of x, (T,), for l from 0: spherical harmonics on a meridian."""
+    """Return sqrt((2 l + 1) / 4 pi) P_l, (T, count), of x, (T,), for l from 0: spherical harmonics on a meridian.
+
+    Parameters
+    ----------
+    x : (T,) tensor
+        Cosines of angles.
+    count : int
+    """
     rows = [torch.ones_like(x), x]
     for order in range(1, count - 1):
         rows.append(((2 * order + 1) * x * rows[order] - order * rows[order - 1]) / (order + 1))
