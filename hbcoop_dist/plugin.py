@@ -42,8 +42,7 @@ if TYPE_CHECKING:
     from hbcoop_dist.core.tasks import Batch, canonical_json, content_key
     from hbcoop_dist.learning.networks.atom_batches import AtomBatch
     from hbcoop_dist.learning.networks.hyperparameters import NetworkShape
-    from hbcoop_dist.learning.networks.options import ComponentOptions
-    from hbcoop_dist.learning.networks.registry import ArchitectureDeclaration, SchemeDeclaration
+    from hbcoop_dist.learning.networks.registry import ArchitectureDeclaration, ComponentOptions, SchemeDeclaration
     from hbcoop_dist.learning.networks.schemes.base import LongRange, Memory, Scheme
     from hbcoop_dist.store.journal import payload_types
     from hbcoop_dist.store.schema import Axis, Schema, Table, Variable, status_variables, variables
@@ -57,7 +56,7 @@ _LAZY = {
     "CampaignError": "hbcoop_dist.campaigns.spec_fields",
     "CampaignKind": "hbcoop_dist.campaigns.kind",
     "CampaignSpec": "hbcoop_dist.campaigns.spec_fields",
-    "ComponentOptions": "hbcoop_dist.learning.networks.options",
+    "ComponentOptions": "hbcoop_dist.learning.networks.registry",
     "Comparison": "hbcoop_dist.campaigns.kind",
     "Exporter": "hbcoop_dist.campaigns.kind",
     "Label": "hbcoop_dist.core.results",

@@ -73,7 +73,8 @@ def find_pending_cells(
     """Compare a plan with a store.
 
     A cell is computed when it is not final, its tasks have other keys now, its packages have other versions, its value
-    or one of its files is missing although it is done, or it is retried. A retry repeats the tasks of `CampaignKind.keys_to_retry`.
+    or one of its files is missing although it is done, or it is retried. A retry repeats the tasks of
+    `CampaignKind.keys_to_retry`.
 
     Parameters
     ----------

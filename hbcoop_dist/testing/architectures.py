@@ -30,8 +30,14 @@ from hbcoop_dist.learning.datasets.labelled_structures import LabelledStructure
 from hbcoop_dist.learning.networks import trained_family
 from hbcoop_dist.learning.networks.atom_batches import AtomBatch
 from hbcoop_dist.learning.networks.hyperparameters import Budget, NetworkSpec
-from hbcoop_dist.learning.networks.inference import network_of, traits_of
-from hbcoop_dist.learning.networks.network_module import Network, energy_and_forces, parameter_arrays, set_parameters
+from hbcoop_dist.learning.networks.network_module import (
+    Network,
+    energy_and_forces,
+    network_of,
+    parameter_arrays,
+    set_parameters,
+    traits_of,
+)
 from hbcoop_dist.learning.networks.registry import ARCHITECTURES, SCHEMES, find_architecture
 from hbcoop_dist.learning.networks.schemes.base import Memory, Scheme
 from hbcoop_dist.learning.networks.trained_files import NetworkMetadata, Trained, read_trained, write_trained

@@ -16,10 +16,11 @@ from hbcoop_dist.campaigns.generalization.spec import DatasetEntry
 from hbcoop_dist.campaigns.generalization.tasks import CHUNK, DataSource, LabelResult, StoredArrays
 from hbcoop_dist.core.results import TaskResult
 from hbcoop_dist.learning.datasets.cluster_generation import generate_clusters
-from hbcoop_dist.learning.datasets.frames import ParentClues, ReadOptions, parent_names
+from hbcoop_dist.learning.datasets.connectivity import ParentClues, parent_names
+from hbcoop_dist.learning.datasets.file_rows import Shards
+from hbcoop_dist.learning.datasets.frames import ReadOptions
 from hbcoop_dist.learning.datasets.labelled_structures import LabelledStructure, PackedStructures
 from hbcoop_dist.learning.datasets.labelling import label
-from hbcoop_dist.learning.datasets.readers.file_rows import Shards
 from hbcoop_dist.learning.datasets.set_files import (
     LeftOut,
     PartialSet,
@@ -30,7 +31,7 @@ from hbcoop_dist.learning.datasets.set_files import (
     require_one_charges_key,
 )
 from hbcoop_dist.learning.splits.feature_rows import ElementBlocks
-from hbcoop_dist.learning.splits.soap import FEATURES, soap_blocks
+from hbcoop_dist.learning.splits.soap_descriptors import FEATURES, soap_blocks
 from hbcoop_dist.models import registry
 
 Known = Mapping[str, TaskResult[Any]]

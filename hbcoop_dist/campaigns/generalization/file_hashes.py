@@ -12,7 +12,7 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from hbcoop_dist.learning.datasets.readers.file_rows import content_files
+from hbcoop_dist.learning.datasets.file_rows import content_files
 
 WHOLE = 2**30
 """Bytes of a set up to which its files are hashed completely."""

@@ -30,8 +30,8 @@ from hbcoop_dist.campaigns.generalization.tasks import (
 from hbcoop_dist.campaigns.kind import Plan
 from hbcoop_dist.campaigns.spec_fields import CampaignError, ModelEntry
 from hbcoop_dist.core.tasks import Batch, Requirements, Source
+from hbcoop_dist.learning.datasets.file_rows import count_rows
 from hbcoop_dist.learning.datasets.frames import ReadError
-from hbcoop_dist.learning.datasets.readers.file_rows import count_rows
 from hbcoop_dist.learning.networks.registry import find_architecture
 from hbcoop_dist.models.registry import PackageSource, find_packages, find_source
 

@@ -13,7 +13,7 @@ from hbcoop_dist.core.arrays import FloatArray
 from hbcoop_dist.learning.datasets.labelled_structures import LabelledStructure
 from hbcoop_dist.learning.splits.feature_rows import Rows
 from hbcoop_dist.learning.splits.side_separation import separation, umap_coordinates
-from hbcoop_dist.learning.splits.soap import soap_features
+from hbcoop_dist.learning.splits.soap_descriptors import soap_features
 from hbcoop_dist.learning.splits.strategies import split
 
 _latest: dict[str, FloatArray] = {}

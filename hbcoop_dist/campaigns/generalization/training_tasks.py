@@ -17,7 +17,7 @@ from hbcoop_dist.campaigns.generalization.tasks import (
 from hbcoop_dist.core.arrays import IntArray
 from hbcoop_dist.learning.datasets.labelled_structures import LabelledStructure
 from hbcoop_dist.learning.networks.hyperparameters import Budget, NetworkSpec
-from hbcoop_dist.learning.networks.inference import network_of, traits_of
+from hbcoop_dist.learning.networks.network_module import network_of, traits_of
 from hbcoop_dist.learning.networks.trained_files import NetworkMetadata
 from hbcoop_dist.learning.training.evaluation import GroupErrors, evaluate
 from hbcoop_dist.learning.training.training_loop import train

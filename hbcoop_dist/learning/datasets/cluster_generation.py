@@ -14,9 +14,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import get_args
 
 import numpy as np
+from ase.data.vdw import vdw_radii
 
 from hbcoop_dist.core.arrays import FloatArray, IntArray
 from hbcoop_dist.learning.datasets.labelled_structures import UnlabelledStructure
@@ -25,12 +27,8 @@ from hbcoop_dist.structures.chains import Acetyl, Amine, Conformer
 from hbcoop_dist.structures.construction import crude_joint, crude_start, structure_of
 
 KINDS = ("ionic", "neutral", "nma", "charge-states")
-SIZES = {
-    "ionic": (1, 2, 2, 2, 3, 3, 4, 4),
-    "neutral": (1, 2, 2, 2, 3, 3, 4, 4),
-    "nma": (1, 2, 3, 4, 5, 6, 7, 8),
-    "charge-states": (1, 2, 2),
-}
+_FEW = (1, 2, 2, 2, 3, 3, 4, 4)
+SIZES = {"ionic": _FEW, "neutral": _FEW, "nma": (1, 2, 3, 4, 5, 6, 7, 8), "charge-states": (1, 2, 2)}
 """Numbers of molecules by kind, used in turn; a size that is listed twice is used twice as often."""
 
 LARGEST_CHARGE = 2
@@ -41,9 +39,6 @@ STATES = (-1, 0, 1)
 
 CONTACT = 0.7
 """Contact distance in sums of van der Waals radii: 1.90 A for H..O, as in strong H-bonds, and 2.13 A for O..O."""
-
-_RADII = {1: 1.20, 6: 1.70, 7: 1.55, 8: 1.52}
-"""Van der Waals radii, A (Bondi, J. Phys. Chem. 1964, 68, 441)."""
 
 _JITTER = 0.03
 """Standard deviation of every Cartesian coordinate, A."""
@@ -86,62 +81,18 @@ class Monomer:
     positions: FloatArray
 
 
-def _monomer(name: str, charge: int, *atoms: tuple[int, float, float, float]) -> Monomer:
-    rows = np.array(atoms)
-    return Monomer(name, charge, rows[:, 0].astype(np.int64), rows[:, 1:])
+def _read_monomers() -> dict[str, Monomer]:
+    from ase.io import read
+
+    return {
+        atoms.info["name"]: Monomer(atoms.info["name"], int(atoms.info["charge"]), atoms.numbers, atoms.positions)
+        for atoms in read(Path(__file__).with_name("monomers.xyz"), index=":", format="extxyz")
+    }
 
 
-_AMMONIUM = _monomer(
-    "ammonium",
-    1,
-    (7, 0.0, 0.0, 0.0),
-    (1, 0.5944, 0.5944, 0.5944),
-    (1, -0.5944, -0.5944, 0.5944),
-    (1, -0.5944, 0.5944, -0.5944),
-    (1, 0.5944, -0.5944, -0.5944),
-)
-_FORMATE = _monomer(
-    "formate", -1, (6, 0.0, 0.0, 0.0454), (1, 0.0, 0.0, -1.1444), (8, 0.0, 1.1217, 0.5495), (8, 0.0, -1.1217, 0.5495)
-)
-_WATER = _monomer("water", 0, (8, 0.0, 0.0, 0.3794), (1, 0.0, 0.7722, -0.1897), (1, 0.0, -0.7722, -0.1897))
-_METHANOL = _monomer(
-    "methanol",
-    0,
-    (6, -0.1438, 0.3334, 0.0),
-    (8, -0.1332, -1.0729, 0.0),
-    (1, -1.1896, 0.6350, 0.0),
-    (1, 0.7793, -1.3802, 0.0),
-    (1, 0.3436, 0.7424, 0.8917),
-    (1, 0.3436, 0.7424, -0.8917),
-)
-_FORMALDEHYDE = _monomer(
-    "formaldehyde",
-    0,
-    (8, 0.0, 0.0, 1.1929),
-    (6, 0.0, 0.0, 0.0008),
-    (1, 0.0, 0.9272, -0.5969),
-    (1, 0.0, -0.9272, -0.5969),
-)
-_AMMONIA = _monomer(
-    "ammonia",
-    0,
-    (7, 0.0, 0.0, 0.2751),
-    (1, 0.0, 0.9439, -0.0917),
-    (1, 0.8174, -0.4719, -0.0917),
-    (1, -0.8174, -0.4719, -0.0917),
-)
-_FORMIC_ACID = _monomer(
-    "formic acid",
-    0,
-    (8, -0.8248, -0.4743, 0.0),
-    (6, 0.1867, 0.3772, 0.0),
-    (8, 1.3424, 0.0821, 0.0),
-    (1, -0.5047, -1.3928, 0.0),
-    (1, -0.1997, 1.4078, 0.0),
-)
-
-IONIC_MONOMERS = (_AMMONIUM, _FORMATE, _WATER, _METHANOL, _FORMALDEHYDE)
-NEUTRAL_MONOMERS = (_WATER, _METHANOL, _FORMALDEHYDE, _AMMONIA, _FORMIC_ACID)
+_MONOMERS = _read_monomers()
+IONIC_MONOMERS = tuple(_MONOMERS[name] for name in ("ammonium", "formate", "water", "methanol", "formaldehyde"))
+NEUTRAL_MONOMERS = tuple(_MONOMERS[name] for name in ("water", "methanol", "formaldehyde", "ammonia", "formic acid"))
 
 
 def generate_clusters(
@@ -193,14 +144,13 @@ def generate_clusters(
             f"clusters {kind}: expected sizes from 1, a cutoff above {_CLOSEST} A and a positive distance beyond, "
             f"found {sizes_in_turn}, {cutoff}, {beyond}"
         )
+    has_states = kind == "charge-states"
     structures: list[UnlabelledStructure] = []
     for index in range(first, first + count):
-        turn = index // len(STATES) if kind == "charge-states" else index
+        turn = index // len(STATES) if has_states else index
         rng = np.random.default_rng([KINDS.index(kind), seed, turn])
         cluster = _generate_cluster(kind, sizes_in_turn[turn % len(sizes_in_turn)], rng, cutoff, beyond)
-        structures.append(
-            _in_charge_state(cluster, STATES[index % len(STATES)]) if kind == "charge-states" else cluster
-        )
+        structures.append(_in_charge_state(cluster, STATES[index % len(STATES)]) if has_states else cluster)
     return tuple(structures)
 
 
@@ -300,10 +250,14 @@ def arrange(
 
 
 def contact_distances(first: IntArray, second: IntArray) -> FloatArray:
-    """Return sums of van der Waals radii, (n, m), A, for atoms of atomic numbers (n,) and (m,)."""
-    radii = np.zeros(9)
-    radii[list(_RADII)] = list(_RADII.values())
-    return np.asarray(radii[first][:, None] + radii[second][None, :])
+    """Return sums of van der Waals radii (Bondi, J. Phys. Chem. 1964, 68, 441) of atoms by their numbers, (n, m), A.
+
+    Parameters
+    ----------
+    first, second : (n,) and (m,) int arrays
+        Atomic numbers.
+    """
+    return np.asarray(vdw_radii[first][:, None] + vdw_radii[second][None, :])
 
 
 def random_rotation(rng: np.random.Generator) -> FloatArray:
@@ -388,11 +342,9 @@ def _random_chain(size: int, rng: np.random.Generator) -> Chain:
 
 
 def _random_joints(chain: Chain, extra: float, rng: np.random.Generator) -> list[FloatArray]:
-    joints: list[FloatArray] = []
-    for conformer in chain.conformers:
-        joint = crude_joint(conformer) + _SPREAD * rng.normal(size=6)
+    joints = [crude_joint(conformer) + _SPREAD * rng.normal(size=6) for conformer in chain.conformers]
+    for joint in joints:
         joint[0] = max(joint[0], _SHORTEST) + extra
-        joints.append(joint)
     return joints
 
 

@@ -1,12 +1,11 @@
-"""One frame of a file as a labelled structure, and the options that decide how it is read.
+"""Frames of files, one frame as a labelled structure, and the options that decide how it is read.
 
 What a frame does not contain is determined in this order:
 
 - molecules and their charges: keys of their own; a SMILES that maps every atom, by its formal charges; bonds by
   covalent radii when the options declare all molecules neutral. Otherwise all atoms are one molecule with the total
   charge, since a wrong charge of a molecule is worse than none;
-- parent: a key of its own; all frames that share a SMILES or the bonds between their atoms get one parent, so that a
-  molecule keeps its parent in files that describe it in different ways, and as a conformer with a stretched bond;
+- parent: a key of its own; SMILES and bonds, see `hbcoop_dist.learning.datasets.connectivity`;
 - domain: the name of its file.
 
 Periodic structures must be periodic in three directions. They have no dipole, which would depend on the images of their
@@ -15,148 +14,30 @@ atoms that are in the file.
 
 from __future__ import annotations
 
-import functools
-import logging
-import re
-from collections.abc import Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import networkx as nx
 import numpy as np
+from ase import units
 
 from hbcoop_dist.core.arrays import FloatArray, IntArray
+from hbcoop_dist.learning.datasets.connectivity import (
+    ParentClues,
+    connectivity_name,
+    mapped_molecules,
+    molecule_indices,
+    without_atom_maps,
+)
 from hbcoop_dist.learning.datasets.labelled_structures import LabelledStructure
 from hbcoop_dist.structures.bonds import bond_graph
 
 if TYPE_CHECKING:
     from ase import Atoms
-
-
-def molecule_indices(graph: nx.Graph[int]) -> IntArray:
-    """Return the index of the molecule of every atom, (N,), numbered by their first atoms."""
-    owner = np.empty(len(graph), dtype=np.int64)
-    for molecule, atoms in enumerate(sorted(nx.connected_components(graph), key=min)):
-        owner[list(atoms)] = molecule
-    return owner
-
-
-def connectivity_name(numbers: IntArray, graph: nx.Graph[int]) -> str:
-    """Return formula and Weisfeiler-Lehman hash of the bonds, equal for conformers and for stereoisomers.
-
-    Parameters
-    ----------
-    numbers : (N,) int array
-    graph : networkx.Graph
-        From `hbcoop_dist.structures.bonds.bond_graph`.
-    """
-    from ase.data import chemical_symbols
-    from ase.formula import Formula
-
-    formula = Formula.from_list([chemical_symbols[z] for z in numbers]).format("hill")
-    return f"{formula} {nx.weisfeiler_lehman_graph_hash(graph, node_attr='element', iterations=6, digest_size=6)}"
-
-
-def without_atom_maps(smiles: str) -> str:
-    """Return a SMILES without atom maps, ``[H:5]`` as ``[H]``."""
-    return re.sub(r":\d+\]", "]", smiles)
-
-
-def mapped_molecules(smiles: str, numbers: IntArray) -> tuple[IntArray, tuple[int, ...]] | None:
-    """Return molecules and their formal charges from a SMILES that maps the atoms 1 .. N.
-
-    Parameters
-    ----------
-    smiles : str
-    numbers : (N,) int array
-        Atomic numbers.
-
-    Returns
-    -------
-    tuple or None
-        Index of the molecule of every atom, (N,), and charge of every molecule, e; None when the SMILES cannot be read,
-        or maps and elements are not those of the atoms.
-    """
-    molecules = _smiles_molecules(smiles)
-    if molecules is None:
-        return None
-    owner = np.full(len(numbers), -1, dtype=np.int64)
-    for molecule, (atoms, _) in enumerate(molecules):
-        for atom, element in atoms:
-            if not 0 <= atom < len(numbers) or numbers[atom] != element:
-                return None
-            owner[atom] = molecule
-    return None if (owner < 0).any() else (owner, tuple(charge for _, charge in molecules))
-
-
-@functools.lru_cache(maxsize=4096)
-def _smiles_molecules(smiles: str) -> tuple[tuple[tuple[tuple[int, int], ...], int], ...] | None:
-    """Mapped atoms (index from 0, atomic number) and charge of every molecule; None when the SMILES is not readable."""
-    from ase.data import atomic_numbers
-    from pysmiles import read_smiles
-
-    # stereochemistry, which pysmiles checks, does not matter here; neither do its warnings about unusual valences
-    logging.getLogger("pysmiles").setLevel(logging.ERROR)
-    flat = smiles.translate(str.maketrans("", "", "/\\@"))
-    try:
-        graph = read_smiles(flat, explicit_hydrogen=False, reinterpret_aromatic=False, strict=False)
-    except (ValueError, KeyError, IndexError):
-        return None
-    graph.remove_edges_from([(first, second) for first, second, order in graph.edges(data="order") if order == 0])
-    return tuple(
-        (
-            tuple(
-                (graph.nodes[k].get("class", 0) - 1, atomic_numbers[graph.nodes[k].get("element", "X")])
-                for k in sorted(atoms)
-            ),
-            sum(graph.nodes[k]["charge"] for k in atoms),
-        )
-        for atoms in sorted(nx.connected_components(graph), key=min)
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class ParentClues:
-    """Properties of a frame that determine its parent.
-
-    Attributes
-    ----------
-    parent : str or None
-        Parent given in the file, which takes precedence.
-    smiles : str or None
-        SMILES without atom maps.
-    connectivity : str
-        Name from `connectivity_name`; empty when `parent` is given and bonds were not determined.
-    """
-
-    parent: str | None
-    smiles: str | None
-    connectivity: str
-
-
-def parent_names(frames: Sequence[ParentClues]) -> list[str]:
-    """Return the parent of every frame: as given, or the first SMILES, or connectivity, of all frames linked by either.
-
-    Parameters
-    ----------
-    frames : sequence of ParentClues
-        All frames of a set.
-    """
-    graph: nx.Graph[tuple[str, str]] = nx.Graph()
-    for frame in frames:
-        if frame.parent is None:
-            graph.add_node(("connectivity", frame.connectivity))
-            if frame.smiles is not None:
-                graph.add_edge(("connectivity", frame.connectivity), ("smiles", frame.smiles))
-    names: dict[str, str] = {}
-    for component in nx.connected_components(graph):
-        smiles = sorted(text for kind, text in component if kind == "smiles")
-        connectivities = sorted(text for kind, text in component if kind == "connectivity")
-        names.update(dict.fromkeys(connectivities, (smiles or connectivities)[0]))
-    return [names[frame.connectivity] if frame.parent is None else frame.parent for frame in frames]
-
 
 LABEL_KEYS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
@@ -184,9 +65,17 @@ LABEL_KEYS: Mapping[str, tuple[str, ...]] = MappingProxyType(
 NUMERIC_LABELS = ("energy", "forces", "charges", "dipole", "interaction_energy")
 """Labels that a set may be required to have."""
 
-ENERGY_UNITS = ("eV", "Hartree", "kcal/mol", "kJ/mol")
-LENGTH_UNITS = ("Angstrom", "Bohr")
-DIPOLE_UNITS = ("e Angstrom", "e Bohr", "Debye")
+ENERGY_UNITS: dict[str, float] = {
+    "eV": 1.0,
+    "Hartree": units.Hartree,
+    "kcal/mol": units.kcal / units.mol,
+    "kJ/mol": units.kJ / units.mol,
+}
+"""Units of energy, eV."""
+LENGTH_UNITS: dict[str, float] = {"Angstrom": 1.0, "Bohr": units.Bohr}
+"""Units of length, A."""
+DIPOLE_UNITS: dict[str, float] = {"e Angstrom": 1.0, "e Bohr": units.Bohr, "Debye": units.Debye}
+"""Units of dipoles, e A."""
 NO_KEY = "no such key"
 
 
@@ -242,44 +131,67 @@ class ReadOptions:
     skip_incomplete: bool = False
 
     def __post_init__(self) -> None:
-        for name, units in (
-            ("energy_unit", ENERGY_UNITS),
-            ("length_unit", LENGTH_UNITS),
-            ("dipole_unit", DIPOLE_UNITS),
-        ):
-            if (unit := getattr(self, name)) not in units:
-                raise ReadError(f"read options, {name}: expected one of {', '.join(units)}, found {unit!r}")
+        for name, allowed in (("energy", ENERGY_UNITS), ("length", LENGTH_UNITS), ("dipole", DIPOLE_UNITS)):
+            if (unit := getattr(self, f"{name}_unit")) not in allowed:
+                raise ReadError(f"read options, {name}_unit: expected one of {', '.join(allowed)}, found {unit!r}")
         for name, labels in (("keys", LABEL_KEYS), ("require", NUMERIC_LABELS)):
             if unknown := sorted(set(getattr(self, name)) - set(labels)):
                 expected = ", ".join(labels)
                 raise ReadError(f"read options, {name}: expected labels among {expected}, found {', '.join(unknown)}")
 
-    @property
-    def energy_in_ev(self) -> float:
-        """Unit of energy, eV."""
-        from ase import units
-
-        return float(
-            (1.0, units.Hartree, units.kcal / units.mol, units.kJ / units.mol)[ENERGY_UNITS.index(self.energy_unit)]
-        )
-
-    @property
-    def length_in_angstrom(self) -> float:
-        """Unit of length, A."""
-        from ase import units
-
-        return float((1.0, units.Bohr)[LENGTH_UNITS.index(self.length_unit)])
-
-    @property
-    def dipole_in_e_angstrom(self) -> float:
-        """Unit of dipoles, e A."""
-        from ase import units
-
-        return float((1.0, units.Bohr, units.Debye)[DIPOLE_UNITS.index(self.dipole_unit)])
-
     def keys_of(self, label: str) -> tuple[str, ...]:
         """Return the keys under which a label is looked for."""
         return self.keys.get(label, LABEL_KEYS[label])
+
+
+class Rows(ABC):
+    """Structures of one file or folder, in any order and none kept in memory; subclasses open it and set ``path``.
+
+    Everything that a structure has beside its geometry is in ``arrays``, ``info`` and the results of its calculator,
+    under the keys of the file.
+
+    Attributes
+    ----------
+    form : str
+        The format, in words.
+    entry : str
+        One structure of the file in words, for messages: ``frame of extended XYZ``.
+    path : Path
+    """
+
+    form: ClassVar[str]
+    entry: ClassVar[str]
+    path: Path
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def _read(self, number: int) -> Atoms:
+        """Return structure `number`, from 0; any exception means that it is damaged."""
+
+    def position(self, number: int) -> str:
+        """Return the position of structure `number`, from 0, for messages: ``frame 3``, ``row 17``."""
+        return f"{self.entry.split()[0]} {number}"
+
+    def atoms(self, number: int) -> Atoms:
+        """Return structure `number`, from 0.
+
+        Raises
+        ------
+        ReadError
+            When it is damaged.
+        """
+        try:
+            return self._read(number)
+        except ReadError:
+            raise
+        except Exception as error:  # decoding a damaged structure may raise anything
+            expected = f"expected a {self.entry}"
+            raise ReadError(f"{self.path}, {self.position(number)}: {expected}, found: {error!r}", expected) from error
+
+    def close(self) -> None:  # noqa: B027
+        """Close what is open; by default no file stays open between two structures."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -380,7 +292,7 @@ def read_frame(frame: Frame) -> tuple[LabelledStructure, ParentClues]:
         directions only.
     """
     options = frame.options
-    energy_unit, length_unit = options.energy_in_ev, options.length_in_angstrom
+    energy_unit, length_unit = ENERGY_UNITS[options.energy_unit], LENGTH_UNITS[options.length_unit]
     numbers = frame.atoms.numbers.astype(np.int64)
     positions = frame.atoms.positions * length_unit
     n, cell = len(numbers), _cell(frame)
@@ -409,7 +321,7 @@ def read_frame(frame: Frame) -> tuple[LabelledStructure, ParentClues]:
         domain=frame.text("domain") or frame.path.stem,
         charge=charge,
         charges=None if charges is None else charges[order],
-        dipole=None if dipole is None else dipole * options.dipole_in_e_angstrom,
+        dipole=None if dipole is None else dipole * DIPOLE_UNITS[options.dipole_unit],
         molecules=owner[order],
         molecule_charges=molecule_charges,
         interaction_energy=None if interaction is None else float(interaction) * energy_unit,
@@ -430,7 +342,7 @@ def _cell(frame: Frame) -> FloatArray | None:
             f"three lattice vectors, in all, found {directions} and {frame.atoms.cell.rank} vectors",
             "pbc: expected a structure that is periodic in no direction or in all",
         )
-    return np.asarray(frame.atoms.cell, dtype=np.float64) * frame.options.length_in_angstrom
+    return np.asarray(frame.atoms.cell, dtype=np.float64) * LENGTH_UNITS[frame.options.length_unit]
 
 
 def _charge(frame: Frame) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -29,6 +29,8 @@ class UnlabelledStructure:
         Charge of every molecule, e.
     parent, domain : str
         See `LabelledStructure`.
+    cell : (3, 3) array or None
+        Lattice vectors as rows, A, of a structure that is periodic in three directions.
     """
 
     numbers: IntArray
@@ -37,6 +39,7 @@ class UnlabelledStructure:
     molecule_charges: tuple[int, ...]
     parent: str
     domain: str
+    cell: FloatArray | None = None
 
     def __len__(self) -> int:
         return len(self.numbers)
@@ -139,6 +142,27 @@ class LabelledStructure:
         return float(distances[apart].min())
 
 
+def isolated_molecules(structure: UnlabelledStructure | LabelledStructure) -> list[UnlabelledStructure]:
+    """Return every molecule of a structure alone, in its place and cell, and with its own charge.
+
+    Parameters
+    ----------
+    structure : UnlabelledStructure or LabelledStructure
+
+    Returns
+    -------
+    list of UnlabelledStructure
+        Of the parent and the domain of the structure.
+    """
+    alone = []
+    for molecule, charge in enumerate(structure.molecule_charges):
+        atoms = structure.molecules == molecule
+        numbers, owner = structure.numbers[atoms], np.zeros(int(atoms.sum()), dtype=np.int64)
+        place = structure.parent, structure.domain, structure.cell
+        alone.append(UnlabelledStructure(numbers, structure.positions[atoms], owner, (charge,), *place))
+    return alone
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class LabelledSet:
     """Labelled structures under a name.
@@ -187,6 +211,27 @@ class LabelledSet:
             if one.cell is not None:
                 digest.update(np.ascontiguousarray(one.cell).tobytes())
         return digest.hexdigest()
+
+
+_OF_ATOMS: Mapping[str, tuple[tuple[int, ...], type]] = {
+    "numbers": ((), np.int64),
+    "molecules": ((), np.int64),
+    "positions": ((3,), np.float64),
+    "forces": ((3,), np.float64),
+    "charges": ((), np.float64),
+}
+"""Packed fields with one value for every atom: shape and type of the value."""
+
+_OF_STRUCTURES: Mapping[str, tuple[tuple[int, ...], type]] = {
+    "energy": ((), np.float64),
+    "charge": ((), np.int64),
+    "dipole": ((3,), np.float64),
+    "interaction_energy": ((), np.float64),
+    "cell": ((3, 3), np.float64),
+}
+"""Packed fields with one value for every structure."""
+
+_OPTIONAL = ("forces", "charges", "dipole", "interaction_energy", "cell")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -242,41 +287,25 @@ class PackedStructures:
     @classmethod
     def of(cls, structures: Sequence[LabelledStructure]) -> PackedStructures:
         """Pack structures, possibly none."""
-
-        def presence(name: str) -> BoolArray:
-            return np.array([getattr(structure, name) is not None for structure in structures], dtype=bool)
-
-        def filled(name: str, zeros: Callable[[LabelledStructure], FloatArray]) -> FloatArray:
-            labels = [(getattr(structure, name), structure) for structure in structures]
-            arrays = [zeros(structure) if label is None else label for label, structure in labels]
-            joined: FloatArray = _joined(arrays, (0,), np.float64)
-            return joined
-
-        periodic = any(structure.cell is not None for structure in structures)
-        cells = [np.zeros((3, 3)) if structure.cell is None else structure.cell for structure in structures]
-        interactions = [structure.interaction_energy or 0.0 for structure in structures]
-        charges = [np.array(structure.molecule_charges) for structure in structures]
+        packed: dict[str, Any] = {
+            f"has_{name}": np.array([getattr(one, name) is not None for one in structures], dtype=bool)
+            for name in _OPTIONAL
+        }
+        for name, (shape, dtype) in _OF_ATOMS.items():
+            values = [_or_zeros(getattr(one, name), (len(one), *shape)) for one in structures]
+            packed[name] = np.concatenate([np.zeros((0, *shape), dtype), *values]).astype(dtype)
+        for name, (shape, dtype) in _OF_STRUCTURES.items():
+            values = [_or_zeros(getattr(one, name), shape) for one in structures]
+            packed[name] = np.array(values, dtype).reshape(-1, *shape)
+        if not packed["has_cell"].any():
+            packed |= {"has_cell": None, "cell": None}
         return cls(
-            offsets=_offsets([len(structure) for structure in structures]),
-            molecule_offsets=_offsets([len(structure.molecule_charges) for structure in structures]),
-            numbers=_joined([structure.numbers for structure in structures], (0,), np.int64),
-            molecules=_joined([structure.molecules for structure in structures], (0,), np.int64),
-            positions=_joined([structure.positions for structure in structures], (0, 3), np.float64),
-            molecule_charges=_joined(charges, (0,), np.int64),
-            energy=np.array([structure.energy for structure in structures], dtype=np.float64),
-            charge=np.array([structure.charge for structure in structures], dtype=np.int64),
-            parents=tuple(structure.parent for structure in structures),
-            domains=tuple(structure.domain for structure in structures),
-            has_forces=presence("forces"),
-            forces=filled("forces", lambda structure: np.zeros((len(structure), 3))).reshape(-1, 3),
-            has_charges=presence("charges"),
-            charges=filled("charges", lambda structure: np.zeros(len(structure))),
-            has_dipole=presence("dipole"),
-            dipole=filled("dipole", lambda structure: np.zeros(3)).reshape(-1, 3),
-            has_interaction_energy=presence("interaction_energy"),
-            interaction_energy=np.array(interactions, dtype=np.float64),
-            has_cell=presence("cell") if periodic else None,
-            cell=np.stack(cells).astype(np.float64) if periodic else None,
+            offsets=_offsets([len(one) for one in structures]),
+            molecule_offsets=_offsets([len(one.molecule_charges) for one in structures]),
+            molecule_charges=np.array([charge for one in structures for charge in one.molecule_charges], np.int64),
+            parents=tuple(one.parent for one in structures),
+            domains=tuple(one.domain for one in structures),
+            **packed,
         )
 
     def __len__(self) -> int:
@@ -288,27 +317,17 @@ class PackedStructures:
 
     def _structure(self, index: int) -> LabelledStructure:
         atoms = slice(*self.offsets[index : index + 2])
-        molecules = slice(*self.molecule_offsets[index : index + 2])
-
-        def label(present: BoolArray | None, values: FloatArray | None, where: slice | int) -> FloatArray | None:
-            return np.array(values[where]) if present is not None and values is not None and present[index] else None
-
-        interaction = float(self.interaction_energy[index]) if self.has_interaction_energy[index] else None
-        return LabelledStructure(
-            numbers=np.array(self.numbers[atoms]),
-            positions=np.array(self.positions[atoms]),
-            energy=float(self.energy[index]),
-            forces=label(self.has_forces, self.forces, atoms),
-            parent=self.parents[index],
-            domain=self.domains[index],
-            charge=int(self.charge[index]),
-            charges=label(self.has_charges, self.charges, atoms),
-            dipole=label(self.has_dipole, self.dipole, index),
-            molecules=np.array(self.molecules[atoms]),
-            molecule_charges=tuple(int(charge) for charge in self.molecule_charges[molecules]),
-            interaction_energy=interaction,
-            cell=label(self.has_cell, self.cell, index),
-        )
+        charges = self.molecule_charges[slice(*self.molecule_offsets[index : index + 2])]
+        labels: dict[str, Any] = {}
+        for name, place in {**dict.fromkeys(_OF_ATOMS, atoms), **dict.fromkeys(_OF_STRUCTURES, index)}.items():
+            present = getattr(self, f"has_{name}") if name in _OPTIONAL else np.ones(len(self), dtype=bool)
+            if present is None or not present[index]:
+                labels[name] = None
+            else:
+                value = np.array(getattr(self, name)[place])
+                labels[name] = value if value.ndim else value.item()
+        parent, domain = self.parents[index], self.domains[index]
+        return LabelledStructure(**labels, parent=parent, domain=domain, molecule_charges=tuple(charges.tolist()))
 
     def arrays(self) -> dict[str, AnyArray | str]:
         """Return the fields by name for a file: arrays, and `parents` and `domains` as JSON lists."""
@@ -351,5 +370,5 @@ def _offsets(sizes: Sequence[int]) -> IntArray:
     return np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
 
 
-def _joined(arrays: Sequence[AnyArray], empty: tuple[int, ...], dtype: type) -> Any:
-    return np.concatenate(arrays).astype(dtype) if arrays else np.zeros(empty, dtype=dtype)
+def _or_zeros(value: Any, shape: tuple[int, ...]) -> Any:
+    return np.zeros(shape) if value is None else value

@@ -12,14 +12,18 @@ labels teach an unphysical charge transfer; `largest_leak` drops them.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from ase.units import Bohr, Hartree
 
 from hbcoop_dist.core.arrays import FloatArray
-from hbcoop_dist.learning.datasets.labelled_structures import LabelledSet, LabelledStructure, UnlabelledStructure
+from hbcoop_dist.learning.datasets.labelled_structures import (
+    LabelledStructure,
+    UnlabelledStructure,
+    isolated_molecules,
+)
 from hbcoop_dist.models import registry
 from hbcoop_dist.models.base import Evaluation, ModelCard, ModelError, Potential, require_elements
 from hbcoop_dist.structures import Structure
@@ -35,6 +39,10 @@ _STRUCTURES_PER_CALL = 64
 # well (formate, formaldehyde) oscillates with it in 8 of 300 ionic clusters; with less mixing these converge, and where
 # several dampings do, they end in one state. Of 200 other clusters one converged with none of them.
 _DAMPINGS = (0.4, 0.1, 0.2)
+
+
+_KEPT = ("numbers", "positions", "parent", "domain", "charge", "molecules", "molecule_charges")
+"""Fields of a structure that do not depend on its labels."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,7 +67,9 @@ class Labels:
     dipole: FloatArray | None
 
 
-Teacher = Callable[[Sequence[UnlabelledStructure]], list[Labels | str]]
+AnyStructure = UnlabelledStructure | LabelledStructure
+
+Teacher = Callable[[Sequence[AnyStructure]], list[Labels | str]]
 """One result per request, in order, or the reason why there is none."""
 
 
@@ -85,18 +95,15 @@ class LabellingResult:
     Attributes
     ----------
     structures : tuple of LabelledStructure
-    indices : tuple of int
-        Index of each among the structures to be labelled.
     dropped : tuple of Dropped
     """
 
     structures: tuple[LabelledStructure, ...]
-    indices: tuple[int, ...]
     dropped: tuple[Dropped, ...]
 
 
 def label(
-    structures: Sequence[UnlabelledStructure | LabelledStructure],
+    structures: Sequence[AnyStructure],
     by: str | Teacher,
     *,
     device: str = "cpu",
@@ -127,7 +134,6 @@ def label(
     """
     teacher = load_teacher(by, device=device) if isinstance(by, str) else by
     labelled: list[LabelledStructure] = []
-    indices: list[int] = []
     dropped: list[Dropped] = []
     for start in range(0, len(structures), _STRUCTURES_PER_CALL):
         part = structures[start : start + _STRUCTURES_PER_CALL]
@@ -143,24 +149,7 @@ def label(
                 dropped.append(Dropped(index, result))
             else:
                 labelled.append(result)
-                indices.append(index)
-    return LabellingResult(tuple(labelled), tuple(indices), tuple(dropped))
-
-
-def named_set(name: str, structures: Sequence[LabelledStructure], by: str, source: str) -> LabelledSet:
-    """Return labelled structures as a set with the level of theory of a registered model.
-
-    Parameters
-    ----------
-    name : str
-    structures : sequence of LabelledStructure
-    by : str
-        Name of the teacher.
-    source : str
-        Citation.
-    """
-    level = registry.card(by).about.level_of_theory
-    return LabelledSet(name, tuple(structures), level, source, "made here; no terms")
+    return LabellingResult(tuple(labelled), tuple(dropped))
 
 
 def charge_leak(structure: LabelledStructure) -> float:
@@ -199,7 +188,7 @@ def load_teacher(name: str, *, device: str = "cpu") -> Teacher:
     return lambda requests: _label_by_model(potential, requests)
 
 
-def _label_by_xtb(card: ModelCard, request: UnlabelledStructure) -> Labels | str:
+def _label_by_xtb(card: ModelCard, request: AnyStructure) -> Labels | str:
     """Run one self-consistent calculation, with the lowest spin that the number of electrons allows."""
     from tblite.exceptions import TBLiteRuntimeError
     from tblite.interface import Calculator
@@ -226,7 +215,7 @@ def _label_by_xtb(card: ModelCard, request: UnlabelledStructure) -> Labels | str
     return reason
 
 
-def _label_by_model(potential: Potential, requests: Sequence[UnlabelledStructure]) -> list[Labels | str]:
+def _label_by_model(potential: Potential, requests: Sequence[AnyStructure]) -> list[Labels | str]:
     """Evaluate all requests at once, or one by one when one of them fails."""
     for request in requests:
         if any(request.molecule_charges):
@@ -244,7 +233,7 @@ def _label_by_model(potential: Potential, requests: Sequence[UnlabelledStructure
     return [_labels_of(evaluation) for evaluation in evaluations]
 
 
-def _structure(request: UnlabelledStructure, topology: bool) -> Structure:
+def _structure(request: AnyStructure, topology: bool) -> Structure:
     kinds = ["other"] * len(request.molecule_charges)
     if topology:
         for molecule in range(len(kinds)):
@@ -260,29 +249,12 @@ def _labels_of(evaluation: Evaluation) -> Labels:
     return Labels(float(evaluation.energy), as_float64(evaluation.forces), as_float64(evaluation.charges), None)
 
 
-def _requests(structure: UnlabelledStructure | LabelledStructure) -> list[UnlabelledStructure]:
+def _requests(structure: AnyStructure) -> list[AnyStructure]:
     """The structure, then its molecules one by one if there are several."""
-    parts = [(np.ones(len(structure), dtype=bool), structure.molecules, structure.molecule_charges)]
-    if len(structure.molecule_charges) > 1:
-        for molecule, charge in enumerate(structure.molecule_charges):
-            atoms = structure.molecules == molecule
-            parts.append((atoms, np.zeros(len(structure), np.int64), (charge,)))
-    return [
-        UnlabelledStructure(
-            structure.numbers[atoms],
-            structure.positions[atoms],
-            owner[atoms],
-            charges,
-            structure.parent,
-            structure.domain,
-        )
-        for atoms, owner, charges in parts
-    ]
+    return [structure, *(isolated_molecules(structure) if len(structure.molecule_charges) > 1 else [])]
 
 
-def _with_labels(
-    structure: UnlabelledStructure | LabelledStructure, results: Sequence[Labels | str]
-) -> LabelledStructure | str:
+def _with_labels(structure: AnyStructure, results: Sequence[Labels | str]) -> LabelledStructure | str:
     labels: list[Labels] = []
     for result in results:
         if isinstance(result, str):
@@ -291,17 +263,6 @@ def _with_labels(
             return f"{len(structure)} atoms: expected a finite energy and finite forces, found others"
         labels.append(result)
     whole, *alone = labels
-    return LabelledStructure(
-        numbers=structure.numbers,
-        positions=structure.positions,
-        energy=whole.energy,
-        forces=whole.forces,
-        parent=structure.parent,
-        domain=structure.domain,
-        charge=structure.charge,
-        charges=whole.charges,
-        dipole=whole.dipole,
-        molecules=structure.molecules,
-        molecule_charges=structure.molecule_charges,
-        interaction_energy=whole.energy - sum(part.energy for part in alone) if alone else None,
-    )
+    own = {name: getattr(structure, name) for name in _KEPT}
+    interaction = whole.energy - sum(part.energy for part in alone) if alone else None
+    return LabelledStructure(**own, **asdict(whole), interaction_energy=interaction)

@@ -6,17 +6,20 @@ Rows are read one by one, and only counts and ranges are kept of each.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from hbcoop_dist.core.arrays import FloatArray
-from hbcoop_dist.learning.datasets.frames import LABEL_KEYS, Frame, ParentClues, ReadError, ReadOptions, read_frame
+from hbcoop_dist.core.yaml_source import read_mapping
+from hbcoop_dist.learning.datasets.connectivity import ParentClues
+from hbcoop_dist.learning.datasets.file_rows import Shards
+from hbcoop_dist.learning.datasets.frames import LABEL_KEYS, Frame, ReadError, ReadOptions, read_frame
 from hbcoop_dist.learning.datasets.labelled_structures import LabelledStructure
-from hbcoop_dist.learning.datasets.readers.file_rows import Shards
 from hbcoop_dist.learning.datasets.set_files import LeftOut, draw_rows
 
 UNITS = {"energy": "eV/atom", "forces": "eV/A", "charges": "e", "dipole": "e A", "interaction_energy": "eV"}
@@ -50,49 +53,15 @@ class PublicSet:
     notes: tuple[str, ...] = ()
 
 
-PUBLIC_SETS = (
-    PublicSet(
-        name="QMOF",
-        keys=frozenset({"qmof_id"}),
-        licence="CC BY 4.0",
-        citation=(
-            "Rosen et al., Matter 2021, 4, 1578, doi:10.1016/j.matt.2021.02.015; "
-            "Rosen et al., npj Comput. Mater. 2022, 8, 112, doi:10.1038/s41524-022-00796-6"
-        ),
-        level_of_theory="PBE-D3(BJ), VASP",
-        page="https://github.com/Andrew-S-Rosen/QMOF",
-        notes=(
-            "no forces: relaxed structures and their energies only",
-            "partial charges are in qmof_structure_data.json: unpack the database to use them; some structures have "
-            "none (require: [charges], skip_incomplete: true)",
-        ),
-    ),
-    PublicSet(
-        name="ODAC25",
-        keys=frozenset({"mof_name", "energy_old", "fid"}),
-        licence="CC BY 4.0",
-        citation="Sriram et al., arXiv:2508.03162 (2025)",
-        level_of_theory="PBE-D3(BJ), VASP",
-        page="https://huggingface.co/facebook/ODAC25",
-        notes=(
-            "energy is that with dense k-points, energy_old that of the relaxation; the energy of adsorption, which "
-            "has the same forces, is labels: {energy: energy_ads_corrected}, and empty in parts of the set",
-            "no partial charges",
-        ),
-    ),
-    PublicSet(
-        name="OMol25",
-        keys=frozenset({"data_id", "charge", "spin", "source"}),
-        licence="CC BY 4.0",
-        citation="Levine et al., arXiv:2505.08762 (2025)",
-        level_of_theory="wB97M-V/def2-TZVPD, ORCA 6",
-        page="https://huggingface.co/facebook/OMol25",
-        notes=(
-            "partial charges are Loewdin's; NBO's (labels: {charges: nbo_charges}) are missing in larger structures",
-        ),
-    ),
-)
-"""Licences and levels of theory from the pages of the sets (README of QMOF, documentation of fairchem, 2026)."""
+def _read_public_sets() -> tuple[PublicSet, ...]:
+    entries: Mapping[str, Any] = read_mapping(Path(__file__).with_name("public_sets.yaml")).content
+    return tuple(
+        PublicSet(name, **{**facts, "keys": frozenset(facts["keys"]), "notes": tuple(facts["notes"])})
+        for name, facts in entries.items()
+    )
+
+
+PUBLIC_SETS = _read_public_sets()
 
 
 def recognise(keys: Collection[str]) -> PublicSet | None:
@@ -264,14 +233,7 @@ def _count_structure(report: SetReport, frame: Frame, structure: LabelledStructu
         report.parents[parent] += 1
     else:
         report.more_parents = True
-    interaction = structure.interaction_energy
-    values = {
-        "energy": np.array([structure.energy / len(structure)]),
-        "forces": structure.forces,
-        "charges": structure.charges,
-        "dipole": structure.dipole,
-        "interaction_energy": None if interaction is None else np.array([interaction]),
-    }
-    for label, value in values.items():
+    for label, found in report.labels.items():
+        value = structure.energy / len(structure) if label == "energy" else getattr(structure, label)
         if value is not None:
-            report.labels[label].add(value)
+            found.add(np.asarray(value))

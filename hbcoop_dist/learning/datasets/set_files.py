@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hbcoop_dist.core.arrays import IntArray
-from hbcoop_dist.learning.datasets.frames import Frame, ParentClues, ReadError, ReadOptions, parent_names, read_frame
+from hbcoop_dist.learning.datasets.connectivity import ParentClues, parent_names
+from hbcoop_dist.learning.datasets.file_rows import Shards
+from hbcoop_dist.learning.datasets.frames import Frame, ReadError, ReadOptions, read_frame
 from hbcoop_dist.learning.datasets.labelled_structures import LabelledSet, LabelledStructure
-from hbcoop_dist.learning.datasets.readers.file_rows import Shards
 
 if TYPE_CHECKING:
     from ase import Atoms

@@ -13,21 +13,16 @@ from hbcoop_dist.core.arrays import FloatArray, IntArray
 from hbcoop_dist.models.neighbour_graphs import join_arrays
 
 
-class PlacedAtoms(Protocol):
-    """Atoms at positions, in a periodic cell or not: what neighbour lists need of a structure."""
+class ChargedAtoms(Protocol):
+    """Atoms that belong to molecules with charges, in a periodic cell or not: what a batch needs of a structure."""
 
+    def __len__(self) -> int: ...
     @property
     def numbers(self) -> IntArray: ...
     @property
     def positions(self) -> FloatArray: ...
     @property
     def cell(self) -> FloatArray | None: ...
-
-
-class ChargedAtoms(PlacedAtoms, Protocol):
-    """Atoms that belong to molecules with charges: what a batch needs of a structure."""
-
-    def __len__(self) -> int: ...
     @property
     def molecules(self) -> IntArray: ...
     @property
@@ -61,12 +56,12 @@ class NeutralAtoms:
         return len(self.numbers)
 
 
-def find_edges(structures: Sequence[PlacedAtoms], cutoff: float) -> tuple[IntArray, FloatArray | None]:
+def find_edges(structures: Sequence[ChargedAtoms], cutoff: float) -> tuple[IntArray, FloatArray | None]:
     """Find the ordered pairs of atoms within a cutoff in a sequence of structures.
 
     Parameters
     ----------
-    structures : sequence of PlacedAtoms
+    structures : sequence of ChargedAtoms
         Atoms are counted through the whole sequence.
     cutoff : float
         A.
@@ -114,7 +109,7 @@ def find_periodic_edges(positions: FloatArray, cell: FloatArray, cutoff: float) 
     return np.stack([first, second]).astype(np.int64), steps @ cell
 
 
-def _edges_of_structure(structure: PlacedAtoms, cutoff: float) -> tuple[IntArray, FloatArray]:
+def _edges_of_structure(structure: ChargedAtoms, cutoff: float) -> tuple[IntArray, FloatArray]:
     if structure.cell is not None:
         return find_periodic_edges(structure.positions, structure.cell, cutoff)
     pairs = join_arrays([structure.positions], [structure.numbers], cutoff).near
@@ -216,9 +211,7 @@ class AtomBatch:
         starts = np.cumsum(sizes) - sizes
         counts = np.array([len(structure.molecule_charges) for structure in structures])
         offsets = np.concatenate([[0], np.cumsum(counts)[:-1]])
-        molecule = np.concatenate(
-            [structure.molecules + offset for structure, offset in zip(structures, offsets, strict=True)]
-        )
+        molecule = np.concatenate([one.molecules + offset for one, offset in zip(structures, offsets, strict=True)])
         filled = np.arange(sizes.max())[None, :] < sizes[:, None]
         slots = np.where(filled, starts[:, None] + np.arange(sizes.max())[None, :], 0)
         numbers = np.concatenate([structure.numbers for structure in structures])

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 
@@ -112,44 +111,26 @@ class NetworkSpec:
             raise ValueError(f"network: expected cutoff, layers and widths above zero, found {self}")
 
     @property
-    def fitted(self) -> bool:
-        """Whether the atomic energies have been fitted to a training set."""
-        return bool(self.atomic_energies)
-
-    @property
     def shape(self) -> NetworkShape:
         """The sizes that a long-range scheme depends on."""
-        return NetworkShape(
-            n_species=len(self.elements),
-            channels=self.channels,
-            n_layers=self.layers,
-            n_radial=self.n_radial,
-            cutoff=self.cutoff,
-            elements=self.elements,
-        )
-
-    def to_json(self) -> str:
-        """Return the fields as one line of JSON with sorted keys."""
-        return json.dumps(asdict(self), sort_keys=True)
+        sizes = len(self.elements), self.channels, self.layers, self.n_radial
+        return NetworkShape(*sizes, cutoff=self.cutoff, elements=self.elements)
 
     @classmethod
-    def from_json(cls, text: str) -> NetworkSpec:
-        """Read the output of `to_json`.
+    def of(cls, values: Mapping[str, Any]) -> NetworkSpec:
+        """Return the spec of fields that were read from JSON, with lists in place of tuples.
 
         Raises
         ------
         ValueError
             When a required field is missing or a field is unknown.
         """
-        values = json.loads(text)
         names = {entry.name for entry in fields(cls)}
         if unknown := sorted(set(values) - names):
             raise ValueError(f"network: expected fields among {', '.join(sorted(names))}, found {', '.join(unknown)}")
-        for name in ("elements", "radial_mlp", "atomic_energies"):
-            if name in values:
-                values[name] = tuple(values[name])
+        tuples = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
         try:
-            return cls(**values)
+            return cls(**{**values, **tuples})
         except TypeError as error:
             raise ValueError(f"network: {error}") from None
 
@@ -221,12 +202,3 @@ class Budget:
     def decay(self, step: int) -> float:
         """Return the decay of the moving average at a step; it starts small to forget the random initial parameters."""
         return min(self.averaging, (1 + step) / (10 + step))
-
-    def to_json(self) -> str:
-        """Return the fields as one line of JSON with sorted keys."""
-        return json.dumps(asdict(self), sort_keys=True)
-
-    @classmethod
-    def from_json(cls, text: str) -> Budget:
-        """Read the output of `to_json`."""
-        return cls(**json.loads(text))

@@ -44,7 +44,7 @@ class TrainedPotential(Potential):
 
     def compute(self, structures: Sequence[Structure], forces: bool, atom_energies: bool) -> list[Evaluation]:
         from hbcoop_dist.learning.networks.atom_batches import NeutralAtoms
-        from hbcoop_dist.learning.networks.inference import predict
+        from hbcoop_dist.learning.networks.network_module import predict
 
         neutral = [
             NeutralAtoms(structure.numbers, structure.positions, structure.molecules, (0,) * len(structure.kinds))
@@ -102,7 +102,7 @@ class TrainedFamily(ModelFamily):
         )
 
     def load(self, card: ModelCard, checkpoint: Path | None, device: str, dtype: str) -> TrainedPotential:
-        from hbcoop_dist.learning.networks.inference import network_of
+        from hbcoop_dist.learning.networks.network_module import network_of
 
         path = require_checkpoint(card, checkpoint, dtype)
         try:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -97,7 +98,7 @@ class NetworkMetadata:
     level_of_theory, licence, source : str
         Level of theory, terms and citation of the labels that it was trained on.
     long_range, extensive, charges : bool
-        See `hbcoop_dist.learning.networks.inference.Traits`.
+        See `hbcoop_dist.learning.networks.network_module.Traits`.
     """
 
     level_of_theory: str
@@ -124,8 +125,8 @@ def write_trained(path: Path, trained: Trained, metadata: NetworkMetadata) -> No
     """
     text = {
         "format": FORMAT,
-        "spec": json.loads(trained.spec.to_json()),
-        "budget": json.loads(trained.budget.to_json()),
+        "spec": asdict(trained.spec),
+        "budget": asdict(trained.budget),
         "about": asdict(metadata),
         "n_parameters": trained.n_parameters,
         "seconds": trained.seconds,
@@ -147,12 +148,10 @@ def read_trained(path: Path) -> tuple[Trained, NetworkMetadata]:
     text, arrays = _read(path, with_arrays=True)
     curve = {name.removeprefix(_CURVE): value for name, value in arrays.items() if name.startswith(_CURVE)}
     parameters = {name.removeprefix(_PARAMETER): value for name, value in arrays.items() if name.startswith(_PARAMETER)}
-    try:
-        spec, metadata = _spec_and_metadata(text)
-        budget = Budget.from_json(json.dumps(text["budget"]))
+    with _complete(path):
+        spec, metadata = NetworkSpec.of(text["spec"]), NetworkMetadata(**text["about"])
+        budget = Budget(**text["budget"])
         trained = Trained(spec, budget, parameters, text["n_parameters"], Curve(**curve), text["seconds"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise TrainedFileError(f"{path}: expected a trained network, found an incomplete one: {error!r}") from error
     return trained, metadata
 
 
@@ -165,14 +164,18 @@ def read_metadata(path: Path) -> tuple[NetworkSpec, NetworkMetadata]:
         When the file is not readable or not a trained network of this format.
     """
     text, _ = _read(path, with_arrays=False)
+    with _complete(path):
+        found = NetworkSpec.of(text["spec"]), NetworkMetadata(**text["about"])
+    return found
+
+
+@contextmanager
+def _complete(path: Path) -> Iterator[None]:
+    """Turn errors about missing or unknown fields into one that names the file."""
     try:
-        return _spec_and_metadata(text)
+        yield
     except (KeyError, TypeError, ValueError) as error:
         raise TrainedFileError(f"{path}: expected a trained network, found an incomplete one: {error!r}") from error
-
-
-def _spec_and_metadata(text: dict[str, Any]) -> tuple[NetworkSpec, NetworkMetadata]:
-    return NetworkSpec.from_json(json.dumps(text["spec"])), NetworkMetadata(**text["about"])
 
 
 def _read(path: Path, *, with_arrays: bool) -> tuple[dict[str, Any], dict[str, Any]]:

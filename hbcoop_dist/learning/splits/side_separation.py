@@ -58,17 +58,19 @@ def separation(features: FloatArray | Rows, split: Split) -> Separation:
         block = test.take(np.arange(start, min(start + per_block, len(test)))).dots(train)
         nearest[start : start + per_block] = block.argmax(axis=1)
         similarity[start : start + per_block] = block.max(axis=1)
-    return Separation(
-        similarity=similarity,
-        nearest=split.train[nearest],
-        mean=float(similarity.mean()),
-        median=float(np.median(similarity)),
-        low=float(np.percentile(similarity, 5.0)),
-    )
+    low = float(np.percentile(similarity, 5.0))
+    return Separation(similarity, split.train[nearest], float(similarity.mean()), float(np.median(similarity)), low)
 
 
 def side_indices(split: Split, count: int) -> IntArray:
-    """Return the index in `SIDES` of the side of each of `count` structures."""
+    """Return the index in `SIDES` of the side of every structure, (count,).
+
+    Parameters
+    ----------
+    split : Split
+    count : int
+        Number of structures.
+    """
     sides = np.zeros(count, dtype=np.int64)
     for number, indices in enumerate((split.train, split.validation, split.test), 1):
         sides[indices] = number

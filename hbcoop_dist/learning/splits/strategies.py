@@ -69,7 +69,6 @@ class _Parents:
 
     Attributes
     ----------
-    names : tuple of P str
     of_structure : (S,) int array
         Parent of every structure.
     counts : (P,) int array
@@ -80,7 +79,6 @@ class _Parents:
         Unit rows of the parents, and rows of the structures.
     """
 
-    names: tuple[str, ...]
     of_structure: IntArray
     counts: IntArray
     sizes: FloatArray
@@ -167,17 +165,17 @@ def _group_by_parent(kind: str, structures: Sequence[HasParent], features: Float
     sizes = np.bincount(of_structure, weights=[len(structure) for structure in structures]) / counts
     if kind not in NEED_FEATURES:
         empty = DenseRows(np.zeros((len(names), 0)))
-        return _Parents(tuple(names.tolist()), of_structure, counts, sizes, empty, empty)
+        return _Parents(of_structure, counts, sizes, empty, empty)
     if features is None or len(features) != len(of_structure):
         found = "none" if features is None else str(len(features))
         raise ValueError(f"split {kind}: expected features of {len(of_structure)} structures, found {found}")
     rows = as_rows(features)
     of_parents = rows.unit().sums(of_structure, len(names)).unit()
-    return _Parents(tuple(names.tolist()), of_structure, counts, sizes, of_parents, rows)
+    return _Parents(of_structure, counts, sizes, of_parents, rows)
 
 
 def _select_random(parents: _Parents, fraction: float, rng: np.random.Generator) -> _Selection:
-    return _first(parents, rng.permutation(len(parents.names)), fraction), ()
+    return _first(parents, rng.permutation(len(parents.counts)), fraction), ()
 
 
 def _select_size(parents: _Parents, fraction: float, limit: int | None) -> _Selection:
@@ -187,7 +185,7 @@ def _select_size(parents: _Parents, fraction: float, limit: int | None) -> _Sele
     tested = np.array([parents.counts[parents.sizes > size].sum() for size in sizes[:-1]])
     nearest = float(sizes[np.abs(tested - fraction * parents.counts.sum()).argmin()])
     larger = np.flatnonzero(parents.sizes > (nearest if limit is None else limit))
-    if not 0 < len(larger) < len(parents.names):
+    if not 0 < len(larger) < len(parents.counts):
         raise ValueError(
             f"split size: expected parents of up to {limit} atoms and larger ones, found {sizes[0]:g} to {sizes[-1]:g}"
         )
@@ -224,8 +222,8 @@ def _select_least_similar(parents: _Parents, fraction: float, rng: np.random.Gen
 
 
 def _select_farthest(parents: _Parents, fraction: float, rng: np.random.Generator) -> _Selection:
-    start = int(rng.integers(len(parents.names)))
-    return _first(parents, farthest_points(parents.features, start, len(parents.names) - 1), fraction), ()
+    start = int(rng.integers(len(parents.counts)))
+    return _first(parents, farthest_points(parents.features, start, len(parents.counts) - 1), fraction), ()
 
 
 _RULES: dict[str, Callable[[_Parents, float, np.random.Generator], _Selection]] = {
@@ -238,7 +236,7 @@ _RULES: dict[str, Callable[[_Parents, float, np.random.Generator], _Selection]] 
 
 def _first(parents: _Parents, order: IntArray, fraction: float) -> IntArray:
     """As many parents from the front, neither none nor all, as come nearest to the fraction of structures."""
-    reached = np.cumsum(parents.counts[order])[: len(parents.names) - 1]
+    reached = np.cumsum(parents.counts[order])[: len(parents.counts) - 1]
     return order[: int(np.abs(reached - fraction * parents.counts.sum()).argmin()) + 1]
 
 

@@ -6,16 +6,15 @@ Charges are compared up to one sign for all: where only energies are trained on,
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
 from ase.units import kcal, mol
 
 from hbcoop_dist.core.arrays import FloatArray
-from hbcoop_dist.learning.datasets.labelled_structures import LabelledStructure
-from hbcoop_dist.learning.networks.inference import Prediction, network_of, predict
-from hbcoop_dist.learning.networks.network_module import Network
+from hbcoop_dist.learning.datasets.labelled_structures import LabelledStructure, isolated_molecules
+from hbcoop_dist.learning.networks.network_module import Network, Prediction, network_of, predict
 from hbcoop_dist.learning.networks.trained_files import Trained
 
 Key = TypeVar("Key", str, int)
@@ -64,6 +63,11 @@ class InteractionErrors:
     count: int
     mae: float
     rmse: float
+
+    @classmethod
+    def of(cls, errors: FloatArray) -> InteractionErrors:
+        """Return the statistics of single errors, kcal/mol."""
+        return cls(len(errors), mae_of(errors), rmse_of(errors))
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,27 +145,6 @@ def evaluate(trained: Trained, structures: Sequence[LabelledStructure], *, devic
     )
 
 
-def isolated_molecules(structure: LabelledStructure) -> list[LabelledStructure]:
-    """Return every molecule of a structure alone, in its place and cell, with its own charge and without labels."""
-    unlabelled = replace(
-        structure, energy=float("nan"), forces=None, charges=None, dipole=None, interaction_energy=None
-    )
-    molecules = []
-    for molecule, charge in enumerate(structure.molecule_charges):
-        atoms = structure.molecules == molecule
-        molecules.append(
-            replace(
-                unlabelled,
-                numbers=structure.numbers[atoms],
-                positions=structure.positions[atoms],
-                charge=charge,
-                molecules=np.zeros(int(atoms.sum()), dtype=np.int64),
-                molecule_charges=(charge,),
-            )
-        )
-    return molecules
-
-
 def _errors_by(
     key: Callable[[LabelledStructure], Key], predictions: Sequence[Prediction], structures: Sequence[LabelledStructure]
 ) -> dict[Key, GroupErrors]:
@@ -174,24 +157,12 @@ def _errors_by(
 
 
 def _group_errors(predictions: Sequence[Prediction], structures: Sequence[LabelledStructure]) -> GroupErrors:
-    pairs = list(zip(predictions, structures, strict=True))
-    energy = _MEV * np.array([prediction.energy - label.energy for prediction, label in pairs])
+    differences = [prediction.energy - label.energy for prediction, label in zip(predictions, structures, strict=True)]
+    energy = _MEV * np.array(differences)
     per_atom = energy / np.array([len(label) for label in structures])
-    differences = [
-        (prediction.forces - label.forces).ravel()
-        for prediction, label in pairs
-        if prediction.forces is not None and label.forces is not None
-    ]
-    forces = _MEV * _joined(differences)
-    return GroupErrors(
-        count=len(structures),
-        energy_mae=_mae(per_atom),
-        energy_rmse=_rmse(per_atom),
-        structure_energy_mae=_mae(energy),
-        structure_energy_rmse=_rmse(energy),
-        forces_mae=_mae(forces),
-        forces_rmse=_rmse(forces),
-    )
+    forces = _MEV * force_errors(predictions, structures)
+    statistics = [statistic for errors in (per_atom, energy, forces) for statistic in (mae_of(errors), rmse_of(errors))]
+    return GroupErrors(len(structures), *statistics)
 
 
 def _charge_errors(
@@ -207,7 +178,7 @@ def _charge_errors(
     spread = min(np.ptp(predicted), np.ptp(reference)) if predicted.size else 0.0
     correlation = float(np.corrcoef(predicted, reference)[0, 1]) if spread > 0 else float("nan")
     sign = -1.0 if correlation < 0 else 1.0
-    return sign, _mae(sign * predicted - reference), correlation, len(predicted)
+    return sign, mae_of(sign * predicted - reference), correlation, len(predicted)
 
 
 def _dipole_errors(
@@ -218,7 +189,7 @@ def _dipole_errors(
         for prediction, label in zip(predictions, structures, strict=True)
         if prediction.charges is not None and label.dipole is not None and label.cell is None
     ]
-    return _rmse(_joined(differences)), len(differences)
+    return rmse_of(_joined(differences)), len(differences)
 
 
 def _interaction_errors(
@@ -234,9 +205,24 @@ def _interaction_errors(
         assert label.interaction_energy is not None
         errors[label.gap > network.spec.cutoff].append(_KCAL * (interaction - label.interaction_energy))
     near, beyond = (np.array(errors[is_beyond]) for is_beyond in (False, True))
-    return (
-        InteractionErrors(len(near), _mae(near), _rmse(near)),
-        InteractionErrors(len(beyond), _mae(beyond), _rmse(beyond)),
+    return InteractionErrors.of(near), InteractionErrors.of(beyond)
+
+
+def force_errors(predictions: Sequence[Prediction], structures: Sequence[LabelledStructure]) -> FloatArray:
+    """Return the errors of all force components, (n,), eV/A, of the structures that have reference forces.
+
+    Parameters
+    ----------
+    predictions : sequence of Prediction
+    structures : sequence of LabelledStructure
+        The same structures in the same order.
+    """
+    return _joined(
+        [
+            (prediction.forces - label.forces).ravel()
+            for prediction, label in zip(predictions, structures, strict=True)
+            if prediction.forces is not None and label.forces is not None
+        ]
     )
 
 
@@ -244,9 +230,11 @@ def _joined(arrays: Sequence[FloatArray]) -> FloatArray:
     return np.concatenate(arrays) if arrays else np.zeros(0)
 
 
-def _mae(errors: FloatArray) -> float:
+def mae_of(errors: FloatArray) -> float:
+    """Return the mean absolute error; NaN without errors."""
     return float(np.mean(np.abs(errors))) if errors.size else float("nan")
 
 
-def _rmse(errors: FloatArray) -> float:
+def rmse_of(errors: FloatArray) -> float:
+    """Return the root of the mean square; NaN without errors."""
     return float(np.sqrt(np.mean(errors**2))) if errors.size else float("nan")

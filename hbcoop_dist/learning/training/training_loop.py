@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import math
 import pickle
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +26,157 @@ from hbcoop_dist.core.files import atomic_write
 from hbcoop_dist.learning.datasets.labelled_structures import LabelledSet, LabelledStructure
 from hbcoop_dist.learning.networks.atom_batches import AtomBatch, find_edges
 from hbcoop_dist.learning.networks.hyperparameters import Budget, NetworkSpec
-from hbcoop_dist.learning.networks.inference import predict
-from hbcoop_dist.learning.networks.network_module import Network, Output, energy_and_forces
+from hbcoop_dist.learning.networks.network_module import Network, Output, energy_and_forces, predict
 from hbcoop_dist.learning.networks.trained_files import Curve, Trained
+from hbcoop_dist.learning.training.evaluation import force_errors, mae_of, rmse_of
+
+CHECKPOINT_SECONDS = 20.0
+_SAVED = ("averaged", "best", "rows", "step", "loss_sum", "loss_count", "seconds")
+"""Attributes of a training that its file holds as they are."""
+_COLUMNS = ("step", "training_loss", "validation_loss", "energy_mae", "forces_rmse", "seconds")
+
+
+class TrainingError(Exception):
+    """A training failed; the message names the step, what was expected and what was found."""
+
+
+def train(
+    spec: NetworkSpec,
+    training: Sequence[LabelledStructure],
+    validation: Sequence[LabelledStructure],
+    budget: Budget,
+    *,
+    checkpoint: Path | None = None,
+    checkpoint_seconds: float = CHECKPOINT_SECONDS,
+    device: str = "cpu",
+    progress: Callable[[int], object] = lambda step: None,
+) -> Trained:
+    """Train a network from the initial parameters of its seed, or resume from a checkpoint.
+
+    On a CPU an interrupted and resumed training ends with the same bits as an undisturbed one.
+
+    Parameters
+    ----------
+    spec : NetworkSpec
+        Atomic energies, scale and average neighbours are fitted to the training set unless they are given.
+    training, validation : sequence of LabelledStructure
+    budget : Budget
+    checkpoint : Path, optional
+        File of the training state, which is also written at the end and not removed. A file that is unreadable or
+        belongs to another training is ignored.
+    checkpoint_seconds : float
+        Least time between two writes, s.
+    device : str
+    progress : callable
+        Called with the number of steps done after each step.
+
+    Returns
+    -------
+    Trained
+
+    Raises
+    ------
+    TrainingError
+        When the loss, its gradient or the validation loss is not finite.
+    ValueError
+        When there are no structures, they contain elements outside the spec, they are periodic and the scheme is not
+        defined for periodic structures, or the architecture, the scheme or one of their options is unknown.
+    """
+    if not validation:
+        raise ValueError("validation set: expected structures, found none")
+    fitted = spec if spec.atomic_energies else fit_baseline(spec, training)
+    require_elements_of_network(fitted, [*training, *validation])
+    state = _TrainingState(fitted, budget, device, _identity(fitted, budget, training, validation))
+    state.network.scheme.require_supported([structure.cell for structure in (*training, *validation)])
+    if checkpoint is not None:
+        state.read(checkpoint)
+    began = written = time.monotonic() - state.seconds
+    while state.step < budget.steps:
+        _train_step(state, training, device)
+        state.seconds = time.monotonic() - began
+        if state.step % budget.validate_every == 0 or state.step == budget.steps:
+            _validate(state, validation)
+            state.seconds = time.monotonic() - began
+        last = state.step == budget.steps
+        if checkpoint is not None and (last or time.monotonic() - written >= checkpoint_seconds):
+            state.write(checkpoint)
+            written = time.monotonic()
+        progress(state.step)
+    return state.trained()
+
+
+def fit_baseline(spec: NetworkSpec, training: Sequence[LabelledStructure]) -> NetworkSpec:
+    """Fit atomic energies, energy scale and average number of neighbours to a training set.
+
+    Atomic energies are a least-squares fit, which leaves to the network what a sum over atoms cannot describe. The
+    scale is the RMS of force components, as in MACE, which makes the forces of an untrained network as large as those
+    to be learnt; without forces it is the RMS residual of the fit per atom.
+
+    Parameters
+    ----------
+    spec : NetworkSpec
+    training : sequence of LabelledStructure
+
+    Raises
+    ------
+    ValueError
+        When there are no structures, or they contain elements outside the spec.
+    """
+    if not training:
+        raise ValueError("training set: expected structures, found none")
+    require_elements_of_network(spec, training)
+    counts = np.stack([[np.sum(one.numbers == z) for z in spec.elements] for one in training]).astype(float)
+    energies = np.array([structure.energy for structure in training])
+    # the minimum-norm solution where compositions do not determine the elements
+    atomic = np.linalg.lstsq(counts, energies, rcond=1e-10)[0]
+    edges, _ = find_edges(training, spec.cutoff)
+    forces = [structure.forces for structure in training if structure.forces is not None]
+    spread = np.concatenate(forces) if forces else (energies - counts @ atomic) / counts.sum(axis=1)
+    return replace(
+        spec,
+        atomic_energies=tuple(float(value) for value in atomic),
+        scale=float(np.sqrt(np.mean(spread**2))) or 1.0,
+        average_neighbours=max(edges.shape[1] / int(counts.sum()), 1.0),
+    )
+
+
+def require_elements_of_network(spec: NetworkSpec, structures: Sequence[LabelledStructure]) -> None:
+    """Refuse structures with elements that a network does not have.
+
+    Parameters
+    ----------
+    spec : NetworkSpec
+    structures : sequence of LabelledStructure
+
+    Raises
+    ------
+    ValueError
+        When there are such elements; the message names their atomic numbers.
+    """
+    numbers = {int(z) for structure in structures for z in structure.numbers}
+    if unknown := sorted(numbers - set(spec.elements)):
+        raise ValueError(f"network of elements {spec.elements}: expected no others, found atomic numbers {unknown}")
+
+
+def batch_indices(count: int, batch_size: int, step: int, seed: int) -> list[int]:
+    """Return the indices of the training structures of a step.
+
+    Steps take consecutive batches of concatenated permutations of all structures. The result depends on the number of
+    the step alone, and every structure is used equally often.
+
+    Parameters
+    ----------
+    count : int
+        Number of training structures.
+    batch_size : int
+    step : int
+        From 0.
+    seed : int
+    """
+    positions = range(step * batch_size, (step + 1) * batch_size)
+    epochs = {k // count for k in positions}
+    orders = {epoch: np.random.default_rng([seed, epoch]).permutation(count) for epoch in epochs}
+    return [int(orders[k // count][k % count]) for k in positions]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -123,142 +272,6 @@ def _mean_square(prediction: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
     return (difference**2).sum() / present.sum().clamp(min=1)
 
 
-CHECKPOINT_SECONDS = 20.0
-_COLUMNS = ("step", "training_loss", "validation_loss", "energy_mae", "forces_rmse", "seconds")
-
-
-class TrainingError(Exception):
-    """A training failed; the message names the step, what was expected and what was found."""
-
-
-def train(
-    spec: NetworkSpec,
-    training: Sequence[LabelledStructure],
-    validation: Sequence[LabelledStructure],
-    budget: Budget,
-    *,
-    checkpoint: Path | None = None,
-    checkpoint_seconds: float = CHECKPOINT_SECONDS,
-    device: str = "cpu",
-    progress: Callable[[int], object] = lambda step: None,
-) -> Trained:
-    """Train a network from the initial parameters of its seed, or resume from a checkpoint.
-
-    On a CPU an interrupted and resumed training ends with the same bits as an undisturbed one.
-
-    Parameters
-    ----------
-    spec : NetworkSpec
-        Atomic energies, scale and average neighbours are fitted to the training set unless they are given.
-    training, validation : sequence of LabelledStructure
-    budget : Budget
-    checkpoint : Path, optional
-        File of the training state, which is also written at the end and not removed. A file that is unreadable or
-        belongs to another training is ignored.
-    checkpoint_seconds : float
-        Least time between two writes, s.
-    device : str
-    progress : callable
-        Called with the number of steps done after each step.
-
-    Returns
-    -------
-    Trained
-
-    Raises
-    ------
-    TrainingError
-        When the loss, its gradient or the validation loss is not finite.
-    ValueError
-        When there are no structures, they contain elements outside the spec, they are periodic and the scheme is not
-        defined for periodic structures, or the architecture, the scheme or one of their options is unknown.
-    """
-    if not validation:
-        raise ValueError("validation set: expected structures, found none")
-    fitted = spec if spec.fitted else fit_baseline(spec, training)
-    require_elements_of_network(fitted, [*training, *validation])
-    state = _TrainingState(fitted, budget, device, _identity(fitted, budget, training, validation))
-    state.network.scheme.require_supported([structure.cell for structure in (*training, *validation)])
-    if checkpoint is not None:
-        state.read(checkpoint)
-    began = written = time.monotonic() - state.seconds
-    while state.step < budget.steps:
-        _train_step(state, training, device)
-        state.seconds = time.monotonic() - began
-        if state.step % budget.validate_every == 0 or state.step == budget.steps:
-            _validate(state, validation)
-            state.seconds = time.monotonic() - began
-        last = state.step == budget.steps
-        if checkpoint is not None and (last or time.monotonic() - written >= checkpoint_seconds):
-            state.write(checkpoint)
-            written = time.monotonic()
-        progress(state.step)
-    return state.trained()
-
-
-def fit_baseline(spec: NetworkSpec, training: Sequence[LabelledStructure]) -> NetworkSpec:
-    """Fit atomic energies, energy scale and average number of neighbours to a training set.
-
-    Atomic energies are a least-squares fit, which leaves to the network what a sum over atoms cannot describe. The
-    scale is the RMS of force components, as in MACE, which makes the forces of an untrained network as large as those
-    to be learnt; without forces it is the RMS residual of the fit per atom.
-
-    Parameters
-    ----------
-    spec : NetworkSpec
-    training : sequence of LabelledStructure
-
-    Raises
-    ------
-    ValueError
-        When there are no structures, or they contain elements outside the spec.
-    """
-    if not training:
-        raise ValueError("training set: expected structures, found none")
-    require_elements_of_network(spec, training)
-    counts = np.stack([[np.sum(one.numbers == z) for z in spec.elements] for one in training]).astype(float)
-    energies = np.array([structure.energy for structure in training])
-    # the minimum-norm solution where compositions do not determine the elements
-    atomic = np.linalg.lstsq(counts, energies, rcond=1e-10)[0]
-    edges, _ = find_edges(training, spec.cutoff)
-    forces = [structure.forces for structure in training if structure.forces is not None]
-    spread = np.concatenate(forces) if forces else (energies - counts @ atomic) / counts.sum(axis=1)
-    return replace(
-        spec,
-        atomic_energies=tuple(float(value) for value in atomic),
-        scale=float(np.sqrt(np.mean(spread**2))) or 1.0,
-        average_neighbours=max(edges.shape[1] / int(counts.sum()), 1.0),
-    )
-
-
-def require_elements_of_network(spec: NetworkSpec, structures: Sequence[LabelledStructure]) -> None:
-    """Raise `ValueError`, naming the atomic numbers, when structures contain elements outside the spec."""
-    numbers = {int(z) for structure in structures for z in structure.numbers}
-    if unknown := sorted(numbers - set(spec.elements)):
-        raise ValueError(f"network of elements {spec.elements}: expected no others, found atomic numbers {unknown}")
-
-
-def batch_indices(count: int, batch_size: int, step: int, seed: int) -> list[int]:
-    """Return the indices of the training structures of a step.
-
-    Steps take consecutive batches of concatenated permutations of all structures. The result depends on the number of
-    the step alone, and every structure is used equally often.
-
-    Parameters
-    ----------
-    count : int
-        Number of training structures.
-    batch_size : int
-    step : int
-        From 0.
-    seed : int
-    """
-    positions = range(step * batch_size, (step + 1) * batch_size)
-    epochs = {k // count for k in positions}
-    orders = {epoch: np.random.default_rng([seed, epoch]).permutation(count) for epoch in epochs}
-    return [int(orders[k // count][k % count]) for k in positions]
-
-
 def _train_step(state: _TrainingState, training: Sequence[LabelledStructure], device: str) -> None:
     network, budget = state.network, state.budget
     spec, dtype = network.spec, getattr(torch, budget.dtype)
@@ -277,7 +290,10 @@ def _train_step(state: _TrainingState, training: Sequence[LabelledStructure], de
 
 def _validate(state: _TrainingState, validation: Sequence[LabelledStructure]) -> None:
     with state.average() as network:
-        energy, forces = _errors(network, validation)
+        predictions = predict(network, validation)
+    pairs = zip(predictions, validation, strict=True)
+    energy = np.array([(prediction.energy - label.energy) / len(label) for prediction, label in pairs])
+    forces = force_errors(predictions, validation)
     budget = state.budget
     loss = budget.energy_weight * float(np.mean(energy**2))
     loss += budget.forces_weight * float(np.mean(forces**2)) if forces.size else 0.0
@@ -286,20 +302,7 @@ def _validate(state: _TrainingState, validation: Sequence[LabelledStructure]) ->
             f"training with scheme {network.spec.scheme}, step {state.step}: expected a finite validation loss, "
             f"found {loss:g}"
         )
-    rmse = float(np.sqrt(np.mean(forces**2))) if forces.size else float("nan")
-    state.record_validation(loss, float(np.mean(np.abs(energy))), rmse)
-
-
-def _errors(network: Network, structures: Sequence[LabelledStructure]) -> tuple[FloatArray, FloatArray]:
-    """Errors of the energy per atom, (S,), eV, and of force components, (3 N,), eV/A."""
-    pairs = list(zip(predict(network, structures), structures, strict=True))
-    energy = [(prediction.energy - label.energy) / len(label) for prediction, label in pairs]
-    forces = [
-        (prediction.forces - label.forces).ravel()
-        for prediction, label in pairs
-        if prediction.forces is not None and label.forces is not None
-    ]
-    return np.array(energy), np.concatenate(forces) if forces else np.zeros(0)
+    state.record_validation(loss, mae_of(energy), rmse_of(forces))
 
 
 def _identity(
@@ -307,7 +310,8 @@ def _identity(
 ) -> str:
     """Hash of everything that decides the result of a training."""
     sets = [LabelledSet("", tuple(structures), "", "", "").sha256 for structures in (training, validation)]
-    return hashlib.sha256("\0".join([spec.to_json(), budget.to_json(), *sets]).encode()).hexdigest()
+    settings = [json.dumps(asdict(values), sort_keys=True) for values in (spec, budget)]
+    return hashlib.sha256("\0".join([*settings, *sets]).encode()).hexdigest()
 
 
 class _TrainingState:
@@ -389,11 +393,8 @@ class _TrainingState:
         state = {
             "identity": self.identity,
             "live": [value.detach() for value in self.live],
-            "averaged": self.averaged,
-            "best": self.best,
             "optimiser": self.optimiser.state_dict(),
-            "rows": self.rows,
-            "now": [self.step, self.loss_sum, self.loss_count, self.seconds],
+            **{name: getattr(self, name) for name in _SAVED},
         }
         with contextlib.suppress(OSError, RuntimeError), atomic_write(path) as file:
             torch.save(state, file)
@@ -408,9 +409,9 @@ class _TrainingState:
         except (OSError, RuntimeError, EOFError, KeyError, TypeError, ValueError, pickle.UnpicklingError):
             return False
         _copy(state["live"], self.live)
-        self.averaged, self.best, self.rows = state["averaged"], state["best"], state["rows"]
         self.optimiser.load_state_dict(state["optimiser"])
-        self.step, self.loss_sum, self.loss_count, self.seconds = state["now"]
+        for name in _SAVED:
+            setattr(self, name, state[name])
         return True
 
 

@@ -13,7 +13,7 @@ from hbcoop_dist.store import open_store
 pytestmark = needs_packages
 
 DECLARATION = """
-from hbcoop_dist.learning.networks.options import ComponentOptions
+from hbcoop_dist.learning.networks.registry import ComponentOptions
 from hbcoop_dist.learning.networks.registry import SchemeDeclaration
 
 class ShiftOptions(ComponentOptions):

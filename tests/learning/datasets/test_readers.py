@@ -24,10 +24,10 @@ from set_files import (
     write_qmof,
 )
 
+from hbcoop_dist.learning.datasets import ase_files
+from hbcoop_dist.learning.datasets.file_rows import Shards
 from hbcoop_dist.learning.datasets.frames import ReadError, ReadOptions
 from hbcoop_dist.learning.datasets.labelled_structures import LabelledSet, LabelledStructure
-from hbcoop_dist.learning.datasets.readers import extended_xyz
-from hbcoop_dist.learning.datasets.readers.file_rows import Shards
 from hbcoop_dist.learning.datasets.set_files import draw_rows, read_set
 
 pytest.importorskip("ase_db_backends", reason="LMDBs need ase-db-backends")
@@ -343,7 +343,7 @@ def test_damaged_qmof_databases_are_named(tmp_path: Path) -> None:
 
 
 def test_structures_in_json_across_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from hbcoop_dist.learning.datasets.readers import qmof as qmof_structures
+    from hbcoop_dist.learning.datasets import qmof as qmof_structures
 
     made = write_qmof(tmp_path / "qmof")
     whole = [one.energy for one in load(made)]
@@ -353,7 +353,7 @@ def test_structures_in_json_across_blocks(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_where_frames_begin_is_kept_until_the_file_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HBCOOP_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(extended_xyz, "LEAST_BYTES", 0)
+    monkeypatch.setattr(ase_files, "LEAST_BYTES", 0)
     made = write_as(tmp_path / "a.xyz", labelled(4))
     first = load(made)
     (kept,) = (tmp_path / "cache" / "indices").glob("*.npz")

@@ -10,7 +10,8 @@ import pytest
 from ase import units
 from set_files import labelled
 
-from hbcoop_dist.learning.datasets.frames import ReadError, ReadOptions, mapped_molecules, without_atom_maps
+from hbcoop_dist.learning.datasets.connectivity import mapped_molecules, without_atom_maps
+from hbcoop_dist.learning.datasets.frames import ReadError, ReadOptions
 from hbcoop_dist.learning.datasets.labelled_structures import LabelledSet
 from hbcoop_dist.learning.datasets.set_files import read_set, write_set
 

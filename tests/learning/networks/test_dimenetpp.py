@@ -18,10 +18,14 @@ from hbcoop_dist.learning.datasets.labelled_structures import LabelledStructure
 from hbcoop_dist.learning.networks.architectures.dimenetpp import SphericalBasis, chebyshev_polynomials, triplets
 from hbcoop_dist.learning.networks.atom_batches import AtomBatch
 from hbcoop_dist.learning.networks.hyperparameters import Budget, NetworkSpec
-from hbcoop_dist.learning.networks.inference import network_of, traits_of
-from hbcoop_dist.learning.networks.network_module import Network, energy_and_forces, parameter_arrays
-from hbcoop_dist.learning.networks.options import DimeNetOptions
-from hbcoop_dist.learning.networks.registry import SCHEMES, check_architecture
+from hbcoop_dist.learning.networks.network_module import (
+    Network,
+    energy_and_forces,
+    network_of,
+    parameter_arrays,
+    traits_of,
+)
+from hbcoop_dist.learning.networks.registry import SCHEMES, DimeNetOptions, check_architecture
 from hbcoop_dist.learning.networks.schemes.base import Scheme
 from hbcoop_dist.learning.networks.trained_family import FAMILY
 from hbcoop_dist.learning.networks.trained_files import NetworkMetadata, write_trained

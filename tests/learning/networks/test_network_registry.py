@@ -26,7 +26,7 @@ SHAPE = NetworkShape(2, 16, 3, 6, 4.0, elements=(1, 8))
 
 DECLARATIONS = """
 from pydantic import Field
-from hbcoop_dist.learning.networks.options import ComponentOptions
+from hbcoop_dist.learning.networks.registry import ComponentOptions
 from hbcoop_dist.learning.networks.registry import ArchitectureDeclaration, SchemeDeclaration
 
 class WidthOptions(ComponentOptions):

@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
+from hbcoop_dist.learning.datasets.labelled_structures import isolated_molecules
 from hbcoop_dist.learning.networks.atom_batches import NeutralAtoms
 from hbcoop_dist.learning.networks.hyperparameters import Budget
-from hbcoop_dist.learning.networks.inference import Traits, network_of, predict, traits_of
+from hbcoop_dist.learning.networks.network_module import Traits, network_of, predict, traits_of
 from hbcoop_dist.learning.networks.registry import SCHEMES
 from hbcoop_dist.learning.networks.trained_family import FAMILY
 from hbcoop_dist.learning.networks.trained_files import (
@@ -25,7 +26,7 @@ from hbcoop_dist.learning.networks.trained_files import (
     read_trained,
     write_trained,
 )
-from hbcoop_dist.learning.training.evaluation import evaluate, isolated_molecules
+from hbcoop_dist.learning.training.evaluation import evaluate
 from hbcoop_dist.learning.training.training_loop import train
 from hbcoop_dist.models import ModelError, available, custom_card, load
 from hbcoop_dist.models.checks.contract import check, probes

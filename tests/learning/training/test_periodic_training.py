@@ -14,13 +14,12 @@ from hbcoop_dist.campaigns.generalization.spec import GeneralizationSpec
 from hbcoop_dist.campaigns.generalization.tasks import EvaluationResult, LabelResult, SplitResult
 from hbcoop_dist.campaigns.generalization.worker import TrainingWork
 from hbcoop_dist.core.results import TaskResult
-from hbcoop_dist.learning.datasets.labelled_structures import LabelledStructure, PackedStructures
+from hbcoop_dist.learning.datasets.labelled_structures import LabelledStructure, PackedStructures, isolated_molecules
 from hbcoop_dist.learning.networks.atom_batches import AtomBatch
 from hbcoop_dist.learning.networks.hyperparameters import Budget
-from hbcoop_dist.learning.networks.inference import network_of, predict
-from hbcoop_dist.learning.networks.network_module import Output
+from hbcoop_dist.learning.networks.network_module import Output, network_of, predict
 from hbcoop_dist.learning.networks.trained_files import Trained
-from hbcoop_dist.learning.training.evaluation import evaluate, isolated_molecules
+from hbcoop_dist.learning.training.evaluation import evaluate
 from hbcoop_dist.learning.training.training_loop import Targets, fit_baseline, train, training_loss
 from hbcoop_dist.testing.learning_examples import SALT, SKEWED, SMALL, labelled_salt, random_crystal, rock_salt
 

@@ -101,4 +101,3 @@ def test_learning_rates_begin_and_end_where_the_budget_says() -> None:
         assert rates[0] == pytest.approx(0.1)
         assert rates[-1] == pytest.approx(0.001)
         assert rates == sorted(rates, reverse=True)
-    assert Budget.from_json(budget.to_json()) == budget

@@ -23,7 +23,7 @@ import torch
 from hbcoop_dist.learning.networks.atom_batches import AtomBatch
 from hbcoop_dist.learning.networks.hyperparameters import NetworkSpec
 from hbcoop_dist.learning.networks.network_module import AfterLayer
-from hbcoop_dist.learning.networks.options import AllegroOptions, parse_options
+from hbcoop_dist.learning.networks.registry import AllegroOptions, parse_options
 from hbcoop_dist.models.families.mace import quiet
 
 
@@ -120,10 +120,7 @@ def _allegro_network(spec: NetworkSpec) -> Any:
                 type_names=[f"z{number}" for number in spec.elements],
                 irreps_edge_sh=repr(o3.Irreps.spherical_harmonics(spec.max_ell, p=-1)),
                 tensor_track_allowed_irreps=o3.Irreps(tracked if options.parity else tracked[::2]),
-                radial_chemical_embed={
-                    "_target_": "allegro.nn.TwoBodyBesselScalarEmbed",
-                    "num_bessels": spec.n_radial,
-                },
+                radial_chemical_embed={"_target_": "allegro.nn.TwoBodyBesselScalarEmbed", "num_bessels": spec.n_radial},
                 scalar_embed_mlp_hidden_layers_depth=len(spec.radial_mlp),
                 scalar_embed_mlp_hidden_layers_width=spec.radial_mlp[0],
                 num_layers=spec.layers,

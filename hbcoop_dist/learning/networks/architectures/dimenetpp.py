@@ -21,10 +21,8 @@ without the sparse-matrix package that PyTorch Geometric needs, which is compile
 
 from __future__ import annotations
 
-import contextlib
 import math
-import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -36,7 +34,8 @@ from hbcoop_dist.core.arrays import FloatArray
 from hbcoop_dist.learning.networks.atom_batches import AtomBatch
 from hbcoop_dist.learning.networks.hyperparameters import NetworkSpec
 from hbcoop_dist.learning.networks.network_module import AfterLayer
-from hbcoop_dist.learning.networks.options import DimeNetOptions, parse_options
+from hbcoop_dist.learning.networks.registry import DimeNetOptions, parse_options
+from hbcoop_dist.models.families.mace import quiet
 
 SILU = torch.nn.SiLU()
 _OUTPUT_INITIALISATION = "glorot_orthogonal"
@@ -61,7 +60,7 @@ class DimeNetBackbone(torch.nn.Module):
         super().__init__()
         self.shape = spec.shape
         options = parse_options("architecture dimenet++", DimeNetOptions, spec.architecture_options)
-        with _quiet():
+        with quiet():
             from torch_geometric.nn.models import dimenet, dimenet_utils
         sizes = spec.n_radial, spec.channels
         self.rbf = dimenet.BesselBasisLayer(spec.n_radial, spec.cutoff, options.envelope_exponent)
@@ -188,7 +187,14 @@ class SphericalBasis(torch.nn.Module):
 
 
 def chebyshev_polynomials(x: torch.Tensor, count: int) -> torch.Tensor:
-    """Return T_0 to T_{count - 1}, (E, count), of x, (E,), by doubling: T_{m+k} = 2 T_m T_k - T_{m-k}."""
+    """Return T_0 to T_{count - 1}, (E, count), of x, (E,), by doubling: T_{m+k} = 2 T_m T_k - T_{m-k}.
+
+    Parameters
+    ----------
+    x : (E,) tensor
+        From -1 to 1.
+    count : int
+    """
     rows = torch.stack([torch.ones_like(x), x], dim=1)
     while rows.shape[1] < count:
         rows = torch.cat([rows, 2 * rows[:, -1:] * rows[:, 1:] - rows.flip(1)[:, 1:]], dim=1)
@@ -196,7 +202,14 @@ def chebyshev_polynomials(x: torch.Tensor, count: int) -> torch.Tensor:
 
 
 def legendre_polynomials(x: torch.Tensor, count: int) -> torch.Tensor:
-    """Return sqrt((2 l + 1) / 4 pi) P_l, (T, count), of x, (T,), for l from 0: spherical harmonics on a meridian."""
+    """Return sqrt((2 l + 1) / 4 pi) P_l, (T, count), of x, (T,), for l from 0: spherical harmonics on a meridian.
+
+    Parameters
+    ----------
+    x : (T,) tensor
+        Cosines of angles.
+    count : int
+    """
     rows = [torch.ones_like(x), x]
     for order in range(1, count - 1):
         rows.append(((2 * order + 1) * x * rows[order] - order * rows[order - 1]) / (order + 1))
@@ -248,11 +261,3 @@ def triplets(
     if shifts is not None:
         kept |= (shifts[kj] + shifts[ji] != 0).any(dim=1)
     return kj[kept], ji[kept]
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Suppress the warnings that PyTorch Geometric gives at import about parts that are not used here."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield

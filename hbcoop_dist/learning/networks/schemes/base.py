@@ -1,4 +1,4 @@
-"""Base class of long-range schemes: hooks into a message-passing network that by default do nothing.
+"""Base class of long-range schemes, with hooks that by default do nothing, and the schemes without interactions.
 
 A network calls, for one batch and in this order: `Scheme.embed` before its first layer, `Scheme.after_layer` after each
 layer, and `Scheme.energy` at the end. Intermediate results go into ``memory``, which is new for every call of the
@@ -16,8 +16,12 @@ import torch
 from hbcoop_dist.core.arrays import FloatArray
 from hbcoop_dist.learning.networks.atom_batches import AtomBatch
 from hbcoop_dist.learning.networks.hyperparameters import NetworkShape
-from hbcoop_dist.learning.networks.options import ComponentOptions
-from hbcoop_dist.learning.networks.registry import find_scheme, load_implementation, scheme_options
+from hbcoop_dist.learning.networks.registry import (
+    ComponentOptions,
+    find_scheme,
+    load_implementation,
+    scheme_options,
+)
 
 Memory = dict[str, torch.Tensor]
 """Intermediate tensors of one call of a network, by names that a scheme chooses."""
@@ -137,6 +141,44 @@ class NoScheme(Scheme):
     """The network alone, whose receptive field is its cutoff times its layers."""
 
     periodic = True
+
+
+class TotalChargeEmbedding(Scheme):
+    """Total charge of a structure, of a periodic one that of its cell, in the first features of all its atoms.
+
+    The features of an atom of element z get an addition that depends on the total charge Q,
+
+        a_z(Q) = W silu(U_z s(Q)),    s(Q) = (max(Q, 0), max(-Q, 0)),
+
+    which vanishes at Q = 0, since silu(0) = 0 and there is no bias. Separate weights for the two signs and the
+    vanishing term at Q = 0 follow SpookyNet's electronic embedding (Unke et al., Nat. Commun. 2021, 12, 7273,
+    doi:10.1038/s41467-021-27504-0, Eqs. 9 and 10), here without its attention over atoms. Q belongs to the whole
+    structure, so the energy of a molecule depends on the charge of others at any distance: the scheme is not extensive.
+
+    Parameters
+    ----------
+    shape : NetworkShape
+    options : ComponentOptions, optional
+        The scheme has none.
+    """
+
+    name = "charge-embedding"
+    periodic = True
+    extensive = False
+    long_range = True
+
+    def __init__(self, shape: NetworkShape, options: ComponentOptions | None = None) -> None:
+        super().__init__(shape, options)
+        self.inner = torch.nn.Parameter(torch.randn(shape.n_species, 2, shape.channels))
+        self.outer = torch.nn.Linear(shape.channels, shape.channels, bias=False)
+
+    def embed(self, features: torch.Tensor, batch: AtomBatch, memory: Memory) -> torch.Tensor:
+        """Add the embedded total charge to the features, (N, channels)."""
+        del memory
+        signs = torch.stack([batch.charge.clamp(min=0.0), (-batch.charge).clamp(min=0.0)], dim=-1)
+        hidden = torch.einsum("nsc,ns->nc", self.inner[batch.species], signs[batch.structure])
+        added: torch.Tensor = self.outer(torch.nn.functional.silu(hidden))
+        return features + added
 
 
 def build_scheme(name: str, shape: NetworkShape, options: Mapping[str, Any]) -> Scheme:

@@ -25,7 +25,7 @@ from ase.data import covalent_radii
 
 from hbcoop_dist.learning.networks.atom_batches import AtomBatch
 from hbcoop_dist.learning.networks.hyperparameters import NetworkShape
-from hbcoop_dist.learning.networks.options import ChargeEquilibrationOptions
+from hbcoop_dist.learning.networks.registry import ChargeEquilibrationOptions
 from hbcoop_dist.learning.networks.schemes.base import LongRange, Memory, Scheme
 from hbcoop_dist.learning.networks.schemes.electrostatics import (
     COULOMB,
@@ -149,10 +149,7 @@ def equilibrate(
     stiffness = coulomb + torch.diag_embed(batch.padded(hardness) + padding)
     owners, totals, unused = _constraints(batch, fragments=fragments)
     matrix = torch.cat(
-        [
-            torch.cat([stiffness, owners], dim=2),
-            torch.cat([owners.transpose(1, 2), torch.diag_embed(unused)], dim=2),
-        ],
+        [torch.cat([stiffness, owners], dim=2), torch.cat([owners.transpose(1, 2), torch.diag_embed(unused)], dim=2)],
         dim=1,
     )
     solution = torch.linalg.solve(matrix, torch.cat([-batch.padded(chi), totals], dim=1))
@@ -163,20 +160,15 @@ def equilibrate(
 
 def _coulomb(widths: torch.Tensor, batch: AtomBatch) -> torch.Tensor:
     """Coulomb matrix J, (S, L, L), eV/e^2, zero in empty slots."""
+    matrices = _isolated_coulomb(widths, batch)
     if not batch.periodic:
-        return _isolated_coulomb(widths, batch)
-    size = batch.filled.shape[1]
-    all_periodic = all(cell is not None for cell in batch.cells)
-    isolated = None if all_periodic else _isolated_coulomb(widths, batch)
-    parts = []
+        return matrices
+    parts = list(matrices)
     for index, (atoms, cell) in enumerate(zip(batch.atom_slices(), batch.cells, strict=True)):
         if cell is not None:
             own = COULOMB * lattice_matrix(batch.positions[atoms], cell, widths[atoms])
-            missing = size - len(own)
-            parts.append(torch.nn.functional.pad(own, (0, missing, 0, missing)))
-        else:
-            assert isolated is not None
-            parts.append(isolated[index])
+            missing = len(parts[index]) - len(own)
+            parts[index] = torch.nn.functional.pad(own, (0, missing, 0, missing))
     return torch.stack(parts)
 
 

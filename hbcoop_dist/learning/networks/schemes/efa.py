@@ -16,7 +16,7 @@ import torch
 
 from hbcoop_dist.learning.networks.atom_batches import AtomBatch
 from hbcoop_dist.learning.networks.hyperparameters import NetworkShape
-from hbcoop_dist.learning.networks.options import EuclideanAttentionOptions
+from hbcoop_dist.learning.networks.registry import EuclideanAttentionOptions
 from hbcoop_dist.learning.networks.schemes.base import Memory, Scheme
 from hbcoop_dist.learning.networks.schemes.sphere_quadrature import PlaneWaves, choose_degree, plane_waves
 

@@ -17,7 +17,7 @@ import torch
 
 from hbcoop_dist.learning.networks.atom_batches import AtomBatch
 from hbcoop_dist.learning.networks.hyperparameters import NetworkShape
-from hbcoop_dist.learning.networks.options import LatentEwaldOptions
+from hbcoop_dist.learning.networks.registry import LatentEwaldOptions
 from hbcoop_dist.learning.networks.schemes.base import LongRange, Memory, Scheme
 from hbcoop_dist.learning.networks.schemes.electrostatics import (
     COULOMB,
@@ -84,32 +84,22 @@ def latent_energy(charges: torch.Tensor, batch: AtomBatch, sigma: float, *, self
     self_energy : bool
         Whether the term j = i is included.
     """
+    potential = _isolated_potential(charges, batch, sigma, self_energy=self_energy)
     if batch.periodic:
-        potential = _periodic_potential(charges, batch, sigma, self_energy=self_energy)
-    else:
-        potential = _potential(charges, batch, sigma, self_energy=self_energy)
+        self_term = 0.0 if self_energy else math.sqrt(2.0 / math.pi) / sigma
+        parts = [potential[atoms] for atoms in batch.atom_slices()]
+        for index, (atoms, cell) in enumerate(zip(batch.atom_slices(), batch.cells, strict=True)):
+            if cell is not None:
+                own = charges[atoms]
+                parts[index] = lattice_potential(own, batch.positions[atoms], cell, sigma) - self_term * own
+        potential = torch.cat(parts)
     return 0.5 * COULOMB * charges * potential
 
 
-def _potential(charges: torch.Tensor, batch: AtomBatch, sigma: float, *, self_energy: bool) -> torch.Tensor:
+def _isolated_potential(charges: torch.Tensor, batch: AtomBatch, sigma: float, *, self_energy: bool) -> torch.Tensor:
     kernel = screened(squared_distances(batch), sigma**2)
     kernel = kernel if self_energy else without_diagonal(kernel)
     return batch.flat(torch.einsum("sij,sj->si", kernel, batch.padded(charges)))
-
-
-def _periodic_potential(charges: torch.Tensor, batch: AtomBatch, sigma: float, *, self_energy: bool) -> torch.Tensor:
-    self_term = 0.0 if self_energy else math.sqrt(2.0 / math.pi) / sigma
-    all_periodic = all(cell is not None for cell in batch.cells)
-    isolated = None if all_periodic else _potential(charges, batch, sigma, self_energy=self_energy)
-    parts = []
-    for atoms, cell in zip(batch.atom_slices(), batch.cells, strict=True):
-        own = charges[atoms]
-        if cell is not None:
-            parts.append(lattice_potential(own, batch.positions[atoms], cell, sigma) - self_term * own)
-        else:
-            assert isolated is not None
-            parts.append(isolated[atoms])
-    return torch.cat(parts)
 
 
 def shift_charges(charges: torch.Tensor, batch: AtomBatch, *, fragments: bool) -> torch.Tensor:

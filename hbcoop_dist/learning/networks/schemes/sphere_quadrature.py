@@ -83,7 +83,15 @@ def plane_waves(omega: tuple[float, ...], degrees: tuple[int, ...]) -> PlaneWave
 
 
 def error_bound(degree: int, b: float) -> float:
-    """Return the bound of the error of the average of exp(i b u.n) by a rule, over all directions n."""
+    """Return the bound of the error of the average of exp(i b u.n) by a rule, over all directions n.
+
+    Parameters
+    ----------
+    degree : int
+        Degree of the rule.
+    b : float
+        Frequency times distance.
+    """
     first = degree + 1
     orders = np.arange(first, first + 2 * int(b) + 40, 2)
     return float(np.sum((2 * orders + 1) * np.abs(spherical_jn(orders, b))))

@@ -1,49 +1,131 @@
-"""Read ASE databases (SQLite, and LMDB as written by fairchem with ase-db-backends) and ASE trajectories.
+"""Read the formats that ASE parses: extended XYZ, databases (SQLite, and fairchem's LMDB), and trajectories.
 
 Beside the results of its calculator, a row of a database has key-value pairs and ``data``, where OMol25 and ODAC25 keep
 what ASE has no name for; both become ``info``.
+
+A large file of text is opened by every task that reads a part of it, on every worker. Its index, the offsets of its
+frames, is therefore kept in the user's cache folder, under a name made of the file's path, size and modification time.
 """
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
+import io
 import json
 import sqlite3
+import zipfile
 import zlib
-from contextlib import closing
+from collections.abc import Callable, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hbcoop_dist.learning.datasets.frames import ReadError
+import numpy as np
+
+from hbcoop_dist.core.arrays import IntArray, TextArray
+from hbcoop_dist.core.files import atomic_write
+from hbcoop_dist.learning.datasets.frames import ReadError, Rows
+from hbcoop_dist.models.checkpoints import cache_folder
 
 if TYPE_CHECKING:
     from ase import Atoms
+
+Index = Mapping[str, IntArray | TextArray]
+"""Arrays by name that locate the entries of a file."""
+
+LEAST_BYTES = 32 * 2**20
+"""Size from which an index is cached; smaller files are read faster than a cache helps."""
+
 
 _MISSING_PAGES = 2**20
 """Bytes that an LMDB file may be shorter than its header states: pages that were freed before they were written."""
 
 
-class _AseRows:
-    """Rows of a file that ASE reads; see `hbcoop_dist.learning.datasets.readers.file_rows.Rows`."""
+def file_index(path: Path, kind: str, build: Callable[[Path], Index]) -> Index:
+    """Return the index of a file, from the cache if it is there.
 
-    form: str
-    unit = "row"
-    path: Path
+    Parameters
+    ----------
+    path : Path
+    kind : str
+        Kind of index, part of its name in the cache.
+    build : callable
+        Builds the index from the path.
+    """
+    status = path.stat()
+    if status.st_size < LEAST_BYTES:
+        return build(path)
+    text = f"{kind}\n{path.resolve()}\n{status.st_size}\n{status.st_mtime_ns}"
+    cached = cache_folder() / "indices" / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.npz"
+    with contextlib.suppress(OSError, ValueError, EOFError, zipfile.BadZipFile), np.load(cached) as arrays:
+        return dict(arrays)
+    index = build(path)
+    # a cache that cannot be written only costs time
+    with contextlib.suppress(OSError), atomic_write(cached) as file:
+        np.savez(file, **index)  # type: ignore[arg-type]  # numpy's stub takes the names for its own options
+    return index
 
-    def position(self, number: int) -> str:
-        return f"{self.unit} {number}"
 
-    def atoms(self, number: int) -> Atoms:
-        try:
-            return self._read(number)
-        except Exception as error:  # decoding a damaged row may raise anything
-            expected = f"expected a {self.unit} of an {self.form}"
-            raise ReadError(f"{self.path}, {self.position(number)}: {expected}, found: {error!r}", expected) from error
+class ExtxyzRows(Rows):
+    """Frames of an extended XYZ file.
+
+    The file is read once for the offsets of its frames; each frame is then parsed by ASE.
+
+    Parameters
+    ----------
+    path : Path
+
+    Raises
+    ------
+    ReadError
+        When the file is not extended XYZ.
+    """
+
+    form = "extended XYZ"
+    entry = "frame of extended XYZ"
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._begins = file_index(path, "frames of extended XYZ", _frame_offsets)["begins"]
+        self._file = path.open("rb")
+
+    def __len__(self) -> int:
+        return len(self._begins) - 1
 
     def _read(self, number: int) -> Atoms:
-        raise NotImplementedError
+        from ase.io import read
+
+        begin, end = (int(offset) for offset in self._begins[number : number + 2])
+        self._file.seek(begin)
+        atoms: Atoms = read(io.StringIO(self._file.read(end - begin).decode()), format="extxyz")
+        return atoms
+
+    def close(self) -> None:
+        self._file.close()
 
 
-class _DatabaseRows(_AseRows):
+def _frame_offsets(path: Path) -> Index:
+    """Offsets of the frames, and the end of the last: (frames + 1,)."""
+    begins = [0]
+    with path.open("rb") as file:
+        while (header := file.readline()).strip():
+            if header.lstrip().startswith(b"VEC"):
+                # AMS writes up to three lattice vectors after the atoms, which belong to the frame
+                begins[-1] += len(header)
+                continue
+            try:
+                count = int(header)
+            except ValueError:
+                raise ReadError(
+                    f"{path}, frame {len(begins) - 1}: expected an extended XYZ file, with a number of atoms on this "
+                    f"line, found {header[:60]!r}"
+                ) from None
+            begins.append(begins[-1] + len(header) + sum(map(len, islice(file, count + 1))))
+    return {"begins": np.array(begins, dtype=np.int64)}
+
+
+class _DatabaseRows(Rows):
     """Rows of an open database, by ``_ids``."""
 
     _database: Any
@@ -76,6 +158,7 @@ class SqliteRows(_DatabaseRows):
     """
 
     form = "ASE database (SQLite)"
+    entry = "row of an ASE database (SQLite)"
 
     def __init__(self, path: Path) -> None:
         from ase.db import connect
@@ -83,14 +166,11 @@ class SqliteRows(_DatabaseRows):
         self.path = path
         # ids are read without ASE, which would create its tables in a foreign database and fetch whole rows
         try:
-            with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as raw:
+            with contextlib.closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as raw:
                 self._ids = [number for (number,) in raw.execute("SELECT id FROM systems ORDER BY id")]
         except sqlite3.Error as error:
             raise ReadError(f"{path}: expected an ASE database with a table of systems, found: {error}") from error
         self._database = connect(path, type="db", use_lock_file=False, create_indices=False)
-
-    def close(self) -> None:
-        """Do nothing: no file stays open between two rows."""
 
 
 class LmdbRows(_DatabaseRows):
@@ -107,6 +187,7 @@ class LmdbRows(_DatabaseRows):
     """
 
     form = "ASE LMDB"
+    entry = "row of an ASE LMDB"
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -154,7 +235,7 @@ def count_lmdb(path: Path) -> int:
         raise ReadError(f"{path}: expected an ASE LMDB, found: {error}") from error
 
 
-class TrajectoryRows(_AseRows):
+class TrajectoryRows(Rows):
     """Frames of an ASE trajectory.
 
     Parameters
@@ -168,7 +249,7 @@ class TrajectoryRows(_AseRows):
     """
 
     form = "ASE trajectory"
-    unit = "frame"
+    entry = "frame of an ASE trajectory"
 
     def __init__(self, path: Path) -> None:
         from ase.io.trajectory import TrajectoryReader

@@ -17,12 +17,12 @@ import re
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
-from hbcoop_dist.learning.datasets.frames import ReadError
-from hbcoop_dist.learning.datasets.readers.extended_xyz import Index, file_index
+from hbcoop_dist.learning.datasets.ase_files import Index, file_index
+from hbcoop_dist.learning.datasets.frames import ReadError, Rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,10 +38,8 @@ _SITE = "_atom_site_"
 _REFCODE = re.compile(r"([A-Z]{6})(\d{2})?")
 
 
-class QmofRows:
+class QmofRows(Rows):
     """Frameworks of a QMOF database that have a structure, in the order of its table.
-
-    See `hbcoop_dist.learning.datasets.readers.file_rows.Rows`.
 
     Parameters
     ----------
@@ -55,6 +53,7 @@ class QmofRows:
     """
 
     form = "QMOF database"
+    entry = "relaxed structure"
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -63,7 +62,7 @@ class QmofRows:
             raise ReadError(f"{path}: expected a QMOF database with {' or '.join(_TABLES)}, found neither")
         self._table = _read_table(root)
         self._structures = _open_structures(root)
-        available = set(self._structures.names())
+        available: set[str] = set(self._structures.names)
         listed = [str(name) for name in self._table.index if name in available]
         self._names = listed + sorted(available.difference(listed))
 
@@ -73,14 +72,9 @@ class QmofRows:
     def position(self, number: int) -> str:
         return self._names[number]
 
-    def atoms(self, number: int) -> Atoms:
+    def _read(self, number: int) -> Atoms:
         name = self._names[number]
-        try:
-            atoms = self._structures.atoms(name)
-        except Exception as error:  # parsing a damaged structure may raise anything
-            raise ReadError(
-                f"{self.path}, {name}: expected a relaxed structure, found: {error!r}", "expected a relaxed structure"
-            ) from error
+        atoms = self._structures.atoms(name)
         if name not in self._table.index:
             raise ReadError(
                 f"{self.path}, {name}: expected a row in the table of properties, found none",
@@ -127,9 +121,9 @@ def _read_table(root: ArchivePath) -> pd.DataFrame:
             table = (
                 pd.read_csv(opened, low_memory=False)
                 if file.name.endswith(".csv")
-                else pd.json_normalize(_require_list(json.load(opened)))
+                else pd.json_normalize(json.load(opened))
             ).set_index("qmof_id")
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, NotImplementedError) as error:
         raise ReadError(f"{file}: expected a table of frameworks by qmof_id, found: {error}") from error
     if not table.index.is_unique:
         duplicate = table.index[table.index.duplicated()][0]
@@ -137,26 +131,12 @@ def _read_table(root: ArchivePath) -> pd.DataFrame:
     return table
 
 
-def _require_list(content: Any) -> list[dict[str, Any]]:
-    if not isinstance(content, list):
-        raise ValueError(f"a {type(content).__name__} in place of a list")
-    return content
-
-
 def _parent(name: str) -> str:
     refcodes = (_REFCODE.fullmatch(part) for part in name.split("_"))
     return next((match.group(1) for match in refcodes if match), name)
 
 
-class _Structures(Protocol):
-    """Structures by the ids of the QMOF database."""
-
-    def names(self) -> Iterable[str]: ...
-    def atoms(self, name: str) -> Atoms: ...
-    def close(self) -> None: ...
-
-
-def _open_structures(root: ArchivePath) -> _Structures:
+def _open_structures(root: ArchivePath) -> _JsonStructures | _CifStructures:
     """Open the copy of the structures with charges, else the unpacked one, else the zip file.
 
     Raises
@@ -182,15 +162,13 @@ class _CifStructures:
 
     def __init__(self, folder: ArchivePath, archive: zipfile.ZipFile | None = None) -> None:
         self._archive = archive
-        self._files = {file.name.removesuffix(".cif"): file for file in folder.iterdir() if file.name.endswith(".cif")}
-
-    def names(self) -> Iterable[str]:
-        return self._files
+        files = folder.iterdir()
+        self.names = {file.name.removesuffix(".cif"): file for file in files if file.name.endswith(".cif")}
 
     def atoms(self, name: str) -> Atoms:
         from ase.io.cif import parse_cif
 
-        with self._files[name].open("rb") as file:
+        with self.names[name].open("rb") as file:
             blocks = list(parse_cif(io.BytesIO(file.read())))
         if len(blocks) != 1:
             raise ValueError(f"{len(blocks)} structures in one CIF")
@@ -211,16 +189,13 @@ class _JsonStructures:
 
     def __init__(self, path: Path) -> None:
         index = file_index(path, "structures of QMOF", _structure_offsets)
-        self._spans = dict(zip(index["names"].tolist(), index["spans"].tolist(), strict=True))
+        self.names: dict[str, list[int]] = dict(zip(index["names"].tolist(), index["spans"].tolist(), strict=True))
         self._file = path.open("rb")
-
-    def names(self) -> Iterable[str]:
-        return self._spans
 
     def atoms(self, name: str) -> Atoms:
         from ase import Atoms
 
-        begin, end = self._spans[name]
+        begin, end = self.names[name]
         self._file.seek(begin)
         structure = json.loads(self._file.read(end - begin))["structure"]
         sites = structure["sites"]

@@ -32,12 +32,14 @@ _STRUCTURES_PER_CALL = 256
 
 
 class DescribedStructure(Protocol):
-    """What SOAP needs of a structure; one with an attribute ``cell`` that is not None is periodic."""
+    """What SOAP needs of a structure; one with a cell is periodic."""
 
     @property
     def numbers(self) -> IntArray: ...
     @property
     def positions(self) -> FloatArray: ...
+    @property
+    def cell(self) -> FloatArray | None: ...
 
 
 def soap_features(structures: Sequence[DescribedStructure], species: Sequence[int]) -> FloatArray:
@@ -66,7 +68,7 @@ def soap_features(structures: Sequence[DescribedStructure], species: Sequence[in
         if unknown := sorted({int(z) for z in structure.numbers} - set(elements)):
             raise ValueError(f"SOAP, structure {index}: expected elements {elements}, found {unknown}")
     rows = np.empty((len(structures), FEATURES * len(elements)))
-    is_periodic = np.array([_cell(structure) is not None for structure in structures])
+    is_periodic = np.array([structure.cell is not None for structure in structures])
     for periodic in (False, True):
         for part in _parts(np.flatnonzero(is_periodic == periodic)):
             rows[part] = _describe([structures[index] for index in part], tuple(elements), periodic)
@@ -78,7 +80,7 @@ def soap_blocks(structures: Sequence[DescribedStructure]) -> ElementBlocks:
     groups: dict[tuple[tuple[int, ...], bool], list[int]] = {}
     for index, structure in enumerate(structures):
         elements = tuple(sorted({int(z) for z in structure.numbers}))
-        groups.setdefault((elements, _cell(structure) is not None), []).append(index)
+        groups.setdefault((elements, structure.cell is not None), []).append(index)
     rows, block_elements = [np.zeros(0, dtype=np.int64)], [np.zeros(0, dtype=np.int64)]
     values = [np.zeros((0, FEATURES), dtype=np.float32)]
     for (elements, periodic), indices in groups.items():
@@ -96,7 +98,7 @@ def _describe(structures: Sequence[DescribedStructure], species: tuple[int, ...]
     from ase import Atoms
 
     atoms = [
-        Atoms(structure.numbers, structure.positions, cell=_cell(structure), pbc=periodic) for structure in structures
+        Atoms(structure.numbers, structure.positions, cell=structure.cell, pbc=periodic) for structure in structures
     ]
     # dscribe returns a vector for one structure and a matrix for several
     features: FloatArray = np.atleast_2d(_descriptor(species, periodic).create(atoms))
@@ -119,11 +121,6 @@ def _descriptor(species: tuple[int, ...], periodic: bool) -> SOAP:
         compression={"mode": "crossover", "species_weighting": None},
         dtype="float64",
     )
-
-
-def _cell(structure: DescribedStructure) -> FloatArray | None:
-    cell: FloatArray | None = getattr(structure, "cell", None)
-    return cell
 
 
 def _parts(indices: IntArray) -> list[IntArray]:

@@ -10,7 +10,7 @@ import pytest
 from hbcoop_dist.learning.datasets.cluster_generation import generate_clusters, random_rotation
 from hbcoop_dist.learning.datasets.labelled_structures import LabelledStructure, UnlabelledStructure
 from hbcoop_dist.learning.splits.feature_rows import DenseRows
-from hbcoop_dist.learning.splits.soap import soap_features
+from hbcoop_dist.learning.splits.soap_descriptors import soap_features
 
 SPECIES = (1, 6, 7, 8)
 

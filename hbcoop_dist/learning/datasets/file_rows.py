@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from hbcoop_dist.learning.datasets.frames import ReadError
-from hbcoop_dist.learning.datasets.readers.ase_files import LmdbRows, SqliteRows, TrajectoryRows, count_lmdb
-from hbcoop_dist.learning.datasets.readers.extended_xyz import ExtxyzRows
-from hbcoop_dist.learning.datasets.readers.qmof import QmofRows, find_qmof, qmof_files
-
-if TYPE_CHECKING:
-    from ase import Atoms
+from hbcoop_dist.learning.datasets.ase_files import ExtxyzRows, LmdbRows, SqliteRows, TrajectoryRows, count_lmdb
+from hbcoop_dist.learning.datasets.frames import ReadError, Rows
+from hbcoop_dist.learning.datasets.qmof import QmofRows, find_qmof, qmof_files
 
 SUFFIXES = {
     ".xyz": "extended XYZ",
@@ -32,40 +27,6 @@ _SQLITE = b"SQLite format 3\0"
 _LMDB, _LMDB_OFFSET = b"\xde\xc0\xef\xbe", 16
 _ULM = b"- of Ulm"
 _ZIP = b"PK\x03\x04"
-
-
-class Rows(Protocol):
-    """Structures of one file or folder, in any order and none kept in memory.
-
-    Everything that a structure has beside its geometry is in ``arrays``, ``info`` and the results of its calculator,
-    under the keys of the file.
-    """
-
-    @property
-    def form(self) -> str:
-        """The format, in words."""
-        ...
-
-    @property
-    def path(self) -> Path: ...
-
-    def __len__(self) -> int: ...
-
-    def position(self, number: int) -> str:
-        """Return the position of structure `number`, from 0, for messages: ``frame 3``, ``row 17``."""
-        ...
-
-    def atoms(self, number: int) -> Atoms:
-        """Return structure `number`, from 0.
-
-        Raises
-        ------
-        ReadError
-            When it is damaged.
-        """
-        ...
-
-    def close(self) -> None: ...
 
 
 class Shards:
@@ -159,8 +120,7 @@ def content_files(path: Path | str) -> list[Path]:
     return [part for file in files_of(path) for part in (qmof_files(file) if file.is_dir() else [file])]
 
 
-@contextmanager
-def open_rows(path: Path) -> Iterator[Rows]:
+def open_rows(path: Path) -> closing[Rows]:
     """Open the structures of one file, or of a folder that is one set.
 
     Raises
@@ -168,11 +128,7 @@ def open_rows(path: Path) -> Iterator[Rows]:
     ReadError
         When its format is not supported, or its content is not of that format.
     """
-    rows = _reader(path)(path)
-    try:
-        yield rows
-    finally:
-        rows.close()
+    return closing(_reader(path)(path))
 
 
 def _count_rows_in(path: Path) -> int:

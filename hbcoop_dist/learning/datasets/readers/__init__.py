@@ -1,1 +1,0 @@
-"""Readers of file formats, one class per format that yields structures by number."""
