@@ -14,7 +14,7 @@ import yaml
 from ase.io import write
 
 from hbcoop_dist.structures import CONFORMERS, DEFAULT_ROTAMER, Chain
-from hbcoop_dist.structures.construction import build
+from hbcoop_dist.structures.monomers import build
 
 MODELS = ["so3lr", "gfn2-xtb", "gfn1-xtb", "ani-2x", "ani-1ccx", "ani-1x", "amber14", "amoeba2018", "charmm36"]
 

@@ -26,7 +26,7 @@ from ase.units import Hartree
 from hbcoop_dist.models import available, cards, checkpoints, load
 from hbcoop_dist.models.families import ani
 from hbcoop_dist.structures import Structure, make_chain, monomer
-from hbcoop_dist.structures.construction import build
+from hbcoop_dist.structures.monomers import build
 
 Side = Callable[[Sequence[Structure]], tuple[list[float], list[np.ndarray]]]
 

@@ -28,7 +28,7 @@ from hbcoop_dist.models import load
 from hbcoop_dist.models.checks.speed import rates
 from hbcoop_dist.models.registry import ModelSource
 from hbcoop_dist.structures import make_chain
-from hbcoop_dist.structures.construction import build
+from hbcoop_dist.structures.monomers import build
 
 MODELS = ("so3lr", "ani-2x")
 LARGEST = 4096

@@ -51,8 +51,8 @@ from hbcoop_dist.optimize.minimization import Start
 from hbcoop_dist.optimize.out_of_plane_modes import OutOfPlaneMode
 from hbcoop_dist.optimize.quasi_newton import Goal
 from hbcoop_dist.structures import Chain, Structure, make_chain
-from hbcoop_dist.structures.construction import build, crude_start, planar_torsions
 from hbcoop_dist.structures.geometry import head_tail_contact
+from hbcoop_dist.structures.monomers import build, crude_start, planar_torsions
 from hbcoop_dist.structures.structure import distinct_fragments
 
 RESULTS = Path(__file__).with_suffix(".jsonl")

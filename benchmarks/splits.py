@@ -29,9 +29,8 @@ import numpy as np
 from hbcoop_dist.learning.datasets.cluster_generation import generate_clusters
 from hbcoop_dist.learning.datasets.labelled_structures import UnlabelledStructure
 from hbcoop_dist.learning.splits.feature_rows import ElementBlocks
-from hbcoop_dist.learning.splits.side_separation import separation, umap_coordinates
 from hbcoop_dist.learning.splits.soap_descriptors import FEATURES, soap_blocks, soap_features
-from hbcoop_dist.learning.splits.strategies import farthest_points, split
+from hbcoop_dist.learning.splits.strategies import farthest_points, separation, split, umap_coordinates
 
 PART = 500
 

@@ -4,11 +4,10 @@ Every function takes the dataset of `hbcoop_dist.open_store` or of plain ``xarra
 with lists (``ds.sel(pattern=["arc"])``), so that the label dims stay. Nothing here imports matplotlib.
 """
 
-from hbcoop_dist.analysis.comparisons import by_rotamer, compare, largest
 from hbcoop_dist.analysis.exports import geometries, leaderboard, structure_of, tidy
 from hbcoop_dist.analysis.free_dimer_outcomes import dimer_outcomes, free_dimers
 from hbcoop_dist.analysis.growth_fits import growth, units_seen
-from hbcoop_dist.analysis.model_scores import ranks, reference_width, scores
+from hbcoop_dist.analysis.model_scores import by_rotamer, compare, largest, ranks, reference_width, scores
 from hbcoop_dist.analysis.quantities import (
     by_molecule,
     cooperative_energies,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hbcoop_dist.cli.output_files import check_output
+from hbcoop_dist.cli.store_commands import check_output
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,6 +13,53 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from hbcoop_dist.store.schema import Schema
+
+
+def check_output(path: Path, store: Path | None = None, option: str = "--output") -> None:
+    """Check that a file can be written.
+
+    Parameters
+    ----------
+    path : Path
+        File to write.
+    store : Path, optional
+        Store that the file is made from; the file must not replace it or lie in it.
+    option : str
+        Name of the option in messages.
+
+    Raises
+    ------
+    typer.BadParameter
+        When it cannot; the message names the option, what was expected and what was found.
+    """
+    target = path.expanduser().resolve()
+    source = None if store is None else store.expanduser().resolve()
+    if source is not None and (target == source or source in target.parents):
+        raise typer.BadParameter(f"{option}: expected a file outside the store that it is made from, found {path}")
+    if target.is_dir():
+        raise typer.BadParameter(f"{option}: expected a file, found the folder {path}")
+    if not target.parent.is_dir():
+        raise typer.BadParameter(f"{option}: expected an existing folder, found {target.parent}")
+    try:
+        # file modes do not show a read-only or full file system, and do not restrict root
+        with tempfile.TemporaryFile(dir=target.parent):
+            pass
+    except OSError as error:
+        raise typer.BadParameter(
+            f"{option}: expected a folder to write into, found {target.parent} ({error.strerror})"
+        ) from None
+
+
+def size_of(path: Path) -> str:
+    """Return the size of a file as text, e.g. 3.1 MB or 12 kB.
+
+    Parameters
+    ----------
+    path : Path
+    """
+    size = path.stat().st_size
+    return f"{size / 1e6:.1f} MB" if size >= 1e6 else f"{max(size / 1e3, 1):.0f} kB"
+
 
 FIGURES = (".png", ".pdf", ".svg")
 _DIFFERENT = 1
@@ -39,7 +87,7 @@ def analyse(
 
     from hbcoop_dist.analysis.reference_levels import ComparisonError
     from hbcoop_dist.campaigns.kind import find_kind
-    from hbcoop_dist.cli.output_files import check_output
+    from hbcoop_dist.cli.store_commands import check_output
     from hbcoop_dist.store import kind_of_store, open_store
 
     if figure is not None and against is not None:
@@ -78,7 +126,7 @@ def export(
     every command that reads one, and by xarray; it has no names of hosts and folders.
     """
     from hbcoop_dist.campaigns.kind import find_kind
-    from hbcoop_dist.cli.output_files import check_output, size_of
+    from hbcoop_dist.cli.store_commands import check_output, size_of
     from hbcoop_dist.store import is_archive, kind_of_store, open_store, write_archive
 
     kind = find_kind(kind_of_store(store))
@@ -152,7 +200,7 @@ def merge(
     from tempfile import TemporaryDirectory
 
     from hbcoop_dist.campaigns.kind import find_kind
-    from hbcoop_dist.cli.output_files import check_output, size_of
+    from hbcoop_dist.cli.store_commands import check_output, size_of
     from hbcoop_dist.store import is_archive, kind_of_store, merge_stores, open_store, write_archive
 
     if len(stores) < 2:
@@ -237,7 +285,7 @@ def report(
     """
     from hbcoop_dist.analysis.report_content import ReportError, ReportOptions
     from hbcoop_dist.campaigns.kind import find_kind
-    from hbcoop_dist.cli.output_files import check_output, size_of
+    from hbcoop_dist.cli.store_commands import check_output, size_of
     from hbcoop_dist.references import read_references
     from hbcoop_dist.report import FORMATS, write_report
     from hbcoop_dist.store import kind_of_store, open_store
@@ -273,7 +321,7 @@ def plot(
 ) -> None:
     """Draw a figure of a store and print its numbers where it has a table; list the figures without a NAME."""
     from hbcoop_dist.analysis.plot_registry import PLOTS
-    from hbcoop_dist.cli.output_files import check_output
+    from hbcoop_dist.cli.store_commands import check_output
     from hbcoop_dist.store import open_store
 
     if name is None:

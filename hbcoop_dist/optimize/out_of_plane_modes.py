@@ -19,7 +19,7 @@ from hbcoop_dist.core.arrays import FloatArray
 from hbcoop_dist.models.base import Potential
 from hbcoop_dist.models.batching import BatchSize, evaluate
 from hbcoop_dist.optimize.constraints import odd_basis
-from hbcoop_dist.optimize.hessians import DISPLACEMENT
+from hbcoop_dist.optimize.minimization import DISPLACEMENT
 from hbcoop_dist.optimize.quasi_newton import reflect
 from hbcoop_dist.structures import Structure
 from hbcoop_dist.structures.tree_coordinates import Tree

@@ -14,10 +14,9 @@ import numpy as np
 
 from hbcoop_dist.core.arrays import FloatArray
 from hbcoop_dist.optimize.constraints import Constraint, odd_basis
-from hbcoop_dist.optimize.hessians import guess_hessian, positive
-from hbcoop_dist.optimize.minimization import Start
+from hbcoop_dist.optimize.minimization import Start, guess_hessian, positive
 from hbcoop_dist.structures import Chain
-from hbcoop_dist.structures.construction import crude_start, tree_of
+from hbcoop_dist.structures.monomers import crude_start, tree_of
 
 FAR = 3
 """Units beyond which the distance to an end of the chain does not count."""

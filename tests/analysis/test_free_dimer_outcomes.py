@@ -20,7 +20,7 @@ from hbcoop_dist.analysis import plots
 from hbcoop_dist.analysis.free_dimer_outcomes import OUTCOMES, dimer_outcomes
 from hbcoop_dist.campaigns.complexes.spec import ComplexesSpec
 from hbcoop_dist.structures import DEFAULT_ROTAMER, Chain, monomer
-from hbcoop_dist.structures.construction import build
+from hbcoop_dist.structures.monomers import build
 from hbcoop_dist.structures.structure import MOLECULE_NUMBERS
 
 NMA = monomer().positions

@@ -15,7 +15,7 @@ from hbcoop_dist.analysis import plots
 from hbcoop_dist.analysis.plots.broken_chains import projected
 from hbcoop_dist.campaigns.hbond.spec import HBondSpec
 from hbcoop_dist.structures import make_chain
-from hbcoop_dist.structures.construction import build
+from hbcoop_dist.structures.monomers import build
 
 DASHED, LOST = "#303030", "#D55E00"
 

@@ -11,7 +11,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 import hbcoop_dist as hb
-from hbcoop_dist.analysis.generalization_errors import ERRORS
+from hbcoop_dist.analysis.claim_tests import ERRORS
 from hbcoop_dist.analysis.plots.generalization import PARTS, chemical_space
 from hbcoop_dist.analysis.tables import errors_in_terminal
 from hbcoop_dist.campaigns.generalization.kind import KIND

@@ -42,7 +42,7 @@ class TestComplexes(KindContract):
 
     def write_campaign(self, folder: Path, partitions: int = 1) -> Path:
         from hbcoop_dist.structures import make_chain
-        from hbcoop_dist.structures.construction import build
+        from hbcoop_dist.structures.monomers import build
 
         write(folder / "trimer.xyz", build(make_chain("arc", 3)).to_ase(), format="xyz")
         complexes = [

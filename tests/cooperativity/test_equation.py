@@ -20,7 +20,7 @@ from hbcoop_dist.cooperativity.fragment_energies import evaluate_fragments
 from hbcoop_dist.models import registry
 from hbcoop_dist.models.base import Evaluation, Potential
 from hbcoop_dist.structures import Structure, make_chain
-from hbcoop_dist.structures.construction import build
+from hbcoop_dist.structures.monomers import build
 
 
 def eq1(potential: Potential, structure: Structure, hbond: int) -> Cooperativity:

@@ -13,7 +13,7 @@ from hbcoop_dist.cooperativity.fragment_energies import evaluate_fragments
 from hbcoop_dist.models import registry
 from hbcoop_dist.models.base import Evaluation, Potential
 from hbcoop_dist.structures import Structure, make_chain
-from hbcoop_dist.structures.construction import build
+from hbcoop_dist.structures.monomers import build
 from hbcoop_dist.structures.structure import distinct_fragments, fragments_of
 
 TRIMER, CAPPED = build(make_chain("arc", 3)), build(make_chain("linear", 2, "water"))

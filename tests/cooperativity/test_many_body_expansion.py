@@ -14,7 +14,7 @@ from hbcoop_dist.models import registry
 from hbcoop_dist.models.base import Evaluation, Potential
 from hbcoop_dist.models.families import toy
 from hbcoop_dist.structures import Structure, make_chain
-from hbcoop_dist.structures.construction import build
+from hbcoop_dist.structures.monomers import build
 
 TRIMER = build(make_chain("arc", 3))
 TETRAMER = build(make_chain("linear", 4))

@@ -21,7 +21,7 @@ from hbcoop_dist.models.batching import BatchSize, evaluate
 from hbcoop_dist.models.checkpoints import CHECKPOINTS_VARIABLE
 from hbcoop_dist.models.checks.contract import check
 from hbcoop_dist.structures import Structure, make_chain, monomer
-from hbcoop_dist.structures.construction import build
+from hbcoop_dist.structures.monomers import build
 
 torch = pytest.importorskip("torch")
 

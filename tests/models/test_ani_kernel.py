@@ -23,8 +23,7 @@ from hbcoop_dist.models import Evaluation, available, cards, checkpoints, load
 from hbcoop_dist.models.families import ani
 from hbcoop_dist.models.families.ani import AniPotential
 from hbcoop_dist.structures import Structure, make_chain, monomer
-from hbcoop_dist.structures.construction import build
-from hbcoop_dist.structures.monomers import donor_water
+from hbcoop_dist.structures.monomers import build, donor_water
 
 NAMES = tuple(card.name for card in ani.FAMILY.cards)
 NITROGEN = 7

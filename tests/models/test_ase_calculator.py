@@ -20,7 +20,7 @@ from hbcoop_dist.models.families.ase_calculator import calculator_card
 from hbcoop_dist.models.registry import ModelSource
 from hbcoop_dist.optimize.minimization import minimise, monomer_start
 from hbcoop_dist.structures import DEFAULT_ROTAMER, Chain, Structure, make_chain, monomer
-from hbcoop_dist.structures.construction import build
+from hbcoop_dist.structures.monomers import build
 
 TBLITE: dict[str, Any] = {"method": "GFN2-xTB", "accuracy": 1e-4, "verbosity": 0}
 STIFF = """

@@ -16,7 +16,7 @@ import pytest
 from hbcoop_dist.models import Potential, available, card, custom_card, load
 from hbcoop_dist.models.checks.contract import check
 from hbcoop_dist.structures import Structure, make_chain
-from hbcoop_dist.structures.construction import build
+from hbcoop_dist.structures.monomers import build
 
 PAIRS = {"mace-r-4-l-0": "maceles-r-4-l-0", "mace-r-4.5-l-0": "maceles-r-4.5-l-0"}
 KCAL = 23.060548

@@ -14,8 +14,7 @@ from hbcoop_dist.models.base import Potential
 from hbcoop_dist.models.checks.contract import probes
 from hbcoop_dist.models.families import openmm as family
 from hbcoop_dist.structures import Structure, make_chain, monomer
-from hbcoop_dist.structures.construction import build
-from hbcoop_dist.structures.monomers import donor_water
+from hbcoop_dist.structures.monomers import build, donor_water
 
 AMBER = load("amber14")
 AMOEBA = load("amoeba2018")

@@ -14,7 +14,7 @@ from hbcoop_dist.models import ModelError, Potential, card, load
 from hbcoop_dist.models.checks.contract import check, probes
 from hbcoop_dist.models.families.pyscf import PyscfPotential
 from hbcoop_dist.structures import Structure, make_chain
-from hbcoop_dist.structures.construction import build
+from hbcoop_dist.structures.monomers import build
 
 WATER = probes()["water"]
 

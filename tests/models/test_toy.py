@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from hbcoop_dist.models import ModelError, Potential, load
 from hbcoop_dist.models.families.toy import STRENGTH, cooperative_energy
 from hbcoop_dist.structures import Rotamer, Structure, make_chain, monomer
-from hbcoop_dist.structures.construction import build
-from hbcoop_dist.structures.monomers import donor_water
+from hbcoop_dist.structures.monomers import build, donor_water
 
 TOY, ADDITIVE = load("toy"), load("toy-additive")
 ROTAMERS = [Rotamer(a, b) for a, b in itertools.product(("cis-N", "cis-O"), ("cis-C", "trans-C"))]  # type: ignore[arg-type]

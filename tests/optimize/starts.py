@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from hbcoop_dist.models.base import Potential
 from hbcoop_dist.optimize.constraints import Constraint
-from hbcoop_dist.optimize.hessians import body_hessian, guess_hessian
-from hbcoop_dist.optimize.minimization import Start, minimise, monomer_start
+from hbcoop_dist.optimize.minimization import Start, body_hessian, guess_hessian, minimise, monomer_start
 from hbcoop_dist.optimize.warm_starts import Monomer, leave_plane
 from hbcoop_dist.structures import DEFAULT_ROTAMER, Chain
-from hbcoop_dist.structures.construction import crude_start, tree_of
-from hbcoop_dist.structures.monomers import acceptor_body, acceptor_water, donor_body, donor_water, nma_body
+from hbcoop_dist.structures.monomers import (
+    acceptor_body,
+    acceptor_water,
+    crude_start,
+    donor_body,
+    donor_water,
+    nma_body,
+    tree_of,
+)
 
 MONOMER = Chain((), (DEFAULT_ROTAMER,))
 

@@ -7,8 +7,8 @@ import pytest
 
 from hbcoop_dist.optimize.constraints import free_basis, odd_basis
 from hbcoop_dist.structures import DEFAULT_ROTAMER, Chain, make_chain
-from hbcoop_dist.structures.construction import crude_start, structure_of, tree_of
 from hbcoop_dist.structures.geometry import hbond_geometry, planarity
+from hbcoop_dist.structures.monomers import crude_start, structure_of, tree_of
 
 CHAINS = [
     Chain((), (DEFAULT_ROTAMER,)),

@@ -20,8 +20,8 @@ from hbcoop_dist.optimize.external.minimization import minimise_with
 from hbcoop_dist.optimize.minimization import Start, minimise
 from hbcoop_dist.optimize.quasi_newton import Goal
 from hbcoop_dist.structures import Structure, make_chain
-from hbcoop_dist.structures.construction import tree_of
 from hbcoop_dist.structures.geometry import hbond_geometry, planarity
+from hbcoop_dist.structures.monomers import tree_of
 
 OTHERS = [name for name in OPTIMISERS if name != "tree"]
 PATIENT = Goal(max_calls=3000)

@@ -7,10 +7,9 @@ import pytest
 
 from hbcoop_dist.models import registry
 from hbcoop_dist.optimize.constraints import body_basis
-from hbcoop_dist.optimize.hessians import body_hessian, guess_hessian, positive
+from hbcoop_dist.optimize.minimization import body_hessian, guess_hessian, positive
 from hbcoop_dist.structures import Structure, make_chain
-from hbcoop_dist.structures.construction import tree_of
-from hbcoop_dist.structures.monomers import donor_body, donor_water
+from hbcoop_dist.structures.monomers import donor_body, donor_water, tree_of
 
 
 @pytest.mark.parametrize("constraint", ["mirror", "none"])

@@ -12,13 +12,11 @@ from wrapped import Wrapped
 from hbcoop_dist.models import registry
 from hbcoop_dist.models.base import Evaluation, Potential
 from hbcoop_dist.models.batching import BatchSize
-from hbcoop_dist.optimize.hessians import body_hessian, guess_hessian
-from hbcoop_dist.optimize.minimization import Start, minimise, monomer_start
+from hbcoop_dist.optimize.minimization import Start, body_hessian, guess_hessian, minimise, monomer_start
 from hbcoop_dist.optimize.quasi_newton import Goal, State
 from hbcoop_dist.structures import Structure, make_chain
-from hbcoop_dist.structures.construction import crude_start, tree_of
 from hbcoop_dist.structures.geometry import broken_geometry, planarity
-from hbcoop_dist.structures.monomers import nma_body
+from hbcoop_dist.structures.monomers import crude_start, nma_body, tree_of
 
 CHAINS = [make_chain(p, n, c) for p in ("arc", "linear") for n in (2, 3, 6) for c in ("none", "water")]
 

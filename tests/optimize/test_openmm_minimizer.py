@@ -24,8 +24,8 @@ from hbcoop_dist.optimize.minimization import Start, minimise
 from hbcoop_dist.optimize.quasi_newton import Goal
 from hbcoop_dist.store import ProtocolMismatchError
 from hbcoop_dist.structures import Structure, make_chain
-from hbcoop_dist.structures.construction import build, tree_of
 from hbcoop_dist.structures.geometry import hbond_geometry
+from hbcoop_dist.structures.monomers import build, tree_of
 
 FLOAT32 = Goal(max_force=0.03, max_calls=5000)
 """What `engine: openmm` asks for; 0.004 to 0.016 eV/A were measured (ANI-2x and MACE, n = 2 to 5)."""

@@ -22,13 +22,12 @@ from hbcoop_dist.models.base import Potential
 from hbcoop_dist.optimize.constraints import Constraint, free_basis, odd_basis
 from hbcoop_dist.optimize.external.availability import Optimiser
 from hbcoop_dist.optimize.external.minimization import minimise_with
-from hbcoop_dist.optimize.hessians import positive
-from hbcoop_dist.optimize.minimization import Minimised, Start, minimise
+from hbcoop_dist.optimize.minimization import Minimised, Start, minimise, positive
 from hbcoop_dist.optimize.out_of_plane_modes import OutOfPlaneMode, Planar, out_of_plane
 from hbcoop_dist.optimize.quasi_newton import Goal
 from hbcoop_dist.structures import make_chain
-from hbcoop_dist.structures.construction import tree_of
 from hbcoop_dist.structures.geometry import planarity
+from hbcoop_dist.structures.monomers import tree_of
 
 SAME = 1.0e-5
 """Energies, eV, that are one."""

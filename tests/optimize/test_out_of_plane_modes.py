@@ -17,8 +17,8 @@ from hbcoop_dist.optimize.constraints import odd_basis
 from hbcoop_dist.optimize.minimization import Minimised, minimise
 from hbcoop_dist.optimize.out_of_plane_modes import Planar, out_of_plane
 from hbcoop_dist.structures import Structure, make_chain
-from hbcoop_dist.structures.construction import tree_of
 from hbcoop_dist.structures.geometry import hbond_geometry
+from hbcoop_dist.structures.monomers import tree_of
 
 
 @pytest.fixture(scope="module")

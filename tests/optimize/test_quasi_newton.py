@@ -25,7 +25,7 @@ from hbcoop_dist.optimize.quasi_newton import (
     straight_limit,
 )
 from hbcoop_dist.structures import make_chain
-from hbcoop_dist.structures.construction import crude_start, tree_of
+from hbcoop_dist.structures.monomers import crude_start, tree_of
 from hbcoop_dist.structures.tree_coordinates import Tree
 
 DIMER = make_chain("arc", 2)

@@ -9,8 +9,7 @@ from hbcoop_dist.models import registry
 from hbcoop_dist.optimize.external.ase_optimizers import relax
 from hbcoop_dist.optimize.quasi_newton import Goal
 from hbcoop_dist.structures import Structure, make_chain
-from hbcoop_dist.structures.construction import build
-from hbcoop_dist.structures.monomers import donor_water
+from hbcoop_dist.structures.monomers import build, donor_water
 
 
 @pytest.mark.parametrize("goal", [Goal(0.01), Goal(0.05, 0.002)])

@@ -22,8 +22,8 @@ from hbcoop_dist.optimize.warm_starts import (
     warm_start,
 )
 from hbcoop_dist.structures import DEFAULT_ROTAMER, Chain, Rotamer, make_chain
-from hbcoop_dist.structures.construction import crude_start, structure_of, tree_of
 from hbcoop_dist.structures.geometry import dihedral, hbond_geometry, head_tail_contact, planarity
+from hbcoop_dist.structures.monomers import crude_start, structure_of, tree_of
 
 LADDER = range(2, 7)
 LENGTHS = range(2, 10)

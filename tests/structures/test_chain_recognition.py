@@ -12,7 +12,7 @@ import pytest
 from hbcoop_dist.references import ReferenceSetError, bundled_geometry, read_reference_set
 from hbcoop_dist.structures import Rotamer, make_chain
 from hbcoop_dist.structures.chain_recognition import PerceptionError, perceive
-from hbcoop_dist.structures.construction import build
+from hbcoop_dist.structures.monomers import build
 
 
 @pytest.mark.parametrize("capping", ["none", "water"])

@@ -16,9 +16,8 @@ from hbcoop_dist.structures import (
     position_of,
     rotamers_of,
 )
-from hbcoop_dist.structures.construction import build
 from hbcoop_dist.structures.geometry import broken_geometry, dihedral, hbond_geometry, planarity
-from hbcoop_dist.structures.monomers import nma, rotamer_of
+from hbcoop_dist.structures.monomers import build, nma, rotamer_of
 from hbcoop_dist.structures.structure import NMA_ATOMS
 
 ROTAMERS = [Rotamer(a, b) for a, b in itertools.product(("cis-N", "cis-O"), ("cis-C", "trans-C"))]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hbcoop_dist.structures import make_chain
-from hbcoop_dist.structures.construction import build
+from hbcoop_dist.structures.monomers import build
 from hbcoop_dist.structures.structure import Complex, distinct_fragments, fragments_of
 
 

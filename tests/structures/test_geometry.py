@@ -7,7 +7,6 @@ import pytest
 from ase import Atoms
 
 from hbcoop_dist.structures import make_chain
-from hbcoop_dist.structures.construction import build
 from hbcoop_dist.structures.geometry import (
     HBOND_DISTANCE_LIMIT,
     broken_geometry,
@@ -18,6 +17,7 @@ from hbcoop_dist.structures.geometry import (
     planarity,
     stacking,
 )
+from hbcoop_dist.structures.monomers import build
 
 
 @pytest.mark.parametrize("seed", range(5))

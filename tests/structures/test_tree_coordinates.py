@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hbcoop_dist.structures import DEFAULT_ROTAMER, Chain, Structure, make_chain
-from hbcoop_dist.structures.construction import crude_start, tree_of
+from hbcoop_dist.structures.monomers import crude_start, tree_of
 from hbcoop_dist.structures.tree_coordinates import Tree
 
 CHAINS = [

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogFormatter
 
-from hbcoop_dist.analysis.generalization_errors import TITLES, axis_label, errors, one_network
+from hbcoop_dist.analysis.claim_tests import TITLES, axis_label, errors, one_network
 from hbcoop_dist.analysis.plots.style import GREY, PANEL_HEIGHT, PANEL_WIDTH, scheme_colour
 
 _PANELS = ("energy_rmse", "forces_rmse", "interaction_near_rmse", "interaction_beyond_rmse")

@@ -11,7 +11,7 @@ from bokeh.models import ColumnDataSource, CustomJS, FactorRange, HoverTool, Lay
 from bokeh.models.widgets import Div
 from bokeh.plotting import figure
 
-from hbcoop_dist.analysis.generalization_errors import ERRORS, TITLES, axis_label, errors
+from hbcoop_dist.analysis.claim_tests import ERRORS, TITLES, axis_label, errors
 from hbcoop_dist.analysis.plots.generalization import PARTS
 from hbcoop_dist.analysis.plots.interactive_chains import MIN_WIDTH, legend_checkboxes, menu, wrapping_row
 from hbcoop_dist.analysis.plots.style import scheme_colour

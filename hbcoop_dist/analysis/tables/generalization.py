@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 from rich.text import Text
 
-from hbcoop_dist.analysis.generalization_errors import errors_table
+from hbcoop_dist.analysis.claim_tests import errors_table
 from hbcoop_dist.analysis.tables.columns import Columns, Row, Section, fixed_point
 
 _COLUMNS = {

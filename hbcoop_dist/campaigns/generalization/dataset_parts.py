@@ -1,10 +1,10 @@
-"""Labelled sets as workers get them: generated and labelled in chunks, or read from files, large ones in parts."""
+"""Labelled sets as workers get them: generated and labelled in chunks, or read from files in parts; their splits."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,16 @@ import numpy as np
 
 from hbcoop_dist.campaigns.generalization.array_files import ArrayFile
 from hbcoop_dist.campaigns.generalization.spec import DatasetEntry
-from hbcoop_dist.campaigns.generalization.tasks import CHUNK, DataSource, LabelResult, StoredArrays
+from hbcoop_dist.campaigns.generalization.tasks import (
+    CHUNK,
+    DataSource,
+    LabelResult,
+    MapResult,
+    SplitResult,
+    StoredArrays,
+    TrainingTask,
+)
+from hbcoop_dist.core.arrays import FloatArray
 from hbcoop_dist.core.results import TaskResult
 from hbcoop_dist.learning.datasets.cluster_generation import generate_clusters
 from hbcoop_dist.learning.datasets.connectivity import ParentClues, parent_names
@@ -30,8 +39,9 @@ from hbcoop_dist.learning.datasets.set_files import (
     read_set,
     require_one_charges_key,
 )
-from hbcoop_dist.learning.splits.feature_rows import ElementBlocks
-from hbcoop_dist.learning.splits.soap_descriptors import FEATURES, soap_blocks
+from hbcoop_dist.learning.splits.feature_rows import ElementBlocks, Rows
+from hbcoop_dist.learning.splits.soap_descriptors import FEATURES, soap_blocks, soap_features
+from hbcoop_dist.learning.splits.strategies import separation, split, umap_coordinates
 from hbcoop_dist.models import registry
 
 Known = Mapping[str, TaskResult[Any]]
@@ -211,3 +221,61 @@ def _left_out(parts: list[ArrayFile]) -> tuple[str, ...]:
             )
         )
     return total.lines
+
+
+_latest: dict[str, FloatArray] = {}
+"""Descriptors of the set that was described last, by its identity."""
+
+
+def split_set(task: TrainingTask, labelled: SetOfTask) -> SplitResult:
+    """Split a set, and measure how far the test side is from the training side."""
+    assert task.training is not None
+    structures, descriptors, _ = _described(labelled)
+    sides = split(
+        task.split,
+        structures,
+        descriptors,
+        seed=task.seed,
+        validation_fraction=task.training.validation,
+        largest_train=task.data.entry.largest_train,
+    )
+    similarity = separation(descriptors, sides).similarity
+    return SplitResult(sides.train, sides.validation, sides.test, similarity, (*sides.notes, *_mixed(structures)))
+
+
+def map_set(labelled: SetOfTask) -> MapResult:
+    """Map the chemical space of a set."""
+    structures, descriptors, left_out = _described(labelled)
+    return MapResult(
+        umap=umap_coordinates(descriptors),
+        domains=tuple(structure.domain for structure in structures),
+        parents=tuple(structure.parent for structure in structures),
+        atoms=np.array([len(structure) for structure in structures], dtype=np.int64),
+        level_of_theory=origin_of(labelled.data)["level_of_theory"],
+        dropped=left_out,
+    )
+
+
+def _described(labelled: SetOfTask) -> tuple[Sequence[Traits], FloatArray | Rows, tuple[str, ...]]:
+    """Return traits and averaged SOAP of a set, and lines about structures that could not be used."""
+    if labelled.data.described:
+        traits, left_out = labelled.traits()
+        return traits, labelled.descriptors(), left_out
+    structures, left_out = labelled.structures()
+    return [traits_of(structure) for structure in structures], _features(labelled.data, structures), left_out
+
+
+def _mixed(structures: Sequence[Traits]) -> tuple[str, ...]:
+    periodic = sum(structure.periodic for structure in structures)
+    if periodic in (0, len(structures)):
+        return ()
+    return (f"{periodic} structures are periodic and {len(structures) - periodic} are not; each is described as it is",)
+
+
+def _features(data: DataSource, structures: tuple[LabelledStructure, ...]) -> FloatArray:
+    key = json.dumps(data.identity, sort_keys=True)
+    if key not in _latest:
+        _latest.clear()
+        species = sorted({int(z) for structure in structures for z in structure.numbers})
+        _latest[key] = soap_features(structures, species)
+    return _latest[key]

@@ -130,7 +130,7 @@ class GeneralizationKind(CampaignKind[GeneralizationSpec, TrainingCell, Training
         return describe_plan(plan)
 
     def estimate(self, plan: GeneralizationPlan, store: Path) -> str:
-        from hbcoop_dist.campaigns.generalization.cost_estimate import estimate_core_time
+        from hbcoop_dist.campaigns.generalization.plan import estimate_core_time
 
         return estimate_core_time(plan, store)
 
@@ -162,7 +162,7 @@ class GeneralizationKind(CampaignKind[GeneralizationSpec, TrainingCell, Training
 
 
 def _write_errors(ds: xr.Dataset, path: Path) -> str:
-    from hbcoop_dist.analysis.generalization_errors import errors_table
+    from hbcoop_dist.analysis.claim_tests import errors_table
 
     frame = errors_table(ds)
     frame.to_csv(path, index=False)

@@ -12,8 +12,18 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from hbcoop_dist.analysis.claim_tests import AGREED, CONTRADICTED, NOISE, UNTESTED, claims
-from hbcoop_dist.analysis.generalization_errors import RANDOM, degradation, errors, errors_table, one_network
+from hbcoop_dist.analysis.claim_tests import (
+    AGREED,
+    CONTRADICTED,
+    NOISE,
+    RANDOM,
+    UNTESTED,
+    claims,
+    degradation,
+    errors,
+    errors_table,
+    one_network,
+)
 from hbcoop_dist.analysis.plots.generalization import PARTS, chemical_space, errors_by_split, learning_curves
 from hbcoop_dist.analysis.report_content import (
     SOFTWARE_CITATION,

@@ -78,7 +78,7 @@ class TrainingWork:
         return TaskResult(task.key, "done", payload=payload, provenance=provenance)
 
     def _payload(self, task: TrainingTask, known: Mapping[str, Result]) -> Any:
-        from hbcoop_dist.campaigns.generalization import dataset_parts, split_tasks
+        from hbcoop_dist.campaigns.generalization import dataset_parts
 
         arrays = Path(self.arrays)
         labelled = dataset_parts.SetOfTask(task.data, known, arrays)
@@ -86,8 +86,8 @@ class TrainingWork:
             "label": lambda: dataset_parts.labelled_chunk(task.data.entry, task.chunk, self._device),
             "read": lambda: write_arrays(arrays, task.key, dataset_parts.read_part(task.data, *task.rows)),
             "describe": lambda: write_arrays(arrays, task.key, dataset_parts.describe_part(labelled.structures()[0])),
-            "split": lambda: split_tasks.split_set(task, labelled),
-            "map": lambda: split_tasks.map_set(labelled),
+            "split": lambda: dataset_parts.split_set(task, labelled),
+            "map": lambda: dataset_parts.map_set(labelled),
             "train": lambda: self._train(task, labelled, known),
             "evaluate": lambda: self._evaluate(task, labelled, known),
         }

@@ -104,7 +104,7 @@ def compare_stores(first: xr.Dataset, second: xr.Dataset, pairs: Mapping[str, st
     pairs : mapping of str to str
         Models of the first store, and those of the second that they are compared with.
     """
-    from hbcoop_dist.analysis.comparisons import compare
+    from hbcoop_dist.analysis.model_scores import compare
 
     differences = compare(first, second, {other: model for model, other in pairs.items()})
     energies = differences["cooperative_energy"].abs()
@@ -112,7 +112,7 @@ def compare_stores(first: xr.Dataset, second: xr.Dataset, pairs: Mapping[str, st
 
 
 def _lines(differences: pd.DataFrame) -> list[str]:
-    from hbcoop_dist.analysis.comparisons import largest
+    from hbcoop_dist.analysis.model_scores import largest
 
     lines = []
     for model, rows in differences.groupby("model", sort=False):

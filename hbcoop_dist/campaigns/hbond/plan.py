@@ -33,7 +33,7 @@ from hbcoop_dist.models.base import ModelCard
 from hbcoop_dist.models.registry import ModelSource
 from hbcoop_dist.references import ReferenceSet, ReferenceSetError, bundled_geometry, read_reference_set
 from hbcoop_dist.structures import Chain
-from hbcoop_dist.structures.construction import build
+from hbcoop_dist.structures.monomers import build
 from hbcoop_dist.structures.structure import distinct_fragments
 
 BATCH_ATOMS = {"cpu": 500, "cuda": 5000}

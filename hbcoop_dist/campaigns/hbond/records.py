@@ -28,7 +28,6 @@ from hbcoop_dist.core.results import Label, Lookup, Record, Status, Value
 from hbcoop_dist.models.registry import ModelSource
 from hbcoop_dist.structures import Chain, Structure, position_of
 from hbcoop_dist.structures.chains import CELL_DIMS, DIMER_DIMS, POSITIONS
-from hbcoop_dist.structures.construction import build
 from hbcoop_dist.structures.geometry import (
     NEAR_RING_LIMIT,
     HBondGeometry,
@@ -37,6 +36,7 @@ from hbcoop_dist.structures.geometry import (
     head_tail_contact,
     planarity,
 )
+from hbcoop_dist.structures.monomers import build
 
 SADDLE = -2.0e-4
 """Out-of-plane eigenvalue, eV/A^2, below which a planar stationary point is called a saddle: finite differences of

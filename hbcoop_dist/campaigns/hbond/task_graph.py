@@ -19,7 +19,7 @@ from hbcoop_dist.core.tasks import canonical_json, content_key
 from hbcoop_dist.models.registry import ModelSource
 from hbcoop_dist.references import ReferenceSet, bundled_geometries
 from hbcoop_dist.structures import Chain, Structure
-from hbcoop_dist.structures.construction import build
+from hbcoop_dist.structures.monomers import build
 from hbcoop_dist.structures.structure import Molecules, distinct_fragments
 
 

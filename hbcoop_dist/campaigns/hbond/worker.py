@@ -25,15 +25,13 @@ from hbcoop_dist.models.registry import ModelSource
 from hbcoop_dist.optimize.constraints import Constraint, free_basis, odd_basis
 from hbcoop_dist.optimize.external.availability import forces_dtype, packages
 from hbcoop_dist.optimize.external.minimization import minimise_in_openmm, minimise_with
-from hbcoop_dist.optimize.hessians import body_hessian
-from hbcoop_dist.optimize.minimization import Minimised, Start, minimise, monomer_start
+from hbcoop_dist.optimize.minimization import Minimised, Start, body_hessian, minimise, monomer_start
 from hbcoop_dist.optimize.out_of_plane_modes import Planar, out_of_plane
 from hbcoop_dist.optimize.quasi_newton import State
 from hbcoop_dist.optimize.warm_starts import Monomer, Seed, leave_plane, transplant_hessian, warm_start
 from hbcoop_dist.structures import Chain, Structure, monomers
-from hbcoop_dist.structures.construction import structure_of, tree_of
 from hbcoop_dist.structures.geometry import broken_geometry, planarity
-from hbcoop_dist.structures.monomers import acceptor_body, donor_body, nma_body
+from hbcoop_dist.structures.monomers import acceptor_body, donor_body, nma_body, structure_of, tree_of
 
 FLAT = 1.0e-3
 """Planarity, A, up to which the out-of-plane modes of a chain are computed; a chain that left the plane has none."""

@@ -24,7 +24,7 @@ from hbcoop_dist.core.arrays import FloatArray, IntArray
 from hbcoop_dist.learning.datasets.labelled_structures import UnlabelledStructure
 from hbcoop_dist.structures import CONFORMERS, Chain, Rotamer, Structure, conformers_of
 from hbcoop_dist.structures.chains import Acetyl, Amine, Conformer
-from hbcoop_dist.structures.construction import crude_joint, crude_start, structure_of
+from hbcoop_dist.structures.monomers import crude_joint, crude_start, structure_of
 
 KINDS = ("ionic", "neutral", "nma", "charge-states")
 _FEW = (1, 2, 2, 2, 3, 3, 4, 4)

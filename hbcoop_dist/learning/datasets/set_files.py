@@ -8,6 +8,7 @@ refused.
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,7 +19,7 @@ import numpy as np
 
 from hbcoop_dist.core.arrays import IntArray
 from hbcoop_dist.learning.datasets.connectivity import ParentClues, parent_names
-from hbcoop_dist.learning.datasets.file_rows import Shards
+from hbcoop_dist.learning.datasets.file_rows import Shards, content_files
 from hbcoop_dist.learning.datasets.frames import Frame, ReadError, ReadOptions, read_frame
 from hbcoop_dist.learning.datasets.labelled_structures import LabelledSet, LabelledStructure
 
@@ -234,3 +235,50 @@ def to_atoms(structure: LabelledStructure) -> Atoms:
     labels = {name: getattr(structure, name) for name in ("energy", "forces", "charges", "dipole")}
     atoms.calc = SinglePointCalculator(atoms, **{key: value for key, value in labels.items() if value is not None})
     return atoms
+
+
+WHOLE = 2**30
+"""Bytes of a set up to which its files are hashed completely."""
+
+_END, _BLOCK, _BLOCKS = 2**20, 2**16, 64
+
+
+def hash_files(files: Sequence[Path | str]) -> tuple[str, ...]:
+    """Return one SHA-256 for each file or folder of a set.
+
+    Parameters
+    ----------
+    files : sequence of path
+
+    Returns
+    -------
+    tuple of str
+        Hexadecimal hashes in the order of `files`.
+
+    Raises
+    ------
+    ReadError
+        When one does not exist, or holds no set.
+    """
+    listings = [content_files(file) for file in files]
+    size = sum(path.stat().st_size for listing in listings for path in listing)
+    return tuple(_join([_hash(path, size > WHOLE) for path in listing]) for listing in listings)
+
+
+def _join(hashes: list[str]) -> str:
+    return hashes[0] if len(hashes) == 1 else hashlib.sha256("\n".join(hashes).encode()).hexdigest()
+
+
+def _hash(path: Path, sampled: bool) -> str:
+    with path.open("rb") as file:
+        if not sampled:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+        size = path.stat().st_size
+        digest = hashlib.sha256(f"sampled {size}".encode())
+        digest.update(file.read(_END))
+        for number in range(1, _BLOCKS):
+            file.seek(size * number // _BLOCKS)
+            digest.update(file.read(_BLOCK))
+        file.seek(max(0, size - _END))
+        digest.update(file.read(_END))
+        return digest.hexdigest()

@@ -19,7 +19,7 @@ from hbcoop_dist.optimize.constraints import Constraint, free_basis
 from hbcoop_dist.optimize.minimization import Start
 from hbcoop_dist.optimize.quasi_newton import Goal, constrained_force, reflect
 from hbcoop_dist.structures import Structure
-from hbcoop_dist.structures.construction import structure_of, tree_of
+from hbcoop_dist.structures.monomers import structure_of, tree_of
 from hbcoop_dist.structures.structure import NMA_ATOMS
 from hbcoop_dist.structures.tree_coordinates import Tree
 

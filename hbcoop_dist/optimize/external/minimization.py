@@ -27,7 +27,7 @@ from hbcoop_dist.optimize.external.energy_surface import (
 )
 from hbcoop_dist.optimize.minimization import Minimised, Start, minimise
 from hbcoop_dist.optimize.quasi_newton import Goal, OptimizationPath
-from hbcoop_dist.structures.construction import structure_of
+from hbcoop_dist.structures.monomers import structure_of
 
 Relax = Callable[[Surface], None]
 

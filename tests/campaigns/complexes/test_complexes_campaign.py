@@ -20,8 +20,7 @@ from hbcoop_dist.execution.progress import QuietDisplay
 from hbcoop_dist.models import load
 from hbcoop_dist.store import ProtocolMismatchError, open_store, verify
 from hbcoop_dist.structures import Structure, make_chain, monomer
-from hbcoop_dist.structures.construction import build
-from hbcoop_dist.structures.monomers import donor_water
+from hbcoop_dist.structures.monomers import build, donor_water
 
 ADDITIVE = {
     "name": "pairs",

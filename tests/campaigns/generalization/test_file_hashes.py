@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from set_files import omol_row, write_database, write_qmof
 
-from hbcoop_dist.campaigns.generalization import file_hashes
-from hbcoop_dist.campaigns.generalization.file_hashes import hash_files
+from hbcoop_dist.learning.datasets import set_files
 from hbcoop_dist.learning.datasets.frames import ReadError
+from hbcoop_dist.learning.datasets.set_files import hash_files
 
 
 def test_hashes_depend_on_content_and_not_on_names(tmp_path: Path) -> None:
@@ -38,7 +38,7 @@ def test_large_sets_are_hashed_in_samples(tmp_path: Path, monkeypatch: pytest.Mo
     path = write_database(tmp_path / "a.aselmdb", [omol_row(n) for n in range(40)])
     whole = hash_files([path])
     for name, value in (("WHOLE", 1000), ("_END", 4096), ("_BLOCK", 16)):
-        monkeypatch.setattr(file_hashes, name, value)
+        monkeypatch.setattr(set_files, name, value)
     sampled = hash_files([path])
     assert sampled != whole
     assert hash_files([path]) == sampled

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hbcoop_dist.campaigns.generalization.cost_estimate import estimate_core_time
-from hbcoop_dist.campaigns.generalization.plan import make_plan
+from hbcoop_dist.campaigns.generalization.plan import estimate_core_time, make_plan
 from hbcoop_dist.campaigns.kind import load_campaign
 from hbcoop_dist.store import open_store
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from hbcoop_dist.analysis.generalization_errors import ERRORS
+from hbcoop_dist.analysis.claim_tests import ERRORS
 from hbcoop_dist.analysis.plots.generalization import errors_by_split, learning_curves
 from hbcoop_dist.analysis.report_content import ReportError, ReportOptions
 from hbcoop_dist.campaigns.generalization.report_pages import build_report

@@ -20,7 +20,7 @@ from hbcoop_dist.campaigns.hbond.spec import HBondSpec
 from hbcoop_dist.campaigns.model_tasks import SPREADS
 from hbcoop_dist.execution.progress import QuietDisplay
 from hbcoop_dist.structures import make_chain
-from hbcoop_dist.structures.construction import build
+from hbcoop_dist.structures.monomers import build
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -28,7 +28,7 @@ from hbcoop_dist.models import ModelError, registry
 from hbcoop_dist.models.registry import ModelSource
 from hbcoop_dist.references import ReferenceSetError
 from hbcoop_dist.structures import Chain, make_chain
-from hbcoop_dist.structures.construction import build
+from hbcoop_dist.structures.monomers import build
 
 
 def planned(**fields: Any) -> HBondPlan:

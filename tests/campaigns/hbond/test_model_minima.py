@@ -13,7 +13,7 @@ from hbcoop_dist.cooperativity.fragment_energies import evaluate_fragments
 from hbcoop_dist.execution.progress import QuietDisplay
 from hbcoop_dist.models import load
 from hbcoop_dist.structures import make_chain
-from hbcoop_dist.structures.construction import build
+from hbcoop_dist.structures.monomers import build
 
 
 def spec(**fields: object) -> HBondSpec:

@@ -7,11 +7,10 @@ import pytest
 
 from hbcoop_dist.learning.datasets.cluster_generation import generate_clusters
 from hbcoop_dist.learning.datasets.labelled_structures import LabelledStructure
-from hbcoop_dist.learning.splits import side_separation as separation_module
+from hbcoop_dist.learning.splits import strategies as separation_module
 from hbcoop_dist.learning.splits.feature_rows import DenseRows, ElementBlocks
-from hbcoop_dist.learning.splits.side_separation import separation, umap_coordinates
 from hbcoop_dist.learning.splits.soap_descriptors import FEATURES, soap_blocks, soap_features
-from hbcoop_dist.learning.splits.strategies import KINDS, farthest_points, split
+from hbcoop_dist.learning.splits.strategies import KINDS, farthest_points, separation, split, umap_coordinates
 
 WIDTH, SPECIES = 5, (1, 6, 8, 26, 30)
 

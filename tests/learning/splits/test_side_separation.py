@@ -9,9 +9,8 @@ import sys
 import numpy as np
 import pytest
 
-from hbcoop_dist.learning.splits import side_separation as module
-from hbcoop_dist.learning.splits.side_separation import SIDES, separation, side_indices, umap_coordinates
-from hbcoop_dist.learning.splits.strategies import Split
+from hbcoop_dist.learning.splits import strategies as module
+from hbcoop_dist.learning.splits.strategies import SIDES, Split, separation, side_indices, umap_coordinates
 
 
 def places(*values: int) -> np.ndarray:
@@ -61,7 +60,7 @@ def test_the_map_leaves_the_number_of_threads_alone() -> None:
     # in a process of its own: numba's threads are started once
     code = (
         "import numpy as np, torch; before = torch.get_num_threads();"
-        "from hbcoop_dist.learning.splits.side_separation import umap_coordinates;"
+        "from hbcoop_dist.learning.splits.strategies import umap_coordinates;"
         "umap_coordinates(np.random.default_rng(0).random((30, 8)));"
         "assert torch.get_num_threads() == before, torch.get_num_threads()"
     )
