@@ -16,7 +16,7 @@ def main(
     """Print each claim, and one line per set, quantity and scheme with the mean over seeds and its 95 % interval."""
     frame = claims(open_store(store, kind="generalization").load())
     for name, rows in frame.groupby("claim", sort=False):
-        print(f"\n{name}: {rows['says'].iloc[0]}\n({rows['measure'].iloc[0]})")
+        print(f"\n{name}: {rows['statement'].iloc[0]}\n({rows['measure'].iloc[0]})")
         columns = ["set", "quantity", "scheme", "value", "low", "high", "seeds", "verdict", "why"]
         print(rows[columns].round(2).to_string(index=False))
 

@@ -188,7 +188,7 @@ def claims(ds: xr.Dataset) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Columns claim, says (the claim in words), set, quantity, scheme, measure, value, low, high (95 % interval of
+        Columns claim, statement (the claim in words), set, quantity, scheme, measure, value, low, high (95 % interval of
         the mean over seeds), seeds, verdict, why. A claim that the store cannot test has one row.
 
     Notes
@@ -214,7 +214,7 @@ def _rows(claim: Claim, ds: xr.Dataset) -> Iterator[dict[str, object]]:
 
 
 def _row(claim: Claim, dataset: str = "", quantity: str = "", scheme: str = "") -> dict[str, object]:
-    labels = {"claim": claim.name, "says": claim.text, "set": dataset, "quantity": quantity, "scheme": scheme}
+    labels = {"claim": claim.name, "statement": claim.text, "set": dataset, "quantity": quantity, "scheme": scheme}
     return {**labels, "measure": claim.measure}
 
 

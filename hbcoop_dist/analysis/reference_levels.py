@@ -241,7 +241,7 @@ def beside_published(ds: xr.Dataset, statuses: Collection[str] = DONE) -> pd.Dat
         {
             "model": model,
             "what": f"{row['capping'].replace('none', 'bare').replace('water', 'capped')} {row['pattern']}: "
-            f"{row['what the text says']}",
+            f"{row['statement']}",
             "low": row["low"],
             "high": row["high"],
             "here": value,

@@ -104,7 +104,7 @@ _HEAD = """\
 # Reference levels
 
 Cooperative energies (Eq. 1) of arc chains in kcal/mol. Written by `make reference-tables` from the references of the
-package (`hbcoop_dist/references/`; its README says how they were computed and how to read them) and from the published
+package (`hbcoop_dist/references/`; described in its README) and from the published
 store (`store/README.md`). Basis sets and flags are written as in a campaign: `:cp` is counterpoise. `dimer V` is the
 interaction energy of the bare dimer.
 """

@@ -11,7 +11,8 @@ The name of a split does not make it far. Half of a set in the order of farthest
 the other half lies in between: on 1,000 ionic and 1,000 neutral clusters the tested structures are as near to the
 trained ones as in a random split (mean similarity 0.997 to 0.998; random 0.995 to 0.998; `maxsep_paper` 0.95 to 0.985),
 on 476 SPICE molecules somewhat farther (0.970; random 0.991; `maxsep_paper` 0.957). The other way round, trained on
-that half and tested on the rest, every tested structure has a neighbour (0.998 to 0.999). `separation` measures it for every split.
+that half and tested on the rest, every tested structure has a neighbour (0.998 to 0.999). `separation` measures it
+for every split.
 """
 
 from __future__ import annotations
