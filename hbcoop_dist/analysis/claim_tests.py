@@ -188,8 +188,8 @@ def claims(ds: xr.Dataset) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Columns claim, statement (the claim in words), set, quantity, scheme, measure, value, low, high (95 % interval of
-        the mean over seeds), seeds, verdict, why. A claim that the store cannot test has one row.
+        Columns claim, statement (the claim in words), set, quantity, scheme, measure, value, low, high (95 % interval
+        of the mean over seeds), seeds, verdict, why. A claim that the store cannot test has one row.
 
     Notes
     -----

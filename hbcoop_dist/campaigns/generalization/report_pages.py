@@ -132,7 +132,9 @@ def claims_table(ds: xr.Dataset) -> Table:
     """
     frame = claims(ds)
     stated = frame.drop_duplicates("claim")
-    statements = " ".join(f"*{claim}*: {text}" for claim, text in zip(stated["claim"], stated["statement"], strict=True))
+    statements = " ".join(
+        f"*{claim}*: {text}" for claim, text in zip(stated["claim"], stated["statement"], strict=True)
+    )
     caption = (
         f"{statements} Networks are compared on the same set, split and seed; `value` is the mean over seeds, `low` "
         "and `high` its 95 % confidence interval (Student). A claim is undecided where the interval contains the "
