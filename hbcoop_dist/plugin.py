@@ -5,7 +5,7 @@ new NAME`` makes a distribution to start from, and `hbcoop_dist.testing.models` 
 of `Scheme`, group ``hbcoop_dist.schemes``.
 
 A kind of campaign: an instance of a subclass of `CampaignKind`, group ``hbcoop_dist.campaign_kinds``; see
-`hbcoop_dist.testing.kinds`.
+`hbcoop_dist.testing.kinds`. A batch system: a subclass of `BatchSystem`, group ``hbcoop_dist.batch_systems``.
 
 Names that a model does not need are imported on first access, so that a planner imports the module of a model fast and
 without torch.
@@ -38,6 +38,9 @@ from hbcoop_dist.structures import NMA_ATOMS, Structure, monomer
 if TYPE_CHECKING:
     from hbcoop_dist.campaigns.kind import CampaignKind, Comparison, Exporter, Plan
     from hbcoop_dist.campaigns.spec_fields import CampaignError, CampaignSpec, read_spec
+    from hbcoop_dist.clusters.batch_system import BatchSystem, JobState
+    from hbcoop_dist.clusters.local_jobs import LocalSystem
+    from hbcoop_dist.clusters.profiles import ClusterProfile, Pool
     from hbcoop_dist.core.results import Label, Provenance, Record, TaskResult, package_versions
     from hbcoop_dist.core.tasks import Batch, canonical_json, content_key
     from hbcoop_dist.learning.networks.atom_batches import AtomBatch
@@ -47,39 +50,23 @@ if TYPE_CHECKING:
     from hbcoop_dist.store.journal import payload_types
     from hbcoop_dist.store.schema import Axis, Schema, Table, Variable, status_variables, variables
 
-# Names that are imported on first access, and their modules.
+# Names that are imported on first access, by their modules.
 _LAZY = {
-    "ArchitectureDeclaration": "hbcoop_dist.learning.networks.registry",
-    "AtomBatch": "hbcoop_dist.learning.networks.atom_batches",
-    "Axis": "hbcoop_dist.store.schema",
-    "Batch": "hbcoop_dist.core.tasks",
-    "CampaignError": "hbcoop_dist.campaigns.spec_fields",
-    "CampaignKind": "hbcoop_dist.campaigns.kind",
-    "CampaignSpec": "hbcoop_dist.campaigns.spec_fields",
-    "ComponentOptions": "hbcoop_dist.learning.networks.registry",
-    "Comparison": "hbcoop_dist.campaigns.kind",
-    "Exporter": "hbcoop_dist.campaigns.kind",
-    "Label": "hbcoop_dist.core.results",
-    "LongRange": "hbcoop_dist.learning.networks.schemes.base",
-    "Memory": "hbcoop_dist.learning.networks.schemes.base",
-    "NetworkShape": "hbcoop_dist.learning.networks.hyperparameters",
-    "Plan": "hbcoop_dist.campaigns.kind",
-    "Provenance": "hbcoop_dist.core.results",
-    "Record": "hbcoop_dist.core.results",
-    "Schema": "hbcoop_dist.store.schema",
-    "Scheme": "hbcoop_dist.learning.networks.schemes.base",
-    "SchemeDeclaration": "hbcoop_dist.learning.networks.registry",
-    "Table": "hbcoop_dist.store.schema",
-    "TaskResult": "hbcoop_dist.core.results",
-    "Variable": "hbcoop_dist.store.schema",
-    "canonical_json": "hbcoop_dist.core.tasks",
-    "content_key": "hbcoop_dist.core.tasks",
-    "package_versions": "hbcoop_dist.core.results",
-    "payload_types": "hbcoop_dist.store.journal",
-    "read_spec": "hbcoop_dist.campaigns.spec_fields",
-    "status_variables": "hbcoop_dist.store.schema",
-    "variables": "hbcoop_dist.store.schema",
+    "campaigns.kind": "CampaignKind Comparison Exporter Plan",
+    "campaigns.spec_fields": "CampaignError CampaignSpec read_spec",
+    "clusters.batch_system": "BatchSystem JobState",
+    "clusters.local_jobs": "LocalSystem",
+    "clusters.profiles": "ClusterProfile Pool",
+    "core.results": "Label Provenance Record TaskResult package_versions",
+    "core.tasks": "Batch canonical_json content_key",
+    "learning.networks.atom_batches": "AtomBatch",
+    "learning.networks.hyperparameters": "NetworkShape",
+    "learning.networks.registry": "ArchitectureDeclaration ComponentOptions SchemeDeclaration",
+    "learning.networks.schemes.base": "LongRange Memory Scheme",
+    "store.journal": "payload_types",
+    "store.schema": "Axis Schema Table Variable status_variables variables",
 }
+_MODULES = {name: module for module, names in _LAZY.items() for name in names.split()}
 
 __all__ = [
     "NMA_ATOMS",
@@ -89,17 +76,21 @@ __all__ = [
     "AtomBatch",
     "Axis",
     "Batch",
+    "BatchSystem",
     "CampaignError",
     "CampaignKind",
     "CampaignSpec",
     "CheckpointError",
     "CheckpointInfo",
+    "ClusterProfile",
     "Comparison",
     "ComponentOptions",
     "Evaluation",
     "Exporter",
     "Graph",
+    "JobState",
     "Label",
+    "LocalSystem",
     "LongRange",
     "Memory",
     "ModelCard",
@@ -107,6 +98,7 @@ __all__ = [
     "ModelFamily",
     "NetworkShape",
     "Plan",
+    "Pool",
     "Potential",
     "Provenance",
     "Record",
@@ -141,6 +133,6 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name in _LAZY:
-        return getattr(importlib.import_module(_LAZY[name]), name)
+    if name in _MODULES:
+        return getattr(importlib.import_module(f"hbcoop_dist.{_MODULES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -13,7 +13,7 @@ from hbcoop_dist.clusters.profiles import leave_out_absent
 from hbcoop_dist.testing.clusters import EXAMPLE_POOLS, BatchSystemContract
 
 MODULE = """
-from hbcoop_dist.clusters.local_jobs import LocalSystem
+from hbcoop_dist.plugin import LocalSystem
 
 
 class FewSystem(LocalSystem):
