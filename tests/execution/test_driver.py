@@ -10,7 +10,6 @@ import pytest
 from fake_tasks import FakeTask, FakeWork, batch_of
 
 from hbcoop_dist.core.results import TaskResult
-from hbcoop_dist.execution import driver
 from hbcoop_dist.execution.driver import Driver
 from hbcoop_dist.execution.restart_files import RestartFolder
 from hbcoop_dist.execution.scheduler import Backend, SerialBackend
@@ -89,7 +88,6 @@ def test_groups_that_wait_for_a_slow_consumer_are_journaled_in_one_write(
     made = OtherBackend()
     groups = driver_of(journal, tmp_path, lambda: made).compute(BATCHES, FakeWork, set("012345"), {}, lambda: None)
     assert [len(results) for results in groups] == journal.writes == [6]
-    assert driver.iterate_in_background is not all_at_once
 
 
 def test_the_restart_file_of_a_finished_task_is_removed(journal: FakeJournal, tmp_path: Path) -> None:

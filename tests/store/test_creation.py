@@ -52,6 +52,7 @@ print(len(ds.data_vars))
 
 GROWER = """
 import json, os, signal, sys
+import filelock  # before anything is replaced that it may import
 import hbcoop_dist.store.creation as creation
 from hbcoop_dist.campaigns.hbond.schema import HBOND_SCHEMA
 point, path, labels, protocol = sys.argv[1], sys.argv[2], json.loads(sys.argv[3]), json.loads(sys.argv[4])
