@@ -60,17 +60,22 @@ def test_noise_shows_in_the_error_of_the_asymptote(ds: xr.Dataset) -> None:
 
 
 def test_the_error_of_the_asymptote_is_the_spread_of_refits(ds: xr.Dataset) -> None:
-    """The standard error from one fit's covariance agrees with the scatter of asymptotes over samples of noise."""
+    """The standard error from one fit's covariance agrees with the scatter of asymptotes over samples of noise.
+
+    Without the two shortest chains the gap is several times less certain than the asymptote.
+    """
     n = ds["length"].astype(float)
     rng = np.random.default_rng(7)
     asymptotes, errors = [], []
     for _ in range(60):
         noise = xr.DataArray(0.02 * rng.standard_normal(len(n)), coords={"length": ds["length"]})
-        fit = _middle(growth(_with(ds.sel(pattern=["arc"]), 4.2 - 4.2 * np.exp(-(n - 2) / 1.7) + noise)))
+        noisy = _with(ds.sel(pattern=["arc"]), 4.2 - 4.2 * np.exp(-(n - 2) / 1.2) + noise)
+        noisy["status"] = noisy["status"].where(n > 3, "failed")
+        fit = _middle(growth(noisy))
         asymptotes.append(float(fit["asymptote"].sel(shape="exponential")))
         errors.append(float(fit["asymptote_error"].sel(shape="exponential")))
-    # 60 samples know a standard deviation to 9 per cent; a fit to four degrees of freedom to 35
-    assert np.median(errors) == pytest.approx(np.std(asymptotes), rel=0.4)
+    # 60 samples know a standard deviation to 9 per cent; a fit to two degrees of freedom to 50
+    assert np.median(errors) == pytest.approx(np.std(asymptotes), rel=0.5)
 
 
 def test_a_model_that_stops_seeing_saturates_there(ds: xr.Dataset) -> None:
