@@ -15,7 +15,7 @@ import typer
 
 from hbcoop_dist import models
 from hbcoop_dist.cli.model_commands import card_of
-from hbcoop_dist.cooperativity import sensitivity
+from hbcoop_dist.cooperativity import fragment_energies as sensitivity
 from hbcoop_dist.references import bundled_geometry, read_reference_set
 from hbcoop_dist.structures import make_chain
 

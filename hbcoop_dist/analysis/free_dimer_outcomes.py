@@ -13,8 +13,7 @@ import xarray as xr
 from hbcoop_dist.analysis.selection import readable
 from hbcoop_dist.core.arrays import FloatArray
 from hbcoop_dist.structures import CONFORMERS, NMA_ATOMS, Structure
-from hbcoop_dist.structures.bonds import broken_bond
-from hbcoop_dist.structures.geometry import HBOND_ANGLE_LIMIT, HBOND_DISTANCE_LIMIT, hbond_geometry
+from hbcoop_dist.structures.geometry import HBOND_ANGLE_LIMIT, HBOND_DISTANCE_LIMIT, broken_bond, hbond_geometry
 from hbcoop_dist.structures.structure import MOLECULE_NUMBERS
 
 OUTCOMES = ("kept", "turned", "stacked", "tilted", "other", "reacted", "unconverged", "failed")

@@ -106,7 +106,7 @@ def driver_script(
     command = [sys.executable, "-m", "hbcoop_dist", "run", spec, str(store), "--cluster", cluster, *extra]
     prologue: list[str] = []
     if profile.kind == "allocation":
-        from hbcoop_dist.clusters.allocation import allocation_directives, allocation_prologue
+        from hbcoop_dist.clusters.slurm import allocation_directives, allocation_prologue
 
         options, prologue = allocation_directives(profile), allocation_prologue(profile)
         options += [f"--time={walltime}"] if walltime else []

@@ -6,14 +6,15 @@ README.md in this folder describes the bundled data and how they were computed.
 from hbcoop_dist.references.bundled import (
     ReferenceSet,
     ReferenceSetError,
+    ReferenceTableError,
     bundled_geometries,
     bundled_geometry,
     published_values,
     read_reference_set,
+    read_references,
     reference_energies,
     reference_runs,
 )
-from hbcoop_dist.references.reference_tables import ReferenceTableError, read_references
 
 __all__ = [
     "ReferenceSet",

@@ -15,9 +15,8 @@ from ase.data import chemical_symbols
 from ase.formula import Formula
 
 from hbcoop_dist.core.arrays import FloatArray, IntArray
-from hbcoop_dist.structures.bonds import bond_graph
 from hbcoop_dist.structures.chains import CAP_WATERS, DEFAULT_ROTAMER, Chain, Conformer, Rotamer
-from hbcoop_dist.structures.geometry import HBOND_DISTANCE_LIMIT, hbond_geometry
+from hbcoop_dist.structures.geometry import HBOND_DISTANCE_LIMIT, bond_graph, hbond_geometry
 from hbcoop_dist.structures.monomers import rotamer_of
 from hbcoop_dist.structures.structure import MOLECULE_ATOMS, MOLECULE_BONDS, MOLECULE_NUMBERS, NMA_ATOMS, Structure
 

@@ -12,9 +12,15 @@ import pytest
 
 from hbcoop_dist.clusters import BatchSystem, ClusterError, ClusterProfile, JobRange, JobState, Pool
 from hbcoop_dist.clusters import slurm as slurm_module
-from hbcoop_dist.clusters.allocation import AllocationSystem
 from hbcoop_dist.clusters.batch_system import TICK_SECONDS, make_batch_system
-from hbcoop_dist.clusters.slurm import ENDING_SECONDS, FORGOTTEN_SECONDS, SILENT_SECONDS, SlurmSystem, parse_queue
+from hbcoop_dist.clusters.slurm import (
+    ENDING_SECONDS,
+    FORGOTTEN_SECONDS,
+    SILENT_SECONDS,
+    AllocationSystem,
+    SlurmSystem,
+    parse_queue,
+)
 from hbcoop_dist.testing.clusters import EXAMPLE_POOLS, BatchSystemContract
 
 
@@ -213,7 +219,7 @@ def test_steps_end_with_the_walltime_of_their_allocation(monkeypatch: pytest.Mon
         calls.append(1)
         return {"5": JobState("RUNNING", ends=1e9)}
 
-    monkeypatch.setattr("hbcoop_dist.clusters.allocation.read_queue", queue)
+    monkeypatch.setattr("hbcoop_dist.clusters.slurm.read_queue", queue)
     monkeypatch.setenv("SLURM_JOB_ID", "5")
     system = system_of("allocation", tmp_path)
     assert isinstance(system, AllocationSystem)

@@ -10,9 +10,8 @@ import pytest
 
 from hbcoop_dist.cli.cluster_commands import driver_script, job_scripts
 from hbcoop_dist.clusters import ClusterError, ClusterProfile, JobRange, leave_out_absent, load_profile, local_profile
-from hbcoop_dist.clusters.allocation import allocation_directives, allocation_prologue
 from hbcoop_dist.clusters.batch_system import make_batch_system
-from hbcoop_dist.clusters.slurm import clean_environ
+from hbcoop_dist.clusters.slurm import allocation_directives, allocation_prologue, clean_environ
 from hbcoop_dist.core.files import bundled_names
 from hbcoop_dist.core.yaml_source import dump_yaml
 

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from wrapped import Wrapped
 
-from hbcoop_dist.cooperativity import sensitivity
+from hbcoop_dist.cooperativity import fragment_energies as sensitivity
 from hbcoop_dist.cooperativity.equation import EV_TO_KCAL, FragmentEnergies, hbond_cooperativity
 from hbcoop_dist.cooperativity.fragment_energies import evaluate_fragments
 from hbcoop_dist.models import available, card, load

@@ -9,7 +9,7 @@ from ase.build import bulk, molecule
 from ase.data import covalent_radii
 
 from hbcoop_dist.structures import NMA_ATOMS, Structure, make_chain, monomer
-from hbcoop_dist.structures.bonds import BOND_FACTOR, bond_graph, broken_bond, kind_in_order
+from hbcoop_dist.structures.geometry import BOND_FACTOR, bond_graph, broken_bond, kind_in_order
 from hbcoop_dist.structures.monomers import build, donor_water
 from hbcoop_dist.structures.structure import MOLECULE_BONDS
 

@@ -22,7 +22,7 @@ from hbcoop_dist.campaigns.spec_fields import (
     resolve_path,
 )
 from hbcoop_dist.structures import Structure
-from hbcoop_dist.structures.bonds import kind_in_order, relative_distances
+from hbcoop_dist.structures.geometry import kind_in_order, relative_distances
 from hbcoop_dist.structures.structure import Complex
 
 

@@ -34,7 +34,7 @@ def connectivity_name(numbers: IntArray, graph: nx.Graph[int]) -> str:
     ----------
     numbers : (N,) int array
     graph : networkx.Graph
-        From `hbcoop_dist.structures.bonds.bond_graph`.
+        From `hbcoop_dist.structures.geometry.bond_graph`.
     """
     from ase.data import chemical_symbols
     from ase.formula import Formula

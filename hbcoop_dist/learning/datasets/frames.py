@@ -34,7 +34,7 @@ from hbcoop_dist.learning.datasets.connectivity import (
     without_atom_maps,
 )
 from hbcoop_dist.learning.datasets.labelled_structures import LabelledStructure
-from hbcoop_dist.structures.bonds import bond_graph
+from hbcoop_dist.structures.geometry import bond_graph
 
 if TYPE_CHECKING:
     from ase import Atoms

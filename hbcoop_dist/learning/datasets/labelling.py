@@ -27,7 +27,7 @@ from hbcoop_dist.learning.datasets.labelled_structures import (
 from hbcoop_dist.models import registry
 from hbcoop_dist.models.base import Evaluation, ModelCard, ModelError, Potential, require_elements
 from hbcoop_dist.structures import Structure
-from hbcoop_dist.structures.bonds import kind_in_order
+from hbcoop_dist.structures.geometry import kind_in_order
 
 APART = 4.0
 """Distance, A, from which molecules should not share electrons."""

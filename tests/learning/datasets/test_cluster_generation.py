@@ -17,7 +17,7 @@ from hbcoop_dist.learning.datasets.cluster_generation import (
     touching_shift,
 )
 from hbcoop_dist.learning.datasets.labelled_structures import UnlabelledStructure
-from hbcoop_dist.structures.bonds import kind_in_order
+from hbcoop_dist.structures.geometry import kind_in_order
 
 CUTOFF, BEYOND = 5.0, 10.0
 

@@ -369,7 +369,7 @@ def test_where_frames_begin_is_kept_until_the_file_changes(tmp_path: Path, monke
 def test_a_framework_has_bonds_through_its_sides(tmp_path: Path) -> None:
     from ase import Atoms
 
-    from hbcoop_dist.structures.bonds import bond_graph
+    from hbcoop_dist.structures.geometry import bond_graph
 
     split_water = Atoms("OHH", [[0.1, 0, 0], [9.1, 0, 0], [-0.1, 0.93, 0]], cell=[10, 10, 10], pbc=True)
     graph = bond_graph(split_water.numbers, split_water.positions, np.asarray(split_water.cell))
