@@ -8,14 +8,65 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-from rich.console import Console
-from rich.table import Table
+import typer
 
-from hbcoop_dist.clusters import ClusterError, ClusterProfile, load_profile
-from hbcoop_dist.clusters.batch_system import make_batch_system
-from hbcoop_dist.core.files import bundled_names
-from hbcoop_dist.store.paths import logs_path
+from hbcoop_dist.cli.campaign_commands import JobsOption, SpecArgument, load_cluster, make_plan
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from hbcoop_dist.clusters import ClusterProfile
+
+app = typer.Typer(help="Cluster profiles, their job scripts, and drivers that run as jobs.", no_args_is_help=True)
+
+
+@app.command("list")
+def cluster_list() -> None:
+    """List the bundled profiles and their pools."""
+    from hbcoop_dist.cli.terminal import wide_console
+
+    show_list(wide_console())
+
+
+@app.command("script")
+def cluster_script(profile: Annotated[str, typer.Argument(metavar="PROFILE")]) -> None:
+    """Print the job script of the first job of every pool."""
+    from hbcoop_dist.clusters import load_profile
+
+    typer.echo(job_scripts(load_profile(profile)), nl=False)
+
+
+@app.command("submit")
+def cluster_submit(
+    spec: SpecArgument,
+    store: Annotated[Path, typer.Argument(metavar="STORE", help="Zarr store to create, continue or extend.")],
+    cluster: Annotated[str, typer.Option("--cluster", metavar="PROFILE", help="Cluster profile of the workers.")],
+    jobs: JobsOption = None,
+    walltime: Annotated[
+        str | None,
+        typer.Option(help="Walltime of the driver's job; by default two days, or that of the allocation."),
+    ] = None,
+    directive: Annotated[
+        list[str] | None, typer.Option(metavar="TEXT", help="Further #SBATCH line of the driver's job. Repeatable.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the script and submit nothing.")] = False,
+) -> None:
+    """Submit the driver as a job and return, for sites that forbid long processes on login nodes."""
+
+    profile = load_cluster(cluster, jobs)
+    assert profile is not None
+    # reports errors in the campaign now instead of in the log of a job that starts later
+    make_plan(spec, profile)
+    extra = [] if jobs is None else ["--jobs", jobs]
+    script = driver_script(spec, store, cluster, profile, walltime, extra, directive or [])
+    if dry_run:
+        typer.echo(script, nl=False)
+        return
+    job = submit_driver(script, store)
+    typer.echo(f"job {job} runs the driver; once it has begun, see how it stands with: hbcoop status {store}")
+
 
 DRIVER_WALLTIME = "2-00:00:00"
 EXAMPLE_LOGS = Path("STORE.logs")
@@ -29,6 +80,11 @@ def show_list(console: Console) -> None:
     ----------
     console : rich.console.Console
     """
+    from rich.table import Table
+
+    from hbcoop_dist.clusters import load_profile
+    from hbcoop_dist.core.files import bundled_names
+
     table = Table("profile", "kind", "pool", "environments", "device", "jobs", "workers per job", box=None)
     for name in bundled_names("cluster_profiles"):
         profile = load_profile(name)
@@ -56,6 +112,8 @@ def job_scripts(profile: ClusterProfile) -> str:
     ClusterError
         When the profile lacks a setting that the batch system requires.
     """
+    from hbcoop_dist.clusters.batch_system import make_batch_system
+
     system = make_batch_system(profile, EXAMPLE_LOGS, EXAMPLE_PROTOCOL)
     if profile.kind == "allocation":
         script = driver_script("SPEC", Path("STORE"), profile.profile, profile, None, [], [])
@@ -102,6 +160,8 @@ def driver_script(
     ClusterError
         When the pools of an allocation cannot share one job.
     """
+    from hbcoop_dist.store import logs_path
+
     logs = logs_path(store)
     command = [sys.executable, "-m", "hbcoop_dist", "run", spec, str(store), "--cluster", cluster, *extra]
     prologue: list[str] = []
@@ -128,7 +188,7 @@ def driver_script(
     return "\n".join(lines) + "\n"
 
 
-def submit(script: str, store: Path) -> str:
+def submit_driver(script: str, store: Path) -> str:
     """Submit the script of a driver.
 
     Parameters
@@ -147,7 +207,9 @@ def submit(script: str, store: Path) -> str:
     ClusterError
         When sbatch does not exist, or refuses the script.
     """
+    from hbcoop_dist.clusters import ClusterError
     from hbcoop_dist.clusters.slurm import clean_environ
+    from hbcoop_dist.store import logs_path
 
     logs_path(store).mkdir(parents=True, exist_ok=True)
     try:

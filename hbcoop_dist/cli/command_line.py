@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import typer
 
-from hbcoop_dist.cli import campaign_commands, cluster_group, dataset_commands, model_group, store_commands
+from hbcoop_dist.cli import campaign_commands, cluster_commands, dataset_commands, model_group, store_commands
 from hbcoop_dist.cli.bridge_command import bridge
 from hbcoop_dist.cli.store_commands import plot, report
 
@@ -45,7 +45,7 @@ app.command()(plot)
 app.command()(bridge)
 app.add_typer(model_group.app, name="models")
 app.add_typer(dataset_commands.datasets_app, name="datasets")
-app.add_typer(cluster_group.app, name="cluster")
+app.add_typer(cluster_commands.app, name="cluster")
 
 
 @app.command()

@@ -1,6 +1,5 @@
 """Labelled Zarr store of a campaign, driven by the schema of its kind, with its journal, lock and archives."""
 
-from hbcoop_dist.store.archive import is_archive, write_archive
 from hbcoop_dist.store.creation import Definitions, prepare_store, recover
 from hbcoop_dist.store.journal import Journal, PayloadTypes, payload_types
 from hbcoop_dist.store.layout import Layout
@@ -13,13 +12,14 @@ from hbcoop_dist.store.paths import (
     StoreSchemaError,
     StoreWriteError,
     arrays_path,
+    is_archive,
     journal_path,
     logs_path,
     models_path,
     progress_path,
     scratch_path,
 )
-from hbcoop_dist.store.reading import history_of, kind_of_store, open_store, verify
+from hbcoop_dist.store.reading import history_of, kind_of_store, open_store, verify, write_archive
 from hbcoop_dist.store.schema import Axis, Schema, Table, Variable, describe, status_variables, variables
 from hbcoop_dist.store.writer import StoreWriter
 

@@ -21,11 +21,10 @@ import numpy as np
 from hbcoop_dist.core.arrays import AnyArray
 from hbcoop_dist.core.files import sync_path
 from hbcoop_dist.core.results import Label, Value
-from hbcoop_dist.store.archive import refuse_archive
 from hbcoop_dist.store.group import OpenGroup, build, check_store, consolidate, is_store, open_group
 from hbcoop_dist.store.layout import Layout
 from hbcoop_dist.store.lock import StoreLock
-from hbcoop_dist.store.paths import ProtocolMismatchError, StoreError, StorePaths
+from hbcoop_dist.store.paths import ProtocolMismatchError, StoreError, StorePaths, refuse_archive
 from hbcoop_dist.store.schema import Schema, Variable
 
 Definitions = Mapping[str, Mapping[Label, Value]]

@@ -11,8 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 
-from hbcoop_dist.store.archive import refuse_archive
-from hbcoop_dist.store.paths import StoreError, StoreLockedError, StorePaths
+from hbcoop_dist.store.paths import StoreError, StoreLockedError, StorePaths, refuse_archive
 
 
 class StoreLock:

@@ -19,14 +19,13 @@ import xarray as xr
 
 from hbcoop_dist.core.arrays import AnyArray, BoolArray, IntArray, ObjectArray
 from hbcoop_dist.core.results import Label
-from hbcoop_dist.store.archive import is_archive, open_archive, refuse_archive
 from hbcoop_dist.store.creation import differences, extended_history, swap
 from hbcoop_dist.store.group import OpenGroup, build, check_attributes, check_store, open_group
 from hbcoop_dist.store.journal import PREFERENCE, Journal
 from hbcoop_dist.store.layout import Layout
 from hbcoop_dist.store.lock import StoreLock
-from hbcoop_dist.store.paths import ProtocolMismatchError, StoreError, StorePaths, writing
-from hbcoop_dist.store.reading import text_as_objects
+from hbcoop_dist.store.paths import ProtocolMismatchError, StoreError, StorePaths, is_archive, refuse_archive, writing
+from hbcoop_dist.store.reading import open_archive, text_as_objects
 from hbcoop_dist.store.schema import Schema, Table, Variable
 
 _NAMED_CONFLICTS = 5

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+ARCHIVE_SUFFIX = ".zip"
+
 
 class StoreError(Exception):
     """A store, a journal or a lock cannot be used as requested; the message names what was expected and found."""
@@ -195,3 +197,28 @@ def progress_path(path: str | Path) -> Path:
     path : str or Path
     """
     return StorePaths.of(path).progress
+
+
+def is_archive(path: str | Path) -> bool:
+    """Return whether a path names an archive, by its suffix alone.
+
+    Parameters
+    ----------
+    path : str or Path
+    """
+    return Path(path).suffix.lower() == ARCHIVE_SUFFIX
+
+
+def refuse_archive(path: Path) -> None:
+    """Refuse a path that is to be written to and names an archive.
+
+    Parameters
+    ----------
+    path : Path
+
+    Raises
+    ------
+    StoreSchemaError
+    """
+    if is_archive(path):
+        raise StoreSchemaError(f"{path}: expected a folder, found an archive, which is only read")

@@ -1,7 +1,11 @@
 """Matplotlib figures made from a store's dataset."""
 
 from hbcoop_dist.analysis.plots.broken_chains import broken_geometries
-from hbcoop_dist.analysis.plots.chain_growth import growth_curves
+from hbcoop_dist.analysis.plots.chain_growth import (
+    cooperative_energy_by_scheme,
+    cooperative_energy_of_twins,
+    growth_curves,
+)
 from hbcoop_dist.analysis.plots.chains import (
     bare_arcs,
     cooperative_energy_against_length,
@@ -14,7 +18,6 @@ from hbcoop_dist.analysis.plots.generalization import chemical_space, errors_by_
 from hbcoop_dist.analysis.plots.isolated_dimers import dimers, free_dimer_outcomes
 from hbcoop_dist.analysis.plots.one_bond import molecule_map, parts, rotamers
 from hbcoop_dist.analysis.plots.style import ModelStyle, model_style
-from hbcoop_dist.analysis.plots.twins import cooperative_energy_by_scheme, cooperative_energy_of_twins
 
 __all__ = [
     "ModelStyle",
