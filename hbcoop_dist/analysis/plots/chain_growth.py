@@ -1,4 +1,4 @@
-"""Figures of growth with chain length: fit and receptive field by model; models with and without a long-range scheme."""
+"""Figures of growth with chain length: fit and receptive field by model; models with and without long-range scheme."""
 
 from __future__ import annotations
 
