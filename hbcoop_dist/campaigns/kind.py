@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Callable, Collection, Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -15,6 +16,8 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
+
+from pydantic import ValidationError
 
 from hbcoop_dist.campaigns.spec_fields import CampaignError, CampaignSpec
 from hbcoop_dist.core.files import find_file
@@ -113,6 +116,12 @@ class Plan(Generic[SpecT, CellT, TaskT, CellTasksT]):
     device: str = "cpu"
     elsewhere: frozenset[str] = frozenset()
 
+    @property
+    def headline(self) -> str:
+        """Its name and size, the first line of a description."""
+        size = f"{len(self.cells)} cells, {len(self.tasks)} tasks in {len(self.batches)} batches"
+        return f"campaign {self.spec.campaign}: {size}"
+
     def __str__(self) -> str:
         return kind_of(self.spec).describe(self)
 
@@ -169,18 +178,20 @@ class CampaignKind(ABC, Generic[SpecT, CellT, TaskT, CellTasksT]):
         Tables of the store.
     payloads : mapping of str to type
         Dataclasses that occur in results, by name; the journal reads them back.
+    spec_class : type
+        Class of the specs.
     """
 
     name: ClassVar[str]
     protocol_version: ClassVar[int]
     schema: ClassVar[Schema]
     payloads: ClassVar[Mapping[str, type]]
+    spec_class: type[SpecT]
 
     @abstractmethod
     def load(self, path: Path) -> SpecT:
         """Read a campaign file; `CampaignError` names file, line, field, what was expected and what was found."""
 
-    @abstractmethod
     def spec_from_json(self, text: str) -> SpecT:
         """Read a spec from the history of a store.
 
@@ -189,6 +200,10 @@ class CampaignKind(ABC, Generic[SpecT, CellT, TaskT, CellTasksT]):
         CampaignError
             When the spec needs something that is not installed here.
         """
+        try:
+            return self.spec_class.model_validate_json(text)
+        except ValidationError as error:
+            raise CampaignError(str(error)) from None
 
     @abstractmethod
     def plan(
@@ -236,9 +251,9 @@ class CampaignKind(ABC, Generic[SpecT, CellT, TaskT, CellTasksT]):
         and need not be made again. The first record it returns is that of the cell.
         """
 
-    @abstractmethod
     def axis_labels(self, plan: Plan[SpecT, CellT, TaskT, CellTasksT]) -> Mapping[str, Sequence[Label]]:
         """Return the labels of the plan along every axis of the schema that is not derived or fixed."""
+        return {dim: list(dict.fromkeys(getattr(cell, dim) for cell in plan.cells)) for dim in self.schema.cells.dims}
 
     def definitions(self, plan: Plan[SpecT, CellT, TaskT, CellTasksT]) -> Definitions:
         """Return the values of static variables that the schema does not compute, by variable and label."""
@@ -279,13 +294,8 @@ class CampaignKind(ABC, Generic[SpecT, CellT, TaskT, CellTasksT]):
 
     def describe(self, plan: Plan[SpecT, CellT, TaskT, CellTasksT]) -> str:
         """Describe a plan in a few lines."""
-        lines = [
-            f"campaign {plan.spec.campaign}: {len(plan.cells)} cells, {len(plan.tasks)} tasks in "
-            f"{len(plan.batches)} batches"
-        ]
-        reasons = dict.fromkeys(plan.skipped.values())
-        counts = {reason: sum(one == reason for one in plan.skipped.values()) for reason in reasons}
-        return "\n".join([*lines, *(f"  {count} cells skipped: {reason}" for reason, count in counts.items())])
+        skipped = Counter(plan.skipped.values())
+        return "\n".join([plan.headline, *(f"  {count} cells skipped: {why}" for why, count in skipped.items())])
 
     def estimate(self, plan: Plan[SpecT, CellT, TaskT, CellTasksT], store: Path) -> str:
         """Estimate the cost of a plan from the times in a store."""

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import numpy as np
-from pydantic import ValidationError
 
 from hbcoop_dist.campaigns.complexes.plan import (
     PROTOCOL_VERSION,
@@ -23,7 +22,7 @@ from hbcoop_dist.campaigns.complexes.schema import COMPLEXES_SCHEMA
 from hbcoop_dist.campaigns.complexes.spec import ComplexCell, ComplexesSpec, load_spec
 from hbcoop_dist.campaigns.kind import CampaignKind, Labels, RowLabels
 from hbcoop_dist.campaigns.model_tasks import FragmentResult
-from hbcoop_dist.campaigns.spec_fields import CampaignError, names_of
+from hbcoop_dist.campaigns.spec_fields import names_of
 from hbcoop_dist.core.results import Label, Lookup, Record
 from hbcoop_dist.store.creation import Definitions
 from hbcoop_dist.store.journal import payload_types
@@ -42,6 +41,7 @@ if TYPE_CHECKING:
 class ComplexesKind(CampaignKind[ComplexesSpec, ComplexCell, ComplexTask, ComplexCellTasks]):
     """Complexes with a marked pair A, B and an environment C: fragment energies and Eq. 1."""
 
+    spec_class = ComplexesSpec
     name: ClassVar[str] = "complexes"
     protocol_version: ClassVar[int] = PROTOCOL_VERSION
     schema: ClassVar[Schema] = COMPLEXES_SCHEMA
@@ -49,12 +49,6 @@ class ComplexesKind(CampaignKind[ComplexesSpec, ComplexCell, ComplexTask, Comple
 
     def load(self, path: Path) -> ComplexesSpec:
         return load_spec(path)
-
-    def spec_from_json(self, text: str) -> ComplexesSpec:
-        try:
-            return ComplexesSpec.model_validate_json(text)
-        except ValidationError as error:
-            raise CampaignError(str(error)) from None
 
     def plan(self, spec: ComplexesSpec, *, device: str = "cpu", elsewhere: Collection[str] = ()) -> ComplexesPlan:
         return make_plan(spec, device=device, elsewhere=elsewhere)
@@ -68,12 +62,7 @@ class ComplexesKind(CampaignKind[ComplexesSpec, ComplexCell, ComplexTask, Comple
         return lambda cell, results, written: [cell_record(plan, cell, results)]
 
     def axis_labels(self, plan: ComplexesPlan) -> Mapping[str, Sequence[Label]]:
-        n_atoms = max(cell.structure.n_atoms for cell in plan.cells)
-        return {
-            "model": list(dict.fromkeys(cell.model for cell in plan.cells)),
-            "complex": list(dict.fromkeys(cell.complex for cell in plan.cells)),
-            "atom": list(range(n_atoms)),
-        }
+        return {**super().axis_labels(plan), "atom": list(range(max(cell.structure.n_atoms for cell in plan.cells)))}
 
     def definitions(self, plan: ComplexesPlan) -> Definitions:
         complexes = {cell.complex: cell.structure for cell in plan.cells}

@@ -184,10 +184,7 @@ def describe_plan(plan: ComplexesPlan) -> str:
     """Describe a plan, one line per model and reason."""
     running = Counter(cell.model for cell in plan.cell_tasks)
     skipped = Counter((cell.model, reason) for cell, reason in plan.skipped.items())
-    lines = [
-        f"campaign {plan.spec.campaign}: {len(plan.cells)} cells, {len(plan.tasks)} tasks in "
-        f"{len(plan.batches)} batches"
-    ]
+    lines = [plan.headline]
     width = max(len(entry.name) for entry in plan.spec.models)
     for entry in plan.spec.models:
         if running[entry.name]:

@@ -6,13 +6,10 @@ from collections.abc import Callable, Collection, Container, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from pydantic import ValidationError
-
 from hbcoop_dist.campaigns.generalization.plan import GeneralizationPlan, NetworkTasks, describe_plan, make_plan
 from hbcoop_dist.campaigns.generalization.records import cell_records
 from hbcoop_dist.campaigns.generalization.schema import GENERALIZATION_SCHEMA
 from hbcoop_dist.campaigns.generalization.spec import (
-    CELL_DIMS,
     GeneralizationSpec,
     TrainingCell,
     load_spec,
@@ -30,7 +27,6 @@ from hbcoop_dist.campaigns.generalization.tasks import (
     TrainingTask,
 )
 from hbcoop_dist.campaigns.kind import CampaignKind, Exporter, Labels, RowLabels
-from hbcoop_dist.campaigns.spec_fields import CampaignError
 from hbcoop_dist.core.results import Label, Lookup, Record, Value
 from hbcoop_dist.learning.datasets.labelled_structures import PackedStructures
 from hbcoop_dist.learning.networks.hyperparameters import Budget, NetworkSpec
@@ -52,6 +48,7 @@ if TYPE_CHECKING:
 class GeneralizationKind(CampaignKind[GeneralizationSpec, TrainingCell, TrainingTask, NetworkTasks]):
     """Sets x splits x architectures x long-range schemes x seeds: one network each."""
 
+    spec_class = GeneralizationSpec
     name: ClassVar[str] = "generalization"
     protocol_version: ClassVar[int] = PROTOCOL_VERSION
     schema: ClassVar[Schema] = GENERALIZATION_SCHEMA
@@ -74,12 +71,6 @@ class GeneralizationKind(CampaignKind[GeneralizationSpec, TrainingCell, Training
     def load(self, path: Path) -> GeneralizationSpec:
         return load_spec(path)
 
-    def spec_from_json(self, text: str) -> GeneralizationSpec:
-        try:
-            return GeneralizationSpec.model_validate_json(text)
-        except ValidationError as error:
-            raise CampaignError(str(error)) from None
-
     def plan(
         self, spec: GeneralizationSpec, *, device: str = "cpu", elsewhere: Collection[str] = ()
     ) -> GeneralizationPlan:
@@ -92,9 +83,6 @@ class GeneralizationKind(CampaignKind[GeneralizationSpec, TrainingCell, Training
 
     def records(self, plan: GeneralizationPlan) -> Callable[[TrainingCell, Lookup, Container[RowLabels]], list[Record]]:
         return lambda cell, results, written: cell_records(plan, cell, results, written)
-
-    def axis_labels(self, plan: GeneralizationPlan) -> Mapping[str, Sequence[Label]]:
-        return {dim: list(dict.fromkeys(getattr(cell, dim) for cell in plan.cells)) for dim in CELL_DIMS}
 
     def definitions(self, plan: GeneralizationPlan) -> Definitions:
         definitions: dict[str, Mapping[Label, Value]] = {

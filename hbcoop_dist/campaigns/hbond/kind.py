@@ -9,8 +9,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
-from pydantic import ValidationError
-
 from hbcoop_dist.campaigns.hbond.plan import ChainCellTasks, HBondPlan, choose_rotamers, describe_plan, make_plan
 from hbcoop_dist.campaigns.hbond.records import record_builder
 from hbcoop_dist.campaigns.hbond.schema import HBOND_SCHEMA
@@ -25,11 +23,9 @@ from hbcoop_dist.campaigns.hbond.task_graph import (
 )
 from hbcoop_dist.campaigns.kind import CampaignKind, Comparison, Exporter, Labels, RowLabels
 from hbcoop_dist.campaigns.model_tasks import FragmentResult
-from hbcoop_dist.campaigns.spec_fields import CampaignError
-from hbcoop_dist.core.results import Label, Lookup, Record, TaskResult
+from hbcoop_dist.core.results import Lookup, Record, TaskResult
 from hbcoop_dist.store.journal import payload_types
 from hbcoop_dist.store.schema import Schema
-from hbcoop_dist.structures.chains import CELL_DIMS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -138,6 +134,7 @@ def _lines(differences: pd.DataFrame) -> list[str]:
 class HBondKind(CampaignKind[HBondSpec, Cell, ChainTask, ChainCellTasks]):
     """Chains of N-methylacetamide: constrained minimisations, fragment energies, Eq. 1 for every H-bond."""
 
+    spec_class = HBondSpec
     name: ClassVar[str] = "hbond"
     protocol_version: ClassVar[int] = PROTOCOL_VERSION
     schema: ClassVar[Schema] = HBOND_SCHEMA
@@ -147,12 +144,6 @@ class HBondKind(CampaignKind[HBondSpec, Cell, ChainTask, ChainCellTasks]):
 
     def load(self, path: Path) -> HBondSpec:
         return load_spec(path)
-
-    def spec_from_json(self, text: str) -> HBondSpec:
-        try:
-            return HBondSpec.model_validate_json(text)
-        except ValidationError as error:
-            raise CampaignError(str(error)) from None
 
     def plan(self, spec: HBondSpec, *, device: str = "cpu", elsewhere: Collection[str] = ()) -> HBondPlan:
         return make_plan(spec, device=device, elsewhere=elsewhere)
@@ -168,9 +159,6 @@ class HBondKind(CampaignKind[HBondSpec, Cell, ChainTask, ChainCellTasks]):
 
     def records(self, plan: HBondPlan) -> Callable[[Cell, Lookup, Container[RowLabels]], list[Record]]:
         return record_builder(plan)
-
-    def axis_labels(self, plan: HBondPlan) -> Mapping[str, Sequence[Label]]:
-        return {dim: list(dict.fromkeys(getattr(cell, dim) for cell in plan.cells)) for dim in CELL_DIMS}
 
     def requested(self, specs: Sequence[Mapping[str, Any]]) -> Callable[[Labels], bool]:
         from hbcoop_dist.analysis.selection import requested_by_specs

@@ -314,10 +314,7 @@ def describe_plan(plan: HBondPlan) -> str:
     skipped: dict[str, Counter[str]] = {}
     for cell, reason in plan.skipped.items():
         skipped.setdefault(cell.model, Counter())[reason] += 1
-    lines = [
-        f"campaign {plan.spec.campaign}: {len(plan.cells)} cells, {len(plan.tasks)} tasks in "
-        f"{len(plan.batches)} batches"
-    ]
+    lines = [plan.headline]
     width = max(len(entry.name) for entry in plan.spec.models)
     for entry in plan.spec.models:
         name = f"  {entry.name:<{width}}  "

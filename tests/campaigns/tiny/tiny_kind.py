@@ -10,7 +10,6 @@ from typing import Any, ClassVar, Literal
 from hbcoop_dist.plugin import (
     Axis,
     Batch,
-    CampaignError,
     CampaignKind,
     CampaignSpec,
     Label,
@@ -138,6 +137,7 @@ PowersPlan = Plan[PowersSpec, PowerCell, PowerTask, PowerTasks]
 
 
 class PowersKind(CampaignKind[PowersSpec, PowerCell, PowerTask, PowerTasks]):
+    spec_class = PowersSpec
     name: ClassVar[str] = "powers"
     protocol_version: ClassVar[int] = 1
     schema: ClassVar[Schema] = SCHEMA
@@ -146,12 +146,6 @@ class PowersKind(CampaignKind[PowersSpec, PowerCell, PowerTask, PowerTasks]):
 
     def load(self, path: Path) -> PowersSpec:
         return read_spec(path, PowersSpec)
-
-    def spec_from_json(self, text: str) -> PowersSpec:
-        try:
-            return PowersSpec.model_validate_json(text)
-        except ValueError as error:
-            raise CampaignError(str(error)) from None
 
     def plan(self, spec: PowersSpec, *, device: str = "cpu", elsewhere: Collection[str] = ()) -> PowersPlan:
         return make_plan(spec, self.multiplication)
@@ -169,9 +163,6 @@ class PowersKind(CampaignKind[PowersSpec, PowerCell, PowerTask, PowerTasks]):
             return [Record("cell", labels, result.status, result.reason, values)]
 
         return records
-
-    def axis_labels(self, plan: PowersPlan) -> Mapping[str, Sequence[Label]]:
-        return {dim: list(dict.fromkeys(getattr(cell, dim) for cell in plan.cells)) for dim in DIMS}
 
     def requested(self, specs: Sequence[Mapping[str, Any]]) -> Callable[[tuple[Label, ...]], bool]:
         grids = [spec for spec in specs if "bases" in spec and "exponents" in spec]
