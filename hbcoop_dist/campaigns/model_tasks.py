@@ -7,15 +7,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
 from hbcoop_dist.campaigns.spec_fields import ModelEntry
 from hbcoop_dist.cooperativity.equation import Cooperativity, FragmentEnergies
 from hbcoop_dist.core.arrays import BoolArray, FloatArray
-from hbcoop_dist.core.results import Lookup, Status, TaskResult, Value
-from hbcoop_dist.core.tasks import canonical_json
+from hbcoop_dist.core.results import Lookup, Status, Value
+from hbcoop_dist.core.tasks import Source, canonical_json
 from hbcoop_dist.models.registry import ModelSource, find_source
 from hbcoop_dist.store import Journal, journal_path
 from hbcoop_dist.structures.structure import Molecules
@@ -162,10 +162,26 @@ def _fragments(shape: tuple[int, int], members: bytes) -> tuple[Molecules, ...]:
     return tuple(tuple(np.flatnonzero(row).tolist()) for row in rows)
 
 
-def provenance_values(result: TaskResult[Any]) -> dict[str, Value]:
-    """Return the provenance of a result by variable of the store."""
-    fields = {name: getattr(result.provenance, name) for name in PROVENANCE}
-    return {name: value for name, value in fields.items() if value}
+def provenance_values(source: Source, final_key: str, keys: Iterable[str], results: Lookup) -> dict[str, Value]:
+    """Return where, when and how long a cell was computed, by variable of the store.
+
+    Parameters
+    ----------
+    source : Source
+    final_key : str
+        Key of the task whose provenance stands for the cell.
+    keys : iterable of str
+        Tasks whose times are added.
+    results : callable
+        From the key of a task to its result.
+    """
+    fields = {name: getattr(results(final_key).provenance, name) for name in PROVENANCE}
+    return {
+        "task_key": final_key,
+        "checkpoint_sha256": source.identity,
+        "seconds": sum(results(key).seconds for key in keys),
+        **{name: value for name, value in fields.items() if value},
+    }
 
 
 def energy_values(bonds: Sequence[Cooperativity]) -> dict[str, FloatArray]:

@@ -63,12 +63,7 @@ def retry_filter(schema: Schema, writer: StoreWriter, retry: Collection[str], ma
 
 
 def find_pending_cells(
-    plan: AnyPlan,
-    kind: AnyKind,
-    writer: StoreWriter,
-    journal: Journal,
-    retry: Collection[str] = (),
-    match: str = "",
+    plan: AnyPlan, kind: AnyKind, writer: StoreWriter, journal: Journal, retry: Collection[str] = (), match: str = ""
 ) -> PendingCells:
     """Compare a plan with a store.
 

@@ -18,6 +18,7 @@ from hbcoop_dist.models.families.ase_calculator import DEFAULT_ELEMENTS, calcula
 
 T = TypeVar("T")
 SpecT = TypeVar("SpecT", bound="CampaignSpec")
+StrictPositive = Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)]
 
 
 class CampaignError(ValueError):

@@ -34,13 +34,7 @@ def cell_record(plan: ComplexesPlan, cell: ComplexCell, results: Lookup) -> Reco
     source, tasks = plan.sources[cell.model], plan.cell_tasks[cell]
     assert isinstance(source, ModelSource)
     status, reason = worst_status([("", tasks.keys)], results)
-    last = results(tasks.complex.key)
-    values: dict[str, Value] = {
-        "task_key": tasks.final_key,
-        "checkpoint_sha256": source.identity,
-        "seconds": sum(results(key).seconds for key in tasks.keys),
-        **provenance_values(last),
-    }
+    values = provenance_values(source, tasks.final_key, tasks.keys, results)
     if status not in ("failed", "quarantined"):
         values |= _values(cell, tasks, results, tuple(source.card.combination.values()))
     return Record("cell", {"model": cell.model, "complex": cell.complex}, status, reason, values)

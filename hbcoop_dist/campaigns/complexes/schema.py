@@ -63,9 +63,7 @@ COMPLEXES_SCHEMA = Schema(
     partition="model",
     static=(
         *variables(
-            ("complex", "atom"),
-            ("atomic_number", "int64", "1", "atomic number"),
-            ("part", "str", "", "A, B or C"),
+            ("complex", "atom"), ("atomic_number", "int64", "1", "atomic number"), ("part", "str", "", "A, B or C")
         ),
         *variables(
             ("complex",),

@@ -16,6 +16,7 @@ from hbcoop_dist.campaigns.spec_fields import (
     CampaignSpec,
     Frozen,
     Models,
+    StrictPositive,
     as_list,
     read_spec,
     require_unique,
@@ -65,12 +66,8 @@ class ComplexEntry(Frozen):
 class Relaxation(Frozen):
     """How complexes with ``geometry: free`` are minimised."""
 
-    max_force: float = Field(
-        default=1.0e-5, gt=0, allow_inf_nan=False, strict=True, description="largest force left on an atom, eV/A"
-    )
-    rms_force: float | None = Field(
-        default=None, gt=0, allow_inf_nan=False, strict=True, description="RMS over force components, eV/A"
-    )
+    max_force: StrictPositive = Field(default=1.0e-5, description="largest force left on an atom, eV/A")
+    rms_force: StrictPositive | None = Field(default=None, description="RMS over force components, eV/A")
     max_calls: int = Field(default=500, ge=1, description="force calls before giving up")
 
     @property

@@ -26,6 +26,7 @@ from hbcoop_dist.campaigns.model_tasks import FragmentResult
 from hbcoop_dist.core.results import Lookup, Record, TaskResult
 from hbcoop_dist.store.journal import payload_types
 from hbcoop_dist.store.schema import Schema
+from hbcoop_dist.structures.chains import CELL_DIMS
 
 if TYPE_CHECKING:
     import pandas as pd

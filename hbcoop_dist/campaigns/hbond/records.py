@@ -72,10 +72,7 @@ def record_builder(plan: HBondPlan) -> Callable[[Cell, Lookup, Container[RowLabe
 
 
 def cell_record(
-    plan: HBondPlan,
-    cell: Cell,
-    results: Lookup,
-    isolated: Callable[[StructureTasks], ComputedStructure] | None = None,
+    plan: HBondPlan, cell: Cell, results: Lookup, isolated: Callable[[StructureTasks], ComputedStructure] | None = None
 ) -> Record:
     """Return the record of one cell, once all its tasks have results.
 
@@ -90,7 +87,8 @@ def cell_record(
     """
     tasks = plan.cell_tasks[cell]
     status, reason = cell_status(tasks, results)
-    values = _provenance(plan, cell, tasks, results)
+    values = provenance_values(plan.sources[cell.model], tasks.final_key, tasks.chain.keys, results)
+    values["unit_rotamers"] = "; ".join(str(rotamer) for rotamer in cell.chain.rotamers)
     if status not in ("failed", "quarantined"):
         chain = computed_structure(plan, tasks.chain, results)
         find = isolated or (lambda dimer: computed_structure(plan, dimer, results))
@@ -169,17 +167,6 @@ def _dimer_records(
             values |= _dimer_values(isolated(tasks))
         records[row] = Record("dimer", dict(zip(DIMER_DIMS, place, strict=True)), status, reason, values)
     return list(records.values())
-
-
-def _provenance(plan: HBondPlan, cell: Cell, tasks: ChainCellTasks, results: Lookup) -> dict[str, Value]:
-    of_chain = [results(key) for key in tasks.chain.keys]
-    values: dict[str, Value] = {
-        "task_key": tasks.final_key,
-        "checkpoint_sha256": plan.sources[cell.model].identity,
-        "seconds": sum(result.seconds for result in of_chain),
-        "unit_rotamers": "; ".join(str(rotamer) for rotamer in cell.chain.rotamers),
-    }
-    return values | provenance_values(of_chain[-1])
 
 
 def _chain_values(chain: ComputedStructure) -> dict[str, Value]:

@@ -246,10 +246,7 @@ HBOND_SCHEMA = Schema(
         Axis("rotamer", "str", "methyl orientations asked for"),
         Axis("position", "str", "head, middle or tail hydrogen bond of the chain", labels=POSITIONS),
         Axis(
-            "hbond",
-            "int64",
-            "hydrogen bond i between unit i (accepts) and unit i + 1 (donates), from 1",
-            derived=True,
+            "hbond", "int64", "hydrogen bond i between unit i (accepts) and unit i + 1 (donates), from 1", derived=True
         ),
         FRAGMENT_AXIS,
         Axis("atom", "int64", "atom index: units 1..n, then the waters, from 0", derived=True),

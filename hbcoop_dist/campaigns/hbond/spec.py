@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 from pathlib import Path, PurePath
 from types import MappingProxyType
 from typing import Annotated, Any, Literal
@@ -16,6 +17,7 @@ from hbcoop_dist.campaigns.spec_fields import (
     CampaignSpec,
     Frozen,
     Models,
+    StrictPositive,
     as_list,
     name_only,
     read_spec,
@@ -54,15 +56,9 @@ class Minimize(Frozen):
     engine: Engine = Field(
         default="own", description="own, or openmm: OpenMM's minimiser on openmm-ml's float32 forces, as in the paper"
     )
-    max_force: float = Field(
-        default=1.0e-5, gt=0, allow_inf_nan=False, strict=True, description="largest force left on an atom, eV/A"
-    )
-    rms_force: float | None = Field(
-        default=None, gt=0, allow_inf_nan=False, strict=True, description="RMS over force components, eV/A"
-    )
-    tolerance: float | None = Field(
-        default=None, gt=0, allow_inf_nan=False, strict=True, description="of OpenMM's minimiser: RMS force, kJ/mol/nm"
-    )
+    max_force: StrictPositive = Field(default=1.0e-5, description="largest force left on an atom, eV/A")
+    rms_force: StrictPositive | None = Field(default=None, description="RMS over force components, eV/A")
+    tolerance: StrictPositive | None = Field(default=None, description="of OpenMM's minimiser: RMS force, kJ/mol/nm")
     constraint: Literal["mirror", "torsions", "none"] = "mirror"
     max_calls: int = Field(default=500, ge=1, description="force calls before giving up")
     optimiser: Optimiser = Field(default="tree", description="ours (tree), or another package's as a cross-check")
@@ -149,6 +145,12 @@ CappingItem = Annotated[CappingEntry, BeforeValidator(name_only)]
 RotamerRule = Annotated[dict[str, str], BeforeValidator(_rotamer_rule)]
 
 
+_LABELS: Mapping[str, Callable[[Any], str]] = MappingProxyType(
+    {"patterns": str, "geometry": lambda folder: PurePath(folder).name, "rotamer": rotamer_label}
+)
+"""Labels in the store of the items of fields whose items have no name."""
+
+
 class HBondSpec(CampaignSpec):
     """Hydrogen-bond campaign, as written in YAML."""
 
@@ -165,25 +167,11 @@ class HBondSpec(CampaignSpec):
     )
     minimize: Minimize = Minimize()
 
-    @field_validator("models", "capping", mode="after")
+    @field_validator("models", "capping", "patterns", "geometry", "rotamer", mode="after")
     @classmethod
-    def _unique_names(cls, items: tuple[Any, ...]) -> tuple[Any, ...]:
-        return require_unique(items, [item.name for item in items])
-
-    @field_validator("patterns", mode="after")
-    @classmethod
-    def _unique_values(cls, items: tuple[str, ...]) -> tuple[str, ...]:
-        return require_unique(items, list(items))
-
-    @field_validator("geometry", mode="after")
-    @classmethod
-    def _unique_geometries(cls, items: tuple[str, ...]) -> tuple[str, ...]:
-        return require_unique(items, [PurePath(item).name for item in items])
-
-    @field_validator("rotamer", mode="after")
-    @classmethod
-    def _unique_rotamers(cls, items: tuple[dict[str, str], ...]) -> tuple[dict[str, str], ...]:
-        return require_unique(items, [rotamer_label(item) for item in items])
+    def _unique(cls, items: tuple[Any, ...], info: ValidationInfo) -> tuple[Any, ...]:
+        label = _LABELS.get(str(info.field_name), attrgetter("name"))
+        return require_unique(items, [label(item) for item in items])
 
     @field_validator("rotamer", mode="after")
     @classmethod
