@@ -24,6 +24,7 @@ from pathlib import Path
 
 import numpy as np
 from ase.units import Bohr, Hartree, kcal, mol
+from scipy.linalg import block_diag
 
 from hbcoop_dist.core.arrays import FloatArray, IntArray
 from hbcoop_dist.core.tasks import Requirements
@@ -160,13 +161,7 @@ def terms_of(kinds: tuple[str, ...]) -> Terms:
     parts = [_kind(name) for name in kinds]
     starts = np.concatenate([[0], np.cumsum([part.sites.shape[1] for part in parts])]).astype(np.int64)
     atoms = np.repeat(np.arange(len(parts)), np.diff(starts))
-    owners = np.concatenate([part.owners + start for part, start in zip(parts, starts, strict=False)])
-    sites = np.zeros((len(owners), starts[-1]))
-    row = 0
-    for part, start in zip(parts, starts, strict=False):
-        height, width = part.sites.shape
-        sites[row : row + height, start : start + width] = part.sites
-        row += height
+    sites = block_diag(*(part.sites for part in parts))
     apart = atoms[:, None] != atoms[None, :]
     types = [name for part in parts for name in part.types]
     sigma = np.array([_SIGMA[name] for name in types])
@@ -176,23 +171,19 @@ def terms_of(kinds: tuple[str, ...]) -> Terms:
     def joined(name: str) -> IntArray:
         return np.concatenate([getattr(part, name) + start for part, start in zip(parts, starts, strict=False)])
 
-    donors, acceptors = joined("donors"), joined("acceptors")
+    owners = joined("owners")
+    indices = {name: joined(name) for name in ("pairs", "volumes", "dihedrals", "donors", "acceptors", "frames")}
     return Terms(
-        pairs=joined("pairs"),
+        **indices,
         lengths=np.concatenate([part.lengths for part in parts]),
         springs=np.concatenate([part.springs for part in parts]),
-        volumes=joined("volumes"),
-        dihedrals=joined("dihedrals"),
         sites=sites,
         owners=owners,
         coulomb=_COULOMB * np.outer(charges, charges) * apart[np.ix_(owners, owners)],
         sigma6=(0.5 * np.add.outer(sigma, sigma)) ** 6,
         epsilon=np.outer(epsilon, epsilon) * apart,
-        donors=donors,
-        acceptors=acceptors,
-        donor_of=atoms[donors],
-        acceptor_of=atoms[acceptors],
-        frames=joined("frames"),
+        donor_of=atoms[indices["donors"]],
+        acceptor_of=atoms[indices["acceptors"]],
     )
 
 
@@ -285,10 +276,7 @@ def add_coplanarity(x: FloatArray, terms: Terms, energy: FloatArray, gradient: F
     group = terms.frames[:, [3, 2, 1]]
     p, q = x[carbon] - x[oxygen], x[nitrogen] - x[oxygen]
     normal = np.cross(p, q)
-    away = x[hydrogen][None] - x[oxygen][:, None]
-    contact, slope, direction = _switch(away)
-    np.fill_diagonal(contact, 0.0)
-    np.fill_diagonal(slope, 0.0)
+    contact, slope, direction = _amide_contacts(x, terms)
     d = x[group][None] - x[oxygen][:, None, None]  # [a, b, atom]
     height = np.einsum("ax,abkx->abk", normal, d)
     work = 0.5 * _COPLANAR_SPRING * np.einsum("abk,abk->ab", height, height)
@@ -314,23 +302,29 @@ def add_bends(x: FloatArray, terms: Terms, energy: FloatArray, gradient: FloatAr
     axis = x[oxygen] - x[carbon]
     length = np.linalg.norm(axis, axis=1)
     axis = axis / length[:, None]
-    away = x[hydrogen][None] - x[oxygen][:, None]
-    contact, slope, direction = _switch(away)
-    np.fill_diagonal(contact, 0.0)
-    np.fill_diagonal(slope, 0.0)
+    contact, slope, direction = _amide_contacts(x, terms)
     cosine = np.einsum("ax,abx->ab", axis, direction)
     bend = cosine - _BEND_COSINE
     work = 0.5 * _BEND_SPRING * bend**2
     energy[oxygen] += 0.5 * (contact * work).sum(1)
     energy[hydrogen] += 0.5 * (contact * work).sum(0)
     weight = (_BEND_SPRING * contact * bend)[..., None]
-    distance = np.linalg.norm(away, axis=-1)[..., None]
+    distance = np.linalg.norm(x[hydrogen][None] - x[oxygen][:, None], axis=-1)[..., None]
     on_hydrogen = weight * (axis[:, None] - cosine[..., None] * direction) / distance
     on_hydrogen += (slope * work)[..., None] * direction
     on_axis = (weight * (direction - cosine[..., None] * axis[:, None])).sum(1) / length[:, None]
     gradient[hydrogen] += on_hydrogen.sum(0)
     gradient[oxygen] += on_axis - on_hydrogen.sum(1)
     gradient[carbon] -= on_axis
+
+
+def _amide_contacts(x: FloatArray, terms: Terms) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """`_switch` of the vectors from the O of every amide to the H of every other one; zero within an amide."""
+    oxygen, _, _, hydrogen = terms.frames.T
+    contact, slope, direction = _switch(x[hydrogen][None] - x[oxygen][:, None])
+    np.fill_diagonal(contact, 0.0)
+    np.fill_diagonal(slope, 0.0)
+    return contact, slope, direction
 
 
 def _switch(d: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
@@ -447,9 +441,8 @@ class ToyPotential(base.SequentialPotential):
 
     def compute_single(self, structure: Structure, forces: bool, atom_energies: bool) -> base.Evaluation:
         if unknown := sorted(set(structure.kinds) - {"nma", "water"}):
-            raise base.ModelError(
-                f"model {self.card.name}: expected molecules nma or water, found {', '.join(unknown)}"
-            )
+            found = ", ".join(unknown)
+            raise base.ModelError(f"model {self.card.name}: expected molecules nma or water, found {found}")
         terms, x = terms_of(structure.kinds), structure.positions
         energy, gradient = np.zeros(len(x)), np.zeros_like(x)
         for add in (add_springs, add_volumes, add_methyls, add_pairs, add_coplanarity, add_bends):
@@ -457,9 +450,7 @@ class ToyPotential(base.SequentialPotential):
         if self.strength:
             add_cooperativity(x, terms, self.strength, energy, gradient)
         return base.Evaluation(
-            energy=float(energy.sum()),
-            forces=-gradient if forces else None,
-            atom_energies=energy if atom_energies else None,
+            float(energy.sum()), forces=-gradient if forces else None, atom_energies=energy if atom_energies else None
         )
 
 
