@@ -16,7 +16,7 @@ import pandas as pd
 import xarray as xr
 
 from hbcoop_dist.cooperativity.equation import FRAGMENTS, cooperativity_from_points
-from hbcoop_dist.models.mp2_variants import COUNTERPOISE, FROZEN_CORE, SPIN_SCALED
+from hbcoop_dist.models.published_models import COUNTERPOISE, FROZEN_CORE, SPIN_SCALED
 from hbcoop_dist.structures import CAPPINGS, PATTERNS, Chain, Structure, position_of
 from hbcoop_dist.structures.chains import POSITIONS
 

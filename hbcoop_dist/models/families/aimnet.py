@@ -15,61 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hbcoop_dist.core.tasks import Requirements
 from hbcoop_dist.models import base, checkpoints
 from hbcoop_dist.models.neighbour_graphs import split_atoms, to_numpy
+from hbcoop_dist.models.published_models import published_cards
 from hbcoop_dist.structures import Structure
 
 if TYPE_CHECKING:
     import torch
-
-_URL = "https://storage.googleapis.com/aimnetcentral/aimnet2v2/AIMNet2"
-
-
-def _card(name: str, file: str, level: str, sha256: str) -> base.ModelCard:
-    return base.ModelCard(
-        name=name,
-        family="aimnet",
-        about=base.About(
-            level_of_theory=level,
-            licence="MIT (package aimnet; no other terms come with its weights)",
-            citation="Anstine, Zubatyuk and Isayev, Chem. Sci. 2025, 16, 10228, doi:10.1039/D4SC08572H",
-            elements=(1, 5, 6, 7, 8, 9, 14, 15, 16, 17, 33, 34, 35, 53),
-            cutoff=5.0,
-            layers=3,
-            long_range=True,
-        ),
-        abilities=base.Abilities(charges=True, extensive=False),
-        needs=Requirements(
-            modules=("torch", "aimnet"),
-            packages=("torch", "aimnet", "nvalchemi-toolkit-ops", "warp-lang"),
-            gpu=True,
-        ),
-        checkpoint=base.CheckpointInfo(file=file, sha256=sha256, url=f"{_URL}/{file}"),
-    )
-
-
-# The first of each ensemble of four; users can give the others as checkpoints of this family.
-CARDS = (
-    _card(
-        "aimnet2",
-        "aimnet2_wb97m_d3_0.pt",
-        "wB97M-D3(BJ)/def2-TZVPP",
-        "f0f7c054539ad3261bd36f9b11c56d12f87cb723e25bea7521755bbd3ec24e28",
-    ),
-    _card(
-        "aimnet2-b973c",
-        "aimnet2_b973c_d3_0.pt",
-        "B97-3c",
-        "7ec7a3db67bd3a393ad59647d4020398deeb041c07dba1c9cf212d226268e549",
-    ),
-    _card(
-        "aimnet2-2025",
-        "aimnet2_2025_b973c_d3_0.pt",
-        "B97-3c",
-        "043ed5418a104e31f79462f8e5ebeca64a2d24422174f5d29f894d32271981b5",
-    ),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +59,7 @@ class AimnetPotential(base.Potential):
 class AimnetFamily(base.ModelFamily):
     """Checkpoints of plain tensors (``.pt``); TorchScript files contain code and are refused."""
 
-    cards = CARDS
+    cards = published_cards("aimnet")
 
     def load(self, card: base.ModelCard, checkpoint: Path | None, device: str, dtype: str) -> AimnetPotential:
         import torch

@@ -16,9 +16,9 @@ from ase.data import atomic_numbers
 from ase.units import Hartree
 
 from hbcoop_dist.core.arrays import FloatArray, IntArray
-from hbcoop_dist.core.tasks import Requirements
 from hbcoop_dist.models import base, checkpoints
 from hbcoop_dist.models.neighbour_graphs import split_atoms
+from hbcoop_dist.models.published_models import published_cards
 from hbcoop_dist.structures import Structure
 
 if TYPE_CHECKING:
@@ -28,53 +28,6 @@ if TYPE_CHECKING:
     from hbcoop_dist.models.families.ani_terms import Constants
 
 _MEMBERS = 8
-_ZOO = "https://github.com/aiqm/ani-model-zoo/archive/ani-2x.zip"
-
-
-def _card(
-    name: str, theory: str, citation: str, elements: tuple[int, ...], cutoff: float, sha256: str
-) -> base.ModelCard:
-    return base.ModelCard(
-        name=name,
-        family="ani",
-        about=base.About(theory, "MIT", citation, elements, cutoff),
-        abilities=base.Abilities(atom_energies=True),
-        needs=Requirements(modules=("torch", "torchani", "pkg_resources"), packages=("torch", "torchani"), gpu=True),
-        checkpoint=base.CheckpointInfo(file=f"{name}_8x", sha256=sha256, url=_ZOO),
-        # The members' folders contain copies of the constants and training logs, which are never read.
-        options={
-            "files": ("*.params", "sae_linfit.dat", "train?/networks/ANN-*"),
-            "archive": f"ani-model-zoo-ani-2x/resources/{name}_8x",
-        },
-    )
-
-
-CARDS = (
-    _card(
-        "ani-2x",
-        "wB97X/6-31G(d)",
-        "Devereux et al., J. Chem. Theory Comput. 2020, 16, 4192, doi:10.1021/acs.jctc.0c00121",
-        (1, 6, 7, 8, 9, 16, 17),
-        5.1,
-        "7510ac9a513adb0251c0a920b14a0f5d35f713a8ebbf4d7507ad3e6b4d3b4dc8",
-    ),
-    _card(
-        "ani-1ccx",
-        "CCSD(T)*/CBS, transfer from wB97X/6-31G(d)",
-        "Smith et al., Nat. Commun. 2019, 10, 2903, doi:10.1038/s41467-019-10827-4",
-        (1, 6, 7, 8),
-        5.2,
-        "1001bc43ea05abb9316878658b4bc2c09f99187c6bf6c3febf558c594a8cc906",
-    ),
-    _card(
-        "ani-1x",
-        "wB97X/6-31G(d)",
-        "Smith et al., J. Chem. Phys. 2018, 148, 241733, doi:10.1063/1.5023802",
-        (1, 6, 7, 8),
-        5.2,
-        "ad3dc090548a9a6356dac6fdd354a111566139d5889e177391e751fac17275f5",
-    ),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +97,7 @@ class AniPotential(base.Potential):
 class AniFamily(base.ModelFamily):
     """Folders of NeuroChem: ``*.params``, ``sae_linfit.dat`` and ``train0`` to ``train7``."""
 
-    cards = CARDS
+    cards = published_cards("ani")
 
     def load(self, card: base.ModelCard, checkpoint: Path | None, device: str, dtype: str) -> AniPotential:
         import torch
@@ -184,7 +137,7 @@ FAMILY = AniFamily()
 def _require_same_elements(card: base.ModelCard, elements: tuple[int, ...]) -> None:
     expected = sorted(card.about.elements)
     if sorted(elements) != expected:
-        alike = [other.name for other in CARDS if set(other.about.elements) == set(elements)]
+        alike = [other.name for other in AniFamily.cards if set(other.about.elements) == set(elements)]
         hint = f"; add like: {alike[0]} to the checkpoint" if alike else ""
         raise base.ModelError(f"model {card.name}: expected elements {expected}, found {sorted(elements)}{hint}")
 

@@ -20,89 +20,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hbcoop_dist.core.tasks import Requirements
 from hbcoop_dist.models import base, checkpoints
 from hbcoop_dist.models.neighbour_graphs import join, split, to_numpy, to_tensor
+from hbcoop_dist.models.published_models import published_cards
 from hbcoop_dist.structures import Structure
 
 if TYPE_CHECKING:
     import torch
 
-_OFF = "Kovacs et al., J. Am. Chem. Soc. 2025, 147, 17598, doi:10.1021/jacs.4c07099"
-_ELEMENTS = (1, 6, 7, 8, 9, 15, 16, 17, 35, 53)
-_URL = "https://raw.githubusercontent.com/ACEsuit/mace-off/main"
-_LES = (
-    "https://raw.githubusercontent.com/ChengUCB/les_fit/f9937a51f699c506bff91c077f70340e7d1924b2/MLIPs/MACE-LES/dipep"
-)
-
-
-def _card(
-    name: str, checkpoint: str, sha256: str, cutoff: float, folder: str | None = None, citation: str = _OFF
-) -> base.ModelCard:
-    return base.ModelCard(
-        name=name,
-        family="mace",
-        about=base.About(
-            level_of_theory="wB97M-D3(BJ)/def2-TZVPPD (SPICE)",
-            licence="Academic Software License: no commercial use (ACEsuit/mace-off)",
-            citation=citation,
-            elements=_ELEMENTS,
-            cutoff=cutoff,
-            layers=2,
-        ),
-        abilities=base.Abilities(atom_energies=True),
-        needs=Requirements(modules=("torch", "mace"), packages=("torch", "e3nn", "mace-torch"), gpu=True),
-        checkpoint=base.CheckpointInfo(
-            file=checkpoint,
-            sha256=sha256,
-            url=None if folder is None else f"{_URL}/{folder}/{checkpoint}",
-            pickled=True,
-            restricted=True,
-        ),
-    )
-
-
-def _dipeptide_card(name: str, sha256: str, cutoff: float) -> base.ModelCard:
-    """Card of a network trained on polar dipeptides, by the same protocol with and without latent Ewald summation.
-
-    The networks of a pair differ in one more respect: the first layer has no residual connection without charges, and
-    197 thousand parameters in place of 149 thousand.
-    """
-    return _card(name, f"{name}.model", sha256, cutoff).with_fields(
-        level_of_theory="wB97M-D3(BJ)/def2-TZVPPD (SPICE, polar dipeptides: no two molecules)",
-        licence="CC BY-NC 4.0: no commercial use (ChengUCB/les_fit)",
-        citation="Kim et al., J. Chem. Theory Comput. 2025, doi:10.1021/acs.jctc.5c01400, arXiv 2507.14302",
-        elements=(1, 6, 7, 8),
-        url=f"{_LES}/{name}/dipep_train_stagetwo.model",
-        long_range=name.startswith("maceles"),
-    )
-
-
-# Cutoffs of 23b and of the soft core are assumed to be those of 23; the card of a loaded potential has its file's.
-_OFF_NETWORKS = (
-    ("23-small", 4.5, "165cce4cfec5a34b9c64d4ebf95de15d71106bb584b7291c8470f0749977c46f"),
-    ("23-medium", 5.0, "4842c52ad210d6e1f84d6cf1ffa70fae25a7e0d755ed55cf223f43913f587db7"),
-    ("23-large", 5.0, "a29e397dbf3e7a24ac50a9b0dfc919bd5a62efa346f5895a6237b0950c1d76f4"),
-    ("23b-medium", 5.0, "871653738a4fbc8124dba1ff5bc595bd0abf7b849a8538c0825dc29ebadf1680"),
-    ("24-medium", 6.0, "e5ccf5837f685899811a68754e7c994393bfd1a81720393b03c643b46c70bc69"),
-)
-CARDS = (
-    *(
-        _card(f"mace-off{name}", f"MACE-OFF{name.replace('-', '_')}.model", sha256, cutoff, f"mace_off{name[:2]}")
-        for name, cutoff, sha256 in _OFF_NETWORKS
-    ),
-    _card(
-        "mace-off23-sc",
-        "MACE-OFF23-SC_swa.model",
-        "32c9fb51704f96da855c67e0cdc9894f3e41694e98b7a0ed8813388b9f21db33",
-        5.0,
-        citation=f"{_OFF} (method); soft core: arXiv 2405.18171",
-    ),
-    _dipeptide_card("mace-r-4-l-0", "930844ab7909702ae2485807a9433199ca7a592e191768a8df82581fb440e2ad", 4.0),
-    _dipeptide_card("maceles-r-4-l-0", "f242de705c9f9e92880501724d9aad3425e870b51215f04c2eb385e7e266a579", 4.0),
-    _dipeptide_card("mace-r-4.5-l-0", "d94e6dfd1a6ac1b769dbdb07677034d45b37921bd5fab8d7821f6ccb0af676f1", 4.5),
-    _dipeptide_card("maceles-r-4.5-l-0", "8ebb5bf929c9c74c66446cbc7ffca51d379a5580603889d1662e5a6d841d04ba", 4.5),
-)
 _WITH_CHARGES = "MACELES"
 _NETWORKS = ("MACE", "ScaleShiftMACE", _WITH_CHARGES)
 
@@ -173,7 +98,7 @@ class MaceFamily(base.ModelFamily):
     The option ``head`` of a card chooses one of several heads.
     """
 
-    cards = CARDS
+    cards = published_cards("mace")
     settings = ("head",)
 
     def load(self, card: base.ModelCard, checkpoint: Path | None, device: str, dtype: str) -> MacePotential:

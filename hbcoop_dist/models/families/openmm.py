@@ -17,57 +17,9 @@ import numpy as np
 from ase.units import kJ, mol
 
 from hbcoop_dist.core.arrays import FloatArray, IntArray
-from hbcoop_dist.core.tasks import Requirements
 from hbcoop_dist.models import base
+from hbcoop_dist.models.published_models import published_cards
 from hbcoop_dist.structures import NMA_ATOMS, Structure
-
-
-def _card(name: str, level_of_theory: str, licence: str, citation: str, method: str) -> base.ModelCard:
-    return base.ModelCard(
-        name=name,
-        family="openmm",
-        about=base.About(level_of_theory, licence, citation, elements=(1, 6, 7, 8), long_range=True),
-        # OpenMM returns the sum over bonds, angles, torsions, pairs and induced dipoles, and no energies per atom.
-        abilities=base.Abilities(charges=True, batched=False, needs_topology=True),
-        needs=Requirements(modules=("openmm",), packages=("openmm",)),
-        options={"method": method},
-    )
-
-
-CARDS = (
-    _card(
-        "amber14",
-        "classical force field: Amber ff14SB, flexible TIP3P, no cutoff",
-        "MIT (OpenMM); force field parameters in the public domain",
-        "Maier et al., J. Chem. Theory Comput. 2015, 11, 3696, doi:10.1021/acs.jctc.5b00255",
-        "amber14/protein.ff14SB.xml + amber14/tip3p.xml, flexible",
-    ),
-    # Charges are the permanent monopoles, which do not depend on the induced dipoles.
-    _card(
-        "amoeba2018",
-        "polarisable force field: AMOEBA of proteins (amoebabio18; NMA from its caps), mutual induction, no cutoff",
-        "MIT (OpenMM); parameters of Tinker's amoebabio18.prm, as OpenMM ships them",
-        "Shi et al., J. Chem. Theory Comput. 2013, 9, 4046, doi:10.1021/ct4003702; water: Ren and Ponder, "
-        "J. Phys. Chem. B 2003, 107, 5933, doi:10.1021/jp027815+",
-        "amoeba2018.xml, amide of NMA one polarisation group, mutual to 1e-10 D, flexible",
-    ),
-    _card(
-        "charmm36",
-        "classical force field: CHARMM36 (NMA of CGenFF), flexible CHARMM TIP3P, no cutoff",
-        "MIT (OpenMM); parameters of CHARMM36, free of charge for academic and commercial use",
-        "Best et al., J. Chem. Theory Comput. 2012, 8, 3257, doi:10.1021/ct300400x; CGenFF: Vanommeslaeghe et al., "
-        "J. Comput. Chem. 2010, 31, 671, doi:10.1002/jcc.21367",
-        "charmm36.xml + charmm36/water.xml, flexible",
-    ),
-    _card(
-        "charmm-drude",
-        "polarisable force field: CHARMM Drude 2023, flexible SWM4-NDP, Drude particles relaxed, no cutoff",
-        "MIT (OpenMM); parameters of the CHARMM Drude force field, free of charge for academic and commercial use",
-        "Lin et al., J. Chem. Theory Comput. 2020, 16, 3221, doi:10.1021/acs.jctc.0c00057; NMA: Harder et al., "
-        "J. Phys. Chem. B 2008, 112, 3509, doi:10.1021/jp709729d",
-        "charmm_polar_2023.xml, Drude particles relaxed to 1e-8 kJ/mol/nm, flexible",
-    ),
-)
 
 _FILES = {
     "amber14": ("amber14/protein.ff14SB.xml", "amber14/tip3p.xml"),
@@ -424,7 +376,7 @@ def _shorten_planar_terms(system: Any) -> None:
 class OpenmmFamily(base.ModelFamily):
     """Force fields that OpenMM ships."""
 
-    cards = CARDS
+    cards = published_cards("openmm")
 
     def load(self, card: base.ModelCard, checkpoint: Path | None, device: str, dtype: str) -> OpenmmPotential:
         from openmm import app

@@ -15,61 +15,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hbcoop_dist.core.tasks import Requirements
 from hbcoop_dist.models import base, checkpoints
 from hbcoop_dist.models.neighbour_graphs import split_atoms, to_numpy
+from hbcoop_dist.models.published_models import published_cards
 from hbcoop_dist.structures import Structure
 
 if TYPE_CHECKING:
     import torch
 
-_V2 = "Neumann et al., 2024, arXiv:2410.22570"
-_V3 = "Rhodes et al., 2025, arXiv:2504.06231"
-_URL = "https://orbitalmaterials-public-models.s3.us-west-1.amazonaws.com/forcefields"
-_CUTOFF = 6.0  # A, of every network of the package
 _UNLIMITED = 120  # neighbours of networks called unlimited; NMA has less than half as many within the cutoff
-_MPTRJ = tuple(z for z in range(1, 95) if z not in (84, 85, 86, 87, 88))
-_OMOL = tuple(range(1, 84))
-
-
-def _card(name: str, file: str, citation: str, level: str, elements: tuple[int, ...], layers: int) -> base.ModelCard:
-    conservative = "conservative" in name
-    return base.ModelCard(
-        name=name,
-        family="orb",
-        about=base.About(
-            level, "Apache-2.0 (orb-models, its pretrained models too)", citation, elements, _CUTOFF, layers
-        ),
-        abilities=base.Abilities(
-            # 4.6 kcal/mol/A, the limit of Feng, Xu, Huang (2025) for orb-v2: direct forces do not get smaller.
-            max_force=None if conservative else 0.2,
-            forces_are_gradient=conservative,
-            rotation_invariant=False,
-            extensive=False,
-            smooth="inf" in name or "omol" in name,
-        ),
-        needs=Requirements(modules=("torch", "orb_models"), packages=("torch", "orb-models"), gpu=True),
-        checkpoint=base.CheckpointInfo(file=file.rpartition("/")[2], url=f"{_URL}/{file}"),
-        options={"architecture": name},
-    )
-
-
-_PBE = "PBE (MPTrj and Alexandria)"
-_OMAT = "PBE, PBE+U (OMat24)"
-_WB97 = "wB97M-V/def2-TZVPD (OMol25)"
-CARDS = (
-    _card("orb-v2", "orb-v2-20241011.ckpt", _V2, _PBE, _MPTRJ, 15),
-    _card("orb-d3-v2", "orb-d3-v2-20241011.ckpt", _V2, f"{_PBE}, D3(BJ)", _MPTRJ, 15),
-    _card("orb-d3-sm-v2", "orb-d3-sm-v2-20241011.ckpt", _V2, f"{_PBE}, D3(BJ)", _MPTRJ, 10),
-    _card("orb-d3-xs-v2", "orb-d3-xs-v2-20241011.ckpt", _V2, f"{_PBE}, D3(BJ)", _MPTRJ, 5),
-    *(
-        _card(f"orb-v3-{kind}-{data}", f"orb-v3/orb-v3-{kind}-{data}-20250404.ckpt", _V3, level, _MPTRJ, 5)
-        for data, level in (("20-omat", _OMAT), ("inf-omat", _OMAT), ("20-mpa", _PBE), ("inf-mpa", _PBE))
-        for kind in ("conservative", "direct")
-    ),
-    _card("orb-v3-conservative-omol", "orb-v3-conservative-omol-20250820.ckpt", _V3, _WB97, _OMOL, 5),
-    _card("orb-v3-direct-omol", "orb-v3-direct-omol-20250820.ckpt", _V3, _WB97, _OMOL, 5),
-)
 _CHARGE, _SPIN = 0, 1  # total charge; multiplicity, which OMol25 calls spin
 _OLD_HEADS = {"graph_head.": "heads.energy.", "node_head.": "heads.forces."}
 
@@ -125,7 +79,7 @@ class OrbPotential(base.Potential):
 class OrbFamily(base.ModelFamily):
     """State dicts of the networks in orb-models that the card's option ``architecture`` names."""
 
-    cards = CARDS
+    cards = published_cards("orb")
 
     def load(self, card: base.ModelCard, checkpoint: Path | None, device: str, dtype: str) -> OrbPotential:
         import torch

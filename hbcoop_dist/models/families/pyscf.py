@@ -31,7 +31,7 @@ from ase.units import Bohr, Hartree
 from hbcoop_dist.core.arrays import FloatArray
 from hbcoop_dist.core.tasks import Requirements
 from hbcoop_dist.models import base, checkpoints
-from hbcoop_dist.models.mp2_variants import COUNTERPOISE, FROZEN_CORE, SPIN_SCALED
+from hbcoop_dist.models.published_models import COUNTERPOISE, FROZEN_CORE, SPIN_SCALED
 from hbcoop_dist.structures import Structure
 
 _OTHERS = ("mp2", "ri-mp2", "scs-rimp2", "sos-rimp2", "ccsd", "ccsd(t)")

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hbcoop_dist.core.tasks import Requirements
 from hbcoop_dist.models import base, checkpoints
 from hbcoop_dist.models.neighbour_graphs import join, split, to_numpy, to_tensor
+from hbcoop_dist.models.published_models import published_cards
 from hbcoop_dist.structures import Structure
 
 if TYPE_CHECKING:
@@ -24,45 +24,6 @@ if TYPE_CHECKING:
 
 # The XPLOR switch of SevenNet-0 (4.5 to 5 A) has a continuous first derivative only: for two waters the second
 # derivative of the energy jumps there by 0.4 eV/A^2 (1e-4 with l3i5's polynomial). Forces are continuous.
-_CITATION = "Park et al., J. Chem. Theory Comput. 2024, 20, 4857, doi:10.1021/acs.jctc.4c00190"
-_ELEMENTS = (*range(1, 84), *range(89, 95))
-
-
-def _card(name: str, citation: str, file: str, sha256: str) -> base.ModelCard:
-    return base.ModelCard(
-        name=name,
-        family="sevennet",
-        about=base.About(
-            "PBE(+U), crystals of the Materials Project", "MIT", citation, _ELEMENTS, cutoff=5.0, layers=5
-        ),
-        # Features have no parity (is_parity: false in the files): 3e-4 eV for a trimer of NMA distorted by 0.05 A.
-        abilities=base.Abilities(atom_energies=True, mirror_invariant=False),
-        needs=Requirements(("torch", "sevenn"), ("torch", "e3nn", "sevenn"), "sevennet", gpu=True),
-        checkpoint=base.CheckpointInfo(sha256=sha256),
-        options={"embedded": f"sevenn:pretrained_potentials/{file}"},
-    )
-
-
-CARDS = (
-    _card(
-        "sevennet-0",
-        f"{_CITATION} (method); weights of 11 July 2024",
-        "SevenNet_0__11Jul2024/checkpoint_sevennet_0.pth",
-        "7052cb42b7b3be42b40b97fa0d21077a48c54b5548948fc4dcf346629f813c36",
-    ),
-    _card(
-        "sevennet-0-22may2024",
-        _CITATION,
-        "SevenNet_0__22May2024/checkpoint_sevennet_0.pth",
-        "5d389fafd512e6ae2830d74d0b66ffc49a55d3832653ff8e7bf7f1343013c1d1",
-    ),
-    _card(
-        "sevennet-l3i5",
-        f"{_CITATION} (method); weights SevenNet-l3i5",
-        "SevenNet_l3i5/checkpoint_l3i5.pth",
-        "a7ff190d41efe5b8317a03d20a468e4036a1a3e64e0b14fdbab64ac3f4bfc09d",
-    ),
-)
 
 # Modules of the network that are replaced here: one-hot vectors of the elements (always float32 in the package), sums
 # per structure and forces.
@@ -114,7 +75,7 @@ class SevenNetPotential(base.Potential):
 class SevenNetFamily(base.ModelFamily):
     """Networks shipped with sevenn, and files of the same architecture."""
 
-    cards = CARDS
+    cards = published_cards("sevennet")
 
     def load(self, card: base.ModelCard, checkpoint: Path | None, device: str, dtype: str) -> SevenNetPotential:
         import torch

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hbcoop_dist.core.tasks import Requirements
 from hbcoop_dist.models import base, checkpoints
 from hbcoop_dist.models.neighbour_graphs import join, split, to_numpy, to_tensor
+from hbcoop_dist.models.published_models import published_cards
 from hbcoop_dist.structures import Structure
 
 if TYPE_CHECKING:
@@ -106,25 +106,7 @@ class So3lrPotential(base.Potential):
 class So3lrFamily(base.ModelFamily):
     """The network shipped with so3krates-torch, and files of the same architecture."""
 
-    cards = (
-        base.ModelCard(
-            name="so3lr",
-            family="so3lr",
-            about=base.About(
-                level_of_theory="PBE0+MBD",
-                licence="MIT",
-                citation="Kabylda et al., J. Am. Chem. Soc. 2025, 147, 33723, doi:10.1021/jacs.5c09558",
-                elements=(1, 6, 7, 8, 9, 15, 16, 17),
-                cutoff=4.5,
-                layers=3,
-                long_range=True,
-            ),
-            abilities=base.Abilities(atom_energies=True, charges=True),
-            needs=Requirements(("torch", "so3krates_torch"), ("torch", "so3krates-torch"), gpu=True),
-            checkpoint=base.CheckpointInfo(sha256="b5145564911ff983ed076ccb2bca5ce63454b74c9c8291092695463f1e6732be"),
-            options={"embedded": "so3krates_torch:pretrained/so3lr/so3lr.model", "long_range_cutoff": "none"},
-        ),
-    )
+    cards = published_cards("so3lr")
 
     def load(self, card: base.ModelCard, checkpoint: Path | None, device: str, dtype: str) -> So3lrPotential:
         import torch

@@ -10,39 +10,11 @@ from typing import Any
 import numpy as np
 from ase.units import Bohr, Hartree
 
-from hbcoop_dist.core.tasks import Requirements
 from hbcoop_dist.models import base, checkpoints
+from hbcoop_dist.models.published_models import published_cards
 from hbcoop_dist.structures import Structure
 
-# Largest error of a force component, measured on perturbed NMA dimers and hexamers with GFN1 and GFN2 against accuracy
-# 1e-7: 4e-4 eV/A at tblite's default 1.0, 5e-7 at 1e-3 and 5e-8 at 1e-4, which takes 8 % more time than 1e-3.
-_ACCURACY = 1e-4
 _MAX_CALCULATORS = 32
-
-
-def _card(name: str, method: str, citation: str) -> base.ModelCard:
-    return base.ModelCard(
-        name=name,
-        family="xtb",
-        about=base.About(method, "LGPL-3.0-or-later (tblite)", citation, elements=tuple(range(1, 87)), long_range=True),
-        abilities=base.Abilities(atom_energies=True, charges=True, batched=False),
-        needs=Requirements(modules=("tblite",), packages=("tblite",)),
-        options={"method": method, "accuracy": _ACCURACY},
-    )
-
-
-CARDS = (
-    _card(
-        "gfn2-xtb",
-        "GFN2-xTB",
-        "Bannwarth, Ehlert, Grimme, J. Chem. Theory Comput. 2019, 15, 1652, doi:10.1021/acs.jctc.8b01176",
-    ),
-    _card(
-        "gfn1-xtb",
-        "GFN1-xTB",
-        "Grimme, Bannwarth, Shushkov, J. Chem. Theory Comput. 2017, 13, 1989, doi:10.1021/acs.jctc.7b00118",
-    ),
-)
 
 
 @dataclass(frozen=True, slots=True, weakref_slot=True)
@@ -84,7 +56,7 @@ class XtbPotential(base.SequentialPotential):
                 self.calculators.pop(next(iter(self.calculators)))
             calculator = Calculator(self.card.options["method"], structure.numbers, positions, charge=0.0, uhf=0)
             calculator.set("verbosity", 0)
-            calculator.set("accuracy", _ACCURACY)
+            calculator.set("accuracy", self.card.options["accuracy"])
         else:
             calculator.update(positions)
         self.calculators[key] = calculator
@@ -94,7 +66,7 @@ class XtbPotential(base.SequentialPotential):
 class XtbFamily(base.ModelFamily):
     """Methods whose parameters are compiled into tblite."""
 
-    cards = CARDS
+    cards = published_cards("xtb")
 
     def load(self, card: base.ModelCard, checkpoint: Path | None, device: str, dtype: str) -> XtbPotential:
         import tblite.interface  # noqa: F401  a missing library fails here and not at the first evaluation
