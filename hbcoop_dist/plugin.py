@@ -31,8 +31,8 @@ from hbcoop_dist.models.base import (
     require_checkpoint,
     require_plain,
 )
+from hbcoop_dist.models.batching import Graph, join, split, split_atoms, to_numpy, to_tensor
 from hbcoop_dist.models.checkpoints import CheckpointError, given_or_embedded, parameter_hash
-from hbcoop_dist.models.neighbour_graphs import Graph, join, split, split_atoms, to_numpy, to_tensor
 from hbcoop_dist.structures import NMA_ATOMS, Structure, monomer
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from hbcoop_dist.core.arrays import FloatArray, IntArray
-from hbcoop_dist.models.neighbour_graphs import join_arrays
+from hbcoop_dist.models.batching import join_arrays
 
 
 class ChargedAtoms(Protocol):

@@ -20,7 +20,7 @@ from hbcoop_dist.learning.networks.hyperparameters import NetworkShape, NetworkS
 from hbcoop_dist.learning.networks.registry import find_architecture, load_implementation
 from hbcoop_dist.learning.networks.schemes.base import Memory, Scheme, build_scheme
 from hbcoop_dist.learning.networks.trained_files import Trained
-from hbcoop_dist.models.neighbour_graphs import to_numpy
+from hbcoop_dist.models.batching import to_numpy
 
 _ATOMS_PER_BATCH = 1500
 """Largest number of atoms in a batch, padding included, since some schemes store all pairs of a structure."""

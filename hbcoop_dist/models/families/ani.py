@@ -17,7 +17,7 @@ from ase.units import Hartree
 
 from hbcoop_dist.core.arrays import FloatArray, IntArray
 from hbcoop_dist.models import base, checkpoints
-from hbcoop_dist.models.neighbour_graphs import split_atoms
+from hbcoop_dist.models.batching import split_atoms
 from hbcoop_dist.models.published_models import published_cards
 from hbcoop_dist.structures import Structure
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hbcoop_dist.models import base, checkpoints
-from hbcoop_dist.models.neighbour_graphs import split_atoms, to_numpy
+from hbcoop_dist.models.batching import split_atoms, to_numpy
 from hbcoop_dist.models.published_models import published_cards
 from hbcoop_dist.structures import Structure
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hbcoop_dist.models import base, checkpoints
-from hbcoop_dist.models.neighbour_graphs import join, split, to_numpy, to_tensor
+from hbcoop_dist.models.batching import join, split, to_numpy, to_tensor
 from hbcoop_dist.models.published_models import published_cards
 from hbcoop_dist.structures import Structure
 
