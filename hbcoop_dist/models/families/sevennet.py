@@ -22,9 +22,6 @@ from hbcoop_dist.structures import Structure
 if TYPE_CHECKING:
     import torch
 
-# The XPLOR switch of SevenNet-0 (4.5 to 5 A) has a continuous first derivative only: for two waters the second
-# derivative of the energy jumps there by 0.4 eV/A^2 (1e-4 with l3i5's polynomial). Forces are continuous.
-
 # Modules of the network that are replaced here: one-hot vectors of the elements (always float32 in the package), sums
 # per structure and forces.
 _REPLACED = ("onehot_idx_to_onehot", "reduce_total_enegy", "force_output")

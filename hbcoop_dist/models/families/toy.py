@@ -24,7 +24,6 @@ from pathlib import Path
 
 import numpy as np
 from ase.units import Bohr, Hartree, kcal, mol
-from scipy.linalg import block_diag
 
 from hbcoop_dist.core.arrays import FloatArray, IntArray
 from hbcoop_dist.core.tasks import Requirements
@@ -158,6 +157,8 @@ def terms_of(kinds: tuple[str, ...]) -> Terms:
     kinds : tuple of str
         ``nma`` or ``water`` for every molecule.
     """
+    from scipy.linalg import block_diag  # not at the top: reading cards imports nothing heavy
+
     parts = [_kind(name) for name in kinds]
     starts = np.concatenate([[0], np.cumsum([part.sites.shape[1] for part in parts])]).astype(np.int64)
     atoms = np.repeat(np.arange(len(parts)), np.diff(starts))
