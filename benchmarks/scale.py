@@ -59,7 +59,8 @@ from hbcoop_dist.campaigns.kind import load_from_history, specs_in_history
 from hbcoop_dist.campaigns.runner import stored_results
 from hbcoop_dist.campaigns.spec_fields import CampaignSpec
 from hbcoop_dist.clusters.batch_system import TICK_SECONDS, BatchSystem, JobState
-from hbcoop_dist.clusters.pool_cluster import JobRecord, PoolCluster, PoolJobs
+from hbcoop_dist.clusters.pool_cluster import PoolCluster
+from hbcoop_dist.clusters.pool_jobs import JobRecord, PoolJobs
 from hbcoop_dist.clusters.profiles import ClusterProfile, JobRange, Pool
 from hbcoop_dist.core.tasks import Batch
 from hbcoop_dist.execution.dask_backend import DaskBackend

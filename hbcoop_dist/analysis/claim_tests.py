@@ -34,6 +34,22 @@ TITLES = {
 """Error variables of a generalization store and their titles in figures."""
 ERRORS = tuple(TITLES)
 RANDOM = "random"
+AGREED, CONTRADICTED, UNDECIDED, UNTESTED = "agreed", "contradicted", "undecided", "untested"
+QUANTITIES = MappingProxyType(
+    {
+        "energy_rmse": "energy",
+        "forces_rmse": "forces",
+        "interaction_beyond_rmse": "interaction beyond the cutoff",
+    }
+)
+"""Errors that claims refer to; the last is an addition of this package."""
+LONG_RANGE = ("les", "celli", "efa")
+INFERRED = 0.5
+"""Correlation with the reference's charges from which on charges count as inferred: a quarter of the variance."""
+NOISE = 20.0
+"""Per cent; largest change that counts as none when it may be zero. Larger ones would be worth having."""
+_LOCAL = ("energy_rmse", "forces_rmse")
+_MAXSEP = ("maxsep_paper", "maxsep_fps")
 
 
 def axis_label(ds: xr.Dataset, error: str) -> str:
@@ -127,24 +143,6 @@ def errors_table(ds: xr.Dataset) -> pd.DataFrame:
     frame = frame[frame["seeds"] > 0]
     columns = [name for name in ERRORS if bool(frame[name].notna().any())]
     return frame[[*order, "seeds", *columns]].reset_index(drop=True)
-
-
-AGREED, CONTRADICTED, UNDECIDED, UNTESTED = "agreed", "contradicted", "undecided", "untested"
-QUANTITIES = MappingProxyType(
-    {
-        "energy_rmse": "energy",
-        "forces_rmse": "forces",
-        "interaction_beyond_rmse": "interaction beyond the cutoff",
-    }
-)
-"""Errors that claims refer to; the last is an addition of this package."""
-LONG_RANGE = ("les", "celli", "efa")
-INFERRED = 0.5
-"""Correlation with the reference's charges from which on charges count as inferred: a quarter of the variance."""
-NOISE = 20.0
-"""Per cent; largest change that counts as none when it may be zero. Larger ones would be worth having."""
-_LOCAL = ("energy_rmse", "forces_rmse")
-_MAXSEP = ("maxsep_paper", "maxsep_fps")
 
 
 @dataclass(frozen=True, slots=True)

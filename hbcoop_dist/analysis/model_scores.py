@@ -25,6 +25,8 @@ _COMPARABLE_METHODS = ("rimp2", "scs-mp2")
 _NOT_RUN = ("pending", "skipped")
 _SHORTEST_GROWTH = 5
 """Shortest chain whose middle bond has two neighbours on one side."""
+_BOND = [*CELL_DIMS, "hbond"]
+_BOND_IN_ROTAMERS = ["model", "pattern", "length", "capping", "geometry", "hbond"]
 
 
 def reference_width(reference: str = REFERENCE, references: xr.Dataset | None = None) -> float:
@@ -202,10 +204,6 @@ def _longest(arcs: xr.Dataset, model: str) -> dict[str, float]:
         "beyond": beyond,
         "shortening": float(own["distance_on"].sel(length=longest, position="middle") - dimer),
     }
-
-
-_BOND = [*CELL_DIMS, "hbond"]
-_BOND_IN_ROTAMERS = ["model", "pattern", "length", "capping", "geometry", "hbond"]
 
 
 def compare(first: xr.Dataset, second: xr.Dataset, names: Mapping[str, str] | None = None) -> pd.DataFrame:

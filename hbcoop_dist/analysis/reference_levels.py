@@ -24,6 +24,17 @@ PLACES: Mapping[str, Mapping[str, str | int]] = {
 """H-bonds of the reference tables, all of arc chains."""
 _DIMER: Mapping[str, str | int] = {"length": 2, "capping": "none", "position": "head"}
 _DIMS = ("model", "pattern", "length", "capping", "rotamer", "position")
+WITHIN = 0.1
+"""kcal/mol; one in the last digit that Feng, Xu and Huang (2025) print."""
+_FAMILY_PREFIXES = {
+    "ani": "ani-",
+    "mace-off": "mace-off",
+    "orb-v3": "orb-v3",
+    "orb-v2": "orb-v2",
+    "orb-d3-v2": "orb-d3-v2",
+}
+_ADDITIVE = ("amber14", "charmm36")
+_COLUMNS = ["model", "what", "low", "high", "here", "inside"]
 
 
 class ComparisonError(ValueError):
@@ -195,19 +206,6 @@ def _at(values: xr.DataArray, labels: Mapping[str, str | int]) -> xr.DataArray:
     if any(label not in values[dim].values for dim, label in labels.items()):
         return values.isel(dict.fromkeys(labels, 0), drop=True).where(False)
     return values.sel(labels, drop=True)
-
-
-WITHIN = 0.1
-"""kcal/mol; one in the last digit that Feng, Xu and Huang (2025) print."""
-_FAMILY_PREFIXES = {
-    "ani": "ani-",
-    "mace-off": "mace-off",
-    "orb-v3": "orb-v3",
-    "orb-v2": "orb-v2",
-    "orb-d3-v2": "orb-d3-v2",
-}
-_ADDITIVE = ("amber14", "charmm36")
-_COLUMNS = ["model", "what", "low", "high", "here", "inside"]
 
 
 def beside_published(ds: xr.Dataset, statuses: Collection[str] = DONE) -> pd.DataFrame:

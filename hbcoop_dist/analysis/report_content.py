@@ -22,6 +22,13 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+SOFTWARE_CITATION = "the software: hbcoop_dist, in the version given with the provenance"
+_COOPERATIVITY_CITATION = (
+    "cooperative energy: Feng, Xu and Huang, Benchmarking Universal Machine Learning Force Fields with "
+    "Hydrogen-Bonding Cooperativity (2025)"
+)
+
+
 class ReportError(ValueError):
     """A report that cannot be made with the given options; the message starts with the option at fault."""
 
@@ -251,13 +258,6 @@ class Report:
     explorer: Interactive | None = None
     draw_viewer: Callable[[], StructureViewer | None] | None = None
     warnings: tuple[str, ...] = ()
-
-
-SOFTWARE_CITATION = "the software: hbcoop_dist, in the version given with the provenance"
-_COOPERATIVITY_CITATION = (
-    "cooperative energy: Feng, Xu and Huang, Benchmarking Universal Machine Learning Force Fields with "
-    "Hydrogen-Bonding Cooperativity (2025)"
-)
 
 
 def campaign_texts(ds: xr.Dataset) -> tuple[str, ...]:

@@ -16,12 +16,16 @@ from typing import Any, Literal
 import numpy as np
 import xarray as xr
 
-from hbcoop_dist.core.results import STATUSES
+from hbcoop_dist.core.results import NOT_REQUESTED, STATUSES
 from hbcoop_dist.structures.chains import CELL_DIMS, DIMER_DIMS, rotamer_label
 
 DONE: tuple[str, ...] = ("done",)
 _STATUS_DIMS = {"status": CELL_DIMS, "dimer_status": DIMER_DIMS}
 _UNMASKED = ("status", "reason", "dimer_status", "dimer_reason")
+Labels = tuple[str | int, ...]
+"""Labels of a cell in the order of `structures.chains.CELL_DIMS`."""
+_NUMBER = re.compile(r"(?<![\w.-])-?\d[\d.]*(?:e[+-]?\d+)?(?![\w-])", re.IGNORECASE)
+"""A number that stands alone, not one inside a name (ani-2x)."""
 
 
 def done(ds: xr.Dataset, statuses: Collection[str] = DONE) -> xr.Dataset:
@@ -110,7 +114,7 @@ def mark_pending(ds: xr.Dataset) -> xr.Dataset:
     changed = False
     for index in map(tuple, np.argwhere((status == "skipped").values).tolist()):
         labels = tuple(axis[i] for axis, i in zip(axes, index, strict=True))
-        if str(reason.values[index]).startswith(UNREQUESTED) and requested(labels):
+        if str(reason.values[index]).startswith(NOT_REQUESTED) and requested(labels):
             status.values[index], reason.values[index], changed = "pending", "", True
     if not changed:
         return ds
@@ -160,12 +164,6 @@ def require_labels(ds: xr.Dataset, labels: Mapping[str, object]) -> None:
     for dim, label in labels.items():
         if label not in ds[dim].values:
             raise ValueError(f"{dim}: expected one of {', '.join(map(str, ds[dim].values))}, found {label}")
-
-
-Labels = tuple[str | int, ...]
-"""Labels of a cell in the order of `structures.chains.CELL_DIMS`."""
-UNREQUESTED = "not asked for by campaign"
-"""Start of the reason of a skipped cell that the campaign being run does not request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,10 +234,6 @@ def _grid(spec: Mapping[str, Any]) -> _Grid | None:
         )
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
-
-
-_NUMBER = re.compile(r"(?<![\w.-])-?\d[\d.]*(?:e[+-]?\d+)?(?![\w-])", re.IGNORECASE)
-"""A number that stands alone, not one inside a name (ani-2x)."""
 
 
 @dataclass(slots=True)

@@ -470,7 +470,7 @@ def plan(spec: CampaignSpec, *, device: str = "cpu", elsewhere: Collection[str] 
     CampaignError
         When a file that the campaign names cannot be used.
     ReferenceSetError
-        When a reference set of geometries cannot be read, or holds nothing that a cell asks for.
+        When a reference set of geometries cannot be read, or holds no chain that a cell requests.
     ModelError
         When a checkpoint that the campaign names does not exist, or is not what it should be.
     """

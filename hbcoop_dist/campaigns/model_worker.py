@@ -28,6 +28,9 @@ from hbcoop_dist.optimize.quasi_newton import Goal
 from hbcoop_dist.structures import Structure, monomer
 from hbcoop_dist.structures.structure import Molecules
 
+Result = TaskResult[Any]
+SettingsT = TypeVar("SettingsT")
+
 
 @dataclass(frozen=True, slots=True)
 class LoadedModel:
@@ -48,9 +51,6 @@ class LoadedModel:
     provenance: Provenance
 
 
-Result = TaskResult[Any]
-
-
 class ModelTask(Task, Protocol):
     """A task whose kind decides at which stage of a batch it is done."""
 
@@ -59,7 +59,6 @@ class ModelTask(Task, Protocol):
 
 
 TaskT = TypeVar("TaskT", bound=ModelTask)
-SettingsT = TypeVar("SettingsT")
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,9 @@ from hbcoop_dist.store.schema import Schema
 FINAL = ("done", "unconverged", "broken-geometry", "quarantined", "failed")
 """Statuses that a run leaves alone unless they are to be retried."""
 RETRYABLE = FINAL[1:]
+FILE, PARAMETERS = "checkpoint_sha256", "parameter_hash"
+Hashes = tuple[str, str]
+"""Hashes of the file of a checkpoint and of its parameters."""
 
 
 def labels_of(schema: Schema) -> attrgetter[Labels]:
@@ -132,12 +135,6 @@ def _outdated(plan: AnyPlan, schema: Schema, writer: StoreWriter) -> set[Labels]
         if source.here and (text := versions[labels]) and changed(text, source.needs.packages):
             outdated.add(labels)
     return outdated
-
-
-FILE, PARAMETERS = "checkpoint_sha256", "parameter_hash"
-
-Hashes = tuple[str, str]
-"""Hashes of the file of a checkpoint and of its parameters."""
 
 
 def changed_checkpoints(plan: AnyPlan, schema: Schema, writer: StoreWriter) -> dict[str, Hashes]:

@@ -21,7 +21,7 @@ from hbcoop_dist.campaigns.pending_cells import (
     retry_filter,
 )
 from hbcoop_dist.clusters import ClusterProfile
-from hbcoop_dist.core.results import Record, Status, TaskResult
+from hbcoop_dist.core.results import NOT_REQUESTED, Record, Status, TaskResult
 from hbcoop_dist.core.tasks import with_inputs
 from hbcoop_dist.execution.backends import ExecutionSettings
 from hbcoop_dist.execution.driver import Driver
@@ -29,6 +29,8 @@ from hbcoop_dist.execution.progress import Display, RunCounts
 from hbcoop_dist.execution.scheduler import ResultCache
 from hbcoop_dist.store import Journal, StoreLock, StoreWriter, arrays_path, history_of, journal_path, prepare_store
 from hbcoop_dist.store.paths import writing
+
+_STALE = "to be computed again: checkpoint, files or packages changed, values lost, or a retry"
 
 
 class StoredResults(Mapping[str, TaskResult[Any]]):
@@ -120,12 +122,6 @@ class CellTracker:
     def __len__(self) -> int:
         """Number of results in memory."""
         return len(self._cache)
-
-
-NOT_REQUESTED = "not asked for by campaign"
-"""Beginning of the reason of cells that no campaign of the store requests."""
-
-_STALE = "to be computed again: checkpoint, files or packages changed, values lost, or a retry"
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from hbcoop_dist.clusters import ClusterProfile
 
 app = typer.Typer(help="Cluster profiles, their job scripts, and drivers that run as jobs.", no_args_is_help=True)
+DRIVER_WALLTIME = "2-00:00:00"
+EXAMPLE_LOGS = Path("STORE.logs")
+EXAMPLE_PROTOCOL = "KIND=VERSION"
 
 
 @app.command("list")
@@ -66,11 +69,6 @@ def cluster_submit(
         return
     job = submit_driver(script, store)
     typer.echo(f"job {job} runs the driver; once it has begun, see how it stands with: hbcoop status {store}")
-
-
-DRIVER_WALLTIME = "2-00:00:00"
-EXAMPLE_LOGS = Path("STORE.logs")
-EXAMPLE_PROTOCOL = "KIND=VERSION"
 
 
 def show_list(console: Console) -> None:

@@ -30,6 +30,9 @@ _BY_NAME = (
     "and quantum chemistry by name: rimp2:BASIS, scs-mp2:BASIS, sos-mp2:BASIS, hf:BASIS, FUNCTIONAL:BASIS, each "
     "with :cp, MP2 with :frozen-core (hbcoop models show rimp2:cc-pvdz)"
 )
+_MODEL, _MODULE = "my-model", "my_model"
+# Names of distributions that pip accepts, without those that start with a digit, as no module's name can.
+_NAME = re.compile(r"[A-Za-z](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 
 
 def show_list(console: Console) -> None:
@@ -260,11 +263,6 @@ def _show_speed(potential: Potential, checkpoint: str | None, console: Console) 
 
 def _bytes(count: float) -> str:
     return f"{count / 1024:.0f} KiB" if count < 1024**2 else f"{count / 1024**2:.1f} MiB"
-
-
-_MODEL, _MODULE = "my-model", "my_model"
-# Names of distributions that pip accepts, without those that start with a digit, as no module's name can.
-_NAME = re.compile(r"[A-Za-z](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,15 @@ if TYPE_CHECKING:
     from hbcoop_dist.store.schema import Schema
 
 
+FIGURES = (".png", ".pdf", ".svg")
+_DIFFERENT = 1
+StoreArgument = Annotated[Path, typer.Argument(metavar="STORE", help="The campaign's Zarr store.")]
+WhereOption = Annotated[
+    list[str] | None,
+    typer.Option("--where", metavar="DIM=LABEL,...", help="Only these, e.g. model=so3lr,ani-2x; may be repeated."),
+]
+
+
 def check_output(path: Path, store: Path | None = None, option: str = "--output") -> None:
     """Check that a file can be written.
 
@@ -61,16 +70,6 @@ def size_of(path: Path) -> str:
     return f"{size / 1e6:.1f} MB" if size >= 1e6 else f"{max(size / 1e3, 1):.0f} kB"
 
 
-FIGURES = (".png", ".pdf", ".svg")
-_DIFFERENT = 1
-
-StoreArgument = Annotated[Path, typer.Argument(metavar="STORE", help="The campaign's Zarr store.")]
-WhereOption = Annotated[
-    list[str] | None,
-    typer.Option("--where", metavar="DIM=LABEL,...", help="Only these, e.g. model=so3lr,ani-2x; may be repeated."),
-]
-
-
 def analyse(
     store: StoreArgument,
     figure: Annotated[
@@ -87,7 +86,6 @@ def analyse(
 
     from hbcoop_dist.analysis.reference_levels import ComparisonError
     from hbcoop_dist.campaigns.kind import find_kind
-    from hbcoop_dist.cli.store_commands import check_output
     from hbcoop_dist.store import kind_of_store, open_store
 
     if figure is not None and against is not None:
@@ -126,7 +124,6 @@ def export(
     every command that reads one, and by xarray; it has no names of hosts and folders.
     """
     from hbcoop_dist.campaigns.kind import find_kind
-    from hbcoop_dist.cli.store_commands import check_output, size_of
     from hbcoop_dist.store import is_archive, kind_of_store, open_store, write_archive
 
     kind = find_kind(kind_of_store(store))
@@ -200,7 +197,6 @@ def merge(
     from tempfile import TemporaryDirectory
 
     from hbcoop_dist.campaigns.kind import find_kind
-    from hbcoop_dist.cli.store_commands import check_output, size_of
     from hbcoop_dist.store import is_archive, kind_of_store, merge_stores, open_store, write_archive
 
     if len(stores) < 2:
@@ -285,7 +281,6 @@ def report(
     """
     from hbcoop_dist.analysis.report_content import ReportError, ReportOptions
     from hbcoop_dist.campaigns.kind import find_kind
-    from hbcoop_dist.cli.store_commands import check_output, size_of
     from hbcoop_dist.references import read_references
     from hbcoop_dist.report import FORMATS, write_report
     from hbcoop_dist.store import kind_of_store, open_store
@@ -306,9 +301,6 @@ def report(
     typer.echo(f"{output}: {size_of(output)}")
 
 
-FORMATS = (".png", ".pdf", ".svg")
-
-
 def plot(
     name: Annotated[
         str | None, typer.Argument(metavar="NAME", help="A figure; without it, figures are listed.")
@@ -321,7 +313,6 @@ def plot(
 ) -> None:
     """Draw a figure of a store and print its numbers where it has a table; list the figures without a NAME."""
     from hbcoop_dist.analysis.plot_registry import PLOTS
-    from hbcoop_dist.cli.store_commands import check_output
     from hbcoop_dist.store import open_store
 
     if name is None:
@@ -333,8 +324,8 @@ def plot(
     if store is None:
         raise typer.BadParameter(f"STORE: expected a store of kind {figure.kind} after {name}, found none")
     path = Path(f"{name}.png") if output is None else output
-    if path.suffix.lower() not in FORMATS:
-        raise typer.BadParameter(f"--output: expected a file ending in {', '.join(FORMATS)}, found {path}")
+    if path.suffix.lower() not in FIGURES:
+        raise typer.BadParameter(f"--output: expected a file ending in {', '.join(FIGURES)}, found {path}")
     if model is not None and figure.function != "molecule_map":
         raise typer.BadParameter(f"--model: expected none for {name}, found {model}")
     check_output(path, store)

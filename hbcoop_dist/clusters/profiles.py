@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from hbcoop_dist.clusters.batch_system import BatchSystem
 
 
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$")]
+WALLTIME = re.compile(r"(?:(\d+)-)?(\d{1,3}):(\d{2})(?::(\d{2}))?")
+
+
 class DeviceError(ValueError):
     """A device that does not exist on this machine, or whose name is malformed."""
 
@@ -95,10 +99,6 @@ def check_device(device: str) -> None:
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if int(match[1] or 0) >= count:
         raise DeviceError(f"device: expected one of the {count} CUDA devices torch sees here, found {device!r}")
-
-
-Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$")]
-WALLTIME = re.compile(r"(?:(\d+)-)?(\d{1,3}):(\d{2})(?::(\d{2}))?")
 
 
 class ClusterError(RuntimeError):

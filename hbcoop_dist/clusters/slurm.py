@@ -53,6 +53,11 @@ SILENT_SECONDS = 420.0
 QUEUE_SECONDS = 60.0
 CANCELS_PER_CALL = 100
 _DRIVER_VARIABLES = ("SLURM_", "SLURMD_", "SRUN_", "SBATCH_")
+TERM_SECONDS = 10.0
+_SHARED_FIELDS = (
+    "workers_per_job", "threads", "memory", "gpus", "gres", "partition", "account", "walltime", "directives"
+)  # fmt: skip
+"""Fields that are equal in all pools of one allocation, since Slurm allots the same to each of its nodes."""
 
 
 def clean_environ() -> dict[str, str]:
@@ -287,13 +292,6 @@ async def read_queue() -> dict[str, JobState]:
     if process.returncode != 0:
         raise OSError(f"squeue: {err.decode(errors='replace').strip()}")
     return parse_queue(out.decode(errors="replace"))
-
-
-TERM_SECONDS = 10.0
-_SHARED_FIELDS = (
-    "workers_per_job", "threads", "memory", "gpus", "gres", "partition", "account", "walltime", "directives"
-)  # fmt: skip
-"""Fields that are equal in all pools of one allocation, since Slurm allots the same to each of its nodes."""
 
 
 class StepJob(LocalJob):

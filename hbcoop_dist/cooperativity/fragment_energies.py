@@ -18,6 +18,9 @@ from hbcoop_dist.models.batching import BatchSize, evaluate
 from hbcoop_dist.structures import Structure
 from hbcoop_dist.structures.structure import Molecules, distinct_fragments, fragments_of
 
+ORDERS = (2, 3, 4)
+"""Orders at which an expansion may be truncated; for M molecules of order k it needs of the order of M^k fragments."""
+
 
 def evaluate_fragments(
     potential: Potential,
@@ -76,10 +79,6 @@ def evaluate_fragments(
             )
         )
     return results
-
-
-ORDERS = (2, 3, 4)
-"""Orders at which an expansion may be truncated; for M molecules of order k it needs of the order of M^k fragments."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Literal
 
+Kind = Literal["out of memory", "bad structure", "missing checkpoint", "missing package", "lost worker", "code"]
+
 
 def suggestion(name: str, names: Iterable[str]) -> str:
     """End of an error message that lists the names which resemble `name`.
@@ -28,9 +30,6 @@ def suggestion(name: str, names: Iterable[str]) -> str:
     """
     similar = get_close_matches(name, list(names), n=3, cutoff=0.5)
     return f"; near: {', '.join(similar)}" if similar else ""
-
-
-Kind = Literal["out of memory", "bad structure", "missing checkpoint", "missing package", "lost worker", "code"]
 
 
 class LostWorkerError(Exception):

@@ -15,6 +15,19 @@ from typing_extensions import TypeVar
 
 from hbcoop_dist.core.arrays import AnyArray
 
+Status = Literal["pending", "done", "unconverged", "broken-geometry", "skipped", "quarantined", "failed", "stale"]
+STATUSES: tuple[str, ...] = get_args(Status)
+NOT_REQUESTED = "not asked for by campaign"
+"""Start of the reason of a skipped cell that the campaign being run does not request."""
+Label = str | int
+"""Label of one place along an axis of the store."""
+LabelTuple = tuple[Label, ...]
+"""Labels of one row of a table of the store, in the order of the table's dims."""
+Value = float | int | bool | str | AnyArray | np.generic | Sequence[float] | Sequence[str]
+"""Value of one variable of the store at one row: a scalar, or an array over the dims that are not label dims."""
+PayloadT_co = TypeVar("PayloadT_co", covariant=True, default=object)
+_ExpectedT = TypeVar("_ExpectedT")
+
 
 def installed_version(package: str) -> str | None:
     """Return the version of a package in this Python; None when it is not installed."""
@@ -32,22 +45,6 @@ def package_versions(*names: str) -> str:
     """Return the versions of the packages that are installed here, as JSON."""
     versions = {name: found for name in names if (found := installed_version(name)) is not None}
     return json.dumps(versions, sort_keys=True)
-
-
-Status = Literal["pending", "done", "unconverged", "broken-geometry", "skipped", "quarantined", "failed", "stale"]
-STATUSES: tuple[str, ...] = get_args(Status)
-
-Label = str | int
-"""Label of one place along an axis of the store."""
-
-LabelTuple = tuple[Label, ...]
-"""Labels of one row of a table of the store, in the order of the table's dims."""
-
-Value = float | int | bool | str | AnyArray | np.generic | Sequence[float] | Sequence[str]
-"""Value of one variable of the store at one row: a scalar, or an array over the dims that are not label dims."""
-
-PayloadT_co = TypeVar("PayloadT_co", covariant=True, default=object)
-_ExpectedT = TypeVar("_ExpectedT")
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from hbcoop_dist.clusters import ClusterError, ClusterProfile, check_device, local_profile
 from hbcoop_dist.clusters.batch_system import BatchSystem, make_batch_system
-from hbcoop_dist.clusters.pool_cluster import pools_for
+from hbcoop_dist.clusters.pool_jobs import pools_for
 from hbcoop_dist.core.tasks import Source
 from hbcoop_dist.execution.driver import Driver, RestartState
 from hbcoop_dist.execution.progress import Display, RunState, StatusWriter, default_display, read_run_state

@@ -21,6 +21,10 @@ from hbcoop_dist.optimize.quasi_newton import State
 from hbcoop_dist.store import Journal
 
 T = TypeVar("T")
+PREFETCHED_GROUPS = 16
+"""Groups of results that may wait in memory to be journaled; a driver that is killed loses them."""
+RestartState = Callable[[TaskResult], State | None]
+"""Result of a minimisation that did not converge -> state from which it can continue, if there is one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,13 +110,6 @@ def iterate_in_background(
     finally:
         stopped.set()
         thread.join()
-
-
-PREFETCHED_GROUPS = 16
-"""Groups of results that may wait in memory to be journaled; a driver that is killed loses them."""
-
-RestartState = Callable[[TaskResult], State | None]
-"""Result of a minimisation that did not converge -> state from which it can continue, if there is one."""
 
 
 class Driver:

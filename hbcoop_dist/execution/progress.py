@@ -25,6 +25,9 @@ from rich.table import Column
 from hbcoop_dist.core.files import atomic_write
 
 PLAIN_SECONDS = 10.0
+WRITE_SECONDS = 2.0
+SILENT_SECONDS = 60.0
+"""Age of the file at which its driver counts as dead."""
 
 
 @dataclass(slots=True)
@@ -166,11 +169,6 @@ def default_display() -> Display:
     """
     console = Console(stderr=True)
     return RichDisplay(console) if console.is_terminal else PlainDisplay()
-
-
-WRITE_SECONDS = 2.0
-SILENT_SECONDS = 60.0
-"""Age of the file at which its driver counts as dead."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,17 @@ from hbcoop_dist.core.failures import Failure
 from hbcoop_dist.core.results import Status, TaskResult
 from hbcoop_dist.core.tasks import Batch
 
+Order = tuple[int, ...]
+"""Place in the plan; the parts of a batch that was split follow the place of the whole."""
+Outcome = list[TaskResult] | Failure | BaseException
+LOST_WORKER_TRIES = 3
+"""Number of workers that a single task may kill before it is quarantined."""
+EXPIRED_TRIES, EXPIRED_TRIES_ALONE = 3, 10
+"""Number of walltimes that may end during a batch before it is split, and during a single task before it is
+quarantined. A long minimisation continues where it was interrupted, so it may need several jobs."""
+FAILURE_TRIES = 2
+"""Number of tries of a single task that fails, each on another host."""
+
 
 class ResultCache:
     """Reference-counted task results.
@@ -76,10 +87,6 @@ class ResultCache:
     def __len__(self) -> int:
         """Number of results in memory."""
         return len(self._results)
-
-
-Order = tuple[int, ...]
-"""Place in the plan; the parts of a batch that was split follow the place of the whole."""
 
 
 @dataclass(order=True, slots=True)
@@ -272,17 +279,6 @@ class BatchQueue:
 
     def __len__(self) -> int:
         return self._length
-
-
-Outcome = list[TaskResult] | Failure | BaseException
-
-LOST_WORKER_TRIES = 3
-"""Number of workers that a single task may kill before it is quarantined."""
-EXPIRED_TRIES, EXPIRED_TRIES_ALONE = 3, 10
-"""Number of walltimes that may end during a batch before it is split, and during a single task before it is
-quarantined. A long minimisation continues where it was interrupted, so it may need several jobs."""
-FAILURE_TRIES = 2
-"""Number of tries of a single task that fails, each on another host."""
 
 
 class Work(Protocol):

@@ -7,7 +7,8 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Iterator, KeysView, Mapping
 from dataclasses import dataclass, field
 
-from hbcoop_dist.clusters.pool_cluster import PoolCluster, pools_for
+from hbcoop_dist.clusters.pool_cluster import PoolCluster
+from hbcoop_dist.clusters.pool_jobs import pools_for
 from hbcoop_dist.core.tasks import Source
 from hbcoop_dist.execution.scheduler import WorkerSlot
 

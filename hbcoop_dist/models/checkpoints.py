@@ -24,6 +24,10 @@ from hbcoop_dist.models.base import ModelCard, ModelError
 
 CHECKPOINTS_VARIABLE = "HBCOOP_CHECKPOINTS"
 CACHE_VARIABLE = "HBCOOP_CACHE"
+OFFLINE_VARIABLE = "HBCOOP_OFFLINE"
+TIMEOUT_SECONDS = 30
+Progress = Callable[[int, int], None]
+"""Called with the bytes downloaded so far and their total number (0 when the server does not report it)."""
 
 
 class CheckpointError(ModelError):
@@ -318,12 +322,6 @@ def parameter_hash(parameters: Mapping[str, AnyArray]) -> str:
         array = np.ascontiguousarray(parameters[name])
         total.update(f"{name}\0{array.dtype.str}\0{array.shape}\0".encode() + array.tobytes())
     return total.hexdigest()
-
-
-OFFLINE_VARIABLE = "HBCOOP_OFFLINE"
-TIMEOUT_SECONDS = 30
-Progress = Callable[[int, int], None]
-"""Called with the bytes downloaded so far and their total number (0 when the server does not report it)."""
 
 
 def fetch(card: ModelCard, progress: Progress = lambda downloaded, total: None) -> Checkpoint:

@@ -22,6 +22,8 @@ from hbcoop_dist.core.tasks import Requirements
 from hbcoop_dist.models import checkpoints
 from hbcoop_dist.models.base import ModelCard, ModelError, ModelFamily, Potential
 
+ENTRY_POINT_GROUP = "hbcoop_dist.models"
+
 
 @dataclass(frozen=True, slots=True)
 class ModelSource:
@@ -166,9 +168,6 @@ def installed_versions(packages: Iterable[str]) -> dict[str, str]:
         with contextlib.suppress(PackageNotFoundError):
             versions[package] = version(package)
     return versions
-
-
-ENTRY_POINT_GROUP = "hbcoop_dist.models"
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,6 +48,15 @@ _LEVEL_AND_HBOND = [
     "counterpoise",
 ]
 _METHODS = {"hf": (0.0, 0.0), **SPIN_SCALED}
+Label = tuple[tuple[str, ...], str]
+"""Conformers and capping of a chain."""
+_ENERGY = "cooperative_energy"
+_CHOICES = {"pattern": PATTERNS, "capping": CAPPINGS, "position": POSITIONS}
+_REQUIRED = ("model", "pattern", "length", "capping", "position", _ENERGY)
+_DEFAULTS = {"geometry": "unnamed", "rotamer": "cis-N, trans-C"}
+_SHORTEST = 2
+_ROUNDING = 0.005
+"""kcal/mol; a bundled value that was rounded to two decimals differs by no more."""
 
 
 def bundled_geometries() -> tuple[str, ...]:
@@ -182,10 +191,6 @@ def _model_name(method: str, level: pd.Series) -> str:
     return ":".join([method, str(level["basis"]), *flags])
 
 
-Label = tuple[tuple[str, ...], str]
-"""Conformers and capping of a chain."""
-
-
 class ReferenceSetError(ValueError):
     """A folder that is no reference set; the message names the file."""
 
@@ -309,15 +314,6 @@ def _description(label: Label) -> str:
     conformers, capping = label
     chain = f"{'-'.join(conformers)} chain" if conformers else "monomer"
     return chain + (" with water caps" if capping == "water" else "")
-
-
-_ENERGY = "cooperative_energy"
-_CHOICES = {"pattern": PATTERNS, "capping": CAPPINGS, "position": POSITIONS}
-_REQUIRED = ("model", "pattern", "length", "capping", "position", _ENERGY)
-_DEFAULTS = {"geometry": "unnamed", "rotamer": "cis-N, trans-C"}
-_SHORTEST = 2
-_ROUNDING = 0.005
-"""kcal/mol; a bundled value that was rounded to two decimals differs by no more."""
 
 
 class ReferenceTableError(ValueError):

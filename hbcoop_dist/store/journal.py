@@ -36,6 +36,15 @@ _TAGS = (_ARRAY, _DEFLATED, _FLOAT, _TYPE)
 _DEFLATE_BYTES, _DEFLATE_ZEROS = 1024, 0.25
 """Size and share of zero bytes from which an array is deflated. Per-atom energies of fragments, mostly zeros, are half
 of a journal and shrink to 0.44; Hessians would shrink to 0.80 only, at twice the time, so they are left alone."""
+_log = logging.getLogger(__name__)
+PREFERENCE: Mapping[str, int] = {
+    status: rank
+    for rank, status in enumerate(
+        ("done", "unconverged", "broken-geometry", "failed", "quarantined", "stale", "skipped", "pending")
+    )
+}
+"""Rank of every status where several stores have a result: the lowest is kept."""
+_COPIED_AT_ONCE = 1000
 
 
 def payload_types(*classes: type) -> PayloadTypes:
@@ -204,19 +213,6 @@ def _unpack(value: Any, where: str, payloads: PayloadTypes) -> Any:
         return cls(**content)
     except TypeError as error:
         raise StoreError(f"{where}: expected the fields of {value[_TYPE]}, found {', '.join(content)}") from error
-
-
-_log = logging.getLogger(__name__)
-
-PREFERENCE: Mapping[str, int] = {
-    status: rank
-    for rank, status in enumerate(
-        ("done", "unconverged", "broken-geometry", "failed", "quarantined", "stale", "skipped", "pending")
-    )
-}
-"""Rank of every status where several stores have a result: the lowest is kept."""
-
-_COPIED_AT_ONCE = 1000
 
 
 class Journal:

@@ -26,6 +26,8 @@ from hbcoop_dist.store.layout import Layout
 from hbcoop_dist.store.paths import StoreError, StorePaths, is_archive, reading
 from hbcoop_dist.store.schema import FORMAT, Schema, Table
 
+_LEVEL = 19
+
 
 def open_store(path: str | Path, kind: str | None = None) -> xr.Dataset:
     """Open a store as a labelled dataset; numbers are read when they are used, text at once.
@@ -221,9 +223,6 @@ def _journal_problems(path: Path) -> Iterator[str]:
         yield f"{path}, line {line}: expected a matching checksum, found a corrupt line"
     if journal.torn_bytes:
         yield f"{path}: expected complete lines, found {journal.torn_bytes} bytes of an unfinished last one"
-
-
-_LEVEL = 19
 
 
 def write_archive(ds: xr.Dataset, output: Path) -> None:

@@ -32,6 +32,17 @@ short H-bond, 1.6 for atoms two bonds apart.
 """
 DISPLACED_BOND_FACTOR = 1.5
 """Longest bond of `kind_in_order`, in the same unit; atoms may be displaced by 0.1 A each."""
+_MIRRORED = {"HA2", "HA3", "HN2", "HN3"}
+HBOND_DISTANCE_LIMIT = 2.5
+"""Longest H..O distance of an H-bond, A (Arunan et al., Pure Appl. Chem. 2011, 83, 1637)."""
+HBOND_ANGLE_LIMIT = 120.0
+"""Smallest N-H..O angle of an H-bond, degrees (same source)."""
+STACKING_LIMIT = 3.4
+"""Distance, A, of heavy atoms below which two units may be stacked: two van der Waals radii of carbon."""
+STACKING_HEIGHT = 2.0
+"""Height, A, above an amide plane from which on a close unit counts as stacked."""
+NEAR_RING_LIMIT = 3.0
+"""Distance, A, between the two ends of a chain below which the chain counts as nearly closed."""
 
 
 def relative_distances(numbers: IntArray, positions: FloatArray) -> FloatArray:
@@ -152,19 +163,6 @@ def broken_bond(structure: Structure) -> str:
                     f"limit {limit:.2f}"
                 )
     return ""
-
-
-_MIRRORED = {"HA2", "HA3", "HN2", "HN3"}
-HBOND_DISTANCE_LIMIT = 2.5
-"""Longest H..O distance of an H-bond, A (Arunan et al., Pure Appl. Chem. 2011, 83, 1637)."""
-HBOND_ANGLE_LIMIT = 120.0
-"""Smallest N-H..O angle of an H-bond, degrees (same source)."""
-STACKING_LIMIT = 3.4
-"""Distance, A, of heavy atoms below which two units may be stacked: two van der Waals radii of carbon."""
-STACKING_HEIGHT = 2.0
-"""Height, A, above an amide plane from which on a close unit counts as stacked."""
-NEAR_RING_LIMIT = 3.0
-"""Distance, A, between the two ends of a chain below which the chain counts as nearly closed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,17 @@ from hbcoop_dist.structures.structure import NMA_ATOMS, Structure
 from hbcoop_dist.structures.tree_coordinates import Body, Joint, Tree, frame_from
 
 _X, _Y, _Z = range(3)
+_N, _C, _O = (NMA_ATOMS.index(name) for name in ("N", "C", "O"))
+_PI = np.pi
+_CAP_JOINTS = (
+    # Exit atoms and joint coordinates of each water; its parents are the first unit, the last unit (twice) and the
+    # second water. The values are rounded means of capped dimers minimised with SO3LR, GFN2-xTB and ANI-2x, which
+    # differ by less than 15 degrees.
+    ((_O, _C, _N), (2.97, np.radians(115.0), _PI, np.radians(67.0), _PI, _PI)),
+    ((_N, _C, _O), (2.82, np.radians(143.0), 0.0, np.radians(105.0), 0.0, 0.0)),
+    ((_N, _C, _O), (2.82, np.radians(134.0), _PI, np.radians(110.0), 0.0, 0.0)),
+    ((2, 1, 0), (2.93, np.radians(97.0), _PI, np.radians(90.0), 0.0, 0.0)),
+)
 
 
 def _direction(degrees: float) -> FloatArray:
@@ -164,20 +175,6 @@ def acceptor_body() -> Body:
     """Body of an acceptor water, whose two H are mirror images in the plane."""
     dofs = [[(1, _Y), (2, _Y)], [(1, _Z)], [(2, _Z)]]
     return _body("acceptor water", "water", 3, dofs, [0, 2, 1], _acceptor_frame)
-
-
-_N, _C, _O = (NMA_ATOMS.index(name) for name in ("N", "C", "O"))
-_PI = np.pi
-
-_CAP_JOINTS = (
-    # Exit atoms and joint coordinates of each water; its parents are the first unit, the last unit (twice) and the
-    # second water. The values are rounded means of capped dimers minimised with SO3LR, GFN2-xTB and ANI-2x, which
-    # differ by less than 15 degrees.
-    ((_O, _C, _N), (2.97, np.radians(115.0), _PI, np.radians(67.0), _PI, _PI)),
-    ((_N, _C, _O), (2.82, np.radians(143.0), 0.0, np.radians(105.0), 0.0, 0.0)),
-    ((_N, _C, _O), (2.82, np.radians(134.0), _PI, np.radians(110.0), 0.0, 0.0)),
-    ((2, 1, 0), (2.93, np.radians(97.0), _PI, np.radians(90.0), 0.0, 0.0)),
-)
 
 
 def planar_torsions(conformer: Conformer) -> tuple[float, float]:

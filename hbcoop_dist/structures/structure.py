@@ -45,6 +45,10 @@ MOLECULE_BONDS = {
     "water": (("O", "H1"), ("O", "H2")),
 }
 """Covalent bonds of each kind of molecule, by atom names."""
+Molecules = tuple[int, ...]
+"""Molecule indices of one fragment, ascending; the empty tuple is the fragment without molecules, of zero energy."""
+A, B, C = 0, 1, 2
+"""Molecule indices of A, B and C in the structure of a `Complex`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,13 +170,6 @@ class Structure:
         atoms.set_array("molecules", self.molecules)
         atoms.info.update(kinds=list(self.kinds), charge=0, spin=1)
         return atoms
-
-
-Molecules = tuple[int, ...]
-"""Molecule indices of one fragment, ascending; the empty tuple is the fragment without molecules, of zero energy."""
-
-A, B, C = 0, 1, 2
-"""Molecule indices of A, B and C in the structure of a `Complex`."""
 
 
 @dataclass(frozen=True, slots=True)

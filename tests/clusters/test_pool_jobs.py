@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from hbcoop_dist.clusters import JobRange, JobState, Pool
-from hbcoop_dist.clusters.pool_cluster import JobRecord, PoolJobs, job_of, pools_for
+from hbcoop_dist.clusters.pool_jobs import JobRecord, PoolJobs, job_of, pools_for
 from hbcoop_dist.core.tasks import Requirements
 
 

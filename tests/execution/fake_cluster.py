@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from hbcoop_dist.clusters import ClusterError, Pool
-from hbcoop_dist.clusters.pool_cluster import JobRecord, PoolJobs, job_of
+from hbcoop_dist.clusters.pool_jobs import JobRecord, PoolJobs, job_of
 
 
 class FakeCluster:

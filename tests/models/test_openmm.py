@@ -171,7 +171,7 @@ def test_the_rewritten_terms_are_still_written_as_they_were() -> None:
 def test_the_rewritten_terms_are_openmm_s(monkeypatch: pytest.MonkeyPatch) -> None:
     distorted = probes()["monomer"]
     ours = AMOEBA.evaluate([distorted])[0]
-    monkeypatch.setattr(family, "shorten_terms", lambda system: None)
+    monkeypatch.setattr(family, "_shorten_planar_terms", lambda system: None)
     theirs = load("amoeba2018").evaluate([distorted])[0]
     assert ours.energy == pytest.approx(theirs.energy, abs=1e-12)
     assert ours.forces is not None

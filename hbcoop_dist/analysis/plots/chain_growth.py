@@ -28,6 +28,9 @@ _BEYOND = 3.0
 _LARGEST_ERROR = 0.5
 """kcal/mol; fits whose asymptote has a larger standard error are not drawn."""
 _SHADE: dict[str, Any] = {"color": GREY, "alpha": 0.18, "linewidth": 0.0}
+BOTH_NEIGHBOURS = 4
+"""Units of the shortest chain whose middle bond has a neighbour on either side."""
+_LABELS = ("cooperative energy (kcal/mol)", f"gain over length {BOTH_NEIGHBOURS} (kcal/mol)")
 
 
 def growth_curves(
@@ -127,11 +130,6 @@ def _handles() -> list[Any]:
         Line2D([], [], marker="^", label=f"from here within\n{CLOSE:g} of the longest", **grey),
         Patch(label="units beyond the\nreceptive field", **_SHADE),
     ]
-
-
-BOTH_NEIGHBOURS = 4
-"""Units of the shortest chain whose middle bond has a neighbour on either side."""
-_LABELS = ("cooperative energy (kcal/mol)", f"gain over length {BOTH_NEIGHBOURS} (kcal/mol)")
 
 
 def cooperative_energy_of_twins(

@@ -28,6 +28,48 @@ from hbcoop_dist.core.arrays import FloatArray
 
 MIN_WIDTH = 300
 """Pixels; the least width of a figure, which a telephone held upright has."""
+QUANTITIES: Mapping[str, str] = {
+    "cooperative_energy": "cooperative energy, kcal/mol",
+    "cooperative_energy_electronic": "its electronic part, kcal/mol",
+    "cooperative_energy_geometric": "its geometric part, kcal/mol",
+    "increment": "cooperative energy per added unit, kcal/mol",
+    "interaction_energy": "interaction energy in the complex, kcal/mol",
+    "distance_on": "O..N distance, A",
+}
+"""Axis label of every quantity that can be chosen."""
+_DIMS = ("pattern", "capping", "geometry", "rotamer")
+_MARKERS = {
+    "o": "circle",
+    "s": "square",
+    "D": "diamond",
+    "^": "triangle",
+    "v": "inverted_triangle",
+    "P": "cross",
+    "X": "x",
+    "p": "hex",
+    "h": "hex",
+    "<": "star",
+    ">": "plus",
+}
+_PANEL_WIDTH = 240
+_HOVER = [("model", "$name"), ("units", "@x"), ("value", "@y{0.00}"), ("", "@note")]
+_UPDATE = """
+const key = choices.map(choice => choice.value).join("|");
+for (const [source, table] of sources) {
+  const {y = [], note = y.map(_ => ""), spread = y.map(_ => NaN)} = table.series[key] ?? {};
+  source.data = {
+    x: table.x.slice(0, y.length), y, note,
+    line: y.map((value, i) => table.gaps && note[i].includes("near-ring") ? NaN : value),
+    fill: note.map(text => text ? "white" : table.colour),
+    low: y.map((value, i) => value - spread[i]), high: y.map((value, i) => value + spread[i]),
+  };
+}
+for (const panel of panels) panel.left[0].axis_label = labels[choices[0].value];
+"""
+_FILTER_MODELS = """
+const ticked = new Set(this.active.map(i => this.labels[i]));
+for (const [name, glyphs] of lines) for (const glyph of glyphs) glyph.visible = ticked.has(name);
+"""
 
 
 def legend_checkboxes(colours: Mapping[str, str], name: str, width: int | None = None) -> CheckboxGroup:
@@ -95,51 +137,6 @@ def wrapping_row(*children: Any, name: str | None = None) -> LayoutDOM:
     LayoutDOM
     """
     return row(*children, sizing_mode="stretch_width", styles={"flex-wrap": "wrap"}, name=name)
-
-
-QUANTITIES: Mapping[str, str] = {
-    "cooperative_energy": "cooperative energy, kcal/mol",
-    "cooperative_energy_electronic": "its electronic part, kcal/mol",
-    "cooperative_energy_geometric": "its geometric part, kcal/mol",
-    "increment": "cooperative energy per added unit, kcal/mol",
-    "interaction_energy": "interaction energy in the complex, kcal/mol",
-    "distance_on": "O..N distance, A",
-}
-"""Axis label of every quantity that can be chosen."""
-_DIMS = ("pattern", "capping", "geometry", "rotamer")
-_MARKERS = {
-    "o": "circle",
-    "s": "square",
-    "D": "diamond",
-    "^": "triangle",
-    "v": "inverted_triangle",
-    "P": "cross",
-    "X": "x",
-    "p": "hex",
-    "h": "hex",
-    "<": "star",
-    ">": "plus",
-}
-_PANEL_WIDTH = 240
-_HOVER = [("model", "$name"), ("units", "@x"), ("value", "@y{0.00}"), ("", "@note")]
-
-_UPDATE = """
-const key = choices.map(choice => choice.value).join("|");
-for (const [source, table] of sources) {
-  const {y = [], note = y.map(_ => ""), spread = y.map(_ => NaN)} = table.series[key] ?? {};
-  source.data = {
-    x: table.x.slice(0, y.length), y, note,
-    line: y.map((value, i) => table.gaps && note[i].includes("near-ring") ? NaN : value),
-    fill: note.map(text => text ? "white" : table.colour),
-    low: y.map((value, i) => value - spread[i]), high: y.map((value, i) => value + spread[i]),
-  };
-}
-for (const panel of panels) panel.left[0].axis_label = labels[choices[0].value];
-"""
-_FILTER_MODELS = """
-const ticked = new Set(this.active.map(i => this.labels[i]));
-for (const [name, glyphs] of lines) for (const glyph of glyphs) glyph.visible = ticked.has(name);
-"""
 
 
 @dataclass(frozen=True, slots=True)

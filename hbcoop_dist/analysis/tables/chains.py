@@ -18,10 +18,10 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from hbcoop_dist.analysis.selection import DONE, UNREQUESTED, NotDone, done, needed_dimers, not_done, readable
+from hbcoop_dist.analysis.selection import DONE, NotDone, done, needed_dimers, not_done, readable
 from hbcoop_dist.analysis.tables.columns import Columns, Row, Section, fixed_point, separated
 from hbcoop_dist.core.arrays import FloatArray
-from hbcoop_dist.core.results import STATUSES
+from hbcoop_dist.core.results import NOT_REQUESTED, STATUSES
 
 SHORT = {
     "pending": "pend",
@@ -43,6 +43,12 @@ _LEGEND = {
     _NO_VALUE: "n/a = no value",
     **{short: f"{short} = {status}" for status, short in SHORT.items() if short != status},
     "stale": "stale = another checkpoint or package than now",
+}
+_COLUMNS = {
+    "cooperative_energy": "dV",
+    "cooperative_energy_electronic": "electronic",
+    "interaction_energy": "V in complex",
+    "interaction_energy_dimer": "V alone",
 }
 
 
@@ -234,7 +240,7 @@ def _ranges(numbers: list[int]) -> str:
 
 def _is_absent(reason: object) -> bool:
     """Whether no campaign requests a cell, or its set of geometries does not have it."""
-    return str(reason).startswith(UNREQUESTED) or str(reason).endswith("has no such chain")
+    return str(reason).startswith(NOT_REQUESTED) or str(reason).endswith("has no such chain")
 
 
 class _Cells:
@@ -310,14 +316,6 @@ def _plain_table(*columns: str | Text, title: str = "") -> Table:
     for column in columns:
         table.add_column(column, overflow="fold")
     return table
-
-
-_COLUMNS = {
-    "cooperative_energy": "dV",
-    "cooperative_energy_electronic": "electronic",
-    "interaction_energy": "V in complex",
-    "interaction_energy_dimer": "V alone",
-}
 
 
 def complex_tables(ds: xr.Dataset) -> list[RenderableType]:

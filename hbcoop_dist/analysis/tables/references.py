@@ -24,6 +24,15 @@ from hbcoop_dist.core.arrays import BoolArray
 from hbcoop_dist.references import bundled_geometries
 from hbcoop_dist.structures import position_of
 
+_HEAD = """\
+# Reference levels
+
+Cooperative energies (Eq. 1) of arc chains in kcal/mol. Written by `make reference-tables` from the references of the
+package (`hbcoop_dist/references/`; described in its README) and from the published
+store (`store/README.md`). Basis sets and flags are written as in a campaign: `:cp` is counterpoise. `dimer V` is the
+interaction energy of the bare dimer.
+"""
+
 
 def same_geometry_tables(ds: xr.Dataset, reference: str, statuses: Collection[str] = DONE) -> list[RenderableType]:
     """Models at each geometry where a reference has results: there, less the reference, and at own minima.
@@ -100,14 +109,6 @@ def _cell(value: float) -> Text:
 
 
 _PARTS = {"cooperative_energy": "total", "cooperative_energy_electronic": "electronic part"}
-_HEAD = """\
-# Reference levels
-
-Cooperative energies (Eq. 1) of arc chains in kcal/mol. Written by `make reference-tables` from the references of the
-package (`hbcoop_dist/references/`; described in its README) and from the published
-store (`store/README.md`). Basis sets and flags are written as in a campaign: `:cp` is counterpoise. `dimer V` is the
-interaction energy of the bare dimer.
-"""
 _TIMES = "Seconds for the fragments of a chain (SCF and MP2); its isolated dimers are the chain of two.\n"
 
 

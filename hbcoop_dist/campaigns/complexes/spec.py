@@ -26,6 +26,9 @@ from hbcoop_dist.structures import Structure
 from hbcoop_dist.structures.geometry import kind_in_order, relative_distances
 from hbcoop_dist.structures.structure import Complex
 
+BOND = 1.25
+"""Atoms nearer than this many times the sum of their covalent radii are bonded; a short O..H bridge is at 1.5."""
+
 
 def _atom_indices(value: Any) -> tuple[int, ...]:
     """Expand atoms counted from 0, alone or in ranges ``"0-11"`` (both ends included), to one ascending tuple."""
@@ -125,10 +128,6 @@ def load_spec(path: Path) -> ComplexesSpec:
     models = tuple(entry.resolved(base) for entry in spec.models)
     complexes = tuple(entry.model_copy(update={"file": resolve_path(base, entry.file)}) for entry in spec.complexes)
     return spec.model_copy(update={"models": models, "complexes": complexes})
-
-
-BOND = 1.25
-"""Atoms nearer than this many times the sum of their covalent radii are bonded; a short O..H bridge is at 1.5."""
 
 
 class ComplexError(CampaignError):

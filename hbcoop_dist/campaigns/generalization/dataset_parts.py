@@ -45,6 +45,8 @@ from hbcoop_dist.learning.splits.strategies import separation, split, umap_coord
 from hbcoop_dist.models import registry
 
 Known = Mapping[str, TaskResult[Any]]
+_latest: dict[str, FloatArray] = {}
+"""Descriptors of the set that was described last, by its identity."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,10 +223,6 @@ def _left_out(parts: list[ArrayFile]) -> tuple[str, ...]:
             )
         )
     return total.lines
-
-
-_latest: dict[str, FloatArray] = {}
-"""Descriptors of the set that was described last, by its identity."""
 
 
 def split_set(task: TrainingTask, labelled: SetOfTask) -> SplitResult:

@@ -76,6 +76,7 @@ _HEADINGS = {
     "best_step": "best step",
 }
 _CLAIM_COLUMNS = ["claim", "set", "quantity", "scheme", "measure", "value", "low", "high", "seeds", "verdict", "why"]
+_NO_SCHEME = "none"
 
 
 def build_report(ds: xr.Dataset, options: ReportOptions | None = None) -> Report:
@@ -283,9 +284,6 @@ def _charts(ds: xr.Dataset) -> Iterator[Chart]:
                 "The validation set is part of the training side of a split.",
                 partial(learning_curves, ds, dataset, architecture),
             )
-
-
-_NO_SCHEME = "none"
 
 
 def headline(ds: xr.Dataset) -> str:

@@ -113,7 +113,7 @@ def make_plan(
     Raises
     ------
     ReferenceSetError
-        When a reference set of geometries cannot be read, or holds nothing that a cell asks for.
+        When a reference set of geometries cannot be read, or holds no chain that a cell requests.
     ModelError
         When a checkpoint that the spec names does not exist, or is not what it should be.
     """

@@ -50,6 +50,16 @@ _CONSTANT_UNITS = 4
 """Number of last units over which a constant value means that the growth has ended."""
 _CLOSE_TO_PAPER = 0.5
 """kcal/mol; the uncertainty of the reference levels, rounded up."""
+_ABOUT = (
+    "The cooperative energy of a hydrogen bond is the increase of its strength due to the other molecules of the chain "
+    "(Feng, Xu and Huang 2025, Eq. 1); it is positive when they strengthen the bond. All sentences are made from the "
+    "values shown below."
+)
+_FIGURES = "The figures follow those of the paper; `hbcoop report STORE -o figures.pdf` writes them for print."
+_EXPLORER = (
+    "Choose models, a quantity, a pattern, caps and a geometry. Hollow points are saddles or near-rings; black is "
+    "`{}`, at the geometries for which it was calculated. {} Hover for values."
+)
 
 
 def summary(ds: xr.Dataset, board: pd.DataFrame, reference: str, width: float) -> tuple[str, ...]:
@@ -259,18 +269,6 @@ def _failures(ds: xr.Dataset) -> Iterator[str]:
 
 def _join(rows: pd.DataFrame, text: Callable[[pd.Series], str]) -> str:
     return ", ".join(text(row) for _, row in rows.iterrows())
-
-
-_ABOUT = (
-    "The cooperative energy of a hydrogen bond is the increase of its strength due to the other molecules of the chain "
-    "(Feng, Xu and Huang 2025, Eq. 1); it is positive when they strengthen the bond. All sentences are made from the "
-    "values shown below."
-)
-_FIGURES = "The figures follow those of the paper; `hbcoop report STORE -o figures.pdf` writes them for print."
-_EXPLORER = (
-    "Choose models, a quantity, a pattern, caps and a geometry. Hollow points are saddles or near-rings; black is "
-    "`{}`, at the geometries for which it was calculated. {} Hover for values."
-)
 
 
 def build_report(ds: xr.Dataset, options: ReportOptions | None = None) -> Report:

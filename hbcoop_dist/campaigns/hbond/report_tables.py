@@ -23,6 +23,12 @@ from hbcoop_dist.references import bundled_geometries
 _MEV = 1000.0
 """meV per eV."""
 _GROWTH_LENGTHS = (3, 4, 6, 8, 11)
+DEFAULT_REFERENCE = "rimp2:cc-pvtz:frozen-core"
+"""Reference level that models are compared with unless another one is named."""
+FLAT = 0.1
+"""kcal/mol; smaller changes beyond n = 4 do not count as growth, smaller values at n = 4 not as cooperativity."""
+_LARGEST_ERROR = 0.5
+"""kcal/mol; asymptotes with a larger standard error are not shown."""
 
 
 def reference_tables(ds: xr.Dataset, references: xr.Dataset) -> Iterator[Table]:
@@ -315,14 +321,6 @@ def provenance_table(ds: xr.Dataset) -> Table:
         )
     caption = "Of the first cell of each model. Hashes are cut to sixteen digits; the store has them in full per cell."
     return Table("provenance", "Provenance", caption, pd.DataFrame(rows))
-
-
-DEFAULT_REFERENCE = "rimp2:cc-pvtz:frozen-core"
-"""Reference level that models are compared with unless another one is named."""
-FLAT = 0.1
-"""kcal/mol; smaller changes beyond n = 4 do not count as growth, smaller values at n = 4 not as cooperativity."""
-_LARGEST_ERROR = 0.5
-"""kcal/mol; asymptotes with a larger standard error are not shown."""
 
 
 def leaderboard(ds: xr.Dataset, reference: str, references: xr.Dataset) -> Table:

@@ -48,6 +48,10 @@ OPENMM_DEFAULTS: Mapping[str, object] = MappingProxyType(
     {"constraint": "torsions", "max_force": 0.03, "max_calls": 5000, "tolerance": PAPER_TOLERANCE}
 )
 """Defaults of ``engine: openmm``: the published protocol, as far as float32 forces can reach it."""
+_LABELS: Mapping[str, Callable[[Any], str]] = MappingProxyType(
+    {"patterns": str, "geometry": lambda folder: PurePath(folder).name, "rotamer": rotamer_label}
+)
+"""Labels in the store of the items of fields whose items have no name."""
 
 
 class Minimize(Frozen):
@@ -143,12 +147,6 @@ def _rotamer_rule(value: Any) -> dict[str, str]:
 
 CappingItem = Annotated[CappingEntry, BeforeValidator(name_only)]
 RotamerRule = Annotated[dict[str, str], BeforeValidator(_rotamer_rule)]
-
-
-_LABELS: Mapping[str, Callable[[Any], str]] = MappingProxyType(
-    {"patterns": str, "geometry": lambda folder: PurePath(folder).name, "rotamer": rotamer_label}
-)
-"""Labels in the store of the items of fields whose items have no name."""
 
 
 class HBondSpec(CampaignSpec):

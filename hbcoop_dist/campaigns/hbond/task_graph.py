@@ -22,6 +22,18 @@ from hbcoop_dist.structures import Chain, Structure
 from hbcoop_dist.structures.monomers import build
 from hbcoop_dist.structures.structure import Molecules, distinct_fragments
 
+PROTOCOL_VERSION = 3
+"""Raised whenever a worker would return another number for the same key."""
+LADDER = 6
+"""Longest chain that longer ones start from: its geometry and Hessian are kept."""
+WHOLE_HESSIAN = 4
+"""Longest chain whose complete out-of-plane Hessian is computed; longer chains start from it."""
+NO_FORCES = "the model has no forces and so no minima of its own; geometry takes other minima or a folder of .xyz files"
+Kind = Literal["monomer", "candidate", "minimise", "energies"]
+ModelMinimum = tuple[str, str]
+"""Geometry from another model: its name, and the content of the minimisation (`minimise_text`)."""
+_GEOMETRY = "@geometry"
+
 
 @dataclass(frozen=True, slots=True)
 class BodyStart:
@@ -117,25 +129,6 @@ class MinimumResult:
     hessian: AnyArray | None = None
     lowest_out_of_plane: float | None = None
     out_of_plane_hessian: AnyArray | None = None
-
-
-PROTOCOL_VERSION = 3
-"""Raised whenever a worker would return another number for the same key."""
-
-LADDER = 6
-"""Longest chain that longer ones start from: its geometry and Hessian are kept."""
-
-WHOLE_HESSIAN = 4
-"""Longest chain whose complete out-of-plane Hessian is computed; longer chains start from it."""
-
-NO_FORCES = "the model has no forces and so no minima of its own; geometry takes other minima or a folder of .xyz files"
-
-Kind = Literal["monomer", "candidate", "minimise", "energies"]
-
-ModelMinimum = tuple[str, str]
-"""Geometry from another model: its name, and the content of the minimisation (`minimise_text`)."""
-
-_GEOMETRY = "@geometry"
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,24 @@ import numpy as np
 
 from hbcoop_dist.core.arrays import AnyArray, BoolArray, FloatArray, IntArray
 
+_OF_ATOMS: Mapping[str, tuple[tuple[int, ...], type]] = {
+    "numbers": ((), np.int64),
+    "molecules": ((), np.int64),
+    "positions": ((3,), np.float64),
+    "forces": ((3,), np.float64),
+    "charges": ((), np.float64),
+}
+"""Packed fields with one value for every atom: shape and type of the value."""
+_OF_STRUCTURES: Mapping[str, tuple[tuple[int, ...], type]] = {
+    "energy": ((), np.float64),
+    "charge": ((), np.int64),
+    "dipole": ((3,), np.float64),
+    "interaction_energy": ((), np.float64),
+    "cell": ((3, 3), np.float64),
+}
+"""Packed fields with one value for every structure."""
+_OPTIONAL = ("forces", "charges", "dipole", "interaction_energy", "cell")
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class UnlabelledStructure:
@@ -211,27 +229,6 @@ class LabelledSet:
             if one.cell is not None:
                 digest.update(np.ascontiguousarray(one.cell).tobytes())
         return digest.hexdigest()
-
-
-_OF_ATOMS: Mapping[str, tuple[tuple[int, ...], type]] = {
-    "numbers": ((), np.int64),
-    "molecules": ((), np.int64),
-    "positions": ((3,), np.float64),
-    "forces": ((3,), np.float64),
-    "charges": ((), np.float64),
-}
-"""Packed fields with one value for every atom: shape and type of the value."""
-
-_OF_STRUCTURES: Mapping[str, tuple[tuple[int, ...], type]] = {
-    "energy": ((), np.float64),
-    "charge": ((), np.int64),
-    "dipole": ((3,), np.float64),
-    "interaction_energy": ((), np.float64),
-    "cell": ((3, 3), np.float64),
-}
-"""Packed fields with one value for every structure."""
-
-_OPTIONAL = ("forces", "charges", "dipole", "interaction_energy", "cell")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

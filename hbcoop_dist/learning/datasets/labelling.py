@@ -39,10 +39,9 @@ _STRUCTURES_PER_CALL = 64
 # well (formate, formaldehyde) oscillates with it in 8 of 300 ionic clusters; with less mixing these converge, and where
 # several dampings do, they end in one state. Of 200 other clusters one converged with none of them.
 _DAMPINGS = (0.4, 0.1, 0.2)
-
-
 _KEPT = ("numbers", "positions", "parent", "domain", "charge", "molecules", "molecule_charges")
 """Fields of a structure that do not depend on its labels."""
+AnyStructure = UnlabelledStructure | LabelledStructure
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,8 +65,6 @@ class Labels:
     charges: FloatArray | None
     dipole: FloatArray | None
 
-
-AnyStructure = UnlabelledStructure | LabelledStructure
 
 Teacher = Callable[[Sequence[AnyStructure]], list[Labels | str]]
 """One result per request, in order, or the reason why there is none."""

@@ -27,6 +27,11 @@ if TYPE_CHECKING:
     from ase import Atoms
 
 
+WHOLE = 2**30
+"""Bytes of a set up to which its files are hashed completely."""
+_END, _BLOCK, _BLOCKS = 2**20, 2**16, 64
+
+
 @dataclass(slots=True)
 class LeftOut:
     """Structures that were left out.
@@ -235,12 +240,6 @@ def to_atoms(structure: LabelledStructure) -> Atoms:
     labels = {name: getattr(structure, name) for name in ("energy", "forces", "charges", "dipole")}
     atoms.calc = SinglePointCalculator(atoms, **{key: value for key, value in labels.items() if value is not None})
     return atoms
-
-
-WHOLE = 2**30
-"""Bytes of a set up to which its files are hashed completely."""
-
-_END, _BLOCK, _BLOCKS = 2**20, 2**16, 64
 
 
 def hash_files(files: Sequence[Path | str]) -> tuple[str, ...]:

@@ -33,6 +33,11 @@ N_CLUSTERS = 20
 
 _LARGEST_BLOCK = 32
 """Points of farthest-point sampling that are compared with all others in one matrix product."""
+_BLOCK = 32 * 2**20
+"""Bytes of one block of similarities."""
+_MAP_DIMENSIONS, _MAP_SAMPLE = 50, 2000
+SIDES = ("none", "train", "validation", "test")
+"""Names of the sides of a split, by the numbers of `side_indices`."""
 
 
 class HasParent(Protocol):
@@ -296,14 +301,6 @@ def _least_similar(points: RowsT, deferred: RowsT, nearest: Float32Array) -> int
         if not len(deferred) or (true := deferred.along(points, index).max()) <= nearest[index]:
             return index
         nearest[index] = true
-
-
-_BLOCK = 32 * 2**20
-"""Bytes of one block of similarities."""
-
-_MAP_DIMENSIONS, _MAP_SAMPLE = 50, 2000
-SIDES = ("none", "train", "validation", "test")
-"""Names of the sides of a split, by the numbers of `side_indices`."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -29,6 +29,10 @@ from hbcoop_dist.structures import Structure
 _EXACT, _ROUNDS = 1.0e-12, 20
 _SELLA_FORCE = 1.0e-12
 """Force criterion, eV/A, that Sella never meets; it does not accept zero."""
+MAX_STEP = 0.1
+"""Longest displacement of an atom in one step, A."""
+UNREACHABLE_FORCE = 0.0
+"""Force criterion, eV/A, for optimisers whose own criterion must never apply, because ours ends them."""
 
 
 class FixedTorsions:
@@ -103,12 +107,6 @@ def relax_sella(surface: Surface) -> None:
         constraints.fix_dihedral(torsion.atoms, target=np.degrees(torsion.target))
     with Sella(atoms, order=0, internal=True, allow_fragments=True, constraints=constraints, logfile=None) as optimiser:
         optimiser.run(fmax=_SELLA_FORCE, steps=surface.goal.max_calls)
-
-
-MAX_STEP = 0.1
-"""Longest displacement of an atom in one step, A."""
-UNREACHABLE_FORCE = 0.0
-"""Force criterion, eV/A, for optimisers whose own criterion must never apply, because ours ends them."""
 
 
 @dataclass(frozen=True, slots=True)
