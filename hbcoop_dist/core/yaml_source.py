@@ -230,10 +230,11 @@ class _CoreResolver(BaseResolver):
 
 
 class _Representer(SafeRepresenter):
-    """Quotes text with line breaks that the emitter would otherwise fold."""
+    """Quotes text that would otherwise be read back as something else."""
 
     def represent_str(self, data: str) -> ScalarNode:
-        style = '"' if re.search(r"[\x85\u2028\u2029\r]", data) else None
+        # a key << that is not quoted would merge its value
+        style = '"' if data == _MERGE or re.search(r"[\x85\u2028\u2029\r]", data) else None
         return self.represent_scalar(f"{_TAG}str", data, style=style)
 
 

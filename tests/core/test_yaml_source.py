@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -214,6 +214,8 @@ PLAIN = st.recursive(
 
 @FUZZ
 @given(content=st.dictionaries(st.text(max_size=8), PLAIN, max_size=5))
+@example(content={"<<": None})
+@example(content={"<<": [], "a": "<<"})
 def test_what_is_written_is_read_back(tmp_path: Path, content: dict[str, Any]) -> None:
     assert read_mapping(_write(tmp_path, dump_yaml(content))).content == content
 
