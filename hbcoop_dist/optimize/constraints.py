@@ -19,6 +19,8 @@ Constraint = Literal["mirror", "torsions", "none"]
 CONSTRAINTS: tuple[str, ...] = get_args(Constraint)
 
 _R, _THETA1, _PHI1, _THETA2, _PHI2, _PHI3 = range(6)
+TORSIONS = (_PHI1, _PHI2, _PHI3)
+"""Torsions among the six coordinates of a joint."""
 
 
 def body_basis(body: Body, constraint: Constraint) -> FloatArray:
@@ -80,6 +82,17 @@ def odd_basis(tree: Tree) -> FloatArray:
         return tuple(k for k in _free_joint(joint, "torsions") if k not in even)
 
     return _basis(tree, lambda body: _symmetric(-body.reflection()), odd_joint)
+
+
+def reflection(tree: Tree) -> FloatArray:
+    """Return the matrix (n_q, n_q) of the reflection through the mirror plane, up to full turns of torsions."""
+    out = np.eye(tree.n_q)
+    for index, body in enumerate(tree.bodies):
+        out[tree.body_slice(index), tree.body_slice(index)] = body.reflection()
+        if index:
+            odd = tree.joint_slice(index).start + np.array(TORSIONS)
+            out[odd, odd] = -1.0
+    return out
 
 
 def _basis(

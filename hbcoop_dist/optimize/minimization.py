@@ -60,7 +60,7 @@ def body_hessian(potential: Potential, body: Body, s: FloatArray, constraint: Co
     moves = [sign * DISPLACEMENT * column for column in basis.T for sign in (1.0, -1.0)]
     structures = [Structure.from_molecules([(body.kind, body.positions(s + move))]) for move in moves]
     forces = np.array([evaluation.forces for evaluation in evaluate(potential, structures)])
-    gradients: FloatArray = -np.tensordot(forces, body.basis, ([1, 2], [1, 2])) @ basis
+    gradients = np.array([-body.gradient(s + move, force) for move, force in zip(moves, forces, strict=True)]) @ basis
     hessian = (gradients[0::2] - gradients[1::2]) / (2 * DISPLACEMENT)
     return np.asarray(basis @ (0.5 * (hessian + hessian.T)) @ basis.T, dtype=float)
 
@@ -253,4 +253,4 @@ def monomer_start(potential: Potential, chain: Chain, constraint: Constraint = "
         With a finite-difference Hessian.
     """
     q = crude_start(chain)
-    return Start(chain, q, guess_hessian(tree_of(chain), [body_hessian(potential, nma_body(), q, constraint)]))
+    return Start(chain, q, guess_hessian(tree_of(chain), [body_hessian(potential, nma_body(chain.rotamers[0]), q, constraint)]))

@@ -399,6 +399,6 @@ def clash_limit(tree: Tree, q: FloatArray, change: FloatArray) -> float:
 def _intermolecular_distances(tree: Tree, q: FloatArray) -> FloatArray:
     """Distances (P,), A, of all pairs of atoms in different molecules."""
     x = tree.positions(q)
-    molecules = np.repeat(np.arange(len(tree.bodies)), [len(body.offset) for body in tree.bodies])
+    molecules = np.repeat(np.arange(len(tree.bodies)), [body.n_atoms for body in tree.bodies])
     i, j = np.nonzero(molecules[:, None] < molecules[None, :])
     return np.asarray(np.linalg.norm(x[i] - x[j], axis=1), dtype=float)

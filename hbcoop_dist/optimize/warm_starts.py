@@ -13,15 +13,20 @@ from dataclasses import dataclass
 import numpy as np
 
 from hbcoop_dist.core.arrays import FloatArray
-from hbcoop_dist.optimize.constraints import Constraint, odd_basis
+from hbcoop_dist.optimize.constraints import TORSIONS, Constraint, odd_basis, reflection
 from hbcoop_dist.optimize.minimization import Start, guess_hessian, positive
 from hbcoop_dist.structures import Chain
 from hbcoop_dist.structures.monomers import crude_start, tree_of
+from hbcoop_dist.structures.tree_coordinates import Tree
 
 FAR = 3
 """Units beyond which the distance to an end of the chain does not count."""
 REACH = 6
 """Elements (two per unit) over which couplings are copied."""
+JUNCTION = 2
+"""Elements before the first one from a seed that decide between the seed and its mirror image."""
+import os
+ODD=float(os.environ.get('ODD','0'))
 OUT_OF_PLANE = 0.03
 """Largest out-of-plane displacement of a start, A or rad."""
 SMALLEST_CURVATURE = 0.01
@@ -104,15 +109,14 @@ def warm_start(chain: Chain, seeds: Sequence[Seed], units: Sequence[Monomer], wa
     -------
     Start
     """
-    tree = tree_of(chain)
     q = crude_start(chain, [unit.s for unit in units])
-    hessian = guess_hessian(tree, [body.hessian for body in (*units, *waters)])
-    sources = [(seed, _elements(seed.chain)) for seed in seeds]
-    for element in _elements(chain):
-        if match := _most_similar((element,), sources):
-            seed, (source,) = match
-            q[element.where] = seed.q[source.where]
-    return Start(chain, q, positive(transplant_hessian(chain, seeds, hessian), SMALLEST_CURVATURE))
+    hessian = guess_hessian(tree_of(chain), [body.hessian for body in (*units, *waters)])
+    alignments = _Alignments(chain, seeds)
+    for index, element in enumerate(alignments.elements):
+        if match := alignments.most_similar((element,)):
+            known = alignments.elements[max(index - JUNCTION, 0) : index]
+            q[element.where] = alignments.image(match, q, known).q[match.elements[0].where]
+    return Start(chain, q, positive(_transplanted(alignments, hessian, q), SMALLEST_CURVATURE))
 
 
 def leave_plane(chain: Chain, q: FloatArray, constraint: Constraint) -> FloatArray:
@@ -140,7 +144,7 @@ def leave_plane(chain: Chain, q: FloatArray, constraint: Constraint) -> FloatArr
 
 
 def transplant_hessian(chain: Chain, seeds: Sequence[Seed], hessian: FloatArray) -> FloatArray:
-    """Replace the blocks of a Hessian by those of similar pairs of elements in shorter chains.
+    """Replace the blocks of a Hessian of a planar chain by those of similar pairs of elements in shorter chains.
 
     Parameters
     ----------
@@ -155,18 +159,89 @@ def transplant_hessian(chain: Chain, seeds: Sequence[Seed], hessian: FloatArray)
     (n_q, n_q) array
         Symmetric.
     """
-    out = hessian.copy()
-    elements = _elements(chain)
-    sources = [(seed, _elements(seed.chain)) for seed in seeds]
+    return _transplanted(_Alignments(chain, seeds), hessian, None)
+
+
+def _transplanted(alignments: _Alignments, hessian: FloatArray, q: FloatArray | None) -> FloatArray:
+    """Hessian with the blocks of seeds, or of those of their mirror images that fit to q."""
+    out, elements = hessian.copy(), alignments.elements
     for first in elements:
         for second in elements:
             near = first.place <= second.place <= first.place + REACH
-            if near and (match := _most_similar((first, second), sources)):
-                seed, (row, column) = match
+            if near and (match := alignments.most_similar((first, second))):
+                seed = match.seed if q is None else alignments.image(match, q, elements)
+                row, column = match.elements
                 block = seed.hessian[row.where, column.where]
                 out[first.where, second.where] = block
                 out[second.where, first.where] = block.T
     return out
+
+
+def mirror_image(tree: Tree, q: FloatArray) -> FloatArray:
+    """Return the tree coordinates (n_q,) of the mirror image of a structure, with torsions less than half a turn away."""
+    out = reflection(tree) @ q
+    for index, joint in enumerate(tree.joints):
+        if joint is not None:
+            torsions = tree.joint_slice(index).start + np.array(TORSIONS)
+            out[torsions] += 2 * np.pi * np.round(q[torsions] / np.pi)
+    return out
+
+
+@dataclass(frozen=True, slots=True)
+class _Match:
+    """Elements of a seed that resemble some of a longer chain, `offset` places further towards the tail there."""
+
+    seed: Seed
+    elements: tuple[_Element, ...]
+    offset: int
+
+
+class _Alignments:
+    """Shorter chains laid along a longer one.
+
+    A structure out of the mirror plane and its mirror image have equal energies, and neighbouring units may turn their
+    methyls in opposite directions. A seed that is laid one unit further along the chain is therefore mirrored where
+    that fits better to the elements before it.
+    """
+
+    def __init__(self, chain: Chain, seeds: Sequence[Seed]) -> None:
+        self.elements = _elements(chain)
+        self._tree = tree_of(chain)
+        self._sources = [(seed, _elements(seed.chain)) for seed in seeds]
+        self._images: dict[tuple[int, int], Seed] = {}
+
+    def most_similar(self, targets: tuple[_Element, ...]) -> _Match | None:
+        """Most similar element, or pair of elements at the same offset; among equals that of the last seed."""
+        lowest, match = np.inf, None
+        for seed, elements in self._sources:
+            for first in elements:
+                candidates = _at_same_offsets(targets, first, elements)
+                if not candidates:
+                    continue
+                dissimilarity = sum(_dissimilarity(a, b) for a, b in zip(targets, candidates, strict=True))
+                dissimilarity += ODD * ((targets[0].place - first.place) // 2 % 2)
+                if dissimilarity <= lowest:
+                    lowest, match = dissimilarity, _Match(seed, candidates, targets[0].place - first.place)
+        return match
+
+    def image(self, match: _Match, q: FloatArray, known: Sequence[_Element]) -> Seed:
+        """Return the seed of a match or its mirror image, whichever fits better to the `known` elements of q."""
+        key = id(match.seed), match.offset
+        if key not in self._images:
+            tree = tree_of(match.seed.chain)
+            mirrored = mirror_image(tree, match.seed.q)
+            ours, theirs = q - mirror_image(self._tree, q), match.seed.q - mirrored
+            places = {(element.place, element.sort): element for element in _elements(match.seed.chain)}
+            overlap = 0.0
+            for element in known:
+                if source := places.get((element.place - match.offset, element.sort)):
+                    overlap += float(ours[element.where] @ theirs[source.where])
+            if overlap < 0.0:
+                flip = reflection(tree)
+                self._images[key] = Seed(match.seed.chain, mirrored, flip @ match.seed.hessian @ flip)
+            else:
+                self._images[key] = match.seed
+        return self._images[key]
 
 
 def _elements(chain: Chain) -> tuple[_Element, ...]:
@@ -190,23 +265,6 @@ def _elements(chain: Chain) -> tuple[_Element, ...]:
             ends = (n, 0) if at_tail else (0, n)
             out.append(_Element(where, ("water", water, part), (end,), place, *ends))
     return tuple(out)
-
-
-_Sources = Sequence[tuple[Seed, tuple[_Element, ...]]]
-
-
-def _most_similar(targets: tuple[_Element, ...], sources: _Sources) -> tuple[Seed, tuple[_Element, ...]] | None:
-    """Most similar element, or pair of elements at the same offset; among equals that of the last (longest) seed."""
-    lowest, match = np.inf, None
-    for seed, elements in sources:
-        for first in elements:
-            candidates = _at_same_offsets(targets, first, elements)
-            if not candidates:
-                continue
-            dissimilarity = sum(_dissimilarity(a, b) for a, b in zip(targets, candidates, strict=True))
-            if dissimilarity <= lowest:
-                lowest, match = dissimilarity, (seed, candidates)
-    return match
 
 
 def _at_same_offsets(

@@ -14,7 +14,7 @@ from hbcoop_dist.core.arrays import FloatArray
 from hbcoop_dist.structures.chains import Chain, Conformer, Rotamer
 from hbcoop_dist.structures.geometry import dihedral
 from hbcoop_dist.structures.structure import NMA_ATOMS, Structure
-from hbcoop_dist.structures.tree_coordinates import Body, Joint, Tree, frame_from
+from hbcoop_dist.structures.tree_coordinates import Body, Joint, Rotor, Tree, frame_from
 
 _X, _Y, _Z = range(3)
 _N, _C, _O = (NMA_ATOMS.index(name) for name in ("N", "C", "O"))
@@ -115,20 +115,17 @@ def rotamer_of(positions: FloatArray) -> Rotamer | None:
     return Rotamer(names[0], names[1])  # type: ignore[arg-type]
 
 
-def _body(
-    name: str,
-    kind: str,
-    m: int,
-    dofs: list[list[tuple[int, int]]],
-    mirror: list[int],
-    frame: Callable[[FloatArray], tuple[FloatArray, FloatArray]],
-) -> Body:
-    """Make a body from its coordinates, each a normalised sum of Cartesian components (atom, axis)."""
-    basis = np.zeros((len(dofs), m, 3))
-    for row, components in zip(basis, dofs, strict=True):
-        for atom, axis in components:
-            row[atom, axis] = 1.0 / np.sqrt(len(components))
-    return Body(name, kind, basis, np.zeros((m, 3)), np.array(mirror), frame)
+_Direction = list[tuple[int, int, float]]
+"""Direction of a coordinate: atoms, axes and signs of the Cartesian components in it."""
+
+
+def _basis(n_atoms: int, directions: Sequence[_Direction]) -> FloatArray:
+    """Return directions as orthonormal arrays (n_dof, m, 3)."""
+    basis = np.zeros((len(directions), n_atoms, 3))
+    for row, components in zip(basis, directions, strict=True):
+        for atom, axis, sign in components:
+            row[atom, axis] = sign / np.sqrt(len(components))
+    return basis
 
 
 def _nma_frame(x: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -148,16 +145,49 @@ def _acceptor_frame(x: FloatArray) -> tuple[FloatArray, FloatArray]:
 
 
 @cache
-def nma_body() -> Body:
-    """Body of NMA: 30 coordinates, 19 of them symmetric under the mirror plane."""
-    n, c, o = (NMA_ATOMS.index(name) for name in ("N", "C", "O"))
-    dofs = [[(c, _X)], [(o, _X)], [(o, _Y)]]
-    dofs += [[(atom, axis)] for atom in range(12) if atom not in (n, c, o) for axis in (_X, _Y, _Z)]
-    mirror = list(range(12))
-    for above, below in (("HA2", "HA3"), ("HN2", "HN3")):
-        i, j = NMA_ATOMS.index(above), NMA_ATOMS.index(below)
-        mirror[i], mirror[j] = j, i
-    return _body("nma", "nma", 12, dofs, mirror, _nma_frame)
+def nma_body(rotamer: Rotamer) -> Body:
+    """Body of NMA in a rotamer: 30 coordinates, 19 of them symmetric under the mirror plane.
+
+    The angles of the two methyls are coordinates, zero in the rotamer.
+    """
+    n, c, o = _N, _C, _O
+    textbook, methyls = nma(rotamer), (("CA", "C", ("HA1", "HA2", "HA3")), ("CN", "N", ("HN1", "HN2", "HN3")))
+    directions: list[_Direction] = [[(c, _X, 1.0)], [(o, _X, 1.0)], [(o, _Y, 1.0)]]
+    for name in ("CA", "H", "CN"):
+        directions += [[(NMA_ATOMS.index(name), axis, 1.0)] for axis in (_X, _Y, _Z)]
+    parts, rotors, mirror = [_basis(12, directions)], [], list(range(12))
+    n_dof = len(directions)
+    for carbon, bonded, hydrogens in methyls:
+        bond = (NMA_ATOMS.index(bonded), NMA_ATOMS.index(carbon))
+        atoms = tuple(NMA_ATOMS.index(name) for name in hydrogens)
+        mirror[atoms[1]], mirror[atoms[2]] = atoms[2], atoms[1]
+        even, odd = _methyl_directions(atoms)
+        axis = (textbook[bond[1]] - textbook[bond[0]]) / np.linalg.norm(textbook[bond[1]] - textbook[bond[0]])
+        tangent = np.zeros((12, 3))
+        tangent[list(atoms)] = np.cross(axis, textbook[list(atoms)] - textbook[bond[1]])
+        tangent /= np.linalg.norm(tangent)
+        parts += [even, _without(odd, tangent), np.zeros((1, 12, 3))]
+        n_dof += 9
+        rotors.append(Rotor(n_dof - 1, bond, atoms, tangent[list(atoms)]))
+    return Body("nma", "nma", np.concatenate(parts), np.array(mirror), _nma_frame, tuple(rotors))
+
+
+def _methyl_directions(atoms: tuple[int, ...]) -> tuple[FloatArray, FloatArray]:
+    """Directions of the hydrogens of a methyl: five even (5, 12, 3) and four odd ones (4, 12, 3) under the mirror."""
+    first, above, below = atoms
+    even: list[_Direction] = [[(first, _X, 1.0)], [(first, _Y, 1.0)]]
+    even += [[(above, axis, 1.0), (below, axis, sign)] for axis, sign in ((_X, 1.0), (_Y, 1.0), (_Z, -1.0))]
+    odd: list[_Direction] = [[(first, _Z, 1.0)]]
+    odd += [[(above, axis, 1.0), (below, axis, sign)] for axis, sign in ((_X, -1.0), (_Y, -1.0), (_Z, 1.0))]
+    return _basis(12, even), _basis(12, odd)
+
+
+def _without(directions: FloatArray, tangent: FloatArray) -> FloatArray:
+    """Orthonormal basis (k - 1, m, 3) of the span of k orthonormal directions without one vector (m, 3) in it."""
+    components = np.tensordot(directions, tangent, 2)
+    kept = np.argsort(np.abs(components), kind="stable")[:-1]
+    columns = np.column_stack([components, np.eye(len(directions))[:, kept]])
+    return np.tensordot(np.linalg.qr(columns)[0][:, 1:].T, directions, 1)
 
 
 @cache
@@ -166,15 +196,15 @@ def donor_body() -> Body:
 
     Its x axis is the free O-H bond so that no joint angle comes near 0 or 180 degrees.
     """
-    dofs = [[(2, _X)], [(1, _X)], [(1, _Y)]]
-    return _body("donor water", "water", 3, dofs, [0, 1, 2], _donor_frame)
+    basis = _basis(3, [[(2, _X, 1.0)], [(1, _X, 1.0)], [(1, _Y, 1.0)]])
+    return Body("donor water", "water", basis, np.arange(3), _donor_frame)
 
 
 @cache
 def acceptor_body() -> Body:
     """Body of an acceptor water, whose two H are mirror images in the plane."""
-    dofs = [[(1, _Y), (2, _Y)], [(1, _Z)], [(2, _Z)]]
-    return _body("acceptor water", "water", 3, dofs, [0, 2, 1], _acceptor_frame)
+    basis = _basis(3, [[(1, _Y, 1.0), (2, _Y, 1.0)], [(1, _Z, 1.0)], [(2, _Z, 1.0)]])
+    return Body("acceptor water", "water", basis, np.array([0, 2, 1]), _acceptor_frame)
 
 
 def planar_torsions(conformer: Conformer) -> tuple[float, float]:
@@ -202,7 +232,7 @@ def tree_of(chain: Chain) -> Tree:
         C=O; donor on the other side; donor to both of these.
     """
     n = chain.length
-    bodies = [nma_body()] * n
+    bodies = [nma_body(rotamer) for rotamer in chain.rotamers]
     joints: list[Joint | None] = [None]
     joints += [Joint(unit, (_N, _C, _O), hbond=True) for unit in range(n - 1)]
     if chain.capping == "water":
@@ -234,7 +264,7 @@ def crude_start(
     """
     tree, n = tree_of(chain), chain.length
     if units is None:
-        units = [nma_body().coordinates(nma(rotamer)) for rotamer in chain.rotamers]
+        units = [nma_body(rotamer).coordinates(nma(rotamer)) for rotamer in chain.rotamers]
     if hbonds is None:
         hbonds = [crude_joint(conformer) for conformer in chain.conformers]
     q = np.empty(tree.n_q)

@@ -21,6 +21,91 @@ from hbcoop_dist.core.arrays import FloatArray, IntArray
 
 
 @dataclass(frozen=True, slots=True)
+class Rotor:
+    """Atoms of a body that one of its coordinates rotates about a bond, e.g. the hydrogens of a methyl.
+
+    As a coordinate of its own the rotation is soft and straight: in Cartesian coordinates of the hydrogens a turn of
+    60 degrees follows a curve along which C-H bonds would stretch, and a minimiser needs several times as many steps.
+
+    Attributes
+    ----------
+    coordinate : int
+        Index of the angle, rad, among the body coordinates.
+    bond : tuple of int
+        Fixed atom and rotating carbon; the axis points to the carbon.
+    atoms : tuple of int
+        Atoms that rotate.
+    tangent : (k, 3) array
+        Directions of the atoms in which no other coordinate moves them: those of the rotation at zero angle.
+    """
+
+    coordinate: int
+    bond: tuple[int, int]
+    atoms: tuple[int, ...]
+    tangent: FloatArray
+
+    def rotate(self, y: FloatArray, angle: float) -> FloatArray:
+        """Return positions (m, 3) with the atoms rotated by `angle`, rad."""
+        out = y.copy()
+        origin, axis, _ = self._axis(y)
+        v = y[list(self.atoms)] - origin
+        out[list(self.atoms)] = origin + _rotated(v, axis, angle)
+        return out
+
+    def pullback(self, y: FloatArray, angle: float, gradient: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Convert a gradient at the rotated positions.
+
+        Parameters
+        ----------
+        y : (m, 3) array
+            Positions before the rotation.
+        angle : float
+            rad.
+        gradient : (..., m, 3) array
+            dE/d(rotated positions).
+
+        Returns
+        -------
+        (..., m, 3) array, (...) array
+            dE/dy and dE/d(angle).
+        """
+        atoms, (fixed, carbon) = list(self.atoms), self.bond
+        origin, axis, length = self._axis(y)
+        v, g = y[atoms] - origin, gradient[..., atoms, :]
+        back = _rotated(g, axis, -angle)
+        along_v, along_g = v @ axis, g @ axis
+        # derivative of Rodrigues' formula with respect to the axis
+        of_axis = np.sin(angle) * _cross(v, g).sum(-2)
+        of_axis += (1 - np.cos(angle)) * (along_v[:, None] * g + along_g[..., None] * v).sum(-2)
+        tilt = (of_axis - (of_axis @ axis)[..., None] * axis) / length
+        out = gradient.copy()
+        out[..., atoms, :] = back
+        out[..., carbon, :] += (g - back).sum(-2) + tilt
+        out[..., fixed, :] -= tilt
+        return out, (_cross(axis, _rotated(v, axis, angle)) * g).sum((-2, -1))
+
+    def angle(self, b: FloatArray) -> float:
+        """Return the angle, rad, at which the atoms stand in positions (m, 3); the inverse of `rotate`."""
+        origin, axis, _ = self._axis(b)
+        v = b[list(self.atoms)] - origin
+        along = (v @ axis)[:, None] * axis
+        constant, cosine, sine = (float(np.sum(self.tangent * x)) for x in (along, v - along, _cross(axis, v)))
+        return float(np.arctan2(cosine, sine) + np.arcsin(constant / np.hypot(cosine, sine)))
+
+    def _axis(self, y: FloatArray) -> tuple[FloatArray, FloatArray, float]:
+        """Position of the carbon, unit vector along the bond, and its length."""
+        fixed, carbon = (y[atom] for atom in self.bond)
+        length = float(np.linalg.norm(carbon - fixed))
+        return carbon, (carbon - fixed) / length, length
+
+
+def _rotated(v: FloatArray, axis: FloatArray, angle: float) -> FloatArray:
+    """Rotate vectors (..., 3) about a unit vector (Rodrigues)."""
+    along = (v @ axis)[..., None] * axis
+    return np.asarray(along + np.cos(angle) * (v - along) + np.sin(angle) * _cross(axis, v), dtype=float)
+
+
+@dataclass(frozen=True, slots=True)
 class Body:
     """A kind of molecule in its body frame.
 
@@ -30,39 +115,70 @@ class Body:
     kind : str
         Molecule kind of `Structure`, ``nma`` or ``water``.
     basis : (n_dof, m, 3) array
-        Orthonormal directions of the body coordinates, which do not move the body frame.
-    offset : (m, 3) array
-        Body positions, A, at zero coordinates.
+        Orthonormal directions of the body coordinates, which do not move the body frame; zero for angles of rotors.
     mirror : (m,) int array
         Image of every atom under reflection through the xy plane of the body frame.
     frame : callable
         Returns origin (3,) and rotation (3, 3) of the body frame from Cartesian positions (m, 3).
+    rotors : tuple of Rotor
+        Groups of different atoms.
     """
 
     name: str
     kind: str
     basis: FloatArray
-    offset: FloatArray
     mirror: IntArray
     frame: Callable[[FloatArray], tuple[FloatArray, FloatArray]]
+    rotors: tuple[Rotor, ...] = ()
 
     @property
     def n_dof(self) -> int:
         """Number of body coordinates."""
         return len(self.basis)
 
+    @property
+    def n_atoms(self) -> int:
+        """Number of atoms."""
+        return self.basis.shape[1]
+
     def positions(self, s: FloatArray) -> FloatArray:
         """Convert body coordinates (n_dof,) to positions (m, 3), A, in the body frame."""
-        return self.offset + np.tensordot(s, self.basis, 1)
+        y: FloatArray = np.tensordot(s, self.basis, 1)
+        for rotor in self.rotors:
+            # in the mirror plane all angles are zero
+            if angle := float(s[rotor.coordinate]):
+                y = rotor.rotate(y, angle)
+        return y
+
+    def gradient(self, s: FloatArray, cartesian: FloatArray) -> FloatArray:
+        """Convert a gradient (..., m, 3) in the body frame to one with respect to body coordinates, (..., n_dof)."""
+        y: FloatArray = np.tensordot(s, self.basis, 1)
+        angles: list[FloatArray] = []
+        for rotor in self.rotors:
+            cartesian, of_angle = rotor.pullback(y, float(s[rotor.coordinate]), cartesian)
+            angles.append(of_angle)
+        out = np.tensordot(cartesian, self.basis, ([-2, -1], [1, 2]))
+        for rotor, of_angle in zip(self.rotors, angles, strict=True):
+            out[..., rotor.coordinate] = of_angle
+        return np.asarray(out, dtype=float)
 
     def coordinates(self, b: FloatArray) -> FloatArray:
         """Convert positions (m, 3), A, in the body frame to body coordinates (n_dof,)."""
-        return np.tensordot(self.basis, b - self.offset, 2)
+        angles = [rotor.angle(b) for rotor in self.rotors]
+        for rotor, angle in zip(self.rotors, angles, strict=True):
+            b = rotor.rotate(b, -angle)
+        s = np.tensordot(self.basis, b, 2)
+        for rotor, angle in zip(self.rotors, angles, strict=True):
+            s[rotor.coordinate] = angle
+        return np.asarray(s, dtype=float)
 
     def reflection(self) -> FloatArray:
         """Return the matrix (n_dof, n_dof) of the reflection through the xy plane in body coordinates."""
         reflected = self.basis[:, self.mirror, :] * np.array([1.0, 1.0, -1.0])
-        return np.tensordot(self.basis, reflected, ([1, 2], [1, 2]))
+        matrix = np.tensordot(self.basis, reflected, ([1, 2], [1, 2]))
+        for rotor in self.rotors:
+            matrix[rotor.coordinate, rotor.coordinate] = -1.0
+        return np.asarray(matrix, dtype=float)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,8 +261,8 @@ class Tree:
 
     def atom_slice(self, index: int) -> slice:
         """Return the slice of the structure's atoms that belong to one body."""
-        start = sum(len(body.offset) for body in self.bodies[:index])
-        return slice(start, start + len(self.bodies[index].offset))
+        start = sum(body.n_atoms for body in self.bodies[:index])
+        return slice(start, start + self.bodies[index].n_atoms)
 
     def positions(self, q: FloatArray) -> FloatArray:
         """Convert coordinates q (n_q,) to Cartesian positions (N, 3), A, in the body frame of the root."""
@@ -186,7 +302,7 @@ class Tree:
                 joint = self.joints[child]
                 if joint is not None and joint.parent == index:
                     local = local + _exit_gradient(b, joint, pose, poses[child], force[child], torque[child])
-            out[..., self.body_slice(index)] = np.tensordot(local, body.basis, ([-2, -1], [1, 2]))
+            out[..., self.body_slice(index)] = body.gradient(q[self.body_slice(index)], local)
             parent = self.joints[index]
             if parent is not None:
                 out[..., self.joint_slice(index)] = _joint_gradient(pose, force[index], torque[index])
@@ -196,7 +312,7 @@ class Tree:
 
     def jacobian(self, q: FloatArray) -> FloatArray:
         """Return dx/dq, (3 N, n_q)."""
-        n = sum(len(body.offset) for body in self.bodies)
+        n = sum(body.n_atoms for body in self.bodies)
         return self.gradient(q, np.eye(3 * n).reshape(3 * n, n, 3))
 
     def coordinates(self, positions: FloatArray) -> FloatArray:

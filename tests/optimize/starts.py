@@ -25,7 +25,7 @@ def monomers(potential: Potential, constraint: Constraint = "mirror") -> tuple[M
     (minimised,) = minimise(potential, [monomer_start(potential, MONOMER, constraint)], constraint=constraint)
     bodies = [(acceptor_body(), acceptor_water()), *[(donor_body(), donor_water())] * 3]
     waters = [(body, body.coordinates(x)) for body, x in bodies]
-    unit = Monomer(minimised.path.q, body_hessian(potential, nma_body(), minimised.path.q, constraint))
+    unit = Monomer(minimised.path.q, body_hessian(potential, nma_body(DEFAULT_ROTAMER), minimised.path.q, constraint))
     return unit, [Monomer(s, body_hessian(potential, body, s, constraint)) for body, s in waters]
 
 

@@ -103,7 +103,7 @@ class _Stages:
             status, reason = _verdict(minimised)
             path, unit, waters = minimised.path, None, {}
             if np.isfinite(path.energy):
-                unit = body_hessian(potential, nma_body(), path.q, constraint)
+                unit = body_hessian(potential, nma_body(task.chain.rotamers[0]), path.q, constraint)
                 for body, water in (
                     (acceptor_body(), monomers.acceptor_water()),
                     (donor_body(), monomers.donor_water()),
