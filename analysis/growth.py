@@ -18,7 +18,7 @@ def main(store: Annotated[str, typer.Argument(help="Store of chains.")] = "store
     ds = hb.open_store(store).sel(pattern=["arc"], capping=["none"], geometry=["own"])
     # near-rings have no ends: their bonds have more neighbours than those of open chains
     ds = ds.assign(cooperative_energy=ds.cooperative_energy.where(ds.near_ring != 1))
-    fits = analysis.growth(ds).sel(position="middle", shape="exponential").isel(rotamer=0).squeeze()
+    fits = analysis.growth(ds).sel(position="middle", shape="exponential").isel(rotamer=0, constraint=0).squeeze()
     print("increment per unit, kcal/mol")
     print(fits.increment.to_pandas().round(3).to_string())
     columns = ["saturation_length", "asymptote", "asymptote_error"]

@@ -13,7 +13,7 @@ print(ds.sizes)
 
 # %% Every number has labels and units.
 bond = {"pattern": "arc", "capping": "none", "geometry": "own", "position": "middle"}
-middle = analysis.done(ds).sel(bond).isel(rotamer=0)
+middle = analysis.done(ds).sel(bond).isel(rotamer=0, constraint=0)
 print(middle.cooperative_energy.attrs["long_name"], middle.cooperative_energy.attrs["units"])
 print(middle.cooperative_energy.to_pandas().round(2).to_string())
 

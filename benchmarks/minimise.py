@@ -47,8 +47,8 @@ from hbcoop_dist.models.batching import BatchSize
 from hbcoop_dist.models.registry import ModelSource
 from hbcoop_dist.optimize.external.availability import Optimiser
 from hbcoop_dist.optimize.external.minimization import minimise_with
+from hbcoop_dist.optimize.lowest_modes import LowestMode
 from hbcoop_dist.optimize.minimization import Start
-from hbcoop_dist.optimize.out_of_plane_modes import OutOfPlaneMode
 from hbcoop_dist.optimize.quasi_newton import Goal
 from hbcoop_dist.structures import Chain, Structure, make_chain
 from hbcoop_dist.structures.geometry import head_tail_contact
@@ -58,7 +58,7 @@ from hbcoop_dist.structures.structure import distinct_fragments
 RESULTS = Path(__file__).with_suffix(".jsonl")
 LONGEST = 12
 # the originals of what `campaign` replaces by functions that measure time
-LOAD, MODES = model_worker.load_potential, worker.out_of_plane
+LOAD, MODES = model_worker.load_potential, worker.find_lowest_modes
 PATTERNS, LENGTHS = ("arc", "linear"), range(2, LONGEST + 1)
 MAX_FORCE, CAP_SECONDS, STIFFNESS = 1.0e-5, 600.0, 20.0
 RUNS_OUT = 8
@@ -110,13 +110,13 @@ def campaign(
     model_worker.load_potential = lambda card, path, device: timed  # type: ignore[assignment, return-value]
     BatchSize.of("cpu")  # imports what a worker imports only once
 
-    def timed_modes(*arguments: Any) -> list[OutOfPlaneMode]:
+    def timed_modes(*arguments: Any) -> list[LowestMode]:
         started = time.perf_counter()
         verdicts = MODES(*arguments)
         timed.modes_seconds += time.perf_counter() - started
         return verdicts
 
-    worker.out_of_plane = timed_modes
+    worker.find_lowest_modes = timed_modes
     timed.seconds, timed.calls = 0.0, 0
     start = time.perf_counter()
     make_work = worker.work_factory(plan.sources, plan.spec.minimize)

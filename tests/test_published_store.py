@@ -89,7 +89,7 @@ def test_twins_hold_what_their_campaign_asks_for_of_the_checkpoints_that_cards_n
 def test_twins_with_charges_go_on_where_those_without_stop() -> None:
     """A law of short range: beyond two units, a middle bond does not change by more than its relaxation."""
     ds = analysis.done(hb.open_store(TWINS)).sel(pattern="arc", capping="none", geometry="own", position="middle")
-    energy = ds["cooperative_energy"].isel(rotamer=0)
+    energy = ds["cooperative_energy"].isel(rotamer=0, constraint=0)
     late = energy.sel(length=8) - energy.sel(length=6)
     for cutoff in ("4", "4.5"):
         assert abs(float(late.sel(model=f"mace-r-{cutoff}-l-0"))) < 0.05

@@ -16,7 +16,7 @@ CLOSE = 0.05
 """kcal/mol; values that near to the longest chain's count as saturated."""
 LEAST = 4
 """Lengths that a fit needs: one more than its parameters."""
-_SERIES = ("model", "pattern", "capping", "geometry", "rotamer", "position")
+_SERIES = ("model", "pattern", "capping", "geometry", "rotamer", "constraint", "position")
 _SHAPES: dict[str, Callable[[FloatArray, float, float, float], FloatArray]] = {
     "exponential": lambda n, end, gap, scale: end - gap * np.exp(-(n - 2.0) / scale),
     "power": lambda n, end, gap, scale: end - gap * (n - 1.0) ** -scale,
@@ -64,7 +64,7 @@ def growth(ds: xr.Dataset, statuses: Collection[str] = DONE) -> xr.Dataset:
     fits = np.full((*shape, len(_SHAPES), len(_FIT_RESULTS)), np.nan)
     for index in np.ndindex(shape):
         values = energies.values[index]
-        series_conformers = conformers[index[1], index[5]]
+        series_conformers = conformers[index[1], index[-1]]
         for conformer in np.unique(series_conformers):
             same = np.flatnonzero((series_conformers == conformer) & np.isfinite(values))
             increment[index][same[1:]] = np.diff(values[same]) / np.diff(lengths[same])
@@ -154,7 +154,11 @@ def units_seen(ds: xr.Dataset, model: str, receptive_field: float) -> int:
     cell = {"model": model, "pattern": "arc", "capping": "none", "geometry": "own"}
     own = ds[["positions", "status"]].sel({dim: [label] for dim, label in cell.items()})
     # isel by name: squeeze would also drop a length axis of size one
-    arcs = done(own)["positions"].isel({**dict.fromkeys(cell, 0), "rotamer": 0}, drop=True).dropna("length", how="all")
+    arcs = (
+        done(own)["positions"]
+        .isel({**dict.fromkeys(cell, 0), "rotamer": 0, "constraint": 0}, drop=True)
+        .dropna("length", how="all")
+    )
     if not arcs.sizes.get("length"):
         return -1
     length = int(arcs["length"][-1])

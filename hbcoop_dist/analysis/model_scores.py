@@ -26,7 +26,7 @@ _NOT_RUN = ("pending", "skipped")
 _SHORTEST_GROWTH = 5
 """Shortest chain whose middle bond has two neighbours on one side."""
 _BOND = [*CELL_DIMS, "hbond"]
-_BOND_IN_ROTAMERS = ["model", "pattern", "length", "capping", "geometry", "hbond"]
+_BOND_IN_ROTAMERS = ["model", "pattern", "length", "capping", "geometry", "constraint", "hbond"]
 
 
 def reference_width(reference: str = REFERENCE, references: xr.Dataset | None = None) -> float:
@@ -127,8 +127,8 @@ def scores(
     if "arc" not in ds["pattern"].values:
         ds = ds.sel(pattern=ds["pattern"].values[:1]).assign_coords(pattern=["arc"])
         ds = ds.assign(status=xr.full_like(readable(ds)["status"], "pending"))
-    arcs = done(ds, statuses).isel(rotamer=0).sel(pattern="arc").compute()
-    status = readable(ds)["status"].isel(rotamer=0).sel(pattern="arc")
+    arcs = done(ds, statuses).isel(rotamer=0, constraint=0).sel(pattern="arc").compute()
+    status = readable(ds)["status"].isel(rotamer=0, constraint=0).sel(pattern="arc")
     bundled = (reference_energies() if references is None else references)["cooperative_energy"]
     reference_values = bundled.sel(model=reference, drop=True) if reference in bundled["model"].values else None
     rows = {}
@@ -268,9 +268,9 @@ def by_rotamer(ds: xr.Dataset, quantity: str = "cooperative_energy", statuses: C
     Returns
     -------
     DataFrame
-        Indexed by model, pattern, length, capping, geometry and H-bond (from 1). Columns: one per rotamer, in the
-        store's units, NaN where the cell is not done; ``spread``, the largest less the smallest of them, NaN where
-        fewer than two are done; ``saddles``, the rotamers in which the planar chain is a saddle, separated by
+        Indexed by model, pattern, length, capping, geometry, constraint and H-bond (from 1). Columns: one per rotamer,
+        in the store's units, NaN where the cell is not done; ``spread``, the largest less the smallest of them, NaN
+        fewer than two are done; ``saddles``, the rotamers in which the chain is a saddle, separated by
         semicolons. Bonds without any value are left out.
 
     Raises

@@ -110,7 +110,7 @@ def middle_bond(
     bond = {"pattern": pattern, "capping": capping, "geometry": "own", "position": "middle"}
     require_labels(ds, bond)
     energy = done(ds[["cooperative_energy", "status"]], statuses)["cooperative_energy"]
-    return energy.sel(bond).isel(rotamer=0).compute()
+    return energy.sel(bond).isel(rotamer=0, constraint=0).compute()
 
 
 def syn_anti_difference(ds: xr.Dataset, statuses: Collection[str] = DONE) -> xr.DataArray:
@@ -126,7 +126,7 @@ def syn_anti_difference(ds: xr.Dataset, statuses: Collection[str] = DONE) -> xr.
     Returns
     -------
     xarray.DataArray
-        kcal/mol, dims (model, geometry, rotamer).
+        kcal/mol, dims (model, geometry, rotamer, constraint).
     """
     energy = done(ds[["dimer_interaction_energy", "dimer_status"]], statuses)["dimer_interaction_energy"]
     difference = energy.sel(conformer="anti", drop=True) - energy.sel(conformer="syn", drop=True)

@@ -69,7 +69,8 @@ def same_geometry(ds: xr.Dataset, reference: str, geometry: str, statuses: Colle
     for dim, label in (("model", reference), ("geometry", geometry)):
         if label not in (axis := [str(value) for value in ds[dim].values]):
             raise ComparisonError(f"expected a {dim} of the store ({', '.join(axis)}), found {label}")
-    energies = done(ds[["cooperative_energy", "status"]], statuses)["cooperative_energy"]
+    # given geometries do not depend on the constraint
+    energies = done(ds[["cooperative_energy", "status"]], statuses)["cooperative_energy"].isel(constraint=0, drop=True)
     same = energies.sel(geometry=geometry, drop=True).transpose(*_DIMS)
     reference_values = same.sel(model=reference, drop=True)
     own = (
@@ -103,7 +104,7 @@ def with_references(ds: xr.Dataset, reference: str) -> xr.Dataset:
     ComparisonError
         When neither the store nor the package has such a model, or they share no geometry.
     """
-    energies = ds[["cooperative_energy", "status"]]
+    energies = ds[["cooperative_energy", "status"]].isel(constraint=[0])
     models = [str(name) for name in ds["model"].values]
     bundled = reference_energies()
     if reference in models:
@@ -123,6 +124,7 @@ def with_references(ds: xr.Dataset, reference: str) -> xr.Dataset:
         )
     row = bundled[["cooperative_energy", "status"]].sel(model=[reference])
     row = row.reindex({name: energies[name] for name in _DIMS[1:]} | {"geometry": energies["geometry"]})
+    row = row.expand_dims(constraint=energies["constraint"].values)
     row["status"] = row["status"].where(row["status"].notnull(), "pending")
     return xr.concat([readable(energies), row], "model", combine_attrs="override")
 
@@ -175,7 +177,7 @@ def beside_models(ds: xr.Dataset, geometry: str) -> pd.DataFrame:
             labels = ", ".join(str(label) for label in ds["geometry"].values)
             raise ValueError(f"expected geometry {name} in the store, found {labels}")
     energies = done(ds[["cooperative_energy", "status"]])["cooperative_energy"].sel(pattern="arc", drop=True)
-    energies = energies.isel(rotamer=0, drop=True)
+    energies = energies.isel(rotamer=0, constraint=0, drop=True)
     table = pd.DataFrame(
         {
             (place, heading): _at(energies.sel(geometry=name, drop=True), labels).to_series()
@@ -229,7 +231,7 @@ def beside_published(ds: xr.Dataset, statuses: Collection[str] = DONE) -> pd.Dat
     rows = rows[(rows["quantity"] == "cooperative_energy") & (rows["model"] != "qm") & rows["capping"].notna()]
     if "own" not in ds["geometry"].values:
         return pd.DataFrame(columns=_COLUMNS)
-    masked = done(ds, statuses).sel(geometry="own").isel(rotamer=0)
+    masked = done(ds, statuses).sel(geometry="own").isel(rotamer=0, constraint=0)
     energy = masked["cooperative_energy"]
     if "near_ring" in masked:
         energy = energy.where(masked["near_ring"] != 1)

@@ -175,15 +175,17 @@ class _Grid:
     lengths: Mapping[str, frozenset[int]]
     geometries: frozenset[str]
     rotamers: frozenset[str]
+    constraints: frozenset[str]
 
     def __contains__(self, labels: Labels) -> bool:
-        model, pattern, length, capping, geometry, rotamer = labels
+        model, pattern, length, capping, geometry, rotamer, constraint = labels
         return (
             model in self.models
             and pattern in self.patterns
             and length in self.lengths.get(str(capping), ())
             and geometry in self.geometries
             and rotamer in self.rotamers
+            and constraint in self.constraints
         )
 
 
@@ -231,6 +233,7 @@ def _grid(spec: Mapping[str, Any]) -> _Grid | None:
             {entry["name"]: frozenset(entry.get("lengths") or lengths) for entry in spec["capping"]},
             frozenset(PurePath(name).name for name in spec["geometry"]),
             frozenset(map(rotamer_label, spec["rotamer"])),
+            frozenset(spec["constraint"]),
         )
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
@@ -299,7 +302,7 @@ def needed_dimers(ds: xr.Dataset) -> xr.DataArray:
     Returns
     -------
     xarray.DataArray
-        bool, dims (model, geometry, rotamer, conformer).
+        bool, dims (model, geometry, rotamer, constraint, conformer).
     """
     store = readable(ds)
     if "hbond_conformer" not in store:

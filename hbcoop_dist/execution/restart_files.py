@@ -93,7 +93,7 @@ class RestartFolder:
         return state if fits else None
 
     def remove(self, key: str) -> None:
-        """Remove the file of a task whose minimisation has ended.
+        """Remove the files of a task whose minimisations have ended, those of its stages included.
 
         Parameters
         ----------
@@ -102,7 +102,8 @@ class RestartFolder:
         """
         if self._folder is not None:
             with contextlib.suppress(OSError):
-                self._path(key).unlink(missing_ok=True)
+                for path in self._folder.glob(f"{key}*.npz"):
+                    path.unlink(missing_ok=True)
 
     def close(self) -> None:
         """Remove the folder if it is empty."""

@@ -17,6 +17,9 @@ from hbcoop_dist.structures.tree_coordinates import Body, Joint, Tree
 
 Constraint = Literal["mirror", "torsions", "none"]
 CONSTRAINTS: tuple[str, ...] = get_args(Constraint)
+SADDLE = -2.0e-4
+"""Eigenvalue, eV/A^2, below which a stationary point is called a saddle: finite differences of forces good to
+1e-6 eV/A at 0.005 A carry about this much noise."""
 
 _R, _THETA1, _PHI1, _THETA2, _PHI2, _PHI3 = range(6)
 TORSIONS = (_PHI1, _PHI2, _PHI3)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from types import MappingProxyType
 from typing import cast
@@ -31,6 +31,8 @@ from hbcoop_dist.structures import Chain, Structure
 from hbcoop_dist.structures.monomers import crude_start, nma_body, structure_of, tree_of
 from hbcoop_dist.structures.tree_coordinates import Body, Tree
 
+SHORT_COMPONENT = MAX_COMPONENT / 3.0
+"""Largest change of one coordinate in one step, A or rad, where longer steps lost the minimum."""
 DISPLACEMENT = 5.0e-3
 """Finite-difference step, A."""
 
@@ -117,11 +119,14 @@ class Start:
         Tree coordinates.
     hessian : (n_q, n_q) array
         First Hessian in tree coordinates.
+    max_component : float
+        Largest change of one coordinate in one step, A or rad.
     """
 
     chain: Chain
     q: FloatArray
     hessian: FloatArray
+    max_component: float = MAX_COMPONENT
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +200,7 @@ def minimise(
                 continue
             if path.turned_over and minimisation.max_component == MAX_COMPONENT:
                 # long steps may cross a barrier of a few hundredths of kcal/mol, so that it is repeated with short ones
-                state = _first(starts[index], constraint, MAX_COMPONENT / 3.0, path.force_calls)
+                state = _first(replace(starts[index], max_component=SHORT_COMPONENT), constraint, path.force_calls)
                 active[index] = _Active(starts[index], state, constraint, goal, partial(keep, index))
             else:
                 paths[index] = path
@@ -229,8 +234,8 @@ class _Active:
             self.path = cast(OptimizationPath, stop.value)
 
 
-def _first(start: Start, constraint: Constraint, max_component: float = MAX_COMPONENT, force_calls: int = 0) -> State:
-    return first_state(tree_of(start.chain), start.q, start.hessian, constraint, max_component, force_calls)
+def _first(start: Start, constraint: Constraint, force_calls: int = 0) -> State:
+    return first_state(tree_of(start.chain), start.q, start.hessian, constraint, start.max_component, force_calls)
 
 
 def _atoms(active: Mapping[int, _Active]) -> int:
@@ -253,4 +258,6 @@ def monomer_start(potential: Potential, chain: Chain, constraint: Constraint = "
         With a finite-difference Hessian.
     """
     q = crude_start(chain)
-    return Start(chain, q, guess_hessian(tree_of(chain), [body_hessian(potential, nma_body(chain.rotamers[0]), q, constraint)]))
+    return Start(
+        chain, q, guess_hessian(tree_of(chain), [body_hessian(potential, nma_body(chain.rotamers[0]), q, constraint)])
+    )

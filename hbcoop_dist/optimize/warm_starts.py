@@ -25,8 +25,11 @@ REACH = 6
 """Elements (two per unit) over which couplings are copied."""
 JUNCTION = 2
 """Elements before the first one from a seed that decide between the seed and its mirror image."""
-import os
-ODD=float(os.environ.get('ODD','0'))
+PERIODIC = 5
+"""Shortest chain in which a period of two units of the methyls shows."""
+SAME = 1.0e-4
+"""Largest difference of the coordinates, A or rad, of starts that count as the same."""
+_TIE = 1.0e-3
 OUT_OF_PLANE = 0.03
 """Largest out-of-plane displacement of a start, A or rad."""
 SMALLEST_CURVATURE = 0.01
@@ -109,9 +112,64 @@ def warm_start(chain: Chain, seeds: Sequence[Seed], units: Sequence[Monomer], wa
     -------
     Start
     """
+    return _start(chain, _Alignments(chain, seeds), units, waters)
+
+
+def alternative_starts(
+    chain: Chain, seeds: Sequence[Seed], units: Sequence[Monomer], waters: Sequence[Monomer]
+) -> list[list[Start]]:
+    """Assemble starts of a chain that may leave the mirror plane, whose methyls may turn in several ways.
+
+    Seeds may be copied from the head or from the tail first, as they are or as mirror images. In some models the angles
+    of the methyls have a period of two units (SO3LR, arcs of five and more units), which only seeds at an even distance
+    along the chain continue.
+
+    Parameters
+    ----------
+    chain, seeds, units, waters
+        As for `warm_start`.
+
+    Returns
+    -------
+    list of list of Start
+        Groups of different starts. Within a group the start of lowest energy leads to the minimum; every group has a
+        minimum of its own.
+    """
+
+    def starts(from_seeds: Sequence[Seed], *rules: _Rule) -> list[Start]:
+        return [_start(chain, _Alignments(chain, from_seeds, rule), units, waters) for rule in rules]
+
+    head, tail = ([_Rule(sign * _TIE, flipped) for flipped in (False, True)] for sign in (1.0, -1.0))
+    if chain.length == 2 or not seeds:
+        groups = [starts(seeds, _Rule())]
+    elif chain.length == 3:
+        groups = [starts(seeds, *head), starts(seeds, *tail)]
+    elif chain.length <= PERIODIC:
+        groups = [starts(seeds, *head, *tail)]
+        shorter = [seed for seed in seeds if seed.chain.length == chain.length - 2 > 2]
+        groups += [starts(shorter, _Rule(-_TIE, even=True))] if shorter else []
+    else:
+        groups = [starts(seeds, *tail, _Rule(_TIE), _Rule(-_TIE, even=True))]
+    return different_starts(groups)
+
+
+def different_starts(groups: Sequence[Sequence[Start]]) -> list[list[Start]]:
+    """Return groups of starts without those that occurred before."""
+    known: list[FloatArray] = []
+    out: list[list[Start]] = []
+    for group in groups:
+        kept = []
+        for start in group:
+            if not any(np.allclose(start.q, q, rtol=0.0, atol=SAME) for q in known):
+                known.append(start.q)
+                kept.append(start)
+        out += [kept] if kept else []
+    return out
+
+
+def _start(chain: Chain, alignments: _Alignments, units: Sequence[Monomer], waters: Sequence[Monomer]) -> Start:
     q = crude_start(chain, [unit.s for unit in units])
     hessian = guess_hessian(tree_of(chain), [body.hessian for body in (*units, *waters)])
-    alignments = _Alignments(chain, seeds)
     for index, element in enumerate(alignments.elements):
         if match := alignments.most_similar((element,)):
             known = alignments.elements[max(index - JUNCTION, 0) : index]
@@ -178,7 +236,7 @@ def _transplanted(alignments: _Alignments, hessian: FloatArray, q: FloatArray | 
 
 
 def mirror_image(tree: Tree, q: FloatArray) -> FloatArray:
-    """Return the tree coordinates (n_q,) of the mirror image of a structure, with torsions less than half a turn away."""
+    """Return the tree coordinates (n_q,) of the mirror image of a structure, its torsions within half a turn."""
     out = reflection(tree) @ q
     for index, joint in enumerate(tree.joints):
         if joint is not None:
@@ -196,6 +254,25 @@ class _Match:
     offset: int
 
 
+@dataclass(frozen=True, slots=True)
+class _Rule:
+    """How seeds are laid along a chain.
+
+    Attributes
+    ----------
+    tie : float
+        Dissimilarity per place of the offset: of equally similar elements a negative one prefers those near the tail.
+    flipped : bool
+        Whether seeds at an odd distance take the mirror image that fits worse.
+    even : bool
+        Whether seeds are laid at even distances only.
+    """
+
+    tie: float = 0.0
+    flipped: bool = False
+    even: bool = False
+
+
 class _Alignments:
     """Shorter chains laid along a longer one.
 
@@ -204,7 +281,8 @@ class _Alignments:
     that fits better to the elements before it.
     """
 
-    def __init__(self, chain: Chain, seeds: Sequence[Seed]) -> None:
+    def __init__(self, chain: Chain, seeds: Sequence[Seed], rule: _Rule | None = None) -> None:
+        self._rule = rule or _Rule()
         self.elements = _elements(chain)
         self._tree = tree_of(chain)
         self._sources = [(seed, _elements(seed.chain)) for seed in seeds]
@@ -215,13 +293,14 @@ class _Alignments:
         lowest, match = np.inf, None
         for seed, elements in self._sources:
             for first in elements:
+                offset = targets[0].place - first.place
                 candidates = _at_same_offsets(targets, first, elements)
-                if not candidates:
+                if not candidates or (self._rule.even and _is_odd(offset)):
                     continue
                 dissimilarity = sum(_dissimilarity(a, b) for a, b in zip(targets, candidates, strict=True))
-                dissimilarity += ODD * ((targets[0].place - first.place) // 2 % 2)
+                dissimilarity += self._rule.tie * offset
                 if dissimilarity <= lowest:
-                    lowest, match = dissimilarity, _Match(seed, candidates, targets[0].place - first.place)
+                    lowest, match = dissimilarity, _Match(seed, candidates, offset)
         return match
 
     def image(self, match: _Match, q: FloatArray, known: Sequence[_Element]) -> Seed:
@@ -236,7 +315,7 @@ class _Alignments:
             for element in known:
                 if source := places.get((element.place - match.offset, element.sort)):
                     overlap += float(ours[element.where] @ theirs[source.where])
-            if overlap < 0.0:
+            if (overlap < 0.0) != (self._rule.flipped and _is_odd(match.offset)):
                 flip = reflection(tree)
                 self._images[key] = Seed(match.seed.chain, mirrored, flip @ match.seed.hessian @ flip)
             else:
@@ -265,6 +344,11 @@ def _elements(chain: Chain) -> tuple[_Element, ...]:
             ends = (n, 0) if at_tail else (0, n)
             out.append(_Element(where, ("water", water, part), (end,), place, *ends))
     return tuple(out)
+
+
+def _is_odd(offset: int) -> bool:
+    """Whether an offset, in places, is an odd number of units."""
+    return offset // 2 % 2 == 1
 
 
 def _at_same_offsets(

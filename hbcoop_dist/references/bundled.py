@@ -7,7 +7,7 @@ SCS-MP2 and SOS-MP2 follow.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -17,7 +17,7 @@ import xarray as xr
 
 from hbcoop_dist.cooperativity.equation import FRAGMENTS, cooperativity_from_points
 from hbcoop_dist.models.published_models import COUNTERPOISE, FROZEN_CORE, SPIN_SCALED
-from hbcoop_dist.structures import CAPPINGS, PATTERNS, Chain, Structure, position_of
+from hbcoop_dist.structures import CAPPINGS, PATTERNS, Chain, Rotamer, Structure, position_of
 from hbcoop_dist.structures.chains import POSITIONS
 
 REFERENCE_DIMS = ("model", "pattern", "length", "capping", "geometry", "rotamer", "position")
@@ -261,6 +261,8 @@ def read_reference_set(folder: str | Path) -> ReferenceSet:
     ----------
     folder : str or Path
         One chain per file, positions in A; of a file with several frames the last one counts. File names are free.
+        ``rotamer="cis-N, trans-C"`` in the comment line names the rotamer that a chain out of the mirror plane was
+        minimised from; without it rotamers are perceived.
 
     Returns
     -------
@@ -286,6 +288,8 @@ def read_reference_set(folder: str | Path) -> ReferenceSet:
         try:
             atoms = read(file, index=-1, format="extxyz")
             structure, chain = perceive(np.asarray(atoms.numbers), np.asarray(atoms.positions, dtype=float))
+            if "rotamer" in atoms.info:
+                chain = replace(chain, rotamers=(Rotamer.parse(str(atoms.info["rotamer"])),) * chain.length)
         except PerceptionError as error:
             raise ReferenceSetError(f"{file}: {error}") from None
         except Exception as error:  # noqa: BLE001  ASE's readers raise many types for malformed files

@@ -20,13 +20,13 @@ FORMAT = "hbcoop_dist"
 FORMAT_VERSION = 1
 """Attributes ``schema`` and ``schema_version`` of every store."""
 
-DType = Literal["float64", "int64", "flag", "str"]
+DType = Literal["float64", "float32", "int64", "flag", "str"]
 Fill = float | int | str
 AxisLabels = Mapping[str, tuple[Label, ...]]
 """Labels by axis."""
 
-_FILLS: Mapping[DType, Fill] = {"float64": np.nan, "int64": -1, "flag": -1, "str": ""}
-_KINDS: Mapping[DType, str] = {"float64": "fiu", "int64": "iu", "flag": "b", "str": "UT"}
+_FILLS: Mapping[DType, Fill] = {"float64": np.nan, "float32": np.nan, "int64": -1, "flag": -1, "str": ""}
+_KINDS: Mapping[DType, str] = {"float64": "fiu", "float32": "fiu", "int64": "iu", "flag": "b", "str": "UT"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class Variable:
     name : str
     dims : tuple of str
         Label dims of the table first, then the dims of one row's value.
-    dtype : {"float64", "int64", "flag", "str"}
+    dtype : {"float64", "float32", "int64", "flag", "str"}
         A flag is an int8: 1 yes, 0 no, -1 missing.
     units : str
         Empty for text and flags; "1" for counts.
@@ -85,7 +85,7 @@ class Variable:
         ----------
         values : array
         """
-        if self.dtype == "float64":
+        if self.dtype in ("float64", "float32"):
             return np.asarray(np.isnan(np.asarray(values, dtype=float)))
         return np.asarray(values == self.fill, dtype=bool)
 

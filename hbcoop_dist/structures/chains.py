@@ -17,9 +17,9 @@ CAPPINGS: tuple[str, ...] = get_args(Capping)
 CONFORMERS: tuple[str, ...] = get_args(Conformer)
 POSITIONS: tuple[str, ...] = ("head", "middle", "tail")
 """Positions of an H-bond in a chain (`position_of`)."""
-CELL_DIMS: tuple[str, ...] = ("model", "pattern", "length", "capping", "geometry", "rotamer")
+CELL_DIMS: tuple[str, ...] = ("model", "pattern", "length", "capping", "geometry", "rotamer", "constraint")
 """Labels of a cell: one model in one chain at one geometry."""
-DIMER_DIMS: tuple[str, ...] = ("model", "geometry", "rotamer", "conformer")
+DIMER_DIMS: tuple[str, ...] = ("model", "geometry", "rotamer", "constraint", "conformer")
 """Labels of an isolated dimer."""
 UNIT_TYPES = ("all", "odd", "even", "first", "last")
 CAP_WATERS = 4

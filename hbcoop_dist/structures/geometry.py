@@ -37,6 +37,10 @@ HBOND_DISTANCE_LIMIT = 2.5
 """Longest H..O distance of an H-bond, A (Arunan et al., Pure Appl. Chem. 2011, 83, 1637)."""
 HBOND_ANGLE_LIMIT = 120.0
 """Smallest N-H..O angle of an H-bond, degrees (same source)."""
+BEND_LIMIT = 90.0
+"""Smallest C-O..N angle of an H-bond, degrees."""
+TILT_LIMIT = 60.0
+"""Largest angle between the amide planes of two bonded units, degrees; both patterns are planar."""
 STACKING_LIMIT = 3.4
 """Distance, A, of heavy atoms below which two units may be stacked: two van der Waals radii of carbon."""
 STACKING_HEIGHT = 2.0
@@ -177,6 +181,10 @@ class HBondGeometry:
         N-H..O angle, degrees.
     phi1, phi2 : (n - 1,) array
         Torsions N-C-O..N and C-O..N-C, degrees in (-180, 180].
+    bend : (n - 1,) array
+        C-O..N angle, degrees.
+    tilt : (n - 1,) array
+        Angle between the amide planes of the two units, degrees.
     """
 
     distance_on: FloatArray
@@ -184,6 +192,8 @@ class HBondGeometry:
     angle: FloatArray
     phi1: FloatArray
     phi2: FloatArray
+    bend: FloatArray
+    tilt: FloatArray
 
     def intact(self, conformers: tuple[str, ...]) -> list[bool]:
         """Test every H-bond for distance, angle and conformer.
@@ -254,7 +264,15 @@ def hbond_geometry(structure: Structure) -> HBondGeometry:
         np.degrees(_angles(b["N"], b["H"], a["O"])),
         np.degrees(dihedral(a["N"], a["C"], a["O"], b["N"])),
         np.degrees(dihedral(a["C"], a["O"], b["N"], b["C"])),
+        np.degrees(_angles(a["C"], a["O"], b["N"])),
+        np.degrees(_tilts(np.cross(a["C"] - a["N"], a["O"] - a["C"]), np.cross(b["C"] - b["N"], b["O"] - b["C"]))),
     )
+
+
+def _tilts(normals: FloatArray, next_normals: FloatArray) -> FloatArray:
+    """Angles between planes, rad, from normals (..., 3) of either sense."""
+    sine = np.linalg.norm(np.cross(normals, next_normals), axis=-1)
+    return np.asarray(np.arctan2(sine, np.abs(_dot(normals, next_normals))))
 
 
 def in_plane_atoms(structure: Structure) -> IntArray:
@@ -277,9 +295,20 @@ def in_plane_atoms(structure: Structure) -> IntArray:
     return np.flatnonzero(selected)
 
 
-def planarity(structure: Structure) -> float:
-    """Largest distance, A, of an in-plane atom (`in_plane_atoms`) from their least-squares plane."""
-    x = structure.positions[in_plane_atoms(structure)]
+def planarity(structure: Structure, *, hydrogens: bool = False) -> float:
+    """Largest distance, A, of a heavy atom of the NMA units from their least-squares plane.
+
+    Parameters
+    ----------
+    structure : Structure
+    hydrogens : bool
+        Include the hydrogens of the units that lie in the plane of a planar chain, and the O of waters.
+    """
+    atoms = in_plane_atoms(structure)
+    if not hydrogens:
+        in_units = np.array(structure.kinds)[structure.molecules] == "nma"
+        atoms = np.flatnonzero(in_units & (structure.numbers > 1))
+    x = structure.positions[atoms]
     x = x - x.mean(axis=0)
     normal = np.linalg.svd(x, full_matrices=False)[2][2]
     return float(np.abs(x @ normal).max())
@@ -332,8 +361,8 @@ def stacking(structure: Structure) -> str:
 def broken_geometry(structure: Structure, conformers: tuple[str, ...]) -> str:
     """Check that a structure is still the chain it was built as.
 
-    The checks are: covalent bonds, H-bonds between units (distance, angle, conformer from phi1), H-bonds of the caps,
-    and stacked units.
+    The checks are: covalent bonds, H-bonds between units (distance, angles, tilt of the amide planes, conformer from
+    phi1), H-bonds of the caps, and stacked units.
 
     Parameters
     ----------
@@ -355,6 +384,12 @@ def broken_geometry(structure: Structure, conformers: tuple[str, ...]) -> str:
             return (
                 f"H-bond {bond + 1} is lost: H..O {oh:.2f} A (limit {HBOND_DISTANCE_LIMIT}), "
                 f"N-H..O {angle:.0f} degrees (limit {HBOND_ANGLE_LIMIT:.0f})"
+            )
+        bend, tilt = geometry.bend[bond], geometry.tilt[bond]
+        if not bend > BEND_LIMIT or not tilt < TILT_LIMIT:
+            return (
+                f"H-bond {bond + 1} left the pattern: C-O..N {bend:.0f} degrees (at least {BEND_LIMIT:.0f}), amide "
+                f"planes tilted by {tilt:.0f} (at most {TILT_LIMIT:.0f})"
             )
         conformer = "syn" if abs(phi1) < 90.0 else "anti"
         if conformer != expected:

@@ -5,7 +5,7 @@ Body frame of NMA: N at the origin, C on +x, O in the xy plane with y > 0; the a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cache
 
 import numpy as np
@@ -86,6 +86,28 @@ def monomer(rotamer: Rotamer | None = None) -> Structure:
     return Structure.from_molecules([("nma", nma(rotamer or Rotamer()))])
 
 
+def methyl_angles(positions: FloatArray) -> tuple[float, float]:
+    """Measure how far the methyls of one NMA unit are turned.
+
+    Parameters
+    ----------
+    positions : (12, 3) array
+        A, atoms in the order of `NMA_ATOMS`.
+
+    Returns
+    -------
+    acetyl, amine : float
+        Torsions H-CA-C-N and H-CN-N-C of the H nearest to cis, degrees in [-60, 60]: 0 is cis-N or cis-C, 60 in either
+        direction cis-O or trans-C.
+    """
+    at = dict(zip(NMA_ATOMS, np.asarray(positions), strict=True))
+    angles = []
+    for name, chain in (("HA", ("CA", "C", "N")), ("HN", ("CN", "N", "C"))):
+        torsions = [float(dihedral(at[f"{name}{k}"], *(at[atom] for atom in chain))) for k in (1, 2, 3)]
+        angles.append(float(np.degrees(min(torsions, key=abs))))
+    return angles[0], angles[1]
+
+
 def rotamer_of(positions: FloatArray) -> Rotamer | None:
     """Determine the rotamer of one NMA unit, whichever H of each methyl lies in the plane.
 
@@ -150,7 +172,7 @@ def nma_body(rotamer: Rotamer) -> Body:
 
     The angles of the two methyls are coordinates, zero in the rotamer.
     """
-    n, c, o = _N, _C, _O
+    c, o = _C, _O
     textbook, methyls = nma(rotamer), (("CA", "C", ("HA1", "HA2", "HA3")), ("CN", "N", ("HN1", "HN2", "HN3")))
     directions: list[_Direction] = [[(c, _X, 1.0)], [(o, _X, 1.0)], [(o, _Y, 1.0)]]
     for name in ("CA", "H", "CN"):

@@ -139,7 +139,7 @@ class Body:
     @property
     def n_atoms(self) -> int:
         """Number of atoms."""
-        return self.basis.shape[1]
+        return int(self.basis.shape[1])
 
     def positions(self, s: FloatArray) -> FloatArray:
         """Convert body coordinates (n_dof,) to positions (m, 3), A, in the body frame."""

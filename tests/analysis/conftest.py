@@ -17,6 +17,7 @@ AXES: dict[str, list[Any]] = {
     "capping": ["none", "water"],
     "geometry": ["own"],
     "rotamer": ["cis-N, trans-C"],
+    "constraint": ["torsions"],
     "position": ["head", "middle", "tail"],
     "hbond": [1, 2, 3, 4],
     "conformer": ["syn", "anti"],
@@ -45,7 +46,7 @@ NAMES = (
     "hbond_conformer",
     "position_hbond",
 )
-CELL = {"geometry": "own", "rotamer": "cis-N, trans-C"}
+CELL = {"geometry": "own", "rotamer": "cis-N, trans-C", "constraint": "torsions"}
 
 
 def make() -> xr.Dataset:

@@ -33,7 +33,7 @@ def test_a_row_is_one_bond_and_its_spread_the_difference(ds: xr.Dataset) -> None
     table = analysis.by_rotamer(ds)
     assert len(table) == 1 + 2 + 3
     assert list(table.columns) == [TRANS, CIS, "spread", "saddles"]
-    row = table.loc[("toy", "arc", 4, "none", "own", 2)]
+    row = table.loc[("toy", "arc", 4, "none", "own", "torsions", 2)]
     energy = ds["hbond_cooperative_energy"].sel(model="toy", pattern="arc", length=4, hbond=2).squeeze()
     assert row[TRANS] == float(energy.sel(rotamer=TRANS))
     assert row["spread"] == abs(float(energy.sel(rotamer=TRANS) - energy.sel(rotamer=CIS)))

@@ -64,7 +64,8 @@ def test_what_is_not_done_is_in_the_table_without_numbers(ds: xr.Dataset) -> Non
     models = board["models"]
     assert isinstance(models, dict)
     assert models["toy"]["cells"] == {"failed": 4}
-    assert models["toy"]["cooperative_energy"]["arc"]["none"]["own"]["cis-N, trans-C"]["4"]["middle"] is None
+    by_capping = models["toy"]["cooperative_energy"]["arc"]
+    assert by_capping["none"]["own"]["cis-N, trans-C"]["torsions"]["4"]["middle"] is None
 
 
 def test_files_hold_what_was_asked_for(store: Path, ds: xr.Dataset, tmp_path: Path) -> None:
@@ -126,11 +127,10 @@ def test_the_leaderboard_holds_the_store_s_numbers_and_says_their_units(
     assert board["units"]["cooperative_energy"] == ds["cooperative_energy"].attrs["units"] == "kcal/mol"
     counted = 0
     for cell in ds["cooperative_energy"].stack(cell=ds["cooperative_energy"].dims).transpose("cell"):
-        pattern, capping, geometry, rotamer, length, position = (
-            str(cell[dim].item()) for dim in ("pattern", "capping", "geometry", "rotamer", "length", "position")
-        )
+        dims = ("pattern", "capping", "geometry", "rotamer", "constraint", "length", "position")
+        pattern, capping, geometry, rotamer, constraint, length, position = (str(cell[dim].item()) for dim in dims)
         energies = board["models"][str(cell["model"].item())]["cooperative_energy"]
-        assert energies[pattern][capping][geometry][rotamer][length][position] == float(cell)
+        assert energies[pattern][capping][geometry][rotamer][constraint][length][position] == float(cell)
         counted += 1
     assert counted == 2 * 2 * 2 * 3
 

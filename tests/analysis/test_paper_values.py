@@ -20,7 +20,11 @@ def ds() -> xr.Dataset:
 
 def test_the_largest_value_of_open_chains_is_what_counts(ds: xr.Dataset) -> None:
     found = beside_published(ds).set_index(["model", "what"])
-    own = ds["cooperative_energy"].sel(model="ani-2x", pattern="arc", capping="none", geometry="own").isel(rotamer=0)
+    own = (
+        ds["cooperative_energy"]
+        .sel(model="ani-2x", pattern="arc", capping="none", geometry="own")
+        .isel(rotamer=0, constraint=0)
+    )
     open_chains = own.where(ds["near_ring"].sel(model="ani-2x", pattern="arc", capping="none", geometry="own") != 1)
     terminal = found.loc[("ani-2x", "bare arc: largest value of terminal bonds")]
     assert terminal["here"] == pytest.approx(float(open_chains.sel(position=["head", "tail"]).max()))

@@ -24,7 +24,13 @@ DASHED, LOST = "#303030", "#D55E00"
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("broken") / "x.zarr"
     # Amber has no planar anti dimer (README), so every linear chain of three units or more breaks at its second bond
-    spec = {"campaign": "x", "models": ["amber14"], "patterns": ["arc", "linear"], "lengths": [3, 4]}
+    spec = {
+        "campaign": "x",
+        "models": ["amber14"],
+        "patterns": ["arc", "linear"],
+        "lengths": [3, 4],
+        "constraint": "mirror",
+    }
     capped = {"capping": ["none", {"name": "water", "lengths": [4]}]}
     hb.run(hb.plan(HBondSpec.model_validate({**spec, **capped})), path, serial=True)
     return path

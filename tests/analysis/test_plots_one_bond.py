@@ -41,7 +41,7 @@ def test_bars_are_as_long_as_the_parts(published: xr.Dataset) -> None:
     place = {"pattern": "arc", "capping": "none", "geometry": "own", "length": 4, "position": "middle"}
     names = [label.get_text() for label in panel.get_yticklabels()]
     for row, model in enumerate(names):
-        cell = published.sel(place | {"model": model}).isel(rotamer=0)
+        cell = published.sel(place | {"model": model}).isel(rotamer=0, constraint=0)
         expected = [float(cell["cooperative_energy_electronic"]), float(cell["cooperative_energy_geometric"])]
         assert np.allclose(widths[2 * row : 2 * row + 2], expected)
     assert "gfn1-xtb" not in names
@@ -59,7 +59,7 @@ def test_the_figure_has_a_point_for_every_rotamer_and_saddles_hollow(rotamers: x
         assert drawn[f"toy {label}"].get_xdata() == [energy]
     assert drawn[f"toy {CIS}"].get_markerfacecolor() == "white"
     assert drawn[f"toy {TRANS}"].get_markerfacecolor() != "white"
-    table = analysis.by_rotamer(rotamers).loc[("toy", "arc", 4, "none", "own", 2)]
+    table = analysis.by_rotamer(rotamers).loc[("toy", "arc", 4, "none", "own", "torsions", 2)]
     assert np.ptp(np.asarray(drawn["_range toy"].get_xdata())) == pytest.approx(table["spread"])
     assert [text.get_text() for text in figure.legends[0].get_texts()] == [TRANS, CIS, "hollow: saddle"]
     with pytest.raises(ValueError, match="rotamer: expected two or more to compare, found cis-N, trans-C"):

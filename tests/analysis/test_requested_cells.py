@@ -58,6 +58,7 @@ def test_only_requested_cells_become_pending(ds: xr.Dataset) -> None:
         "capping": [{"name": labels["capping"]}],
         "geometry": [labels["geometry"]],
         "rotamer": [{"all": labels["rotamer"]}],
+        "constraint": [labels["constraint"]],
     }
     said = ds.copy(deep=True).assign_attrs(history=_history(json.dumps(spec)))
     for name in models:

@@ -49,7 +49,7 @@ def test_status_reason_and_what_follows_from_the_axes_stay_readable(ds: xr.Datas
 
 
 def test_dimers_follow_their_own_status(ds: xr.Dataset) -> None:
-    energy = analysis.done(ds).dimer_interaction_energy.squeeze(["geometry", "rotamer"])
+    energy = analysis.done(ds).dimer_interaction_energy.squeeze(["geometry", "rotamer", "constraint"])
     assert energy.notnull().values.tolist() == [[True, True], [True, False], [False, False]]
 
 

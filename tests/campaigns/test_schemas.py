@@ -14,14 +14,20 @@ from hbcoop_dist.structures import make_chain, monomer
 from hbcoop_dist.structures.chains import PATTERNS, Capping
 
 SCHEMAS = (HBOND_SCHEMA, COMPLEXES_SCHEMA, GENERALIZATION_SCHEMA)
-CHAINS = {"model": ("toy",), "pattern": PATTERNS, "geometry": ("own",), "rotamer": ("default",)}
+CHAINS = {
+    "model": ("toy",),
+    "pattern": PATTERNS,
+    "geometry": ("own",),
+    "rotamer": ("default",),
+    "constraint": ("mirror",),
+}
 
 
 @pytest.mark.parametrize("schema", SCHEMAS, ids=lambda schema: schema.kind)
 def test_numbers_have_units_and_every_variable_a_meaning(schema: Schema) -> None:
     for variable in schema.variables.values():
         assert variable.long_name
-        assert bool(variable.units) == (variable.dtype in ("float64", "int64")), variable.name
+        assert bool(variable.units) == (variable.dtype in ("float64", "float32", "int64")), variable.name
     for table in schema.tables:
         names = {variable.name for variable in table.variables}
         assert {table.status, table.reason, table.key, table.versions, *table.required} - {""} <= names

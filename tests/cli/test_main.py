@@ -60,7 +60,7 @@ def test_a_campaign_from_plan_to_figure(folder: Path) -> None:
     planned = hbcoop("plan", "spec.yaml", "--cells", cwd=folder)
     assert planned.returncode == 0
     assert "2 cells,    2 minimisations" in planned.stdout
-    assert "toy, arc, n = 3, capping none (cis-N, trans-C)" in planned.stdout
+    assert "toy, arc, n = 3, capping none, torsions (cis-N, trans-C)" in planned.stdout
     ran = hbcoop("run", "spec.yaml", "x.zarr", cwd=folder)
     assert ran.returncode == 0, ran.stderr
     assert "2 cells: 2 done; 2 computed now" in ran.stdout

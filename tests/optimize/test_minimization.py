@@ -50,7 +50,9 @@ def test_many_at_once_are_each_alone(toy: Potential) -> None:
 def test_torsion_constraint_started_in_the_plane_finds_the_same_minimum(toy: Potential) -> None:
     chain = make_chain("linear", 3)
     s = crude(toy, chain)
-    full = guess_hessian(tree_of(chain), [body_hessian(toy, nma_body(DEFAULT_ROTAMER), crude_start(MONOMER), "none")] * 3)
+    full = guess_hessian(
+        tree_of(chain), [body_hessian(toy, nma_body(MONOMER.rotamers[0]), crude_start(MONOMER), "none")] * 3
+    )
     kicked = s.q + 0.02 * np.random.default_rng(0).normal(size=s.q.shape)
     for joint in (1, 2):  # phi1 and phi2 stay where the constraint holds them
         torsions = tree_of(chain).joint_slice(joint).start + np.array([2, 4])
@@ -67,7 +69,8 @@ def test_the_force_left_is_projected_on_what_is_free(toy: Potential) -> None:
     tree, s = tree_of(chain), crude(toy, chain)
     q = s.q.copy()
     q[tree.joint_slice(1).start + 2] = np.radians(40.0)
-    full = guess_hessian(tree, [body_hessian(toy, nma_body(DEFAULT_ROTAMER), crude_start(MONOMER), "none")] * 2)
+    unit = body_hessian(toy, nma_body(MONOMER.rotamers[0]), crude_start(MONOMER), "none")
+    full = guess_hessian(tree, [unit] * 2)
     one = minimise(toy, [Start(chain, q, full)], constraint="torsions")[0]
     forces = np.asarray(toy.evaluate([one.structure])[0].forces)
     assert one.path.converged

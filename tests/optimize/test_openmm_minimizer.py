@@ -90,7 +90,7 @@ def test_minima_of_arcs_are_ours(name: str, length: int) -> None:
     same(potential, start, theirs.structure)
 
 
-@pytest.mark.parametrize("chain", [("arc", 2, "none"), ("arc", 3, "none"), ("arc", 2, "water")])
+@pytest.mark.parametrize("chain", [("arc", 2, "none"), ("arc", 4, "none"), ("arc", 2, "water")])
 def test_in_double_precision_the_minimum_is_ours_to_the_paper_s_tolerance(chain: Any) -> None:
     """Amber's forces are float64 in OpenMM too, and its atoms are in another order there."""
     potential = registry.load("amber14")
@@ -179,13 +179,12 @@ def test_a_store_has_our_dimer_says_which_forces_were_seen_and_takes_no_other_en
         assert {"openmm", "openmmml", "torchani"} <= set(json.loads(str(opened.versions.values.item())))
         assert json.loads(opened.attrs["protocol"])["minimize"] == {
             "engine": "openmm",
-            "constraint": "torsions",
             "tolerance": 0.01,
             "max_force": 0.03,
         }
         start = crude(potential, make_chain("arc", 2), "torsions")
         same(potential, start, build(start.chain).with_positions(opened.positions.values.reshape(-1, 3)))
-    other = HBondSpec.model_validate({**fields, "minimize": {"constraint": "torsions"}})
+    other = HBondSpec.model_validate({**fields, "minimize": {"max_force": 0.03}})
     with pytest.raises(ProtocolMismatchError, match="engine"):
         hb.run(hb.plan(other), store, serial=True, display=QuietDisplay())
 
@@ -193,7 +192,6 @@ def test_a_store_has_our_dimer_says_which_forces_were_seen_and_takes_no_other_en
 @pytest.mark.parametrize(
     ("models", "minimize", "words"),
     [
-        ("ani-2x", "constraint: mirror", r"field minimize\.constraint: expected torsions beside engine openmm.*mirror"),
         ("ani-2x", "optimiser: ase-fire", r"field minimize\.optimiser: expected none .*beside engine openmm.*ase-fire"),
         ("ani-2x", "rms_force: 1.0e-3", r"field minimize\.rms_force: expected tolerance \(kJ/mol/nm\).*found 0\.001"),
         ("ani-2x", "max_force: 1.0e-5", r"field minimize: max_force: expected at least 0\.001 .*float32.*1e-05"),
@@ -216,6 +214,12 @@ def test_what_contradicts_it_is_named(tmp_path: Path, models: str, minimize: str
     path.write_text(f"campaign: x\nmodels: {models}\nlengths: 2\nminimize: {{engine: openmm, {minimize}}}\n")
     with pytest.raises(hb.CampaignError, match=rf":4: .*{words}"):
         hb.load_campaign(path)
+
+
+def test_its_constraint_is_that_of_the_paper() -> None:
+    fields = {"campaign": "x", "models": "toy-additive", "lengths": 2, "constraint": "mirror"}
+    with pytest.raises(ValueError, match="constraint: expected torsions beside engine openmm, found mirror"):
+        HBondSpec.model_validate({**fields, "models": ["amber14"], "minimize": {"engine": "openmm"}})
 
 
 def test_a_tolerance_of_openmm_is_for_openmm_and_engines_are_listed() -> None:

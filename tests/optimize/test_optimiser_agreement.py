@@ -16,14 +16,13 @@ import numpy as np
 import pytest
 from starts import crude
 
-from hbcoop_dist.campaigns.hbond.records import SADDLE
 from hbcoop_dist.models import registry
 from hbcoop_dist.models.base import Potential
-from hbcoop_dist.optimize.constraints import Constraint, free_basis, odd_basis
+from hbcoop_dist.optimize.constraints import SADDLE, Constraint, free_basis, odd_basis
 from hbcoop_dist.optimize.external.availability import Optimiser
 from hbcoop_dist.optimize.external.minimization import minimise_with
+from hbcoop_dist.optimize.lowest_modes import LowestMode, StationaryPoint, find_lowest_modes
 from hbcoop_dist.optimize.minimization import Minimised, Start, minimise, positive
-from hbcoop_dist.optimize.out_of_plane_modes import OutOfPlaneMode, Planar, out_of_plane
 from hbcoop_dist.optimize.quasi_newton import Goal
 from hbcoop_dist.structures import make_chain
 from hbcoop_dist.structures.geometry import planarity
@@ -111,13 +110,13 @@ def test_the_minimum_with_torsions_held_is_theirs(model, pattern, optimiser) -> 
 
 
 @functools.cache
-def saddle(model: str) -> tuple[Minimised, OutOfPlaneMode]:
+def saddle(model: str) -> tuple[Minimised, LowestMode]:
     """The linear trimer in the default rotamer, planar, and its lowest mode."""
     _, one = reached(model, "linear", 3, "none")
-    return one, out_of_plane(loaded(model), [Planar(tree_of(one.chain), one.path.q, one.structure)])[0]
+    return one, find_lowest_modes(loaded(model), [StationaryPoint(tree_of(one.chain), one.path.q, one.structure)])[0]
 
 
-def off_the_saddle(planar: Minimised, mode: OutOfPlaneMode) -> Start:
+def off_the_saddle(planar: Minimised, mode: LowestMode) -> Start:
     """A start 0.1 A along the lowest mode: off a saddle of -2e-4 eV/A^2, and within its basin."""
     assert mode.hessian is not None
     tree, q = tree_of(planar.chain), planar.path.q
@@ -147,5 +146,5 @@ def test_following_the_mode_down_from_the_saddle_meets_them(model, optimiser) ->
     (down,) = minimise(potential, start, constraint="torsions")
     assert down.path.converged
     assert down.path.energy < planar.path.energy - 1e-3
-    assert planarity(down.structure) > 0.1
+    assert planarity(down.structure, hydrogens=True) > 0.1
     assert close(minimise_with(optimiser, potential, start, constraint="torsions", goal=PATIENT)[0], down)

@@ -11,8 +11,8 @@ from starts import MONOMER, crude, monomers
 
 from hbcoop_dist.models import registry
 from hbcoop_dist.optimize.constraints import free_basis, odd_basis
+from hbcoop_dist.optimize.lowest_modes import StationaryPoint, find_lowest_modes
 from hbcoop_dist.optimize.minimization import Minimised, minimise
-from hbcoop_dist.optimize.out_of_plane_modes import Planar, out_of_plane
 from hbcoop_dist.optimize.warm_starts import (
     OUT_OF_PLANE,
     SMALLEST_CURVATURE,
@@ -92,18 +92,18 @@ def test_a_missing_seed_costs_steps_only(toy, minima) -> None:
 
 @pytest.mark.parametrize(("pattern", "capping"), KINDS)
 def test_the_lowest_mode_from_a_transplanted_hessian_is_that_of_the_whole(toy, minima, pattern, capping) -> None:
-    def planar(length: int) -> Planar:
+    def planar(length: int) -> StationaryPoint:
         one = minima[pattern, capping, length]
-        return Planar(tree_of(one.chain), one.path.q, one.structure)
+        return StationaryPoint(tree_of(one.chain), one.path.q, one.structure)
 
     seeds = []
-    for short, mode in zip((4, 5, 6), out_of_plane(toy, [planar(n) for n in (4, 5, 6)]), strict=True):
+    for short, mode in zip((4, 5, 6), find_lowest_modes(toy, [planar(n) for n in (4, 5, 6)]), strict=True):
         basis = odd_basis(planar(short).tree)
         seeds.append(Seed(minima[pattern, capping, short].chain, planar(short).q, basis @ mode.hessian @ basis.T))
     target = planar(8)
     basis = odd_basis(target.tree)
     guess = basis.T @ transplant_hessian(make_chain(pattern, 8, capping), seeds, basis @ basis.T) @ basis
-    few, whole = out_of_plane(toy, [replace(target, guess=guess), target])
+    few, whole = find_lowest_modes(toy, [replace(target, guess=guess), target])
     assert few.eigenvalue == pytest.approx(whole.eigenvalue, abs=2e-4, rel=5e-3)
     assert few.force_calls < whole.force_calls / 2
 

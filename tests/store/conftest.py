@@ -18,7 +18,7 @@ from hbcoop_dist.cooperativity.equation import FRAGMENTS
 from hbcoop_dist.core.results import Record, Value
 from hbcoop_dist.store import Layout, prepare_store
 
-PROTOCOL = {"minimize": {"max_force": 1.0e-5, "constraint": "mirror"}, "code": 1}
+PROTOCOL = {"minimize": {"max_force": 1.0e-5, "engine": "own"}, "code": 1}
 
 
 @pytest.fixture
@@ -43,7 +43,9 @@ def cell() -> Callable[..., Record]:
     """Return a function that makes a record of one cell with an array of every shape, filled with `value`."""
 
     def make(model: str = "toy", length: int = 3, capping: str = "none", value: float = 1.5, **more: Value) -> Record:
-        labels = dict(zip(HBOND_SCHEMA.cells.dims, (model, "arc", length, capping, "own", "default"), strict=True))
+        labels = dict(
+            zip(HBOND_SCHEMA.cells.dims, (model, "arc", length, capping, "own", "default", "mirror"), strict=True)
+        )
         atoms = n_atoms(length, capping)
         values: dict[str, Value] = {
             "energy": -value,
@@ -68,7 +70,13 @@ def dimer() -> Callable[..., Record]:
     """Return a function that makes a record of one isolated dimer."""
 
     def make(model: str = "toy", conformer: str = "syn", **values: Value) -> Record:
-        labels = {"model": model, "geometry": "own", "rotamer": "default", "conformer": conformer}
+        labels = {
+            "model": model,
+            "geometry": "own",
+            "rotamer": "default",
+            "constraint": "mirror",
+            "conformer": conformer,
+        }
         return Record(
             "dimer", labels, "done", "", {"dimer_energy": -3.0, "dimer_positions": np.ones((24, 3)), **values}
         )

@@ -17,6 +17,7 @@ LABELS: Mapping[str, tuple[Label, ...]] = {
     "capping": ("none", "water"),
     "geometry": ("own",),
     "rotamer": ("default",),
+    "constraint": ("mirror",),
 }
 
 INCIDENTAL = ("seconds", "computed_at", "host")

@@ -83,6 +83,7 @@ LONGER: dict[str, list[Label]] = {
     "capping": ["none"],
     "geometry": ["own"],
     "rotamer": ["default"],
+    "constraint": ["mirror"],
 }
 MORE_MODELS = {**LONGER, "length": [2]}
 
@@ -93,7 +94,7 @@ def filled(store: Path, cell: Callable[..., Record], dimer: Callable[..., Record
 
 
 def assert_filled(store: Path) -> None:
-    found = open_store(store).sel(pattern="arc", geometry="own", rotamer="default").load()
+    found = open_store(store).sel(pattern="arc", geometry="own", rotamer="default", constraint="mirror").load()
     for model, length, capping, value in (("toy", 3, "none", 1.5), ("so3lr", 4, "water", 2.5)):
         one = found.sel(model=model, length=length, capping=capping)
         atoms = 12 * length + (12 if capping == "water" else 0)
@@ -182,6 +183,7 @@ def test_other_growth_keeps_every_value(
         "capping": ["water"],
         "geometry": ["own", "dft"],
         "rotamer": ["lowest"],
+        "constraint": ["mirror"],
     }
     grown = prepare_store(store, HBOND_SCHEMA, labels, protocol=protocol, spec="more")
     assert grown.labels("length") == (2, 3, 4, 5, 6)
@@ -301,13 +303,13 @@ def test_another_schema_version_is_refused(
 
 
 def test_another_protocol_is_refused_by_field(store: Path, protocol: dict[str, object]) -> None:
-    asked = {"minimize": {"max_force": 1.0e-4, "constraint": "mirror"}, "code": 1, "extra": True}
+    asked = {"minimize": {"max_force": 1.0e-4, "engine": "own"}, "code": 1, "extra": True}
     with pytest.raises(ProtocolMismatchError) as caught:
         prepare_store(store, HBOND_SCHEMA, LABELS, protocol=asked)
     message = str(caught.value)
     assert "protocol.minimize.max_force: the store has 1e-05, this campaign asks for 0.0001" in message
     assert "protocol.extra: the store has 'nothing', this campaign asks for True" in message
-    assert "constraint" not in message
+    assert "engine" not in message
     assert "code" not in message
 
 

@@ -49,8 +49,8 @@ def test_rows_are_in_the_order_of_the_dims() -> None:
 def test_values_are_expected_as_far_as_a_row_reaches() -> None:
     layout = Layout(HBOND_SCHEMA, LABELS)
     expected = layout.expected(HBOND_SCHEMA.cells, HBOND_SCHEMA.variables["hbond_cooperative_energy"])
-    assert expected.shape == (2, 3, 2, 1, 1, 3)
-    assert expected[1, :, 0, 0, 0].sum(axis=-1).tolist() == [1, 2, 3]
+    assert expected.shape == (2, 3, 2, 1, 1, 1, 3)
+    assert expected[1, :, 0, 0, 0, 0].sum(axis=-1).tolist() == [1, 2, 3]
     assert layout.expected(HBOND_SCHEMA.cells, HBOND_SCHEMA.variables["cooperative_energy"]).all()
 
 

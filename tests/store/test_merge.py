@@ -89,7 +89,9 @@ def test_done_comes_before_failed_and_what_is_missing_stays_missing(part: Part, 
         journal.append(TaskResult("toy-3", "failed"))
     merged = tmp_path / "m.zarr"
     merge_stores([failed, done, other], merged, HBOND_SCHEMA)
-    cells = open_store(merged).sel(pattern="arc", capping="none", geometry="own", rotamer="default")
+    cells = open_store(merged).sel(
+        pattern="arc", capping="none", geometry="own", rotamer="default", constraint="mirror"
+    )
     assert cells.status.sel(model="toy", length=3) == "done"
     assert cells.reason.sel(model="toy", length=3) == ""
     assert cells.status.sel(model="so3lr", length=3) == "pending"
@@ -108,7 +110,7 @@ def test_of_several_failures_the_first_is_taken(part: Part, tmp_path: Path) -> N
 
 def test_another_protocol_is_refused_by_field_and_leaves_nothing(part: Part, tmp_path: Path) -> None:
     first, other = part("a.zarr", ("toy", 2)), tmp_path / "t.zarr"
-    protocol = {"minimize": {"max_force": 1e-4, "constraint": "mirror"}, "code": 1}
+    protocol = {"minimize": {"max_force": 1e-4, "engine": "own"}, "code": 1}
     prepare_store(other, HBOND_SCHEMA, LABELS, protocol=protocol)
     with pytest.raises(ProtocolMismatchError, match=r"minimize.max_force: a.zarr has 1e-05, t.zarr has 0.0001"):
         merge_stores([first, other], tmp_path / "m.zarr", HBOND_SCHEMA)
@@ -119,12 +121,12 @@ def test_rows_done_by_different_tasks_are_named(part: Part, tmp_path: Path, cell
     one, two = part("one.zarr", ("toy", 2)), part("two.zarr", ("toy", 2))
     with StoreWriter(two, HBOND_SCHEMA) as writer:
         writer.write([cell("toy", 2, value=9.0)])
-    message = r"cells: expected those that are done in two stores .* toy; arc; 2; none; own; default$"
+    message = r"cells: expected those that are done in two stores .* toy; arc; 2; none; own; default; mirror$"
     with pytest.raises(StoreError, match=message):
         merge_stores([one, two], tmp_path / "m.zarr", HBOND_SCHEMA)
     with StoreWriter(two, HBOND_SCHEMA) as writer:
         writer.write([cell("toy", 2, value=2.0), dimer("toy", dimer_task_key="another")])
-    with pytest.raises(StoreError, match=r"isolated dimers: expected .* toy; own; default; syn$"):
+    with pytest.raises(StoreError, match=r"isolated dimers: expected .* toy; own; default; mirror; syn$"):
         merge_stores([one, two], tmp_path / "m.zarr", HBOND_SCHEMA)
     assert not (tmp_path / "m.zarr").exists()
 

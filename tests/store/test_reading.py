@@ -39,7 +39,7 @@ def test_text_can_be_masked_and_selected(store: Path, cell: Callable[..., Record
     masked = found.where(found.status == "done").load()
     assert masked.cooperative_energy.count() == 3
     assert masked.task_key.count() == 1
-    assert found.sel(model=["toy"], capping="none").cooperative_energy.shape == (1, 2, 3, 1, 1, 3)
+    assert found.sel(model=["toy"], capping="none").cooperative_energy.shape == (1, 2, 3, 1, 1, 1, 3)
     frame = found[["cooperative_energy", "status"]].to_dataframe()
     assert (frame.status == "done").sum() == 3
     assert found.model.attrs["long_name"]

@@ -31,8 +31,9 @@ from hbcoop_dist.store import (
 
 pytestmark = pytest.mark.filterwarnings("error")
 
-TOY = ("toy", "arc", 3, "none", "own", "default")
+TOY = ("toy", "arc", 3, "none", "own", "default", "mirror")
 WHERE = {"model": "toy", "pattern": "arc", "length": 3, "capping": "none", "geometry": "own", "rotamer": "default"}
+WHERE |= {"constraint": "mirror"}
 
 
 def test_values_stand_at_their_labels_and_nowhere_else(
@@ -106,18 +107,19 @@ def test_statuses_and_keys(store: Path, cell: Callable[..., Record], dimer: Call
         assert set(writer.statuses("cell").values()) == {"pending"}
         assert len(writer.statuses("cell")) == 24
         writer.write([cell(), cell("so3lr", 2, value=2.0), dimer(dimer_task_key="pair")])
-        writer.mark("cell", [("so3lr", "arc", 4, "none", "own", "default")], "stale", "why")
-        writer.mark("cell", [("so3lr", "arc", 4, "water", "own", "default")], "failed", "why")
-        writer.mark("dimer", [("so3lr", "own", "default", "anti")], "failed", "why")
+        writer.mark("cell", [("so3lr", "arc", 4, "none", "own", "default", "mirror")], "stale", "why")
+        writer.mark("cell", [("so3lr", "arc", 4, "water", "own", "default", "mirror")], "failed", "why")
+        writer.mark("dimer", [("so3lr", "own", "default", "mirror", "anti")], "failed", "why")
         statuses = Counter(writer.statuses("cell").values())
         assert statuses == {"pending": 20, "done": 2, "stale": 1, "failed": 1}
-        assert writer.stored_keys("cell") == {TOY: "key-1.5", ("so3lr", "arc", 2, "none", "own", "default"): "key-2.0"}
-        assert writer.stored_keys("dimer") == {("toy", "own", "default", "syn"): "pair"}
+        shorter = ("so3lr", "arc", 2, "none", "own", "default", "mirror")
+        assert writer.stored_keys("cell") == {TOY: "key-1.5", shorter: "key-2.0"}
+        assert writer.stored_keys("dimer") == {("toy", "own", "default", "mirror", "syn"): "pair"}
         assert writer.statuses("dimer") == {
-            ("so3lr", "own", "default", "syn"): "pending",
-            ("so3lr", "own", "default", "anti"): "failed",
-            ("toy", "own", "default", "syn"): "done",
-            ("toy", "own", "default", "anti"): "pending",
+            ("so3lr", "own", "default", "mirror", "syn"): "pending",
+            ("so3lr", "own", "default", "mirror", "anti"): "failed",
+            ("toy", "own", "default", "mirror", "syn"): "done",
+            ("toy", "own", "default", "mirror", "anti"): "pending",
         }
 
 
@@ -125,7 +127,7 @@ def test_statuses_and_keys(store: Path, cell: Callable[..., Record], dimer: Call
 def test_done_cells_whose_values_are_lost_are_incomplete(name: str, store: Path, cell: Callable[..., Record]) -> None:
     with StoreWriter(store, HBOND_SCHEMA) as writer:
         writer.write([cell(), cell(length=4), cell("so3lr")])
-        writer.mark("cell", [("so3lr", "linear", 2, "none", "own", "default")], "failed", "why")
+        writer.mark("cell", [("so3lr", "linear", 2, "none", "own", "default", "mirror")], "failed", "why")
         assert writer.incomplete("cell") == set()
     (lost,) = (store / name).glob("c.1.*")
     lost.unlink()

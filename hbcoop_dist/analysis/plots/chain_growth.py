@@ -59,14 +59,14 @@ def growth_curves(
     """
     chain = {"pattern": pattern, "capping": capping, "geometry": "own"}
     require_labels(ds, chain)
-    part = readable(ds).sel({dim: [label] for dim, label in chain.items()}).isel(rotamer=[0])
+    part = readable(ds).sel({dim: [label] for dim, label in chain.items()}).isel(rotamer=[0], constraint=[0])
     if "near_ring" in part:
         part = part.assign(cooperative_energy=part["cooperative_energy"].where(part["near_ring"] != 1))
     energies = done(part[["cooperative_energy", "status"]], statuses)["cooperative_energy"].sel(position="middle")
     fits = growth(part, statuses).sel(position="middle", shape="exponential")
     finite = energies.notnull().any([dim for dim in energies.dims if dim != "model"]).values
     models = [str(name) for name, flag in zip(part["model"].values, finite, strict=True) if flag]
-    first = {**dict.fromkeys(chain, 0), "rotamer": 0}
+    first = {**dict.fromkeys(chain, 0), "rotamer": 0, "constraint": 0}
     with mpl.rc_context(RC):
         rows = max(-(-len(models) // _COLUMNS), 1)
         figure = Figure(figsize=(_COLUMNS * PANEL_WIDTH + 1.7, rows * PANEL_HEIGHT + 0.35), layout="constrained")

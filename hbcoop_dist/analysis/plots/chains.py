@@ -36,7 +36,7 @@ from hbcoop_dist.analysis.selection import DONE, done, readable, require_labels
 from hbcoop_dist.core.arrays import FloatArray, ObjectArray
 from hbcoop_dist.references import reference_energies
 
-_CHAIN_DIMS = ("pattern", "capping", "geometry", "rotamer")
+_CHAIN_DIMS = ("pattern", "capping", "geometry", "rotamer", "constraint")
 _LABELS = {"cooperative_energy": "cooperative energy (kcal/mol)", "distance_on": "O..N distance (A)"}
 _FLAGS = {"saddle": "saddle", "near_ring": "near-ring"}
 """Flags of a cell and their names in legends."""
@@ -322,9 +322,9 @@ def _hollow_label(masked: xr.Dataset, name: str) -> str:
 
 
 def _chain_name(chain: Mapping[str, str], ds: xr.Dataset) -> str:
-    """Name of a kind of chain; geometry and rotamer only where the figure has several."""
+    """Name of a kind of chain; geometry, rotamer and constraint only where the figure has several."""
     capping = {"none": "bare", "water": "water-capped"}.get(chain["capping"], chain["capping"])
-    others = [chain[dim] for dim in ("geometry", "rotamer") if ds.sizes[dim] > 1]
+    others = [chain[dim] for dim in ("geometry", "rotamer", "constraint") if ds.sizes[dim] > 1]
     return ", ".join([chain["pattern"], capping, *others])
 
 
@@ -369,7 +369,7 @@ def every_hbond(
     for length in lengths:
         require_labels(ds, {**chain, "length": length})
     names = [name for name in (_HBOND_ENERGY, f"{_HBOND_ENERGY}_spread", "status", *_FLAGS) if name in ds]
-    masked = done(ds[names], statuses).sel(chain).isel(rotamer=0).sel(length=lengths).compute()
+    masked = done(ds[names], statuses).sel(chain).isel(rotamer=0, constraint=0).sel(length=lengths).compute()
     offsets = spread_offsets(masked, _HBOND_ENERGY)
     models = [
         str(name) for name in masked["model"].values if bool(masked[_HBOND_ENERGY].sel(model=name).notnull().any())

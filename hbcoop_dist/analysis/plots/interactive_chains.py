@@ -37,7 +37,7 @@ QUANTITIES: Mapping[str, str] = {
     "distance_on": "O..N distance, A",
 }
 """Axis label of every quantity that can be chosen."""
-_DIMS = ("pattern", "capping", "geometry", "rotamer")
+_DIMS = ("pattern", "capping", "geometry", "rotamer", "constraint")
 _MARKERS = {
     "o": "circle",
     "s": "square",
@@ -374,6 +374,7 @@ def _reference_series(
     series: dict[str, dict[str, list[Any]]] = {}
     for chosen in product(*(map(str, ds[dim].values) for dim in _DIMS)):
         labels = dict(zip(_DIMS, chosen, strict=True))
+        del labels["constraint"]
         labels |= {"geometry": _reference_geometry(level, labels), "position": position}
         if any(label not in level[dim].values for dim, label in labels.items()):
             continue

@@ -46,7 +46,9 @@ def dimers(ds: xr.Dataset, *, geometry: str = "own", statuses: Collection[str] =
         When the store has no such geometry.
     """
     require_labels(ds, {"geometry": geometry})
-    masked = done(ds[[*_PANELS, "dimer_status"]], statuses).sel(geometry=geometry).isel(rotamer=0).compute()
+    masked = (
+        done(ds[[*_PANELS, "dimer_status"]], statuses).sel(geometry=geometry).isel(rotamer=0, constraint=0).compute()
+    )
     finite = masked["dimer_interaction_energy"].notnull().any("conformer")
     models = [str(model) for model, flag in zip(masked["model"].values, finite.values, strict=True) if flag]
     with mpl.rc_context(RC):

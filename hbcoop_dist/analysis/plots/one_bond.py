@@ -57,7 +57,13 @@ def parts(
     """
     chain = {"length": length, "pattern": pattern, "capping": capping, "geometry": "own"}
     require_labels(ds, chain)
-    masked = done(ds[[*_PARTS, "status"]], statuses).sel(chain).isel(rotamer=0).sel(position=position).compute()
+    masked = (
+        done(ds[[*_PARTS, "status"]], statuses)
+        .sel(chain)
+        .isel(rotamer=0, constraint=0)
+        .sel(position=position)
+        .compute()
+    )
     finite = np.isfinite(masked[_PARTS[0]].values)
     models = [str(name) for name, flag in zip(masked["model"].values, finite, strict=True) if flag]
     with mpl.rc_context(RC):
@@ -109,7 +115,7 @@ def rotamers(
     chain = {"length": length, "pattern": pattern, "capping": capping, "geometry": "own"}
     require_labels(ds, chain)
     names = [name for name in ("cooperative_energy", "saddle", "status") if name in ds]
-    masked = done(ds[names], statuses).sel(chain).sel(position=position).compute()
+    masked = done(ds[names], statuses).isel(constraint=0).sel(chain).sel(position=position).compute()
     energy = masked["cooperative_energy"].transpose("model", "rotamer").values
     saddle = (
         (masked["saddle"] == 1).transpose("model", "rotamer").values
@@ -175,7 +181,7 @@ def molecule_map(
     """
     contributions = by_molecule(ds)
     energy = contributions["molecular_cooperative_energy"]
-    energy = energy.sel(pattern=pattern, capping=capping).isel(geometry=0, rotamer=0)
+    energy = energy.sel(pattern=pattern, capping=capping).isel(geometry=0, rotamer=0, constraint=0)
     bond = ds["position_hbond"].sel(position=position)
     energy = energy.sel(hbond=bond).compute()
     if model is None:

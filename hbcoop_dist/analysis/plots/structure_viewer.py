@@ -18,9 +18,9 @@ from ase import Atoms
 from hbcoop_dist.analysis import geometries
 from hbcoop_dist.analysis.report_content import StructureViewer
 from hbcoop_dist.core.arrays import FloatArray
+from hbcoop_dist.structures.chains import CELL_DIMS
 from hbcoop_dist.structures.geometry import HBOND_DISTANCE_LIMIT
 
-_DIMS = ("model", "pattern", "length", "capping", "geometry", "rotamer")
 _FIRST_LENGTH = 6
 """Units of the chain shown first; the first chain of the store where there is none."""
 _DASHES, _RADIUS, _COLOUR = 3, 0.06, 0x00A0C0
@@ -59,8 +59,8 @@ def chain_viewer(ds: xr.Dataset) -> StructureViewer | None:
         script=script,
         licence=f"chemiscope {version('chemiscope')}, BSD-3-Clause, with 3Dmol.js, BSD-3-Clause",
         structures=json.dumps(data, separators=(",", ":")),
-        dims=_DIMS,
-        labels=tuple(tuple(str(frame.info[dim]) for dim in _DIMS) for frame in frames),
+        dims=CELL_DIMS,
+        labels=tuple(tuple(str(frame.info[dim]) for dim in CELL_DIMS) for frame in frames),
         values_title="Cooperative energy of every hydrogen bond from the head, kcal/mol",
         values=tuple(_energies(frame) for frame in frames),
         first=next((index for index, frame in enumerate(frames) if frame.info["length"] == _FIRST_LENGTH), 0),

@@ -133,7 +133,7 @@ def cooperative_energy_table(ds: xr.Dataset, statuses: Collection[str] = DONE) -
     """
     names = ["cooperative_energy", "status", "reason", "saddle", "near_ring"]
     masked = done(ds[[name for name in names if name in ds]], statuses)
-    outer = ("pattern", "capping", "geometry", "rotamer", "model")
+    outer = ("pattern", "capping", "geometry", "rotamer", "constraint", "model")
     varying, fixed = _split_dims(masked, outer[:-1])
     cells = _Cells(masked, "status", (*outer, "length"), statuses)
     rows = list(_combinations(masked, outer))
@@ -171,9 +171,11 @@ def dimer_table(ds: xr.Dataset, statuses: Collection[str] = DONE) -> RenderableT
     """
     names = ["dimer_interaction_energy", "dimer_distance_on", "dimer_status", "dimer_reason", "dimer_saddle"]
     masked = done(ds[[name for name in names if name in ds]], statuses)
-    shown = (needed_dimers(ds) | (masked["dimer_status"].compute() != "pending")).any(("model", "geometry", "rotamer"))
+    shown = (needed_dimers(ds) | (masked["dimer_status"].compute() != "pending")).any(
+        ("model", "geometry", "rotamer", "constraint")
+    )
     masked = masked.isel(conformer=np.flatnonzero(shown.values))
-    outer = ("geometry", "rotamer", "model")
+    outer = ("geometry", "rotamer", "constraint", "model")
     varying, fixed = _split_dims(masked, outer[:-1])
     cells = _Cells(masked, "dimer_status", (*outer, "conformer"), statuses)
     energy, distance = (masked[name].transpose(*outer, "conformer").values for name in names[:2])
@@ -217,7 +219,7 @@ def _where(group: NotDone, ds: xr.Dataset) -> str:
         return ", ".join(map(str, group.values("conformer")))
     parts = [
         ", ".join(map(str, group.values(dim)))
-        for dim in ("pattern", "capping", "geometry", "rotamer")
+        for dim in ("pattern", "capping", "geometry", "rotamer", "constraint")
         if ds.sizes[dim] > 1 and len(group.values(dim)) < ds.sizes[dim]
     ]
     return "; ".join([*parts, f"n={_ranges(sorted(group.values('length')))}"])

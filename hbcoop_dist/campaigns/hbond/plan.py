@@ -31,6 +31,7 @@ from hbcoop_dist.core.results import TaskResult
 from hbcoop_dist.core.tasks import Batch
 from hbcoop_dist.models.base import ModelCard
 from hbcoop_dist.models.registry import ModelSource
+from hbcoop_dist.optimize.constraints import Constraint
 from hbcoop_dist.references import ReferenceSet, ReferenceSetError, bundled_geometry, read_reference_set
 from hbcoop_dist.structures import Chain
 from hbcoop_dist.structures.monomers import build
@@ -103,8 +104,8 @@ def make_plan(
     Parameters
     ----------
     spec : HBondSpec
-    chosen : mapping of (str, tuple of str) to tuple of Rotamer, or None
-        Rotamers chosen by energy so far, by model and conformers of the chain.
+    chosen : mapping of (str, str, tuple of str) to tuple of Rotamer, or None
+        Rotamers chosen by energy so far, by model, constraint and conformers of the chain.
     device : str
         Device of the workers, ``cpu`` or ``cuda``.
     elsewhere : collection of str
@@ -147,7 +148,7 @@ def make_plan(
 
 
 def _with_rotamers(cell: Cell, chosen: ChosenRotamers) -> Cell:
-    rotamers = chosen.get((cell.model, cell.chain.conformers)) if cell.by_energy else None
+    rotamers = chosen.get((cell.model, cell.constraint, cell.chain.conformers)) if cell.by_energy else None
     return cell if rotamers is None else replace(cell, chain=replace(cell.chain, rotamers=rotamers))
 
 
@@ -198,9 +199,9 @@ class _Graphs:
         limit = BATCH_ATOMS[device] if card.abilities.batched and not slow else 0
         own = tuple(cell.chain for cell in cells if cell.by_energy)
         undecided = {
-            position: "" if (cell.model, cell.chain.conformers) not in self._chosen else _NO_ROTAMERS
+            position: "" if (cell.model, cell.constraint, cell.chain.conformers) not in self._chosen else _NO_ROTAMERS
             for position, cell in enumerate(cells)
-            if cell.by_energy and self._chosen.get((cell.model, cell.chain.conformers)) is None
+            if cell.by_energy and self._chosen.get((cell.model, cell.constraint, cell.chain.conformers)) is None
         }
         which = (slow, card.abilities.forces, own, tuple(undecided.items()))
         if which not in self._graphs:
@@ -271,9 +272,9 @@ def choose_rotamers(plan: HBondPlan, results: Callable[[str], TaskResult[Any] | 
     results : callable
         From the key of a task to its result; None where it has none, or failed.
     """
-    chosen: dict[tuple[str, tuple[Any, ...]], Any] = {}
+    chosen: dict[tuple[str, Constraint, tuple[Any, ...]], Any] = {}
     for cell, keys in plan.undecided.items():
-        place = (cell.model, cell.chain.conformers)
+        place = (cell.model, cell.constraint, cell.chain.conformers)
         if place in chosen:
             continue
         candidates = {key: result for key in keys if (result := results(key)) is not None}

@@ -26,6 +26,7 @@ from hbcoop_dist.cooperativity.equation import EV_TO_KCAL, FragmentEnergies, hbo
 from hbcoop_dist.core.arrays import FloatArray
 from hbcoop_dist.core.results import Label, Lookup, Record, Status, Value
 from hbcoop_dist.models.registry import ModelSource
+from hbcoop_dist.optimize.constraints import SADDLE
 from hbcoop_dist.structures import Chain, Structure, position_of
 from hbcoop_dist.structures.chains import CELL_DIMS, DIMER_DIMS, POSITIONS
 from hbcoop_dist.structures.geometry import (
@@ -36,11 +37,7 @@ from hbcoop_dist.structures.geometry import (
     head_tail_contact,
     planarity,
 )
-from hbcoop_dist.structures.monomers import build
-
-SADDLE = -2.0e-4
-"""Out-of-plane eigenvalue, eV/A^2, below which a planar stationary point is called a saddle: finite differences of
-forces good to 1e-6 eV/A at 0.005 A carry about this much noise."""
+from hbcoop_dist.structures.monomers import build, methyl_angles, rotamer_of
 
 _DIMERS_KEPT = 64
 """Isolated dimers kept in memory: the cells of the few models that are being computed share them."""
@@ -88,7 +85,6 @@ def cell_record(
     tasks = plan.cell_tasks[cell]
     status, reason = cell_status(tasks, results)
     values = provenance_values(plan.sources[cell.model], tasks.final_key, tasks.chain.keys, results)
-    values["unit_rotamers"] = "; ".join(str(rotamer) for rotamer in cell.chain.rotamers)
     if status not in ("failed", "quarantined"):
         chain = computed_structure(plan, tasks.chain, results)
         find = isolated or (lambda dimer: computed_structure(plan, dimer, results))
@@ -157,7 +153,7 @@ def _dimer_records(
     """Return the records of isolated dimers that are not written yet, one per conformer."""
     records: dict[RowLabels, Record] = {}
     for conformer, tasks in zip(cell.chain.conformers, plan.cell_tasks[cell].dimers, strict=True):
-        place = (cell.model, cell.geometry, cell.rotamer, conformer)
+        place = (cell.model, cell.geometry, cell.rotamer, cell.constraint, conformer)
         row = ("dimer", place)
         if row in written or row in records:
             continue
@@ -174,23 +170,38 @@ def _chain_values(chain: ComputedStructure) -> dict[str, Value]:
     values: dict[str, Value] = {
         "energy": chain.energies.energy(tuple(range(len(chain.structure.kinds)))),
         "planarity": planarity(chain.structure),
+        "planarity_hydrogens": planarity(chain.structure, hydrogens=True),
+        **_methyl_values(chain.structure),
         "positions": chain.structure.positions,
         "near_ring": contact < NEAR_RING_LIMIT,
     }
     if chain.minimum is not None:
-        names = ("max_force", "rms_force", "steps", "force_calls")
+        names = ("max_force", "rms_force", "steps", "force_calls", "search_calls", "mode_calls")
         values |= {name: getattr(chain.minimum, name) for name in names}
         values |= _mode_values(chain.minimum, "")
+        if chain.minimum.lowest_mode is not None:
+            values["lowest_mode"] = chain.minimum.lowest_mode
     if np.isfinite(contact):
         values["head_tail_contact"] = contact
     return values
 
 
 def _mode_values(minimum: MinimumResult, prefix: str) -> dict[str, Value]:
-    lowest = minimum.lowest_out_of_plane
-    if lowest is None:
-        return {}
-    return {f"{prefix}lowest_out_of_plane": lowest, f"{prefix}saddle": lowest < SADDLE}
+    values: dict[str, Value] = {f"{prefix}evaluations": minimum.evaluations}
+    if minimum.others is not None:
+        values[f"{prefix}other_minima"] = "; ".join(f"{energy:+.4f}" for energy in minimum.others * EV_TO_KCAL)
+    if minimum.lowest_eigenvalue is not None:
+        lowest = minimum.lowest_eigenvalue
+        values |= {f"{prefix}lowest_eigenvalue": lowest, f"{prefix}saddle": lowest < SADDLE}
+    return values
+
+
+def _methyl_values(structure: Structure) -> dict[str, Value]:
+    """Angles of the methyls of every unit, and the rotamers nearest to them."""
+    units = [structure.positions[structure.atoms_of(unit)] for unit in structure.units]
+    angles = np.array([methyl_angles(unit) for unit in units])
+    rotamers = [str(rotamer_of(unit) or "between rotamers") for unit in units]
+    return {"acetyl_angle": angles[:, 0], "amine_angle": angles[:, 1], "unit_rotamers": "; ".join(rotamers)}
 
 
 def _hbond_values(chain: ComputedStructure, dimers: Sequence[ComputedStructure], length: int) -> dict[str, Value]:

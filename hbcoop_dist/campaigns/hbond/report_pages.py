@@ -177,7 +177,7 @@ def _ensembles(ds: xr.Dataset, board: pd.DataFrame) -> Iterator[str]:
         labels = {"model": row["model"], "length": int(row["units"]), "position": "middle"}
         labels |= {"pattern": "arc", "capping": "none", "geometry": "own"}
         spreads = ds["cooperative_energy_spread"].sel(labels)
-        spread, energy = float(spreads.isel(rotamer=0)), row["middle, longest"]
+        spread, energy = float(spreads.isel(rotamer=0, constraint=0)), row["middle, longest"]
         if np.isfinite(spread):
             note = ", smaller than the spread" if abs(energy) < spread else ""
             values.append(f"`{row['model']}` {energy:.2f} ± {spread:.2f} at n = {row['units']:.0f}{note}")
@@ -428,7 +428,7 @@ def _models_with_atomic_terms(ds: xr.Dataset) -> list[str]:
     """Models whose bare arcs have an atomic decomposition of the cooperative energy."""
     if not _has_bare_arcs(ds):
         return []
-    arcs = analysis.done(ds.sel(pattern=["arc"], capping=["none"]).isel(geometry=[0], rotamer=[0]))
+    arcs = analysis.done(ds.sel(pattern=["arc"], capping=["none"]).isel(geometry=[0], rotamer=[0], constraint=[0]))
     is_known = arcs["atomic_cooperative_energy"].notnull()
     is_known = is_known.any([dim for dim in is_known.dims if dim != "model"])
     return [str(name) for name in ds["model"].values[is_known.values]]

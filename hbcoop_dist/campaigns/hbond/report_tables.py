@@ -175,8 +175,8 @@ def dimer_table(ds: xr.Dataset) -> Table | None:
     if "own" not in ds["geometry"].values:
         return None
     names = ["dimer_interaction_energy", "dimer_distance_on", "dimer_status"]
-    dimers = done(ds[names]).sel(geometry="own").isel(rotamer=0).compute()
-    difference = syn_anti_difference(ds).sel(geometry="own").isel(rotamer=0)
+    dimers = done(ds[names]).sel(geometry="own").isel(rotamer=0, constraint=0).compute()
+    difference = syn_anti_difference(ds).sel(geometry="own").isel(rotamer=0, constraint=0)
     conformers = [str(conformer) for conformer in dimers["conformer"].values]
     frame = pd.DataFrame({"model": [str(name) for name in ds["model"].values]})
     for conformer in conformers:
@@ -227,9 +227,9 @@ def convergence_table(ds: xr.Dataset) -> Table:
             }
         )
     caption = (
-        "Saddles and near-rings are results; figures draw them hollow. A saddle is a planar stationary point with an "
-        "out-of-plane mode of negative curvature; a near-ring is a chain whose ends meet. Seconds are summed over "
-        "the tasks of each cell, on one core each."
+        "Saddles and near-rings are results; figures draw them hollow. A saddle is a stationary point with a mode of "
+        "negative curvature that the constraint allows; a near-ring is a chain whose ends meet. Seconds are summed "
+        "over the tasks of each cell, on one core each."
     )
     digits = {"force calls, median": 1, "seconds, all cells": 0}
     return Table("convergence", "Convergence", caption, pd.DataFrame(rows), 3, digits)
@@ -276,7 +276,7 @@ def unfinished_table(ds: xr.Dataset) -> Table | None:
 
 
 def _labels(dims: Collection[str], values: Callable[[str], list[Any]]) -> Iterator[str]:
-    for dim in ("pattern", "capping", "geometry", "conformer"):
+    for dim in ("pattern", "capping", "geometry", "constraint", "conformer"):
         if dim in dims:
             yield "/".join(map(str, values(dim)))
 
@@ -398,7 +398,9 @@ def _energy_of_arc(ds: xr.Dataset, length: int, capping: str, position: str) -> 
     labels = {"length": length, "capping": capping, "position": position, "pattern": "arc", "geometry": "own"}
     if any(label not in ds[dim].values for dim, label in labels.items()):
         return np.full(ds.sizes["model"], np.nan)
-    energies = done(ds[["cooperative_energy", "status"]])["cooperative_energy"].sel(labels).isel(rotamer=0)
+    energies = (
+        done(ds[["cooperative_energy", "status"]])["cooperative_energy"].sel(labels).isel(rotamer=0, constraint=0)
+    )
     return np.asarray(energies.values, dtype=float)
 
 
@@ -428,7 +430,9 @@ def growth_of_arcs(ds: xr.Dataset) -> xr.Dataset | None:
     fits = growth(arcs)
     saturation = fits["saturation_length"].where(abs(energy).max("length") >= FLAT)
     fits = fits.assign(saturation_length=saturation, cooperative_energy=energy)
-    return fits.isel({**dict.fromkeys(labels, 0), "rotamer": 0}, drop=True).sel(position="middle", drop=True)
+    return fits.isel({**dict.fromkeys(labels, 0), "rotamer": 0, "constraint": 0}, drop=True).sel(
+        position="middle", drop=True
+    )
 
 
 def _growth_of_middle(ds: xr.Dataset) -> tuple[FloatArray, FloatArray]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import product
 
+from hbcoop_dist.optimize.constraints import Constraint
 from hbcoop_dist.structures import DEFAULT_ROTAMER, Chain, Rotamer
 from hbcoop_dist.structures.chains import Conformer
 
@@ -24,8 +25,8 @@ ROTAMERS: tuple[Rotamer, ...] = (
 """All four rotamers; of equal energies the default, which comes first, is taken."""
 
 Pair = tuple[Rotamer, Rotamer]
-ChosenRotamers = Mapping[tuple[str, tuple[Conformer, ...]], tuple[Rotamer, ...] | None]
-"""Rotamers by model and conformers of a chain; None where no sequence of rotamers has all its minima."""
+ChosenRotamers = Mapping[tuple[str, Constraint, tuple[Conformer, ...]], tuple[Rotamer, ...] | None]
+"""Rotamers by model, constraint and conformers of a chain; None where no sequence of rotamers has all its minima."""
 
 
 def candidates(conformers: Sequence[Conformer]) -> tuple[Chain, ...]:

@@ -8,6 +8,7 @@ from typing import cast
 from hbcoop_dist.cooperativity.equation import FRAGMENTS
 from hbcoop_dist.core.arrays import AnyArray
 from hbcoop_dist.core.results import Label
+from hbcoop_dist.optimize.constraints import CONSTRAINTS
 from hbcoop_dist.store import Axis, Schema, StoreError, Table, Variable
 from hbcoop_dist.store.schema import AxisLabels, LabelledAxes, VariableRow, status_variables, variables
 from hbcoop_dist.structures import CAPPINGS, CONFORMERS, PATTERNS, conformers_of, position_of
@@ -81,17 +82,38 @@ _CELLS = Table(
             ("rms_force", "float64", FORCE, "root mean square force left after minimisation"),
             ("steps", "int64", "1", "steps of the minimisation"),
             ("force_calls", "int64", "1", "energy and force evaluations of the minimisation"),
+            ("search_calls", "int64", "1", "evaluations for planar stationary points, other starts, steps down a mode"),
+            ("mode_calls", "int64", "1", "evaluations for the lowest mode"),
+            ("evaluations", "int64", "1", "sum of force_calls, search_calls and mode_calls"),
             ("seconds", "float64", "s", "wall-clock time spent on the cell"),
-            ("planarity", "float64", ANGSTROM, "largest distance of any in-plane atom from the plane"),
+            ("planarity", "float64", ANGSTROM, "largest distance of a heavy atom of the units from their plane"),
             (
-                "lowest_out_of_plane",
+                "planarity_hydrogens",
+                "float64",
+                ANGSTROM,
+                "the same with the in-plane hydrogens of the units and the O of the cap waters",
+            ),
+            (
+                "lowest_eigenvalue",
                 "float64",
                 "eV/angstrom**2",
-                "lowest eigenvalue of the out-of-plane Hessian with phi1 and phi2 held",
+                "lowest eigenvalue of the Hessian under the constraint; under mirror of its out-of-plane part with "
+                "phi1 and phi2 held",
             ),
+            ("other_minima", "str", "", "energies of other stationary points found, kcal/mol above this one"),
             ("head_tail_contact", "float64", ANGSTROM, "shortest distance between the first and the last unit"),
-            ("unit_rotamers", "str", "", "rotamer of every unit, in chain order"),
+            ("unit_rotamers", "str", "", "rotamer nearest to the methyls of every unit, in chain order"),
             *PROVENANCE_ROWS,
+        ),
+        *variables(
+            (*CELL_DIMS, "unit"),
+            ("acetyl_angle", "float64", DEGREE, "torsion H-CA-C-N of the acetyl H nearest to cis-N (0; cis-O is 60)"),
+            (
+                "amine_angle",
+                "float64",
+                DEGREE,
+                "torsion H-CN-N-C of the amine H nearest to cis-C (0; trans-C is 60)",
+            ),
         ),
         *variables((*CELL_DIMS, "position"), *_BOND_ROWS),
         *variables(
@@ -107,7 +129,11 @@ _CELLS = Table(
             (*CELL_DIMS, "hbond", "atom"),
             ("atomic_cooperative_energy", "float64", KCAL, "cooperative energy, Eq. 1 summed atom by atom"),
         ),
-        *variables((*CELL_DIMS, "atom", "xyz"), ("positions", "float64", ANGSTROM, "minimised geometry")),
+        *variables(
+            (*CELL_DIMS, "atom", "xyz"),
+            ("positions", "float64", ANGSTROM, "minimised geometry"),
+            ("lowest_mode", "float32", "1", "displacement of the lowest mode, of unit norm"),
+        ),
     ),
 )
 
@@ -130,11 +156,18 @@ _DIMERS = Table(
             ("dimer_max_force", "float64", FORCE, "largest atomic force left in the isolated dimer"),
             ("dimer_rms_force", "float64", FORCE, "root mean square force left in the isolated dimer"),
             (
-                "dimer_lowest_out_of_plane",
+                "dimer_evaluations",
+                "int64",
+                "1",
+                "evaluations for minimum and lowest mode of the isolated dimer",
+            ),
+            (
+                "dimer_lowest_eigenvalue",
                 "float64",
                 "eV/angstrom**2",
-                "lowest eigenvalue of the isolated dimer's out-of-plane Hessian with phi1 and phi2 held",
+                "lowest eigenvalue of the isolated dimer's Hessian, as for a chain",
             ),
+            ("dimer_other_minima", "str", "", "energies of other stationary points found, kcal/mol above this one"),
             ("dimer_saddle", "flag", "", "the isolated dimer is a saddle"),
             ("dimer_task_key", "str", "", "content hash of the task that gave the isolated dimer"),
         ),
@@ -189,12 +222,18 @@ def _derive(labels: AxisLabels) -> AxisLabels:
     if lengths[0] < 2:
         raise StoreError(f"length: expected at least 2 units, found {lengths[0]}")
     most = max(n_atoms(lengths[-1], str(capping)) for capping in labels["capping"])
-    return {"hbond": tuple(range(1, lengths[-1])), "atom": tuple(range(most))}
+    return {
+        "unit": tuple(range(1, lengths[-1] + 1)),
+        "hbond": tuple(range(1, lengths[-1])),
+        "atom": tuple(range(most)),
+    }
 
 
 def _extent(dim: str, labels: Mapping[str, Label]) -> int | None:
     # an isolated dimer has no length: it is two units without caps
     length = cast(int, labels.get("length", 2))
+    if dim == "unit":
+        return length
     if dim == "hbond":
         return length - 1
     if dim == "atom":
@@ -243,7 +282,14 @@ HBOND_SCHEMA = Schema(
             "str",
             "own (minimised with the model itself), a model whose minima were taken, or a reference set",
         ),
-        Axis("rotamer", "str", "methyl orientations asked for"),
+        Axis("rotamer", "str", "methyl orientations: of the start, and under constraint mirror of the result"),
+        Axis(
+            "constraint",
+            "str",
+            "torsions (phi1 and phi2 held), mirror (planar stationary point), or none",
+            choices=CONSTRAINTS,
+        ),
+        Axis("unit", "int64", "N-methylacetamide unit, from 1 at the free N-H end", derived=True),
         Axis("position", "str", "head, middle or tail hydrogen bond of the chain", labels=POSITIONS),
         Axis(
             "hbond", "int64", "hydrogen bond i between unit i (accepts) and unit i + 1 (donates), from 1", derived=True

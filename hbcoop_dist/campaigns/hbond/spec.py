@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 from operator import attrgetter
 from pathlib import Path, PurePath
 from types import MappingProxyType
@@ -26,6 +27,7 @@ from hbcoop_dist.campaigns.spec_fields import (
 )
 from hbcoop_dist.core.yaml_source import place_of
 from hbcoop_dist.models import registry
+from hbcoop_dist.optimize.constraints import Constraint
 from hbcoop_dist.optimize.external.availability import (
     FLOOR,
     PAPER_TOLERANCE,
@@ -45,11 +47,11 @@ MAX_LENGTH = 200
 Engine = Literal["own", "openmm"]
 
 OPENMM_DEFAULTS: Mapping[str, object] = MappingProxyType(
-    {"constraint": "torsions", "max_force": 0.03, "max_calls": 5000, "tolerance": PAPER_TOLERANCE}
+    {"max_force": 0.03, "max_calls": 5000, "tolerance": PAPER_TOLERANCE}
 )
 """Defaults of ``engine: openmm``: the published protocol, as far as float32 forces can reach it."""
 _LABELS: Mapping[str, Callable[[Any], str]] = MappingProxyType(
-    {"patterns": str, "geometry": lambda folder: PurePath(folder).name, "rotamer": rotamer_label}
+    {"patterns": str, "geometry": lambda folder: PurePath(folder).name, "rotamer": rotamer_label, "constraint": str}
 )
 """Labels in the store of the items of fields whose items have no name."""
 
@@ -63,7 +65,6 @@ class Minimize(Frozen):
     max_force: StrictPositive = Field(default=1.0e-5, description="largest force left on an atom, eV/A")
     rms_force: StrictPositive | None = Field(default=None, description="RMS over force components, eV/A")
     tolerance: StrictPositive | None = Field(default=None, description="of OpenMM's minimiser: RMS force, kJ/mol/nm")
-    constraint: Literal["mirror", "torsions", "none"] = "mirror"
     max_calls: int = Field(default=500, ge=1, description="force calls before giving up")
     optimiser: Optimiser = Field(default="tree", description="ours (tree), or another package's as a cross-check")
 
@@ -72,16 +73,16 @@ class Minimize(Frozen):
     def _engine_defaults(cls, value: Any) -> Any:
         return {**OPENMM_DEFAULTS, **value} if isinstance(value, Mapping) and value.get("engine") == "openmm" else value
 
-    @field_validator("rms_force", "tolerance", "constraint", "optimiser", mode="after")
+    @field_validator("rms_force", "tolerance", "optimiser", mode="after")
     @classmethod
     def _fits_engine(cls, value: Any, info: ValidationInfo) -> Any:
         name, openmm = str(info.field_name), info.data.get("engine") == "openmm"
         if name == "tolerance" and (value is not None) != openmm:
             raise ValueError(f"expected it beside engine openmm, and only there, found {value}")
-        allowed = {"rms_force": None, "constraint": "torsions", "optimiser": "tree"}
+        allowed = {"rms_force": None, "optimiser": "tree"}
         if openmm and name in allowed and value != allowed[name]:
             instead = {"rms_force": "tolerance (kJ/mol/nm)", "optimiser": "none (it has its own)"}
-            raise ValueError(f"expected {instead.get(name, allowed[name])} beside engine openmm, found {value}")
+            raise ValueError(f"expected {instead[name]} beside engine openmm, found {value}")
         return value
 
     @field_validator("optimiser", mode="after")
@@ -163,9 +164,14 @@ class HBondSpec(CampaignSpec):
     rotamer: Annotated[tuple[RotamerRule, ...], BeforeValidator(as_list)] = Field(
         ({"all": str(Rotamer())},), min_length=1
     )
+    constraint: Annotated[tuple[Constraint, ...], BeforeValidator(as_list)] = Field(
+        ("torsions",),
+        min_length=1,
+        description="torsions: phi1 and phi2 are held, as in the paper; mirror: planar; none",
+    )
     minimize: Minimize = Minimize()
 
-    @field_validator("models", "capping", "patterns", "geometry", "rotamer", mode="after")
+    @field_validator("models", "capping", "patterns", "geometry", "rotamer", "constraint", mode="after")
     @classmethod
     def _unique(cls, items: tuple[Any, ...], info: ValidationInfo) -> tuple[Any, ...]:
         label = _LABELS.get(str(info.field_name), attrgetter("name"))
@@ -199,6 +205,12 @@ class HBondSpec(CampaignSpec):
             )
         return self
 
+    @model_validator(mode="after")
+    def _openmm_holds_torsions(self) -> HBondSpec:
+        if self.minimize.engine == "openmm" and self.constraint != ("torsions",):
+            raise ValueError(f"constraint: expected torsions beside engine openmm, found {', '.join(self.constraint)}")
+        return self
+
     @field_validator("minimize", mode="after")
     @classmethod
     def _engine_runs_models(cls, minimize: Minimize, info: ValidationInfo) -> Minimize:
@@ -220,7 +232,7 @@ class HBondSpec(CampaignSpec):
 
     @property
     def protocol(self) -> dict[str, object]:
-        """Kind of campaign and how geometries are minimised."""
+        """Kind of campaign and how geometries are minimised; the constraint is a label of every cell."""
         return {"kind": self.kind, "minimize": self.minimize.protocol}
 
     @property
@@ -236,7 +248,7 @@ class HBondSpec(CampaignSpec):
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One (model, pattern, length, capping, geometry, rotamer) and the chain that it stands for."""
+    """One (model, pattern, length, capping, geometry, rotamer, constraint) and the chain that it stands for."""
 
     model: str
     pattern: Pattern
@@ -244,6 +256,7 @@ class Cell:
     capping: Capping
     geometry: str
     rotamer: str
+    constraint: Constraint
     chain: Chain = field(hash=False)  # follows from the labels, and costs ten times as much to hash
 
     @property
@@ -257,7 +270,7 @@ class Cell:
         return self.rotamer == LOWEST
 
     def __str__(self) -> str:
-        extra = "" if self.geometry == "own" else f", geometry {self.geometry}"
+        extra = f", {self.constraint}" if self.geometry == "own" else f", geometry {self.geometry}"
         return f"{self.model}, {self.pattern}, n = {self.length}, capping {self.capping}{extra} ({self.rotamer})"
 
 
@@ -267,16 +280,16 @@ def cells_of(spec: HBondSpec) -> tuple[Cell, ...]:
     return tuple(Cell(model.name, *place) for model in spec.models for place in places)
 
 
-def _places(spec: HBondSpec) -> Iterator[tuple[Pattern, int, Capping, str, str, Chain]]:
+def _places(spec: HBondSpec) -> Iterator[tuple[Pattern, int, Capping, str, str, Constraint, Chain]]:
     """Yield the labels of cells but for the model, and their chains."""
-    for geometry in spec.geometry_labels:
+    for geometry, constraint in product(spec.geometry_labels, spec.constraint):
         for rule, label in zip(spec.rotamer, spec.rotamer_labels, strict=True):
             rotamers = {} if label == LOWEST else {kind: Rotamer.parse(text) for kind, text in rule.items()}
             for capping in spec.capping:
                 for pattern in spec.patterns:
                     for length in _lengths(spec, capping):
                         chain = Chain(conformers_of(pattern, length), rotamers_of(rotamers, length), capping.name)
-                        yield pattern, length, capping.name, geometry, label, chain
+                        yield pattern, length, capping.name, geometry, label, constraint, chain
 
 
 def _lengths(spec: HBondSpec, capping: CappingEntry) -> Sequence[int]:

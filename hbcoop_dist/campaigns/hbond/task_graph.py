@@ -17,6 +17,7 @@ from hbcoop_dist.campaigns.model_tasks import MODEL, model_text, with_model
 from hbcoop_dist.core.arrays import AnyArray, FloatArray
 from hbcoop_dist.core.tasks import canonical_json, content_key
 from hbcoop_dist.models.registry import ModelSource
+from hbcoop_dist.optimize.constraints import Constraint
 from hbcoop_dist.references import ReferenceSet, bundled_geometries
 from hbcoop_dist.structures import Chain, Structure
 from hbcoop_dist.structures.monomers import build
@@ -24,6 +25,8 @@ from hbcoop_dist.structures.structure import Molecules, distinct_fragments
 
 PROTOCOL_VERSION = 3
 """Raised whenever a worker would return another number for the same key."""
+SEARCH_VERSION = 1
+"""Raised whenever the search of minima in three dimensions may end in another one; planar results are independent."""
 LADDER = 6
 """Longest chain that longer ones start from: its geometry and Hessian are kept."""
 WHOLE_HESSIAN = 4
@@ -66,6 +69,8 @@ class MonomerResult:
         Hessian of the unit in tree coordinates; None when the minimisation failed.
     waters : mapping of str to BodyStart
         Cap waters by name of the body.
+    planar : BodyStart or None
+        The planar stationary point that the minimum was reached from; None under ``mirror``.
     """
 
     q: FloatArray
@@ -73,6 +78,7 @@ class MonomerResult:
     force_calls: int
     unit: FloatArray | None
     waters: Mapping[str, BodyStart]
+    planar: BodyStart | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,10 +119,18 @@ class MinimumResult:
     steps, force_calls : int
     hessian : (m, m) float32 array or None
         Hessian on the free coordinates, of chains that longer ones start from and of those that did not converge.
-    lowest_out_of_plane : float or None
-        Lowest eigenvalue of the out-of-plane Hessian, eV/A^2; None for chains that left the plane.
+    lowest_eigenvalue : float or None
+        Lowest eigenvalue of the Hessian that `optimize.lowest_modes` examines, eV/A^2; None where the minimisation did
+        not converge to an intact chain.
+    lowest_mode : (N, 3) float32 array or None
+        Its displacement, of unit norm.
     out_of_plane_hessian : (k, k) float32 array or None
-        That Hessian in odd tree coordinates, of short chains.
+        Under ``mirror``, the Hessian in odd tree coordinates, of short chains.
+    search_calls, mode_calls : int
+        Force calls besides those of the minimisation: for planar stationary points, other starts and steps down a mode,
+        and for the lowest mode.
+    others : (k,) array or None
+        Energies of other stationary points that were found under the constraint, relative to this one, eV.
     """
 
     positions: FloatArray
@@ -127,8 +141,17 @@ class MinimumResult:
     steps: int
     force_calls: int
     hessian: AnyArray | None = None
-    lowest_out_of_plane: float | None = None
+    lowest_eigenvalue: float | None = None
+    lowest_mode: AnyArray | None = None
     out_of_plane_hessian: AnyArray | None = None
+    search_calls: int = 0
+    mode_calls: int = 0
+    others: FloatArray | None = None
+
+    @property
+    def evaluations(self) -> int:
+        """Every evaluation of the structure: minimisations, searches and lowest modes."""
+        return self.force_calls + self.search_calls + self.mode_calls
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +165,8 @@ class ChainTask:
         A candidate is minimised for its energy, which decides the rotamers of other cells.
     model : str
     chain : Chain
+    constraint : {"mirror", "torsions", "none"}
+        Of a minimisation.
     monomers : tuple of str
         Keys of the monomer of every unit, from which a minimisation starts.
     seeds : tuple of (str, Chain)
@@ -158,6 +183,7 @@ class ChainTask:
     kind: Kind
     model: str
     chain: Chain
+    constraint: Constraint
     monomers: tuple[str, ...] = ()
     seeds: tuple[tuple[str, Chain], ...] = ()
     geometry: str | None = None
@@ -191,6 +217,7 @@ class Node:
     text: str
     kind: Kind
     chain: Chain
+    constraint: Constraint
     monomers: tuple[int, ...] = ()
     seeds: tuple[int, ...] = ()
     geometry: int | None = None
@@ -235,14 +262,17 @@ class TaskGraph:
     undecided: dict[int, tuple[int, ...]] = field(default_factory=dict)
 
 
-def minimise_text(kind: Kind, chain: Chain, minimize: Minimize) -> str:
+def minimise_text(kind: Kind, chain: Chain, minimize: Minimize, constraint: Constraint) -> str:
     """Return the content of a minimisation, or of a monomer with its Hessian; the model is left open."""
+    protocol = {**minimize.protocol, "constraint": constraint}
+    if constraint != "mirror" and minimize.engine == "own":
+        protocol["search"] = SEARCH_VERSION
     return canonical_json(
         {
             "version": PROTOCOL_VERSION,
             "kind": kind,
             "model": MODEL,
-            "minimize": minimize.protocol,
+            "minimize": protocol,
             "system": chain.as_data(),
         }
     )
@@ -337,7 +367,7 @@ class _GraphBuilder:
         self._minimize, self._references, self._split = minimize, references, split_fragments
         self._geometry_models = geometry_models
         self._nodes: dict[tuple[str, int | None, ModelMinimum | None], int] = {}
-        self._structures: dict[tuple[Chain, str], int] = {}
+        self._structures: dict[tuple[Chain, str, Constraint], int] = {}
         self._chains: dict[Chain, Chain] = {}
         self.graph = TaskGraph()
 
@@ -345,12 +375,14 @@ class _GraphBuilder:
         if missing := self._missing_geometry(cell):
             self.graph.missing[position] = missing
             return
-        chain = self._structure(cell.chain, cell.geometry)
+        place = cell.geometry, cell.constraint
+        chain = self._structure(cell.chain, *place)
         dimers = [cell.chain.dimer(bond) for bond in range(1, cell.length)]
-        self.graph.cells[position] = chain, tuple(self._structure(dimer, cell.geometry) for dimer in dimers)
+        self.graph.cells[position] = chain, tuple(self._structure(dimer, *place) for dimer in dimers)
 
     def add_candidates(self, position: int, cell: Cell) -> None:
-        self.graph.undecided[position] = tuple(self._candidate(chain) for chain in candidates(cell.chain.conformers))
+        chains = candidates(cell.chain.conformers)
+        self.graph.undecided[position] = tuple(self._candidate(chain, cell.constraint) for chain in chains)
 
     def _missing_geometry(self, cell: Cell) -> str:
         """Return why a cell has no geometry; empty when it has one."""
@@ -365,46 +397,49 @@ class _GraphBuilder:
             return f"the bundled set {cell.geometry} has no such chain"
         return f"reference set {cell.geometry} has no {missing}" if missing else ""
 
-    def _candidate(self, chain: Chain) -> int:
+    def _candidate(self, chain: Chain, constraint: Constraint) -> int:
         dimers = [chain.dimer(bond) for bond in range(1, chain.length)] if chain.length > 2 else []
-        seeds = tuple(self._candidate(dimer) for dimer in dict.fromkeys(dimers))
-        text = minimise_text("candidate", chain, self._minimize)
-        return self._add(Node(text, "candidate", chain, self._monomers(chain), seeds))
+        seeds = tuple(self._candidate(dimer, constraint) for dimer in dict.fromkeys(dimers))
+        text = minimise_text("candidate", chain, self._minimize, constraint)
+        return self._add(Node(text, "candidate", chain, constraint, self._monomers(chain, constraint), seeds))
 
-    def _structure(self, chain: Chain, geometry: str) -> int:
-        if (chain, geometry) not in self._structures:
+    def _structure(self, chain: Chain, geometry: str, constraint: Constraint) -> int:
+        if (chain, geometry, constraint) not in self._structures:
             chain = self._chains.setdefault(chain, chain)
             given = self._references[geometry].structure(chain) if geometry in self._references else None
             minimum = None
             if geometry in self._geometry_models:
-                minimum = (geometry, minimise_text("minimise", chain, self._minimize))
-            minimised = self._minimisation(chain) if geometry == "own" else None
+                minimum = (geometry, minimise_text("minimise", chain, self._minimize, constraint))
+            minimised = self._minimisation(chain, constraint) if geometry == "own" else None
             pieces: list[tuple[Molecules, ...] | None] = [None]
             if self._split:
                 pieces = [(molecules,) for molecules in distinct_fragments(build(chain))]
             nodes = [
-                Node(energies_text(given, piece), "energies", chain, (), (), minimised, given, piece, minimum)
+                Node(
+                    energies_text(given, piece), "energies", chain, constraint, (), (), minimised, given, piece, minimum
+                )
                 for piece in pieces
             ]
             positions = tuple(self._add(node) for node in nodes)
             self.graph.structures.append(StructureNodes(chain, minimised, positions, minimum))
-            self._structures[chain, geometry] = len(self.graph.structures) - 1
-        return self._structures[chain, geometry]
+            self._structures[chain, geometry, constraint] = len(self.graph.structures) - 1
+        return self._structures[chain, geometry, constraint]
 
-    def _minimisation(self, chain: Chain) -> int:
+    def _minimisation(self, chain: Chain, constraint: Constraint) -> int:
         chain = self._chains.setdefault(chain, chain)
-        text = minimise_text("minimise", chain, self._minimize)
+        text = minimise_text("minimise", chain, self._minimize, constraint)
         if (text, None, None) in self._nodes:
             return self._nodes[text, None, None]
-        seeds = tuple(self._minimisation(seed) for seed in _seeds(chain))
-        return self._add(Node(text, "minimise", chain, self._monomers(chain), seeds))
+        seeds = tuple(self._minimisation(seed, constraint) for seed in _seeds(chain))
+        return self._add(Node(text, "minimise", chain, constraint, self._monomers(chain, constraint), seeds))
 
-    def _monomers(self, chain: Chain) -> tuple[int, ...]:
-        return tuple(self._monomer(Chain((), (rotamer,))) for rotamer in chain.rotamers)
+    def _monomers(self, chain: Chain, constraint: Constraint) -> tuple[int, ...]:
+        return tuple(self._monomer(Chain((), (rotamer,)), constraint) for rotamer in chain.rotamers)
 
-    def _monomer(self, chain: Chain) -> int:
+    def _monomer(self, chain: Chain, constraint: Constraint) -> int:
         chain = self._chains.setdefault(chain, chain)
-        return self._add(Node(minimise_text("monomer", chain, self._minimize), "monomer", chain))
+        text = minimise_text("monomer", chain, self._minimize, constraint)
+        return self._add(Node(text, "monomer", chain, constraint))
 
     def _add(self, node: Node) -> int:
         position = self._nodes.setdefault((node.text, node.geometry, node.model_minimum), len(self.graph.nodes))
@@ -447,6 +482,7 @@ def tasks_of(graph: TaskGraph, source: ModelSource, sources: Mapping[str, ModelS
                 node.kind,
                 name,
                 node.chain,
+                node.constraint,
                 tuple(keys[position] for position in node.monomers),
                 tuple(seeds[position] for position in node.seeds),
                 geometry,

@@ -25,16 +25,21 @@ from hbcoop_dist.models.registry import ModelSource
 from hbcoop_dist.optimize.constraints import Constraint, free_basis, odd_basis
 from hbcoop_dist.optimize.external.availability import forces_dtype, packages
 from hbcoop_dist.optimize.external.minimization import minimise_in_openmm, minimise_with
+from hbcoop_dist.optimize.lowest_modes import StationaryPoint, find_lowest_modes
 from hbcoop_dist.optimize.minimization import Minimised, Start, body_hessian, minimise, monomer_start
-from hbcoop_dist.optimize.out_of_plane_modes import Planar, out_of_plane
-from hbcoop_dist.optimize.quasi_newton import State
-from hbcoop_dist.optimize.warm_starts import Monomer, Seed, leave_plane, transplant_hessian, warm_start
+from hbcoop_dist.optimize.true_minima import Relaxed, find_minima, stationary_point
+from hbcoop_dist.optimize.warm_starts import (
+    Monomer,
+    Seed,
+    alternative_starts,
+    different_starts,
+    leave_plane,
+    transplant_hessian,
+    warm_start,
+)
 from hbcoop_dist.structures import Chain, Structure, monomers
-from hbcoop_dist.structures.geometry import broken_geometry, planarity
+from hbcoop_dist.structures.geometry import broken_geometry
 from hbcoop_dist.structures.monomers import acceptor_body, donor_body, nma_body, structure_of, tree_of
-
-FLAT = 1.0e-3
-"""Planarity, A, up to which the out-of-plane modes of a chain are computed; a chain that left the plane has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +50,17 @@ class ChainWork(ModelWork[ChainTask, Minimize]):
         self, model: LoadedModel, known: Mapping[str, Result]
     ) -> Mapping[str, Callable[[Sequence[ChainTask]], Iterable[Result]]]:
         """Minimise monomers, candidates and chains, then compute fragment energies; see `ModelWork.stages`."""
-        return _Stages(model, self.minimize, known, RestartFolder(self.scratch)).in_order()
+        folder = RestartFolder(self.scratch)
+
+        def by_constraint(stage: str) -> Callable[[Sequence[ChainTask]], Iterable[Result]]:
+            def run(tasks: Sequence[ChainTask]) -> Iterable[Result]:
+                for constraint in dict.fromkeys(task.constraint for task in tasks):
+                    stages = _Stages(model, self.minimize, known, folder, constraint).in_order()
+                    yield from stages[stage]([task for task in tasks if task.constraint == constraint])
+
+            return run
+
+        return {stage: by_constraint(stage) for stage in ("monomer", "candidate", "minimise", "energies")}
 
     def required_inputs(self, task: ChainTask) -> tuple[str, ...]:
         """Return the keys of monomers and geometry; a start without its seeds is only less good."""
@@ -72,12 +87,13 @@ def _openmm_provenance(provenance: Provenance, minimize: Minimize, source: Model
 
 @dataclass(frozen=True, slots=True)
 class _Stages:
-    """The stages of a batch, and what they work with; `known` holds the results so far."""
+    """The stages of a batch under one constraint, and what they work with; `known` holds the results so far."""
 
     model: LoadedModel
     minimize: Minimize
     known: Mapping[str, Result]
     restarts: RestartFolder
+    constraint: Constraint
 
     def in_order(self) -> Mapping[str, Callable[[Sequence[ChainTask]], Iterable[Result]]]:
         return {
@@ -87,74 +103,76 @@ class _Stages:
             "energies": self._energies,
         }
 
-    @property
-    def _constraint(self) -> Constraint:
-        return self.minimize.constraint
-
     def _monomers(self, tasks: Sequence[ChainTask]) -> Iterable[Result]:
         """Minimise isolated units, and compute the Hessians that every chain starts with."""
-        potential, constraint = self.model.potential, self._constraint
-        crude = [monomer_start(potential, task.chain, constraint) for task in tasks]
-        starts = [
-            replace(start, q=leave_plane(task.chain, start.q, constraint))
-            for task, start in zip(tasks, crude, strict=True)
-        ]
-        for task, minimised in zip(tasks, self._minimised(tasks, starts), strict=True):
+        potential, constraint = self.model.potential, self.constraint
+        starts = [[[self._out_of_plane(monomer_start(potential, task.chain, constraint))]] for task in tasks]
+        for task, relaxed in zip(tasks, self._relaxed(tasks, starts), strict=True):
+            minimised = relaxed.minimised
             status, reason = _verdict(minimised)
-            path, unit, waters = minimised.path, None, {}
+            path, unit, waters, planar = minimised.path, None, {}, None
             if np.isfinite(path.energy):
-                unit = body_hessian(potential, nma_body(task.chain.rotamers[0]), path.q, constraint)
-                for body, water in (
+                body = nma_body(task.chain.rotamers[0])
+                unit = body_hessian(potential, body, path.q, constraint)
+                for water_body, water in (
                     (acceptor_body(), monomers.acceptor_water()),
                     (donor_body(), monomers.donor_water()),
                 ):
-                    q = body.coordinates(water)
-                    waters[body.name] = BodyStart(q, body_hessian(potential, body, q, constraint))
-            payload = MonomerResult(path.q, path.energy, path.force_calls, unit, waters)
+                    q = water_body.coordinates(water)
+                    waters[water_body.name] = BodyStart(q, body_hessian(potential, water_body, q, constraint))
+                if self._in_stages:
+                    first = relaxed.minima[-1].path.q
+                    planar = BodyStart(first, body_hessian(potential, body, first, constraint))
+            calls = path.force_calls + relaxed.search_calls + relaxed.mode_calls
+            payload = MonomerResult(path.q, path.energy, calls, unit, waters, planar)
             yield TaskResult(task.key, status, reason, payload)
 
     def _candidates(self, tasks: Sequence[ChainTask]) -> Iterable[Result]:
-        """Minimise dimers and trimers whose energies decide rotamers; whether they are saddles plays no part.
+        """Minimise dimers and trimers whose energies decide rotamers.
 
         Trimers start from dimers, so all of one length are minimised before the next.
         """
         known, results = dict(self.known), {}
         for length in sorted({task.chain.length for task in tasks}):
             same = [task for task in tasks if task.chain.length == length]
-            starts = [_start(task, known, self._constraint) for task in same]
-            for task, minimised in zip(same, self._minimised(same, starts), strict=True):
+            for task, relaxed in zip(same, self._relaxed(same, self._starts(same, known)), strict=True):
+                minimised = relaxed.minimised
                 status, reason = _verdict(minimised)
                 path = minimised.path
-                hessian = _free_hessian(task.chain, minimised, self._constraint) if length == 2 else None
-                payload = CandidateResult(path.q, path.energy, path.force_calls, hessian)
+                hessian = _free_hessian(task.chain, minimised, self.constraint) if length == 2 else None
+                calls = path.force_calls + relaxed.search_calls + relaxed.mode_calls
+                payload = CandidateResult(path.q, path.energy, calls, hessian)
                 results[task.key] = known[task.key] = TaskResult(task.key, status, reason, payload)
         return [results[task.key] for task in tasks]
 
     def _minimisations(self, tasks: Sequence[ChainTask]) -> Iterable[Result]:
-        """Minimise chains, and find the lowest out-of-plane mode of those that are planar."""
-        starts = [_start(task, self.known, self._constraint) for task in tasks]
-        minimised = self._minimised(tasks, starts)
-        results = [self._minimum(task, chain) for task, chain in zip(tasks, minimised, strict=True)]
-        planar = [
-            position
-            for position, (result, chain) in enumerate(zip(results, minimised, strict=True))
-            if result.status == "done" and planarity(chain.structure) < FLAT
-        ]
-        problems = [_planar(tasks[position], minimised[position], self.known) for position in planar]
-        verdicts = out_of_plane(self.model.potential, problems, self.model.size)
-        for position, verdict in zip(planar, verdicts, strict=True):
-            payload = results[position].payload
-            assert payload is not None
-            hessian = None if verdict.hessian is None else verdict.hessian.astype(np.float32)
-            payload = replace(payload, lowest_out_of_plane=verdict.eigenvalue, out_of_plane_hessian=hessian)
-            results[position] = replace(results[position], payload=payload)
-        return results
+        """Minimise chains and compute their lowest modes."""
+        relaxed = self._relaxed(tasks, self._starts(tasks, self.known))
+        if not self._in_stages:
+            done = [position for position, one in enumerate(relaxed) if _is_intact(one.minimised)]
+            points = [self._stationary(tasks[position], relaxed[position].minimised) for position in done]
+            modes = find_lowest_modes(self.model.potential, points, self.model.size)
+            for position, mode in zip(done, modes, strict=True):
+                relaxed[position] = replace(relaxed[position], mode=mode, mode_calls=mode.force_calls)
+        return [self._minimum(task, one) for task, one in zip(tasks, relaxed, strict=True)]
 
-    def _minimum(self, task: ChainTask, minimised: Minimised) -> TaskResult[MinimumResult]:
+    def _stationary(self, task: ChainTask, minimised: Minimised) -> StationaryPoint:
+        if self.constraint == "mirror":
+            return _planar(task, minimised, self.known)
+        return stationary_point(minimised, self.constraint)
+
+    def _minimum(self, task: ChainTask, relaxed: Relaxed) -> TaskResult[MinimumResult]:
+        minimised, mode = relaxed.minimised, relaxed.mode
         status, reason = _verdict(minimised)
-        path, hessian = minimised.path, None
+        path, hessian, out_of_plane = minimised.path, None, None
         if task.chain.length <= LADDER or status == "unconverged":
-            hessian = _free_hessian(task.chain, minimised, self._constraint)
+            hessian = _free_hessian(task.chain, minimised, self.constraint)
+        if mode is not None and mode.hessian is not None:
+            if self.constraint == "mirror":
+                out_of_plane = mode.hessian.astype(np.float32)
+            else:
+                hessian = mode.hessian.astype(np.float32)
+        others = np.array([other.path.energy - path.energy for other in relaxed.minima if other is not minimised])
         payload = MinimumResult(
             minimised.structure.positions,
             path.q,
@@ -164,6 +182,12 @@ class _Stages:
             path.steps,
             path.force_calls,
             hessian,
+            None if mode is None else mode.eigenvalue,
+            None if mode is None else mode.mode.astype(np.float32),
+            out_of_plane,
+            relaxed.search_calls,
+            relaxed.mode_calls,
+            others if others.size else None,
         )
         return TaskResult(task.key, status, reason, payload)
 
@@ -172,23 +196,61 @@ class _Stages:
         keys, fragments = [task.key for task in tasks], [task.fragments for task in tasks]
         return fragment_results(self.model, keys, structures, fragments)
 
-    def _minimised(self, tasks: Sequence[ChainTask], starts: Sequence[Start]) -> list[Minimised]:
-        """Minimise the start of every task; our own optimiser resumes what was killed."""
-        minimize, potential, constraint = self.minimize, self.model.potential, self._constraint
+    @property
+    def _in_stages(self) -> bool:
+        """Whether minima are searched in three dimensions; OpenMM's minimiser runs once from every start."""
+        return self.constraint != "mirror" and self.minimize.engine == "own"
+
+    def _relaxed(self, tasks: Sequence[ChainTask], starts: Sequence[Sequence[Sequence[Start]]]) -> list[Relaxed]:
+        """Minimise groups of starts for every task; modes are computed only for minima in three dimensions."""
+
+        def minimise_stage(
+            indices: Sequence[int], stage_starts: Sequence[Start], constraint: Constraint, stage: str
+        ) -> list[Minimised]:
+            names: list[str] = []
+            for index in indices:
+                name = f"{tasks[index].key}.{stage}" if stage else tasks[index].key
+                names.append(name if name not in names else f"{name}-{names.count(name)}")
+            return self._minimised(names, stage_starts, constraint)
+
+        if self._in_stages:
+            return find_minima(
+                self.model.potential, starts, self.constraint, minimise_stage, _is_intact, self.model.size
+            )
+        single = [groups[0][0] for groups in starts]
+        minima = minimise_stage(range(len(tasks)), single, self.constraint, "")
+        return [Relaxed(minimised, None, 0, 0, (minimised,)) for minimised in minima]
+
+    def _starts(self, tasks: Sequence[ChainTask], known: Mapping[str, Result]) -> list[list[list[Start]]]:
+        """Return groups of starts of chains, from shorter chains where there are any, from monomers otherwise."""
+        if self._in_stages:
+            return [_alternatives(task, known, self.constraint) for task in tasks]
+        return [[[self._out_of_plane(warm_start(*_sources(task, known, self.constraint)))]] for task in tasks]
+
+    def _out_of_plane(self, start: Start) -> Start:
+        """Displace a start for a minimiser that runs once, since it would stay in the plane by symmetry."""
+        return start if self._in_stages else replace(start, q=leave_plane(start.chain, start.q, self.constraint))
+
+    def _minimised(self, names: Sequence[str], starts: Sequence[Start], constraint: Constraint) -> list[Minimised]:
+        """Minimise starts; our own optimiser resumes what was killed from the restart files of these names."""
+        minimize, potential = self.minimize, self.model.potential
         goal = convergence_goal(potential, minimize.max_force, minimize.rms_force, minimize.max_calls)
         if minimize.engine == "openmm":
             assert minimize.tolerance is not None
             return minimise_in_openmm(potential, self.model.checkpoint, starts, tolerance=minimize.tolerance, goal=goal)
         if minimize.optimiser != "tree":
             return minimise_with(minimize.optimiser, potential, starts, constraint=constraint, goal=goal)
-        saved = [_saved_state(self.restarts, task, constraint) for task in tasks]
+        saved = [
+            self.restarts.load(name, start.q.size, free_basis(tree_of(start.chain), constraint).shape[1])
+            for name, start in zip(names, starts, strict=True)
+        ]
         return minimise(
             potential,
             starts,
             constraint=constraint,
             goal=goal,
             batch=self.model.size,
-            keep=lambda index, state: self.restarts.save_if_due(tasks[index].key, state),
+            keep=lambda index, state: self.restarts.save_if_due(names[index], state),
             resume={index: state for index, state in enumerate(saved) if state is not None},
         )
 
@@ -205,19 +267,39 @@ def _verdict(minimised: Minimised) -> tuple[Status, str]:
     return ("done", "") if path.converged else ("unconverged", path.reason)
 
 
-def _start(task: ChainTask, known: Mapping[str, Result], constraint: Constraint) -> Start:
-    """Build the start of a chain from shorter chains where there are any, from monomers otherwise."""
+def _is_intact(minimised: Minimised) -> bool:
+    return _verdict(minimised)[0] == "done"
+
+
+def _sources(
+    task: ChainTask, known: Mapping[str, Result], constraint: Constraint
+) -> tuple[Chain, list[Seed], list[Monomer], list[Monomer]]:
+    """Return a chain with the shorter chains, units and waters that its start is assembled from."""
     units = [known[key].payload_as(MonomerResult) for key in task.monomers]
     bodies = tree_of(task.chain).bodies[len(units) :]
     waters = [units[0].waters[body.name] for body in bodies]
     usable = [(known[key], chain) for key, chain in task.seeds if known[key].status in ("done", "unconverged")]
-    start = warm_start(
+    return (
         task.chain,
         [_seed(result, chain, constraint) for result, chain in usable],
         [Monomer(unit.q, np.asarray(unit.unit)) for unit in units],
         [Monomer(water.q, water.hessian) for water in waters],
     )
-    return replace(start, q=leave_plane(task.chain, start.q, constraint))
+
+
+def _alternatives(task: ChainTask, known: Mapping[str, Result], constraint: Constraint) -> list[list[Start]]:
+    """Return groups of starts of a chain that may leave the mirror plane.
+
+    Dimers start from minima of their units and from planar ones, capped dimers from planar ones alone: free waters
+    would turn away before they have bound.
+    """
+    chain, seeds, units, waters = _sources(task, known, constraint)
+    if chain.length > 2:
+        return alternative_starts(chain, seeds, units, waters)
+    flat = [known[key].payload_as(MonomerResult).planar for key in task.monomers]
+    planar = [[warm_start(chain, [], [Monomer(body.q, body.hessian) for body in flat if body], waters)]]
+    minima = [] if waters else alternative_starts(chain, seeds, units, waters)
+    return different_starts([*minima, *planar])
 
 
 def _seed(result: Result, chain: Chain, constraint: Constraint) -> Seed:
@@ -237,17 +319,11 @@ def _free_hessian(chain: Chain, minimised: Minimised, constraint: Constraint) ->
     return (basis.T @ minimised.path.hessian @ basis).astype(np.float32)
 
 
-def _saved_state(restarts: RestartFolder, task: ChainTask, constraint: Constraint) -> State | None:
-    """Return the state at which an earlier attempt at a minimisation was killed."""
-    tree = tree_of(task.chain)
-    return restarts.load(task.key, tree.n_q, free_basis(tree, constraint).shape[1])
-
-
-def _planar(task: ChainTask, minimised: Minimised, known: Mapping[str, Result]) -> Planar:
-    """Return the out-of-plane problem of a chain; long chains take a guess of the Hessian from short ones."""
+def _planar(task: ChainTask, minimised: Minimised, known: Mapping[str, Result]) -> StationaryPoint:
+    """Return the out-of-plane problem of a planar chain; long chains take a guess of the Hessian from short ones."""
     tree, path = tree_of(task.chain), minimised.path
     if task.chain.length <= WHOLE_HESSIAN:
-        return Planar(tree, path.q, minimised.structure)
+        return StationaryPoint(tree, path.q, minimised.structure)
     seeds = []
     for key, chain in task.seeds:
         payload = known[key].payload
@@ -256,7 +332,7 @@ def _planar(task: ChainTask, minimised: Minimised, known: Mapping[str, Result]) 
             seeds.append(Seed(chain, payload.q, hessian))
     basis = odd_basis(tree)
     guess = transplant_hessian(task.chain, seeds, basis @ basis.T)
-    return Planar(tree, path.q, minimised.structure, basis.T @ guess @ basis)
+    return StationaryPoint(tree, path.q, minimised.structure, "mirror", basis.T @ guess @ basis)
 
 
 def _geometry(task: ChainTask, known: Mapping[str, Result]) -> Structure:

@@ -74,7 +74,8 @@ def test_exports_have_the_spread_of_the_store(ds: xr.Dataset) -> None:
     expected = ds["hbond_cooperative_energy_spread"].sel(model="toy", length=4).values.ravel()
     np.testing.assert_array_equal(table["cooperative_energy_spread"], expected)
     models: Any = analysis.leaderboard(ds)["models"]
-    spread = models["toy"]["cooperative_energy_spread"]["arc"]["none"]["own"]["cis-N, trans-C"]["4"]["middle"]
+    by_capping = models["toy"]["cooperative_energy_spread"]["arc"]
+    spread = by_capping["none"]["own"]["cis-N, trans-C"]["torsions"]["4"]["middle"]
     assert spread == ds["cooperative_energy_spread"].sel(model="toy", length=4, position="middle").item()
     assert "cooperative_energy_spread" not in models["toy-additive"]
 

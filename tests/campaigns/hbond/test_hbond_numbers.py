@@ -30,7 +30,7 @@ TABLE = {
 def test_prototype_numbers(compute, model: str, rotamer: str) -> None:
     if not (here := registry.available(registry.card(model))):
         pytest.skip(here.reason)
-    _, _, records = compute(models=[model], patterns=["arc"], lengths=[2, 3, 4], rotamer=rotamer)
+    _, _, records = compute(models=[model], patterns=["arc"], lengths=[2, 3, 4], rotamer=rotamer, constraint="mirror")
     by_length = {record.labels["length"]: record for record in records}
     assert {record.status for record in records} == {"done"}
     v_ab, distance, terminal3, terminal4, middle4 = TABLE[model, rotamer]
@@ -46,7 +46,7 @@ def test_prototype_numbers(compute, model: str, rotamer: str) -> None:
 
 def test_capped_dimer_with_gfn2(compute) -> None:
     """2.29 with the third water donating to the other two (design); the paper's MP2 says 2.5."""
-    _, _, records = compute(models=["gfn2-xtb"], lengths=[2], capping=["water"])
+    _, _, records = compute(models=["gfn2-xtb"], lengths=[2], capping=["water"], constraint="mirror")
     assert records[0].status == "done"
     assert records[0].values["cooperative_energy"][0] == pytest.approx(2.29, abs=0.05)
 
@@ -70,7 +70,9 @@ def test_atomic_terms_of_every_hbond_sum_to_the_cooperative_energy(compute) -> N
 @pytest.mark.slow
 def test_linear_chains_converge_bare_and_capped(compute) -> None:
     """Both patterns, to 1e-5 eV/A, n = 2..6; the linear pattern in the default rotamer is a saddle (design)."""
-    _, _, records = compute(models=["so3lr"], patterns=["arc", "linear"], lengths="2..6", capping=["none", "water"])
+    _, _, records = compute(
+        models=["so3lr"], patterns=["arc", "linear"], lengths="2..6", capping=["none", "water"], constraint="mirror"
+    )
     assert len(records) == 20
     for record in records:
         assert (record.status, record.reason) == ("done", ""), record.labels

@@ -26,6 +26,7 @@ from hbcoop_dist.campaigns.model_tasks import model_text
 from hbcoop_dist.core.results import Status, TaskResult
 from hbcoop_dist.models import ModelError, registry
 from hbcoop_dist.models.registry import ModelSource
+from hbcoop_dist.optimize.constraints import Constraint
 from hbcoop_dist.references import ReferenceSetError
 from hbcoop_dist.structures import Chain, make_chain
 from hbcoop_dist.structures.monomers import build
@@ -83,7 +84,7 @@ def test_a_result_does_not_depend_on_the_other_cells_of_the_spec() -> None:
 
 def test_a_key_is_the_hash_of_the_documented_content() -> None:
     """Design, section 4: checkpoint, float type, options, protocol and structure; nothing else."""
-    made = planned(lengths=[2], minimize={"max_force": 1e-4})
+    made = planned(lengths=[2], minimize={"max_force": 1e-4}, constraint=["mirror"])
     source = made.sources["toy"]
     model = {
         "family": "toy",
@@ -113,8 +114,13 @@ def _source(**changes: Any) -> ModelSource:
     return ModelSource(registry.card(MODEL).with_fields(**changes), identity)
 
 
-def _minimum(source: ModelSource | None = None, minimize: Minimize | None = None, **chain: Any) -> str:
-    text = minimise_text("minimise", replace(CHAIN, **chain), minimize or Minimize())
+def _minimum(
+    source: ModelSource | None = None,
+    minimize: Minimize | None = None,
+    constraint: Constraint = "mirror",
+    **chain: Any,
+) -> str:
+    text = minimise_text("minimise", replace(CHAIN, **chain), minimize or Minimize(), constraint)
     return task_key(text, model_text(source or _source()))
 
 
@@ -136,15 +142,18 @@ CHANGES_OF_A_MINIMUM: dict[str, Callable[[], str]] = {
     "another option": lambda: _minimum(_source(options={**registry.card(MODEL).options, "head": "a"})),
     "max_force": lambda: _minimum(minimize=Minimize(max_force=1e-4)),
     "rms_force": lambda: _minimum(minimize=Minimize(rms_force=1e-4)),
-    "constraint": lambda: _minimum(minimize=Minimize(constraint="torsions")),
+    "constraint": lambda: _minimum(constraint="torsions"),
+    "another constraint": lambda: _minimum(constraint="none"),
     "optimiser": lambda: _minimum(minimize=Minimize(optimiser="ase-lbfgs")),
     "engine": lambda: _minimum(minimize=Minimize.model_validate({"engine": "openmm"})),
     "tolerance": lambda: _minimum(minimize=Minimize.model_validate({"engine": "openmm", "tolerance": 0.02})),
     "conformers": lambda: _minimum(conformers=("syn", "anti")),
     "rotamers": lambda: _minimum(rotamers=(*CHAIN.rotamers[:2], ROTAMERS[1])),
     "capping": lambda: _minimum(capping="water"),
-    "length": lambda: task_key(minimise_text("minimise", make_chain("arc", 4), Minimize()), model_text(_source())),
-    "kind": lambda: task_key(minimise_text("candidate", CHAIN, Minimize()), model_text(_source())),
+    "length": lambda: task_key(
+        minimise_text("minimise", make_chain("arc", 4), Minimize(), "mirror"), model_text(_source())
+    ),
+    "kind": lambda: task_key(minimise_text("candidate", CHAIN, Minimize(), "mirror"), model_text(_source())),
 }
 CHANGES_OF_ENERGIES: dict[str, Callable[[], str]] = {
     "checkpoint": lambda: _energies(_source(identity="1" * 64)),
@@ -297,7 +306,10 @@ def test_cells_whose_rotamers_are_chosen_by_energy_wait_for_every_candidate(unde
     dimer, tetramer = undecided.cells
     assert [len(undecided.undecided[cell]) for cell in (dimer, tetramer)] == [16, 2 * 16 + 2 * 64]
     assert all(undecided.tasks[key].kind == "candidate" for key in undecided.undecided[tetramer])
-    chosen = {("toy", tetramer.chain.conformers): tuple(ROTAMERS), ("toy", dimer.chain.conformers): None}
+    chosen = {
+        ("toy", "torsions", tetramer.chain.conformers): tuple(ROTAMERS),
+        ("toy", "torsions", dimer.chain.conformers): None,
+    }
     decided = make_plan(undecided.spec, chosen)
     assert not decided.undecided
     (cell,) = decided.cell_tasks
@@ -319,11 +331,11 @@ def test_rotamers_are_chosen_when_every_candidate_has_a_result(undecided: HBondP
     dimer, tetramer = undecided.cells
     results = _candidate_results(undecided)
     chosen = choose_rotamers(undecided, results.get)
-    assert chosen["toy", tetramer.chain.conformers] == (ROTAMERS[-1],) * 4
+    assert chosen["toy", "torsions", tetramer.chain.conformers] == (ROTAMERS[-1],) * 4
     # one candidate of the tetramer alone has no result: the dimer is decided, the tetramer is not
     (only, *_) = set(undecided.undecided[tetramer]) - set(undecided.undecided[dimer])
     del results[only]
-    assert set(choose_rotamers(undecided, results.get)) == {("toy", dimer.chain.conformers)}
+    assert set(choose_rotamers(undecided, results.get)) == {("toy", "torsions", dimer.chain.conformers)}
 
 
 def test_a_candidate_without_a_minimum_is_no_choice(undecided: HBondPlan) -> None:
@@ -332,6 +344,6 @@ def test_a_candidate_without_a_minimum_is_no_choice(undecided: HBondPlan) -> Non
         if ROTAMERS[-1] in undecided.tasks[key].chain.rotamers:
             results[key] = replace(results[key], status="broken-geometry")
     chosen = choose_rotamers(undecided, results.get)
-    assert chosen["toy", undecided.cells[1].chain.conformers] == (ROTAMERS[-2],) * 4
+    assert chosen["toy", "torsions", undecided.cells[1].chain.conformers] == (ROTAMERS[-2],) * 4
     broken = _candidate_results(undecided, "unconverged")
     assert set(choose_rotamers(undecided, broken.get).values()) == {None}

@@ -23,7 +23,7 @@ TOY = {"model": "toy", **BARE_ARC}
 
 def _middle(ds: xr.Dataset, model: str, length: int) -> float:
     labels = {"model": model, "length": length, **BARE_ARC}
-    return float(ds["cooperative_energy"].sel(labels).isel(rotamer=0).sel(position="middle"))
+    return float(ds["cooperative_energy"].sel(labels).isel(rotamer=0, constraint=0).sel(position="middle"))
 
 
 def _sentence(report: Report, beginning: str) -> str:
@@ -223,7 +223,7 @@ def test_a_store_of_one_length_has_a_report(ds: xr.Dataset, length: int) -> None
 def test_models_stand_beside_the_reference_levels(chain_report: Report, ds: xr.Dataset) -> None:
     rows = _frame(chain_report, "reference-nma-so3lr").set_index("model")
     labels = {"model": "toy", "pattern": "arc", "length": 4, "capping": "none", "position": "middle"}
-    energies = ds["cooperative_energy"].sel(labels).isel(rotamer=0)
+    energies = ds["cooperative_energy"].sel(labels).isel(rotamer=0, constraint=0)
     assert rows.loc["toy", "n = 4, middle, there"] == pytest.approx(float(energies.sel(geometry="nma-so3lr")))
     assert rows.loc["toy", "n = 4, middle, own"] == pytest.approx(float(energies.sel(geometry="own")))
     level = reference_energies()["cooperative_energy"].sel({**labels, "model": DEFAULT_REFERENCE})
@@ -241,7 +241,7 @@ def _table_of_references(ds: xr.Dataset, path: Path, level: str) -> xr.Dataset:
     rows = "model,pattern,length,capping,position,geometry,cooperative_energy,source\n"
     energies = ds["cooperative_energy"].sel(model="toy", pattern="arc", capping="none", geometry="nma-so3lr")
     for length, position in ((3, "head"), (3, "tail"), (4, "middle")):
-        value = float(energies.isel(rotamer=0).sel(length=length, position=position)) + 0.5
+        value = float(energies.isel(rotamer=0, constraint=0).sel(length=length, position=position)) + 0.5
         rows += f"{level},arc,{length},none,{position},nma-so3lr,{value},a note\n"
     path.write_text(rows, encoding="utf-8")
     return read_references(path)

@@ -28,7 +28,7 @@ def test_defaults_are_the_documented_ones(tmp_path: Path) -> None:
     assert (spec.kind, spec.patterns, spec.geometry) == ("hbond", ("arc",), ("own",))
     assert [c.name for c in spec.capping] == ["none"]
     assert spec.rotamer_labels == ("cis-N, trans-C",)
-    assert (spec.minimize.max_force, spec.minimize.constraint) == (1.0e-5, "mirror")
+    assert (spec.minimize.max_force, spec.constraint) == (1.0e-5, ("torsions",))
 
 
 @pytest.mark.parametrize("text", ['"2..4"', "[2, 3, 4]", '["2..3", 4]', "[4, 3, 2, 2]"])

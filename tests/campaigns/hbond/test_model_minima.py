@@ -26,7 +26,9 @@ def test_one_model_s_energies_at_another_s_minima(tmp_path: Path) -> None:
     assert len(keys) == len(set(keys)) == len(made.tasks)
     summary = hb.run(made, tmp_path / "test.zarr", serial=True, display=QuietDisplay())
     assert summary.ok, summary
-    ds = hb.open_store(tmp_path / "test.zarr").sel(length=3, pattern="arc", capping="none").isel(rotamer=0)
+    ds = (
+        hb.open_store(tmp_path / "test.zarr").sel(length=3, pattern="arc", capping="none").isel(rotamer=0, constraint=0)
+    )
     borrowed, own = ds.sel(geometry="toy"), ds.sel(geometry="own")
     for name in ("positions", "distance_on", "max_force"):
         np.testing.assert_array_equal(borrowed[name].sel(model="so3lr"), own[name].sel(model="toy"))

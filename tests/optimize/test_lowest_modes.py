@@ -14,8 +14,8 @@ from hbcoop_dist.models import registry
 from hbcoop_dist.models.base import Evaluation, Potential
 from hbcoop_dist.models.batching import evaluate
 from hbcoop_dist.optimize.constraints import odd_basis
+from hbcoop_dist.optimize.lowest_modes import StationaryPoint, find_lowest_modes
 from hbcoop_dist.optimize.minimization import Minimised, minimise
-from hbcoop_dist.optimize.out_of_plane_modes import Planar, out_of_plane
 from hbcoop_dist.structures import Structure, make_chain
 from hbcoop_dist.structures.geometry import hbond_geometry
 from hbcoop_dist.structures.monomers import tree_of
@@ -58,7 +58,7 @@ def test_out_of_plane_curvature_is_that_of_a_full_hessian(toy: Potential) -> Non
     values, vectors = np.linalg.eigh(free @ (0.5 * (hessian + hessian.T)) @ free)
     heights = np.abs(vectors.reshape(n, 3, -1)[:8, 2, :]).max(axis=0)  # in-plane atoms of unit 1 move along z
     odd = [value for value, height in zip(values, heights, strict=True) if abs(value) > 1e-6 and height > 1e-4]
-    mode = out_of_plane(toy, [Planar(tree, one.path.q, one.structure)])[0]
+    mode = find_lowest_modes(toy, [StationaryPoint(tree, one.path.q, one.structure)])[0]
     assert mode.eigenvalue == pytest.approx(min(odd), rel=1e-3)
     assert mode.force_calls == 23
 
@@ -80,38 +80,38 @@ def test_forces_of_a_model_that_tells_mirror_images_apart_are_no_curvature(toy: 
     lopsided.card = toy.card.with_fields(mirror_invariant=False)
     chain = make_chain("arc", 2)
     one = minimise(toy, [crude(toy, chain)])[0]
-    planar = Planar(tree_of(chain), one.path.q, one.structure)
-    plain, pushed = (out_of_plane(potential, [planar])[0] for potential in (toy, lopsided))
+    planar = StationaryPoint(tree_of(chain), one.path.q, one.structure)
+    plain, pushed = (find_lowest_modes(potential, [planar])[0] for potential in (toy, lopsided))
     assert pushed.eigenvalue == pytest.approx(plain.eigenvalue, abs=1e-9)
     whole = replace(planar, guess=plain.hessian)
-    assert out_of_plane(lopsided, [whole])[0].eigenvalue == pytest.approx(plain.eigenvalue, abs=1e-4)
+    assert find_lowest_modes(lopsided, [whole])[0].eigenvalue == pytest.approx(plain.eigenvalue, abs=1e-4)
 
 
 @pytest.fixture(scope="module", params=[("linear", 3, "none"), ("arc", 7, "water"), ("linear", 7, "none")], ids=str)
-def planar(request: pytest.FixtureRequest, toy: Potential) -> Planar:
+def planar(request: pytest.FixtureRequest, toy: Potential) -> StationaryPoint:
     """A planar minimum of the toy."""
     minimised = minimise(toy, [crude(toy, make_chain(*request.param))])[0]
     assert minimised.path.converged
-    return Planar(tree_of(minimised.chain), minimised.path.q, minimised.structure)
+    return StationaryPoint(tree_of(minimised.chain), minimised.path.q, minimised.structure)
 
 
-def test_a_few_columns_give_the_eigenvalue_of_the_whole_hessian(toy: Potential, planar: Planar) -> None:
+def test_a_few_columns_give_the_eigenvalue_of_the_whole_hessian(toy: Potential, planar: StationaryPoint) -> None:
     """From a guess that is off by a tenth of every curvature."""
-    (whole,) = out_of_plane(toy, [planar])
+    (whole,) = find_lowest_modes(toy, [planar])
     assert whole.hessian is not None
     assert whole.force_calls == len(whole.hessian) == odd_basis(planar.tree).shape[1]
     noise = np.random.default_rng(0).normal(scale=0.1, size=len(whole.hessian))
     scale = np.diag(1.0 + noise)
-    (few,) = out_of_plane(toy, [replace(planar, guess=scale @ whole.hessian @ scale)])
+    (few,) = find_lowest_modes(toy, [replace(planar, guess=scale @ whole.hessian @ scale)])
     assert few.hessian is None
     assert few.force_calls < whole.force_calls
     assert few.eigenvalue == pytest.approx(whole.eigenvalue, abs=2e-4, rel=5e-3)
 
 
-def test_a_mode_has_unit_norm_leaves_the_plane_and_has_its_eigenvalue(toy: Potential, planar: Planar) -> None:
+def test_a_mode_has_unit_norm_leaves_the_plane_and_has_its_eigenvalue(toy: Potential, planar: StationaryPoint) -> None:
     """The curvature along the mode is the eigenvalue, with all columns and with a few."""
-    (whole,) = out_of_plane(toy, [planar])
-    (few,) = out_of_plane(toy, [replace(planar, guess=whole.hessian)])
+    (whole,) = find_lowest_modes(toy, [planar])
+    (few,) = find_lowest_modes(toy, [replace(planar, guess=whole.hessian)])
     x, step, in_plane = planar.structure.positions, 5e-3, [0, 1, 2, 3, 4, 5, 6]
     for result in (whole, few):
         mode = result.mode
@@ -126,6 +126,6 @@ def test_a_mode_has_unit_norm_leaves_the_plane_and_has_its_eigenvalue(toy: Poten
 def test_many_structures_share_batches(toy: Potential) -> None:
     chains = [make_chain("arc", 2), make_chain("linear", 3)]
     minimised = minimise(toy, [crude(toy, chain) for chain in chains])
-    planars = [Planar(tree_of(m.chain), m.path.q, m.structure) for m in minimised]
-    alone = [out_of_plane(toy, [planar])[0].eigenvalue for planar in planars]
-    assert [mode.eigenvalue for mode in out_of_plane(toy, planars)] == pytest.approx(alone, abs=1e-8)
+    planars = [StationaryPoint(tree_of(m.chain), m.path.q, m.structure) for m in minimised]
+    alone = [find_lowest_modes(toy, [planar])[0].eigenvalue for planar in planars]
+    assert [mode.eigenvalue for mode in find_lowest_modes(toy, planars)] == pytest.approx(alone, abs=1e-8)
