@@ -19,7 +19,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import torch
 
 import hbcoop_dist as hb
-from hbcoop_dist.campaigns.generalization.worker import work_factory
+from hbcoop_dist.campaigns.hbond.worker import ChainWork
 from hbcoop_dist.campaigns.hbond.plan import BATCH_ATOMS
 from hbcoop_dist.campaigns.hbond.spec import HBondSpec
 from hbcoop_dist.campaigns.model_worker import load_potential
@@ -66,7 +66,7 @@ def _campaign(model: str, longest: int, device: str) -> float:
     assert isinstance(source, ModelSource)
     load_potential(source.card, source.path, device).evaluate([build(make_chain("arc", 2))])
     start = time.perf_counter()
-    make_work = work_factory(plan.sources, plan.spec.minimize)
+    make_work = ChainWork.factory(plan.sources, plan.spec.minimize)
     results = list(iter_results(plan.batches, make_work, {}, SerialBackend(device)))
     seconds = time.perf_counter() - start
     others = sorted({result.status for result in results} - {"done"})

@@ -1,6 +1,6 @@
 """The package's minimiser against ASE, Sella and geomeTRIC on the same chains: force calls and wall clock.
 
-    python benchmarks/minimise.py calls [MODEL ...]   force calls of every chain of the paper's grid
+    python benchmarks/minimise.py calls [MODEL ...]   evaluations of every chain of the paper's grid, by constraint
     python benchmarks/minimise.py ours [MODEL] [N]    wall clock of the slice arc + linear, n = 2..N (12), bare
     python benchmarks/minimise.py ase [MODEL] [N]     the same slice with ASE LBFGS and dihedral restraints, up to N
     python benchmarks/minimise.py sella [MODEL] [N]   the same with Sella in the mirror plane, as ours
@@ -98,11 +98,11 @@ class Timed:
 
 
 def campaign(
-    model: str, cappings: list[str], longest: int = LONGEST
+    model: str, cappings: list[str], longest: int = LONGEST, constraint: str = "mirror"
 ) -> tuple[AnyPlan, dict[str, TaskResult], float, Timed]:
     """Run a campaign in this process; the seconds do not include loading the model."""
     fields = {"campaign": "benchmark", "models": [model], "patterns": list(PATTERNS), "lengths": f"2..{longest}"}
-    plan = hb.plan(HBondSpec.model_validate({**fields, "capping": cappings}))
+    plan = hb.plan(HBondSpec.model_validate({**fields, "capping": cappings, "constraint": constraint}))
     source = plan.sources[model]
     assert isinstance(source, ModelSource)
     timed = Timed(LOAD(source.card, source.path, "cpu"))
@@ -119,14 +119,14 @@ def campaign(
     worker.find_lowest_modes = timed_modes
     timed.seconds, timed.calls = 0.0, 0
     start = time.perf_counter()
-    make_work = worker.work_factory(plan.sources, plan.spec.minimize)
+    make_work = worker.ChainWork.factory(plan.sources, plan.spec.minimize)
     results = {result.key: result for result in iter_results(plan.batches, make_work, {}, SerialBackend())}
     return plan, results, time.perf_counter() - start, timed
 
 
-def calls(model: str) -> None:
-    """Record the force calls of every chain of the grid."""
-    plan, results, _, _ = campaign(model, ["none", "water"])
+def calls(model: str, constraint: str) -> None:
+    """Record the evaluations of every chain of the grid: minimisation + searches + lowest mode."""
+    plan, results, seconds, _ = campaign(model, ["none", "water"], constraint=constraint)
     keys: dict[Chain, str] = {task.chain: task.key for task in plan.tasks.values() if task.kind == "minimise"}
     for pattern in PATTERNS:
         for capping in ("none", "water"):
@@ -138,8 +138,10 @@ def calls(model: str) -> None:
                 structure = build(chain).with_positions(minimum.positions)
                 mark = "" if result.status == "done" else f" ({result.status})"
                 mark += " ring" if head_tail_contact(structure) < 3.0 else ""
-                row[length] = f"{minimum.force_calls}{mark}"
-            record(what="calls", model=model, pattern=pattern, capping=capping, calls=row)
+                parts = (minimum.force_calls, minimum.search_calls, minimum.mode_calls)
+                row[length] = f"{' + '.join(map(str, parts))}{mark}"
+            chain_labels = {"pattern": pattern, "capping": capping, "constraint": constraint}
+            record(what="calls", model=model, **chain_labels, calls=row, seconds=seconds)
 
 
 def ours(model: str, longest: int) -> None:
@@ -323,11 +325,12 @@ def ratios(lines: list[dict[str, Any]], model: str) -> None:
 def report() -> None:
     """Print the last measurement of each kind as markdown."""
     lines = measured()
-    rows = {(r["model"], r["pattern"], r["capping"]): r["calls"] for r in lines if r["what"] == "calls"}
-    print("| model | pattern | caps |", " | ".join(str(n) for n in LENGTHS), "|")
-    print("|---|---|---|" + "---|" * len(LENGTHS))
-    for (model, pattern, capping), row in rows.items():
-        print(f"| {model} | {pattern} | {capping} |", " | ".join(row[str(n)] for n in LENGTHS), "|")
+    labels = ("model", "constraint", "pattern", "capping")
+    rows = {tuple(r[name] for name in labels): r["calls"] for r in lines if r["what"] == "calls"}
+    print("| model | constraint | pattern | caps |", " | ".join(str(n) for n in LENGTHS), "|")
+    print("|---|---|---|---|" + "---|" * len(LENGTHS))
+    for chain, row in rows.items():
+        print(f"| {' | '.join(chain)} |", " | ".join(row[str(n)] for n in LENGTHS), "|")
     for model in dict.fromkeys(line["model"] for line in lines if line["what"] == "ours"):
         own = max(
             (r for r in lines if r["what"] == "ours" and r["model"] == model), key=lambda r: r.get("longest", LONGEST)
@@ -345,7 +348,8 @@ def main(arguments: list[str]) -> None:
     what, *rest = arguments or ["report"]
     if what == "calls":
         for model in rest or ["so3lr", "ani-2x", "gfn2-xtb"]:
-            calls(model)
+            for constraint in ("mirror", "torsions"):
+                calls(model, constraint)
     elif what == "ours":
         ours(rest[0] if rest else "so3lr", int(rest[1]) if len(rest) > 1 else LONGEST)
     elif what == "ase":

@@ -36,7 +36,7 @@ from typing import Any
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import hbcoop_dist as hb
-from hbcoop_dist.campaigns.generalization.worker import work_factory
+from hbcoop_dist.campaigns.hbond.worker import ChainWork
 from hbcoop_dist.campaigns.hbond.spec import HBondSpec
 from hbcoop_dist.clusters import usable_cores
 from hbcoop_dist.execution.progress import RunCounts
@@ -109,7 +109,7 @@ def spec(models: int) -> HBondSpec:
 def record_toy(scratch: Path) -> None:
     """Run the toy on the grid and save its results by kind of task and chain instead of by key."""
     plan = hb.plan(HBondSpec.model_validate({"campaign": "record", "models": ["toy"], **GRID}))
-    results = iter_results(plan.batches, work_factory(plan.sources, plan.spec.minimize), {}, SerialBackend())
+    results = iter_results(plan.batches, ChainWork.factory(plan.sources, plan.spec.minimize), {}, SerialBackend())
     recorded = {(plan.tasks[result.key].kind, plan.tasks[result.key].chain): result for result in results}
     (scratch / "recorded.pickle").write_bytes(pickle.dumps(recorded))
 

@@ -52,7 +52,7 @@ import numpy as np
 import overhead
 
 import hbcoop_dist as hb
-from hbcoop_dist.campaigns.generalization.worker import work_factory
+from hbcoop_dist.campaigns.hbond.worker import ChainWork
 from hbcoop_dist.campaigns.hbond.kind import HBondKind
 from hbcoop_dist.campaigns.hbond.task_graph import ChainTask
 from hbcoop_dist.campaigns.kind import load_from_history, specs_in_history
@@ -367,7 +367,7 @@ def simulate(recorded: Recorded, cells: int, workers: int, per_job: int, first: 
     real = DaskBackend(client, cluster, plan.sources, clock=clock.now, ended=Tickets(clock, meter))
     backend = Metered(real, meter)
     left, reported = len(plan.tasks), 0
-    for results in run_batches(plan.batches, work_factory(plan.sources, plan.spec.minimize), {}, backend):
+    for results in run_batches(plan.batches, ChainWork.factory(plan.sources, plan.spec.minimize), {}, backend):
         left -= len(results)
         if client.batches >= reported + REPORTED_BATCHES:
             reported = client.batches
