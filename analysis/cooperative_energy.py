@@ -21,6 +21,7 @@ def main(store: Annotated[str, typer.Argument(help="Store of chains, zipped.")] 
 
     # Every number has labels. Bonds of near-rings have more neighbours than those of open chains.
     cell = {"pattern": "arc", "capping": "none", "geometry": "own", "rotamer": ds.rotamer.values[0]}
+    cell |= {"constraint": ds.constraint.values[0]}
     middle = energy.where(ds.near_ring != 1).sel(cell).sel(position="middle")
     print(f"{energy.attrs.get('long_name', energy.name)}, middle bond, kcal/mol")
     print(middle.to_pandas().round(2).to_string())

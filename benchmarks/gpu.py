@@ -19,9 +19,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import torch
 
 import hbcoop_dist as hb
-from hbcoop_dist.campaigns.hbond.worker import ChainWork
 from hbcoop_dist.campaigns.hbond.plan import BATCH_ATOMS
 from hbcoop_dist.campaigns.hbond.spec import HBondSpec
+from hbcoop_dist.campaigns.hbond.worker import ChainWork
 from hbcoop_dist.campaigns.model_worker import load_potential
 from hbcoop_dist.execution.scheduler import SerialBackend, iter_results
 from hbcoop_dist.models import load

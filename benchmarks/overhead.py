@@ -36,8 +36,8 @@ from typing import Any
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import hbcoop_dist as hb
-from hbcoop_dist.campaigns.hbond.worker import ChainWork
 from hbcoop_dist.campaigns.hbond.spec import HBondSpec
+from hbcoop_dist.campaigns.hbond.worker import ChainWork
 from hbcoop_dist.clusters import usable_cores
 from hbcoop_dist.execution.progress import RunCounts
 from hbcoop_dist.execution.scheduler import SerialBackend, iter_results

@@ -52,9 +52,9 @@ import numpy as np
 import overhead
 
 import hbcoop_dist as hb
-from hbcoop_dist.campaigns.hbond.worker import ChainWork
 from hbcoop_dist.campaigns.hbond.kind import HBondKind
 from hbcoop_dist.campaigns.hbond.task_graph import ChainTask
+from hbcoop_dist.campaigns.hbond.worker import ChainWork
 from hbcoop_dist.campaigns.kind import load_from_history, specs_in_history
 from hbcoop_dist.campaigns.runner import stored_results
 from hbcoop_dist.campaigns.spec_fields import CampaignSpec
