@@ -28,7 +28,7 @@ from hbcoop_dist.models import registry
 from hbcoop_dist.store import ProtocolMismatchError, StoreLock, StoreLockedError, verify
 
 HBCOOP = str(Path(sys.executable).with_name("hbcoop"))
-BASE = {"campaign": "test", "models": ["toy"], "lengths": [2, 3]}
+BASE = {"campaign": "test", "models": ["toy"], "lengths": [2, 3], "constraint": "mirror"}
 
 
 def spec_file(folder: Path, **fields: object) -> Path:

@@ -24,6 +24,7 @@ SPEC = {
     "models": ["toy", "toy-additive"],
     "patterns": ["arc", "linear"],
     "lengths": "2..8",
+    "constraint": "mirror",
     "capping": ["none", "water"],
     "rotamer": ["cis-N, trans-C", "cis-N, cis-C", "cis-O, cis-C", "cis-O, trans-C"],
 }

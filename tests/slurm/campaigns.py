@@ -59,7 +59,7 @@ def install_slow(folder: Path) -> None:
 
 
 def spec_file(folder: Path, **fields: Any) -> Path:
-    base = {"campaign": "test", "models": ["slow-a"], "lengths": [2, 3]}
+    base = {"campaign": "test", "models": ["slow-a"], "lengths": [2, 3], "constraint": "mirror"}
     path = folder / "spec.yaml"
     path.write_text(yaml.safe_dump({**base, **fields}))
     return path
